@@ -1,0 +1,133 @@
+"""Files that are whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ivector.base.errors import DataError
+
+FORMAT_VERSION = 1
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+
+    For libraries that insist on opening the file themselves. Whatever goes wrong, the temporary
+    file is removed and a former `path` is left as it was.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.tmp{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename not in (
+            None,
+            str(temporary),
+            str(path.parent),
+        ):
+            raise
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a file for writing that appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the file will stand; missing folders are made.
+    mode : {"wb", "w"}
+        Text is UTF-8 with Unix line ends.
+    """
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with atomic_path(path) as temporary:
+        with open(temporary, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a small UTF-8 text file atomically."""
+    with atomic_write(path, "w") as file:
+        file.write(text)
+
+
+def read_lines(path: str | os.PathLike) -> list[str]:
+    """Lines of a UTF-8 text file without their ends (LF or CRLF).
+
+    Raises
+    ------
+    DataError
+        The file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); convert it first") from error
+
+
+def save_model(
+    path: str | os.PathLike, kind: str, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any]
+) -> None:
+    """Save a model as ``.npz`` without pickles, with its kind, format version and options.
+
+    The same arrays and options give the same bytes.
+    """
+    header = json.dumps(
+        {"kind": kind, "format": FORMAT_VERSION, "options": dict(options)}, sort_keys=True
+    )
+    with atomic_write(path, "wb") as file:
+        np.savez(file, _header=np.array(header), **{k: np.asarray(v) for k, v in arrays.items()})
+
+
+def load_model(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Load what `save_model` wrote.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+    options : dict
+
+    Raises
+    ------
+    DataError
+        Not such a file, damaged, of another kind, or of a newer format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        header = json.loads(str(arrays.pop("_header")))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise DataError(f"{path}: not a model file of this toolkit, or damaged") from error
+    if header["kind"] != kind:
+        raise DataError(f"{path}: holds a {header['kind']} model, expected {kind}")
+    if header["format"] > FORMAT_VERSION:
+        raise DataError(
+            f"{path}: format {header['format']} is newer than this version reads; upgrade"
+        )
+    return arrays, header["options"]

@@ -1,0 +1,57 @@
+"""Logging and progress: tqdm on a terminal, plain log lines with an ETA otherwise."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LOG_EVERY_S = 10.0
+
+
+def setup_logging(verbose: int = 0) -> None:
+    """Send log lines to standard error (``verbose`` ≥ 1 shows debugging lines)."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+        stream=sys.stderr,
+    )
+    for noisy in ("numba", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def progress(
+    items: Iterable[T], total: int | None = None, desc: str = "", unit: str = "utt"
+) -> Iterator[T]:
+    """Iterate over `items` and show how far it is and how long it will take."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    if sys.stderr.isatty():
+        from tqdm import tqdm
+
+        yield from tqdm(items, total=total, desc=desc, unit=unit, file=sys.stderr)
+        return
+    yield from _log_progress(items, total, desc, unit)
+
+
+def _log_progress(items: Iterable[T], total: int | None, desc: str, unit: str) -> Iterator[T]:
+    logger = logging.getLogger("progress")
+    start = last = time.monotonic()
+    for count, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last < LOG_EVERY_S:
+            continue
+        last, rate = now, count / (now - start)
+        if total:
+            logger.info(
+                "%s %d/%d %s, %.1f %s/s, ETA %.0f s",
+                desc, count, total, unit, rate, unit, (total - count) / rate,
+            )  # fmt: skip
+        else:
+            logger.info("%s %d %s, %.1f %s/s", desc, count, unit, rate, unit)

@@ -1,0 +1,156 @@
+"""Kaldi archives (ark/scp) of matrices and vectors, through kaldiio.
+
+A writer makes an ark and its scp together, both under temporary names until closed, so that a
+killed job leaves no archive that looks whole. The scp holds paths as they were given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+
+from ivector.base.errors import DataError
+from ivector.base.files import atomic_path, read_lines
+
+# What kaldiio raises for a cut or foreign archive.
+_DAMAGED = (ValueError, EOFError, struct.error, AssertionError, IndexError, RuntimeError, KeyError)
+
+
+class ArkWriter:
+    """Write matrices or vectors to ``PREFIX.ark`` and ``PREFIX.scp``; use as a context manager.
+
+    Parameters
+    ----------
+    prefix : path-like
+        Path without its ending.
+    compress : bool
+        Kaldi's compressed matrices (one byte a number, ``CompressedMatrix`` kSpeechFeature).
+    """
+
+    def __init__(self, prefix: str | os.PathLike, compress: bool = False):
+        self.ark = Path(f"{os.fspath(prefix)}.ark")
+        self.scp = Path(f"{os.fspath(prefix)}.scp")
+        self._compression = 2 if compress else None
+        self._stack = contextlib.ExitStack()
+        self._lines: list[str] = []
+
+    def __enter__(self) -> ArkWriter:
+        temporary = self._stack.enter_context(atomic_path(self.ark))
+        self._file = self._stack.enter_context(open(temporary, "wb"))
+        return self
+
+    def write(self, key: str, array: np.ndarray) -> None:
+        """Append one matrix (n_frames, n_dims) or vector under the utterance id `key`."""
+        self._file.write(key.encode() + b" ")
+        self._lines.append(f"{key} {self.ark}:{self._file.tell()}\n")
+        kaldiio.save_mat(
+            self._file, np.ascontiguousarray(array), compression_method=self._compression
+        )
+
+    def __exit__(self, kind, value, traceback) -> None:
+        if kind is None:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        closed = self._stack.__exit__(kind, value, traceback)
+        if kind is None:
+            with atomic_path(self.scp) as temporary:
+                temporary.write_text("".join(self._lines), encoding="utf-8")
+        return closed
+
+
+def read_ark(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (utterance id, array) of an archive in its order.
+
+    Raises
+    ------
+    DataError
+        The archive is missing, cut in the middle, or something else; names the last good id.
+    """
+    last = "none"
+    try:
+        for key, array in kaldiio.load_ark(os.fspath(path)):
+            last = key
+            yield key, array
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except _DAMAGED as error:
+        raise DataError(
+            f"{path}: the archive is cut or damaged after utterance {last}; make it again"
+        ) from error
+
+
+def read_scp(path: str | os.PathLike) -> dict[str, str]:
+    """Read an scp as {utterance id: location in an ark}, in its order.
+
+    Raises
+    ------
+    DataError
+        A line without a location, a duplicate id, or a shell pipe (never run here).
+    """
+    table: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        key, _, location = line.strip().partition(" ")
+        location = location.strip()
+        if not location:
+            raise DataError(f"{path}, line {number}: expected 'id location', got {line!r}")
+        if location.endswith("|"):
+            raise DataError(f"{path}, line {number}: {key}: shell pipes are not run; make files")
+        if key in table:
+            raise DataError(f"{path}, line {number}: duplicate id {key}")
+        table[key] = location
+    return table
+
+
+def load_array(key: str, location: str) -> np.ndarray:
+    """Load one array of an scp table.
+
+    Raises
+    ------
+    DataError
+        Names the utterance and the archive.
+    """
+    try:
+        return np.asarray(kaldiio.load_mat(location))
+    except OSError as error:
+        raise DataError(f"{key}: {location} cannot be read: {error.strerror or error}") from error
+    except _DAMAGED as error:
+        raise DataError(
+            f"{key}: {location}: the archive is cut or damaged; make it again"
+        ) from error
+
+
+def load_scp(
+    table: dict[str, str], keys: Iterable[str] | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (utterance id, array) lazily for `keys` (default: all, in the table's order)."""
+    for key in table if keys is None else keys:
+        if key not in table:
+            raise DataError(f"utterance {key} has no entry in the scp")
+        yield key, load_array(key, table[key])
+
+
+def read_matrix(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
+    """Read an archive (.ark) or list (.scp) of equally long vectors as (ids, matrix).
+
+    Returns
+    -------
+    ids : list of str
+    vectors : ndarray (n_vectors, n_dims)
+    """
+    path = Path(path)
+    pairs = load_scp(read_scp(path)) if path.suffix == ".scp" else read_ark(path)
+    ids, rows = [], []
+    for key, row in pairs:
+        if rows and row.shape != rows[0].shape:
+            raise DataError(f"{path}: {key} has shape {row.shape}, the first has {rows[0].shape}")
+        ids.append(key)
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{path}: holds no vectors")
+    return ids, np.stack(rows)
