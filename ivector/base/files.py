@@ -100,7 +100,8 @@ def save_model(
         {"kind": kind, "format": FORMAT_VERSION, "options": dict(options)}, sort_keys=True
     )
     with atomic_write(path, "wb") as file:
-        np.savez(file, _header=np.array(header), **{k: np.asarray(v) for k, v in arrays.items()})
+        named: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
+        np.savez(file, _header=np.array(header), **named)
 
 
 def load_model(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO
 
@@ -21,7 +21,7 @@ import numpy as np
 from ivector.base.errors import DataError
 
 _BINARY = b"\0B"
-_DTYPES = {b"F": np.dtype("<f4"), b"D": np.dtype("<f8")}
+_DTYPES: dict[bytes, np.dtype] = {b"F": np.dtype("<f4"), b"D": np.dtype("<f8")}
 
 
 class KaldiReader:
@@ -318,7 +318,7 @@ def read_vectors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     return vectors
 
 
-def to_bytes(write, binary: bool = True, dtype: str = "f4") -> bytes:
+def to_bytes(write: Callable[[KaldiWriter], None], binary: bool = True, dtype: str = "f4") -> bytes:
     """Bytes that ``write(KaldiWriter)`` produces; for tests and for writing whole files."""
     buffer = io.BytesIO()
     write(KaldiWriter(buffer, binary, dtype))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def progress(
     items: Iterable[T], total: int | None = None, desc: str = "", unit: str = "utt"
 ) -> Iterator[T]:
     """Iterate over `items` and show how far it is and how long it will take."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         from tqdm import tqdm

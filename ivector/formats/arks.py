@@ -53,7 +53,7 @@ class ArkWriter:
             self._file, np.ascontiguousarray(array), compression_method=self._compression
         )
 
-    def __exit__(self, kind, value, traceback) -> None:
+    def __exit__(self, kind, value, traceback):
         if kind is None:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -145,7 +145,8 @@ def read_matrix(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
     """
     path = Path(path)
     pairs = load_scp(read_scp(path)) if path.suffix == ".scp" else read_ark(path)
-    ids, rows = [], []
+    ids: list[str] = []
+    rows: list[np.ndarray] = []
     for key, row in pairs:
         if rows and row.shape != rows[0].shape:
             raise DataError(f"{path}: {key} has shape {row.shape}, the first has {rows[0].shape}")

@@ -1,0 +1,115 @@
+"""Archives and Kaldi's basic types: what is written is read back, damage is named."""
+
+import os
+
+import numpy as np
+import pytest
+
+from ivector.base.errors import DataError
+from ivector.base.files import atomic_write, load_model, save_model
+from ivector.base.kaldi import KaldiReader, pack, to_bytes, unpack
+from ivector.formats.arks import ArkWriter, load_scp, read_ark, read_scp
+
+
+@pytest.fixture
+def archive(tmp_path):
+    arrays = {f"u{i}": np.random.default_rng(i).normal(size=(5 + i, 3)) for i in range(4)}
+    arrays = {k: v.astype(np.float32) for k, v in arrays.items()}
+    with ArkWriter(tmp_path / "a b") as writer:
+        for key, array in arrays.items():
+            writer.write(key, array)
+    return tmp_path / "a b", arrays
+
+
+def test_archive_round_trip_with_space_in_path(archive):
+    prefix, arrays = archive
+    for pairs in (read_ark(f"{prefix}.ark"), load_scp(read_scp(f"{prefix}.scp"))):
+        back = dict(pairs)
+        assert list(back) == list(arrays)
+        for key in arrays:
+            np.testing.assert_array_equal(back[key], arrays[key])
+
+
+@pytest.mark.parametrize("cut", [1, 30, 90])
+def test_cut_archive_is_named(archive, cut):
+    prefix, _ = archive
+    data = open(f"{prefix}.ark", "rb").read()
+    open(f"{prefix}.ark", "wb").write(data[:-cut])
+    with pytest.raises(DataError, match=r"cut or damaged.*make it again"):
+        list(read_ark(f"{prefix}.ark"))
+
+
+def test_interrupted_writer_leaves_the_old_archive(archive):
+    prefix, arrays = archive
+    with pytest.raises(RuntimeError), ArkWriter(prefix) as writer:
+        writer.write("x", np.zeros((2, 2), np.float32))
+        raise RuntimeError("killed")
+    assert list(dict(read_ark(f"{prefix}.ark"))) == list(arrays)
+    assert sorted(os.listdir(prefix.parent)) == ["a b.ark", "a b.scp"]
+
+
+def test_scp_refuses_pipes_and_duplicates(tmp_path):
+    scp = tmp_path / "x.scp"
+    scp.write_text("a cat x.ark |\n")
+    with pytest.raises(DataError, match="pipes are not run"):
+        read_scp(scp)
+    scp.write_text("a x.ark:2\r\na x.ark:9\r\n")
+    with pytest.raises(DataError, match="line 2: duplicate id a"):
+        read_scp(scp)
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_basic_types_round_trip(binary, dtype):
+    rng = np.random.default_rng(0)
+    vector, matrix = rng.normal(size=7).astype(dtype), rng.normal(size=(3, 4)).astype(dtype)
+    symmetric = np.cov(rng.normal(size=(4, 9))).astype(dtype)
+
+    def write(out):
+        out.token("<X>")
+        out.int32(-5)
+        out.real(0.1)
+        out.boolean(True)
+        out.vector(vector)
+        out.matrix(matrix)
+        out.packed(pack(symmetric))
+        out.token("</X>")
+
+    reader = KaldiReader(to_bytes(write, binary, dtype))
+    assert reader.binary == binary
+    assert reader.expect("<X>") == "<X>" and reader.int32() == -5
+    assert np.dtype(dtype).type(reader.real()) == np.dtype(dtype).type(0.1)
+    assert reader.boolean() is True
+    np.testing.assert_array_equal(reader.vector().astype(dtype), vector)
+    np.testing.assert_array_equal(reader.matrix().astype(dtype), matrix)
+    np.testing.assert_array_equal(unpack(reader.packed()).astype(dtype), symmetric)
+    assert reader.token() == "</X>" and reader.at_end()
+
+
+def test_cut_model_file_is_named():
+    data = to_bytes(lambda out: out.vector(np.ones(9)))
+    with pytest.raises(DataError, match="cut short"):
+        KaldiReader(data[:-3], "final.x").vector()
+
+
+def test_model_files_hold_no_pickles_and_are_deterministic(tmp_path):
+    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for path in paths:
+        save_model(path, "toy", {"w": np.arange(3.0)}, {"n": 3})
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    arrays, options = load_model(paths[0], "toy")
+    assert options == {"n": 3} and arrays["w"].tolist() == [0, 1, 2]
+    with pytest.raises(DataError, match="holds a toy model, expected other"):
+        load_model(paths[0], "other")
+    paths[0].write_bytes(paths[0].read_bytes()[:50])
+    with pytest.raises(DataError, match="damaged"):
+        load_model(paths[0], "toy")
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    path = tmp_path / "f"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
+        file.write(b"new")
+        raise RuntimeError
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["f"]
