@@ -1,0 +1,1 @@
+"""Recipes: corpora, configuration and the stages of ``run.sh``; nothing imports this package."""
