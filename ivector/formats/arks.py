@@ -31,11 +31,19 @@ class ArkWriter:
         Path without its ending.
     compress : bool
         Kaldi's compressed matrices (one byte a number, ``CompressedMatrix`` kSpeechFeature).
+    listed_in : path-like, optional
+        Folder the scp says the ark is in, where it will be moved after writing.
     """
 
-    def __init__(self, prefix: str | os.PathLike, compress: bool = False):
+    def __init__(
+        self,
+        prefix: str | os.PathLike,
+        compress: bool = False,
+        listed_in: str | os.PathLike | None = None,
+    ):
         self.ark = Path(f"{os.fspath(prefix)}.ark")
         self.scp = Path(f"{os.fspath(prefix)}.scp")
+        self._listed = self.ark if listed_in is None else Path(listed_in) / self.ark.name
         self._compression = 2 if compress else None
         self._stack = contextlib.ExitStack()
         self._lines: list[str] = []
@@ -48,7 +56,7 @@ class ArkWriter:
     def write(self, key: str, array: np.ndarray) -> None:
         """Append one matrix (n_frames, n_dims) or vector under the utterance id `key`."""
         self._file.write(key.encode() + b" ")
-        self._lines.append(f"{key} {self.ark}:{self._file.tell()}\n")
+        self._lines.append(f"{key} {self._listed}:{self._file.tell()}\n")
         kaldiio.save_mat(
             self._file, np.ascontiguousarray(array), compression_method=self._compression
         )

@@ -1,0 +1,76 @@
+"""Cut the training part of every fold into folds of its own, to choose options without the trials.
+
+``python -m recipes.inner_folds --data data/hyke --out data/hyke-cv`` writes a data folder whose
+folds test training speakers on models trained on the other training speakers; ``run.sh --data
+data/hyke-cv`` runs on it as on any other. The outer folds' enrolments and trials play no part, but
+for the number of enrolment utterances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+from pathlib import Path
+
+import numpy as np
+
+from ivector.base.cli import Parser, run
+from ivector.base.errors import DataError
+from ivector.base.files import write_text
+from ivector.data import read_enroll
+from recipes.steps.common import folds, read_utt2spk
+
+
+def write_fold(folder: Path, utt2spk: dict[str, str], held_out: set[str], n_enrol: int) -> int:
+    """Write one inner fold; return its number of trials."""
+    tests: dict[str, list[str]] = {}
+    for utt, speaker in sorted(utt2spk.items()):
+        if speaker in held_out:
+            tests.setdefault(speaker, []).append(utt)
+    usable = {spk: utts for spk, utts in tests.items() if len(utts) > n_enrol}
+    train = [f"{u} {s}\n" for u, s in sorted(utt2spk.items()) if s not in held_out]
+    enroll = [" ".join([spk, *utts[:n_enrol]]) + "\n" for spk, utts in usable.items()]
+    trials = [
+        f"{model} {utt} {'target' if model == speaker else 'nontarget'}\n"
+        for model in usable
+        for speaker, utts in usable.items()
+        for utt in utts[n_enrol:]
+    ]
+    if len(usable) < 2:
+        raise DataError(f"{folder.name}: fewer than 2 speakers to test; take fewer inner folds")
+    for name, lines in (("train.utt2spk", train), ("enroll", enroll), ("trials", trials)):
+        write_text(folder / name, "".join(lines))
+    return len(trials)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the inner folds of every outer fold."""
+    total = 0
+    for number, fold in enumerate(folds(arguments.data)):
+        utt2spk = read_utt2spk(fold / "train.utt2spk")
+        n_enrol = statistics.mode(len(utts) for utts in read_enroll(fold / "enroll").values())
+        speakers = sorted(set(utt2spk.values()))
+        order = np.random.default_rng([arguments.seed, number]).permutation(len(speakers))
+        for k in range(arguments.num_folds):
+            held_out = {speakers[i] for i in order[k :: arguments.num_folds]}
+            inner = arguments.out / f"{fold.name}-{k}"
+            total += write_fold(inner, utt2spk, held_out, n_enrol)
+    link = arguments.out / "wav"
+    if not link.exists():
+        link.symlink_to(os.path.relpath(arguments.data / "wav", arguments.out))
+    print(f"{arguments.out}: {total} trials between training speakers")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    parser = Parser(prog="python -m recipes.inner_folds", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
+    parser.add_argument("--out", type=Path, required=True, help="data folder to make")
+    parser.add_argument("--num-folds", type=int, default=4, help="inner folds of each fold")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the cut")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))

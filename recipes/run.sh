@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# The whole road from recordings to error rates, stage by stage. See the results beside each corpus
+# in recipes/conf/CORPUS.conf and the table in README.md.
+#
+#   bash recipes/run.sh                                     all stages on the embedded corpus
+#   bash recipes/run.sh --corpus hyke --corpus-dir DIR      real speech
+#   bash recipes/run.sh --corpus folder --corpus-dir DIR    your own, a sub-folder per speaker
+#   bash recipes/run.sh --stage 3                           again from total variability on
+
+# What to run
+corpus=synthetic       # synthetic folder hyke librispeech voxceleb1 voxceleb2 tiny_voxceleb
+corpus_dir=            # where its recordings are
+protocol=              # folder corpus: fold*/{train.utt2spk,enroll,trials}; empty makes one
+system=ivector         # ivector, or gmm-ubm (MAP-adapted models, no total variability)
+stage=                 # first stage to run, even if done already; empty continues what is missing
+stop_stage=10
+nj=                    # processes (results do not depend on it); empty takes all cores
+seed=0
+memory=2048            # MiB that a training process may fill with frames or statistics
+strict=false           # stop at the first bad recording instead of skipping and counting it
+data=                  # data folder, default data/CORPUS
+exp=                   # experiment folder, default exp/CORPUS
+
+# How
+mfcc_config=recipes/conf/mfcc_16k.conf
+vad_config=recipes/conf/vad.conf
+delta_order=2
+delta_window=3
+normalisation=cmn      # cmn (sliding mean), cmvn (and variance), warping, or none
+cmn_window=300
+num_components=64      # Gaussians of the UBM
+covariance=full        # UBM of the i-vector system: full or diagonal
+num_iters_diag=20      # EM iterations of the diagonal UBM
+num_iters_full=4       # and of the full one
+num_gselect=20         # Gaussians a frame is given to
+min_post=0.025         # posteriors below are pruned
+rank=100               # dimension of the i-vectors
+num_iters_tv=5
+parametrisation=kaldi  # kaldi (prior offset), or classical (Dehak, Kenny)
+lda_dim=0              # 0: no LDA
+backend=plda           # plda or cosine
+plda_smoothing=0.0     # moves within-class covariance towards the between-class one
+enrolment=book         # several enrolment utterances: book (exact) or average (Kaldi's)
+score_norm=none        # none, z, t, zt, s, as: against the training speakers
+relevance=16           # gmm-ubm: relevance factor
+top_n=10               # gmm-ubm: Gaussians scored in each frame
+bootstrap=1000         # replicates of the confidence intervals
+
+help_message="Usage: bash recipes/run.sh [--NAME VALUE]...
+The options are the variables on top of recipes/run.sh, with dashes for underscores;
+recipes/conf/CORPUS.conf and recipes/conf/CORPUS.SYSTEM.conf set them for a corpus, --config FILE for you.
+Stages: 0 corpus, 1 features, 2 UBM, 3 total variability, 4 i-vectors, 5 back-end, 6 scores, 10 report."
+
+here=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+previous=
+for word in "$@"; do  # the corpus and system decide which configuration is read first
+  case "$word" in --corpus=*) corpus=${word#*=} ;; --system=*) system=${word#*=} ;; esac
+  case "$previous" in --corpus) corpus=$word ;; --system) system=$word ;; esac
+  previous=$word
+done
+for file in "recipes/conf/$corpus.$system.conf" "recipes/conf/$corpus.conf"; do
+  [ -f "$file" ] && set -- --config "$file" "$@"
+done
+. recipes/parse_options.sh
+[ $# -eq 0 ] || { echo "run.sh: error: unexpected argument '$1'; options are --NAME VALUE" >&2; exit 2; }
+. recipes/path.sh || exit 1
+set -euo pipefail
+
+for name in corpus_dir protocol data exp; do  # paths are relative to where the command was given
+  case "${!name}" in "" | /*) ;; *) printf -v "$name" '%s' "$here/${!name}" ;; esac
+done
+data=${data:-data/$corpus}
+exp=${exp:-exp/$corpus}
+nj=${nj:-$("$PYTHON" -c 'import joblib; print(joblib.cpu_count())')}
+force=()
+[ -z "$stage" ] || force=(--force)
+stage=${stage:-0}
+common=(--data "$data" --exp "$exp" --system "$system" --nj "$nj" --seed "$seed")
+common+=(${force[@]+"${force[@]}"})
+
+step() {  # step NAME OPTION...: run one stage script
+  local name=$1
+  shift
+  "$PYTHON" -m "recipes.steps.$name" "${common[@]}" "$@"
+}
+
+if [ $stage -le 0 ] && [ $stop_stage -ge 0 ]; then
+  options=()
+  [ -z "$corpus_dir" ] || options+=(--corpus-dir "$corpus_dir")
+  [ -z "$protocol" ] || options+=(--protocol "$protocol")
+  [ "$strict" = false ] || options+=(--strict)
+  "$PYTHON" -m recipes.prepare "$corpus" --out "$data" ${options[@]+"${options[@]}"}
+fi
+
+if [ $stage -le 1 ] && [ $stop_stage -ge 1 ]; then
+  options=()
+  [ "$strict" = false ] || options+=(--strict)
+  step features --mfcc-config "$mfcc_config" --vad-config "$vad_config" \
+    ${options[@]+"${options[@]}"}
+fi
+
+if [ $stage -le 2 ] && [ $stop_stage -ge 2 ]; then
+  [ "$system" = ivector ] || covariance=diagonal
+  step ubm --num-components "$num_components" --covariance "$covariance" \
+    --num-iters-diag "$num_iters_diag" --num-iters-full "$num_iters_full" \
+    --num-gselect "$num_gselect" --memory "$memory" \
+    --delta-order "$delta_order" --delta-window "$delta_window" \
+    --normalisation "$normalisation" --cmn-window "$cmn_window"
+fi
+
+if [ "$system" = ivector ]; then
+  if [ $stage -le 3 ] && [ $stop_stage -ge 3 ]; then
+    step total_variability --rank "$rank" --num-iters "$num_iters_tv" \
+      --parametrisation "$parametrisation" --num-gselect "$num_gselect" --min-post "$min_post"
+  fi
+
+  if [ $stage -le 4 ] && [ $stop_stage -ge 4 ]; then
+    step ivectors
+  fi
+
+  if [ $stage -le 5 ] && [ $stop_stage -ge 5 ]; then
+    step backend --backend "$backend" --lda-dim "$lda_dim" --plda-smoothing "$plda_smoothing"
+  fi
+
+  if [ $stage -le 6 ] && [ $stop_stage -ge 6 ]; then
+    step scores --enrolment "$enrolment" --score-norm "$score_norm"
+  fi
+else
+  if [ $stage -le 6 ] && [ $stop_stage -ge 6 ]; then
+    step gmm_ubm --relevance "$relevance" --top-n "$top_n" --score-norm "$score_norm"
+  fi
+fi
+
+for n in 7 8 9; do
+  if [ $stage -le $n ] && [ $stop_stage -ge $n ]; then
+    case $n in
+      7) what="x-vector training" ;;
+      8) what="x-vector embeddings and scores" ;;
+      9) what="calibration and fusion" ;;
+    esac
+    echo "stage $n: $what is not installed yet"
+  fi
+done
+
+if [ $stage -le 10 ] && [ $stop_stage -ge 10 ]; then
+  step report --bootstrap "$bootstrap"
+fi

@@ -1,0 +1,135 @@
+"""What the stage scripts share: arguments, folds, features of an utterance, shards of frames."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ivector.base.cli import Parser
+from ivector.base.errors import DataError
+from ivector.base.files import read_lines
+from ivector.formats.arks import load_array, read_scp
+from ivector.pipeline import FrontEnd
+
+logger = logging.getLogger("recipe")
+
+BYTES_PER_NUMBER = 4
+
+
+def make_parser(verb: str, description: str) -> Parser:
+    """Make a parser with the arguments that every step takes."""
+    parser = Parser(prog=f"python -m recipes.steps.{verb}", description=description)
+    parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
+    parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
+    parser.add_argument("--system", default="ivector", help="sub-folder of the experiment")
+    parser.add_argument("--nj", type=int, default=1, help="processes; results do not depend on it")
+    parser.add_argument("--force", action="store_true", help="run even if done already")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    return parser
+
+
+def folds(data: Path) -> list[Path]:
+    """Folders of the protocol's folds, in order.
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
+    found = sorted(p for p in data.glob("fold*") if p.is_dir())
+    if not found:
+        raise DataError(f"{data}: no fold*/ here; run stage 0 first")
+    return found
+
+
+def read_utt2spk(path: Path) -> dict[str, str]:
+    """Read a two-column utt2spk file."""
+    pairs = [line.split() for line in read_lines(path) if line.strip()]
+    for number, pair in enumerate(pairs, 1):
+        if len(pair) != 2:
+            raise DataError(f"{path}, line {number}: expected 'utterance speaker'")
+    return dict(pairs)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Features of a corpus as stage 1 left them, read one utterance at a time.
+
+    Parameters
+    ----------
+    folder : Path
+        ``EXP/features``.
+    front_end : FrontEnd
+        Deltas, normalisation and selection of voiced frames, applied on reading.
+    """
+
+    folder: Path
+    front_end: FrontEnd
+
+    def locations(self) -> dict[str, tuple[str, str]]:
+        """Map every usable utterance to the locations of its features and VAD decisions."""
+        return _locations(self.folder)
+
+    def usable(self, utterances: list[str], what: str) -> list[str]:
+        """Keep the utterances that have features; say how many have none."""
+        table = self.locations()
+        kept = [utt for utt in utterances if utt in table]
+        if len(kept) < len(utterances):
+            logger.warning(
+                "%d of %d %s utterances have no features and are left out; see %s",
+                len(utterances) - len(kept), len(utterances), what, self.folder / "skipped",
+            )  # fmt: skip
+        if not kept:
+            raise DataError(f"{self.folder}: none of the {what} utterances has features")
+        return kept
+
+    def frames(self, utterance: str) -> np.ndarray:
+        """Frames of one utterance as the models see them, (n_voiced, n_dims) float32."""
+        features, vad = self.locations()[utterance]
+        voiced = load_array(utterance, vad) > 0.5
+        return self.front_end.apply(load_array(utterance, features), voiced)
+
+
+@functools.lru_cache(maxsize=4)
+def _locations(folder: Path) -> dict[str, tuple[str, str]]:
+    vad = read_scp(folder / "vad.scp")
+    return {utt: (place, vad[utt]) for utt, place in read_scp(folder / "feats.scp").items()}
+
+
+@dataclass(frozen=True)
+class FrameShard:
+    """Loads the frames of some utterances as one block (n_frames, n_dims)."""
+
+    corpus: Corpus
+    utterances: tuple[str, ...]
+
+    def __call__(self) -> np.ndarray:
+        return np.concatenate([self.corpus.frames(utt) for utt in self.utterances])
+
+
+def frame_shards(corpus: Corpus, utterances: list[str], memory_mb: int) -> list[FrameShard]:
+    """Cut utterances into shards whose frames fill at most an eighth of the memory budget.
+
+    An eighth, as a shard is held by two workers beside its float32 products.
+    """
+    counts = {
+        utt: int(n)
+        for utt, n in (line.split() for line in read_lines(corpus.folder / "utt2num_voiced"))
+    }
+    dims = corpus.frames(utterances[0]).shape[1]
+    limit = max(1, memory_mb * 2**20 // 8 // (dims * BYTES_PER_NUMBER))
+    # A shard cap that does not depend on the corpus keeps two workers busy on small ones too.
+    limit = min(limit, 50_000)
+    shards: list[list[str]] = [[]]
+    filled = 0
+    for utt in utterances:
+        if shards[-1] and filled + counts[utt] > limit:
+            shards.append([])
+            filled = 0
+        shards[-1].append(utt)
+        filled += counts[utt]
+    return [FrameShard(corpus, tuple(shard)) for shard in shards]

@@ -1,0 +1,180 @@
+"""Stage 1: static features and voice activity of every recording, in sharded archives."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivector.audio import audio_defects, read_audio
+from ivector.base.cli import run
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import read_lines, write_text
+from ivector.base.log import progress
+from ivector.base.shards import make_shards, map_shards
+from ivector.data import read_data_dir
+from ivector.features import MFCC
+from ivector.formats.arks import ArkWriter
+from ivector.vad import EnergyVAD, voiced_or_loudest
+from recipes.stage import stage
+from recipes.steps.common import logger, make_parser
+
+UTTERANCES_PER_SHARD = 64
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Computes features and VAD of a shard of recordings and writes its archives.
+
+    Parameters
+    ----------
+    mfcc, vad : dict
+        Options of `MFCC` and `EnergyVAD`.
+    work, home : Path
+        Folder to write to, and where it will stand when the stage is done.
+    strict : bool
+        Stop at the first unusable recording.
+    """
+
+    mfcc: dict[str, Any]
+    vad: dict[str, Any]
+    work: Path
+    home: Path
+    strict: bool
+
+    def __call__(self, job: tuple[int, list[tuple[str, str]]]) -> list[tuple[str, str, int, int]]:
+        """Return (utterance, remark, frames, voiced frames); no frames when it was skipped."""
+        index, recordings = job
+        mfcc, vad = MFCC(**self.mfcc), EnergyVAD(**self.vad)
+        rows = []
+        with (
+            ArkWriter(self.work / f"feats.{index}", listed_in=self.home) as feats,
+            ArkWriter(self.work / f"vad.{index}", listed_in=self.home) as vads,
+        ):
+            for utt, path in recordings:
+                try:
+                    features, voiced, remark = self._one(path, mfcc, vad)
+                except DataError as error:
+                    if self.strict:
+                        raise DataError(f"{utt}: {error}") from error
+                    rows.append((utt, str(error), 0, 0))
+                    continue
+                feats.write(utt, features)
+                vads.write(utt, voiced.astype(np.float32))
+                rows.append((utt, remark, len(features), int(voiced.sum())))
+        return rows
+
+    def _one(self, path: str, mfcc: MFCC, vad: EnergyVAD) -> tuple[np.ndarray, np.ndarray, str]:
+        rate = int(self.mfcc.get("sample_frequency", 16000))
+        samples, _ = read_audio(path, sample_rate=rate)
+        remarks = audio_defects(samples, rate)
+        if not np.any(samples):
+            raise DataError(f"{path}: every sample is zero; record it again or leave it out")
+        features = mfcc.transform(samples)
+        if not len(features):
+            raise DataError(f"{path}: shorter than one frame; leave it out")
+        voiced, fallback = voiced_or_loudest(features, vad)
+        if fallback:
+            remarks = [*remarks, "no voiced frame: the loudest frames are used"]
+        return features, voiced, "; ".join(remarks)
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """Read options from a file in Kaldi's form, one ``--name=value  # comment`` a line.
+
+    Raises
+    ------
+    UsageError
+        A line of another form.
+    """
+    options: dict[str, Any] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        text = line.split("#")[0].strip()
+        if not text:
+            continue
+        name, equals, value = text.partition("=")
+        if not (name.startswith("--") and equals):
+            raise UsageError(f"{path}, line {number}: expected --name=value, got {text!r}")
+        options[name[2:].strip().replace("-", "_")] = _parse(value.strip())
+    return options
+
+
+def _parse(value: str) -> Any:
+    if value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the stage."""
+    mfcc = read_options(arguments.mfcc_config)
+    vad = read_options(arguments.vad_config)
+    _check_options(arguments, mfcc, vad)
+    data = read_data_dir(arguments.data / "wav")
+    wav_scp = {utt: str(path) for utt, path in sorted(data.wav_scp.items())}
+    home = arguments.exp / "features"
+    options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict, "wav_scp": wav_scp}
+    with stage(home, options, force=arguments.force) as work:
+        if work is None:
+            return
+        extractor = Extractor(mfcc, vad, work, home, arguments.strict)
+        shards = list(enumerate(make_shards(list(wav_scp.items()), UTTERANCES_PER_SHARD)))
+        done = map_shards(extractor, shards, nj=arguments.nj)
+        rows = [row for part in progress(done, len(shards), "features", "shard") for row in part]
+        _finish(work, home, rows, len(shards))
+
+
+def _check_options(arguments: argparse.Namespace, mfcc: dict, vad: dict) -> None:
+    for kind, options, path in (
+        (MFCC, mfcc, arguments.mfcc_config),
+        (EnergyVAD, vad, arguments.vad_config),
+    ):
+        try:
+            kind(**options)
+        except TypeError as error:
+            raise UsageError(f"{path}: {error}") from error
+
+
+def _finish(work: Path, home: Path, rows: list[tuple[str, str, int, int]], n_shards: int) -> None:
+    for name in ("feats", "vad"):
+        parts = [(work / f"{name}.{i}.scp") for i in range(n_shards)]
+        write_text(work / f"{name}.scp", "".join(part.read_text("utf-8") for part in parts))
+        for part in parts:
+            part.unlink()
+    good = [row for row in rows if row[2]]
+    skipped = [row for row in rows if not row[2]]
+    write_text(work / "utt2num_voiced", "".join(f"{utt} {voiced}\n" for utt, _, _, voiced in good))
+    write_text(work / "skipped", "".join(f"{utt} {why}\n" for utt, why, _, _ in skipped))
+    remarks = [row for row in good if row[1]]
+    write_text(work / "remarks", "".join(f"{utt} {why}\n" for utt, why, _, _ in remarks))
+    frames, voiced = sum(row[2] for row in good), sum(row[3] for row in good)
+    logger.info(
+        "%d recordings, %d frames, %.0f %% voiced", len(good), frames, 100 * voiced / max(frames, 1)
+    )
+    if remarks:
+        logger.warning("%d recordings have defects, see %s", len(remarks), home / "remarks")
+    if skipped:
+        utt, why = skipped[0][:2]
+        logger.warning("%d recordings skipped, for example %s: %s", len(skipped), utt, why)
+    if not good:
+        raise DataError("no recording could be used")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the step."""
+    parser = make_parser("features", __doc__ or "")
+    parser.add_argument("--mfcc-config", type=Path, required=True, help="Kaldi-style MFCC options")
+    parser.add_argument("--vad-config", type=Path, required=True, help="Kaldi-style VAD options")
+    parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))

@@ -1,0 +1,92 @@
+"""Stage 4: i-vectors of every utterance of every fold."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ivector.base.cli import run
+from ivector.base.errors import DataError
+from ivector.base.files import load_model, save_model
+from ivector.base.log import progress
+from ivector.base.shards import make_shards, map_shards
+from ivector.data import read_enroll, read_trials
+from ivector.total_variability import TotalVariability
+from recipes.stage import digest, require, stage
+from recipes.steps.common import Corpus, folds, make_parser, read_utt2spk
+from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
+from recipes.steps.ubm import front_end
+
+
+def fold_utterances(fold: Path) -> list[str]:
+    """Every utterance a fold needs: training, enrolment and test."""
+    wanted = set(read_utt2spk(fold / "train.utt2spk"))
+    wanted.update(utt for utts in read_enroll(fold / "enroll").values() for utt in utts)
+    wanted.update(trial.test for trial in read_trials(fold / "trials"))
+    return sorted(wanted)
+
+
+@functools.lru_cache(maxsize=2)
+def _extractor(path: Path) -> TotalVariability:
+    return TotalVariability.load(path)
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Extracts the i-vectors of a shard of utterances."""
+
+    accumulate: Accumulator
+    model: Path
+
+    def __call__(self, utterances: list[str]) -> np.ndarray:
+        return _extractor(self.model).transform(self.accumulate(utterances))
+
+
+def read_vectors(path: Path) -> dict[str, np.ndarray]:
+    """Vectors of a stage by utterance id."""
+    arrays, _ = load_model(path, "vectors")
+    return dict(zip(arrays["ids"].tolist(), arrays["vectors"]))
+
+
+def extract(arguments: argparse.Namespace, fold: Path, system: Path, work: Path) -> None:
+    """Extract one fold's i-vectors into `work`."""
+    ubm_folder, tv_folder = system / "ubm" / fold.name, system / "tv" / fold.name
+    options = json.loads((tv_folder / "options.json").read_text(encoding="utf-8"))["options"]
+    corpus = Corpus(arguments.exp / "features", front_end(ubm_folder))
+    utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
+    accumulate = Accumulator(corpus, ubm_folder, options["num_gselect"], options["min_post"])
+    shards = make_shards(utterances, UTTERANCES_PER_SHARD)
+    parts = map_shards(Extract(accumulate, tv_folder / "final.npz"), shards, nj=arguments.nj)
+    vectors = np.concatenate(list(progress(parts, len(shards), fold.name, "shard")))
+    if not np.isfinite(vectors).all():
+        bad = [utt for utt, row in zip(utterances, vectors) if not np.isfinite(row).all()]
+        raise DataError(f"{len(bad)} i-vectors are not finite, the first of {bad[0]}")
+    save_model(
+        work / "ivectors.npz", "vectors", {"ids": np.array(utterances), "vectors": vectors}, {}
+    )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the stage for every fold."""
+    system = arguments.exp / arguments.system
+    for fold in folds(arguments.data):
+        upstream = [require(system / "tv" / fold.name, 3)]
+        upstream.append(digest(fold / "enroll", fold / "trials"))
+        target = system / "ivectors" / fold.name
+        with stage(target, {}, upstream, force=arguments.force) as work:
+            if work is not None:
+                extract(arguments, fold, system, work)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the step."""
+    return make_parser("ivectors", __doc__ or "")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))

@@ -1,0 +1,141 @@
+"""Stage 3: Baum-Welch statistics of the training utterances, and the total-variability model."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ivector.base.cli import run
+from ivector.base.files import write_text
+from ivector.base.log import progress
+from ivector.base.shards import make_shards, map_shards
+from ivector.formats.extractor import write_extractor
+from ivector.statistics import BaumWelchStatistics, baum_welch
+from ivector.total_variability import TotalVariability
+from recipes.stage import require, stage
+from recipes.steps.common import Corpus, folds, logger, make_parser, read_utt2spk
+from recipes.steps.ubm import front_end, load_ubm
+
+UTTERANCES_PER_SHARD = 64
+
+
+@functools.lru_cache(maxsize=2)
+def cached_ubm(folder: Path):
+    """The UBM, read once per process."""
+    return load_ubm(folder)
+
+
+@dataclass(frozen=True)
+class Accumulator:
+    """Computes the statistics of a shard of utterances."""
+
+    corpus: Corpus
+    ubm_folder: Path
+    num_gselect: int
+    min_post: float
+    second_order: bool = False
+
+    def __call__(self, utterances: list[str]) -> BaumWelchStatistics:
+        ubm = cached_ubm(self.ubm_folder)
+        parts = [
+            baum_welch(
+                ubm,
+                self.corpus.frames(utt),
+                num_gselect=self.num_gselect,
+                min_post=self.min_post,
+                second_order=self.second_order,
+            )
+            for utt in utterances
+        ]
+        return BaumWelchStatistics.concatenate(parts)
+
+
+@dataclass(frozen=True)
+class SaveShard:
+    """Writes a shard's statistics to a file and leaves a loader of it."""
+
+    accumulate: Accumulator
+    work: Path
+
+    def __call__(self, job: tuple[int, list[str]]) -> StatisticsShard:
+        index, utterances = job
+        path = self.work / f"statistics.{index}.npz"
+        self.accumulate(utterances).save(path)
+        return StatisticsShard(path)
+
+
+@dataclass(frozen=True)
+class StatisticsShard:
+    """Loads the statistics that `SaveShard` wrote."""
+
+    path: Path
+
+    def __call__(self) -> BaumWelchStatistics:
+        return BaumWelchStatistics.load(self.path)
+
+
+def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Path) -> None:
+    """Train one fold's extractor into `work`."""
+    corpus = Corpus(arguments.exp / "features", front_end(ubm_folder))
+    utterances = corpus.usable(sorted(read_utt2spk(fold / "train.utt2spk")), "training")
+    accumulate = Accumulator(
+        corpus, ubm_folder, arguments.num_gselect, arguments.min_post, second_order=True
+    )
+    jobs = list(enumerate(make_shards(utterances, UTTERANCES_PER_SHARD)))
+    saved = map_shards(SaveShard(accumulate, work), jobs, nj=arguments.nj)
+    shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "shard"))
+    model = TotalVariability(
+        load_ubm(ubm_folder),
+        rank=arguments.rank,
+        n_iter=arguments.num_iters,
+        parametrisation=arguments.parametrisation,
+        n_jobs=arguments.nj,
+        random_state=arguments.seed,
+    ).fit(shards)
+    for shard in shards:
+        shard.path.unlink()
+    model.save(work / "final.npz")
+    if arguments.parametrisation == "kaldi":
+        write_extractor(work / "final.ie", model)
+    write_text(work / "objective.json", json.dumps(np.asarray(model.objective_).tolist()) + "\n")
+    logger.info("%s: objective per frame %.4f", fold.name, model.objective_[-1])
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the stage for every fold."""
+    options = {
+        "rank": arguments.rank,
+        "num_iters": arguments.num_iters,
+        "parametrisation": arguments.parametrisation,
+        "num_gselect": arguments.num_gselect,
+        "min_post": arguments.min_post,
+        "seed": arguments.seed,
+    }
+    system = arguments.exp / arguments.system
+    for fold in folds(arguments.data):
+        ubm_folder = system / "ubm" / fold.name
+        upstream = [require(ubm_folder, 2)]
+        target = system / "tv" / fold.name
+        with stage(target, options, upstream, force=arguments.force) as work:
+            if work is not None:
+                train(arguments, fold, ubm_folder, work)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the step."""
+    parser = make_parser("total_variability", __doc__ or "")
+    parser.add_argument("--rank", type=int, default=100, help="dimension of the i-vectors")
+    parser.add_argument("--num-iters", type=int, default=5, help="EM iterations")
+    parser.add_argument("--parametrisation", choices=("kaldi", "classical"), default="kaldi")
+    parser.add_argument("--num-gselect", type=int, default=20, help="Gaussians of a frame")
+    parser.add_argument("--min-post", type=float, default=0.025, help="posteriors below are pruned")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))

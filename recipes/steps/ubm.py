@@ -1,0 +1,111 @@
+"""Stage 2: the universal background model of every fold, diagonal first, then full."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ivector.base.cli import run
+from ivector.base.errors import DataError
+from ivector.base.files import write_text
+from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_gmm
+from ivector.full_gmm import FullGMM
+from ivector.gmm import DiagonalGMM
+from ivector.pipeline import FrontEnd
+from recipes.stage import digest, require, stage
+from recipes.steps.common import (
+    Corpus,
+    folds,
+    frame_shards,
+    logger,
+    make_parser,
+    read_utt2spk,
+)
+
+
+def front_end(folder: Path) -> FrontEnd:
+    """Front-end that a fold's UBM was trained with; later stages read features through it."""
+    try:
+        return FrontEnd(**json.loads((folder / "front_end.json").read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DataError(f"{folder}: stage 2 has not finished; run with --stage 2") from error
+
+
+def load_ubm(folder: Path) -> DiagonalGMM | FullGMM:
+    """The fold's UBM, full where there is one."""
+    return load_gmm(folder / "final.npz")
+
+
+def train(arguments: argparse.Namespace, fold: Path, options: dict, work: Path) -> None:
+    """Train one fold's UBM into `work`."""
+    corpus = Corpus(arguments.exp / "features", FrontEnd(**options["front_end"]))
+    utterances = corpus.usable(sorted(read_utt2spk(fold / "train.utt2spk")), "training")
+    shards = frame_shards(corpus, utterances, arguments.memory)
+    logger.info("%s: UBM on %d utterances in %d shards", fold.name, len(utterances), len(shards))
+    diagonal = DiagonalGMM(
+        arguments.num_components,
+        n_iter=arguments.num_iters_diag,
+        n_jobs=arguments.nj,
+        random_state=arguments.seed,
+    ).fit(shards)
+    write_diag_gmm(work / "final.dubm", diagonal)
+    final: DiagonalGMM | FullGMM = diagonal
+    if arguments.covariance == "full":
+        final = FullGMM(
+            init=diagonal,
+            num_gselect=arguments.num_gselect,
+            n_iter=arguments.num_iters_full,
+            n_jobs=arguments.nj,
+        ).fit(shards)
+        write_full_gmm(work / "final.ubm", final)
+    save_gmm(work / "final.npz", final)
+    objective = {"diagonal": diagonal.log_likelihood_, "final": final.log_likelihood_}
+    write_text(work / "objective.json", json.dumps(objective, indent=1) + "\n")
+    write_text(work / "front_end.json", json.dumps(options["front_end"], indent=1) + "\n")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the stage for every fold."""
+    features = require(arguments.exp / "features", 1)
+    options = {
+        "num_components": arguments.num_components,
+        "covariance": arguments.covariance,
+        "num_iters": [arguments.num_iters_diag, arguments.num_iters_full],
+        "num_gselect": arguments.num_gselect,
+        "seed": arguments.seed,
+        "front_end": {
+            "delta_order": arguments.delta_order,
+            "delta_window": arguments.delta_window,
+            "normalisation": arguments.normalisation,
+            "cmn_window": arguments.cmn_window,
+        },
+    }
+    for fold in folds(arguments.data):
+        target = arguments.exp / arguments.system / "ubm" / fold.name
+        upstream = [features, digest(fold / "train.utt2spk")]
+        with stage(target, options, upstream, force=arguments.force) as work:
+            if work is not None:
+                train(arguments, fold, options, work)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the step."""
+    parser = make_parser("ubm", __doc__ or "")
+    parser.add_argument("--num-components", type=int, default=64, help="Gaussians")
+    parser.add_argument("--covariance", choices=("full", "diagonal"), default="full")
+    parser.add_argument("--num-iters-diag", type=int, default=20, help="EM of the diagonal model")
+    parser.add_argument("--num-iters-full", type=int, default=4, help="EM of the full model")
+    parser.add_argument("--num-gselect", type=int, default=20, help="Gaussians of a frame")
+    parser.add_argument("--memory", type=int, default=2048, help="budget in MiB")
+    parser.add_argument("--delta-order", type=int, default=2)
+    parser.add_argument("--delta-window", type=int, default=3)
+    parser.add_argument(
+        "--normalisation", choices=("cmn", "cmvn", "warping", "none"), default="cmn"
+    )
+    parser.add_argument("--cmn-window", type=int, default=300, help="frames")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))
