@@ -196,8 +196,8 @@ class KaldiWriter:
     ----------
     file : binary file
     binary : bool
-        Kaldi's binary form; otherwise text with 9 (float) or 17 (double) significant digits,
-        which reads back exactly.
+        Kaldi's binary form; otherwise text with Kaldi's 7 significant digits where they read
+        back exactly, else 9 (float) or 17 (double).
     dtype : {"f4", "f8"}
         Kaldi's ``BaseFloat`` is "f4"; extractors and PLDA are double, "f8".
     """
@@ -266,16 +266,24 @@ class KaldiWriter:
             self.int32(n)
             self._file.write(values.tobytes())
         else:
-            self._text_matrix([values[i * (i + 1) // 2 :][: i + 1] for i in range(n)])
+            rows = [self._format(values[i * (i + 1) // 2 :][: i + 1]) for i in range(n)]
+            self._file.write(b"[\n" + b" \n".join(rows) + b" ]\n")
 
     def _format(self, values: Iterable[float]) -> bytes:
-        return " ".join(f"{float(x):.{self._digits}g}" for x in values).encode()
+        return " ".join(map(self._number, values)).encode()
+
+    def _number(self, value: float) -> str:
+        # Text made by Kaldi has 7 digits; what was read from it is written as it stood.
+        short = f"{float(value):.7g}"
+        if self._dtype.type(short) == value:
+            return short
+        return f"{float(value):.{self._digits}g}"
 
     def _text_matrix(self, rows: Iterable[np.ndarray]) -> None:
         self._file.write(b" [")
         for row in rows:
-            self._file.write(b"\n  " + self._format(row))
-        self._file.write(b" ]\n")
+            self._file.write(b"\n  " + self._format(row) + b" ")
+        self._file.write(b"]\n")
 
 
 def packed_size_to_dim(size: int) -> int:
