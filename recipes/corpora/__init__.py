@@ -1,0 +1,31 @@
+"""Corpora: each module turns a corpus folder into data directories and trial lists.
+
+Every module ``recipes.corpora.NAME`` has ``add_options(parser)`` and
+``prepare(corpus_dir, out_dir, **options)``; ``python -m recipes.prepare NAME`` calls them.
+They all leave the same layout::
+
+    out/wav/                 Kaldi data directory of every utterance, once: features are computed
+        wav.scp utt2spk      once, whatever the folds (paths are absolute);
+        spk2utt              spk2gender where the corpus tells
+    out/fold0/               one or more folds, counted from 0; of each, all scores are pooled
+        train.utt2spk        all that anything is trained on: "utt speaker"
+        enroll               "enrol-id utt [utt ...]"
+        trials               "enrol-id utt target|nontarget"
+        trials-NAME          further lists over the same training data and enrolments, if any
+                             ("enrol-id utt" alone where the truth is not known)
+    out/prepared.json        written last: options, what the folder held, counts
+
+No speaker of ``trials`` is in ``train.utt2spk``, and no label contradicts the speakers; both are
+checked before anything is written. Everything is sorted (``LC_ALL=C``); the same folder gives the
+same files.
+"""
+
+NAMES = (
+    "synthetic",
+    "folder",
+    "hyke",
+    "librispeech",
+    "tiny_voxceleb",
+    "voxceleb1",
+    "voxceleb2",
+)

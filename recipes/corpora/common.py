@@ -1,0 +1,294 @@
+"""What the corpora share: finding recordings, making trials, reading protocols."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import read_lines
+
+logger = logging.getLogger("prepare")
+
+AUDIO = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .sph .nist .w64 .caf .rf64".split()
+)
+# Recognised, so that they can be named; libsndfile has no decoder for them.
+CLOSED = frozenset(".m4a .aac .mp4 .wma .amr .3gp .webm .mka".split())
+CONVERT = "convert them first, for example: ffmpeg -i IN.m4a -ac 1 -ar 16000 OUT.wav"
+
+
+class Recording(NamedTuple):
+    """One utterance of a corpus."""
+
+    utterance: str
+    speaker: str
+    path: Path
+
+
+class Trial(NamedTuple):
+    """One trial; `label` is target, nontarget or, where the truth is not known, empty."""
+
+    enrol: str
+    test: str
+    label: str
+
+
+@dataclass
+class Fold:
+    """Training material, enrolments and trials of one fold.
+
+    `more` holds further trial lists by name. Those named in `closed_set` may test speakers of
+    the training material (a validation list); every other list may not.
+    """
+
+    train: dict[str, str]
+    enroll: dict[str, list[str]]
+    trials: list[Trial]
+    more: dict[str, list[Trial]] = field(default_factory=dict)
+    closed_set: Collection[str] = ()
+
+
+@dataclass
+class Corpus:
+    """Recordings and folds, as found; `finish` checks and writes them."""
+
+    recordings: list[Recording]
+    folds: list[Fold]
+    genders: dict[str, str] = field(default_factory=dict)
+
+
+def need_folder(corpus_dir: str | os.PathLike | None, what: str) -> Path:
+    """Return `corpus_dir` as a path, or say that it is missing and `what` it should hold."""
+    if corpus_dir is None or not os.fspath(corpus_dir):
+        raise UsageError(f"--corpus-dir is needed: the folder that holds {what}")
+    path = Path(corpus_dir)
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; --corpus-dir must hold {what}")
+    return path
+
+
+def find_files(root: Path, extensions: Collection[str]) -> Iterator[Path]:
+    """Yield files below `root` in sorted order; hidden ones are skipped, links followed once."""
+
+    def walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+        status = folder.stat()
+        here = (status.st_dev, status.st_ino)
+        if here in above:  # a link to a folder that we are in
+            return
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
+        for entry in ordered:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from walk(Path(entry.path), (*above, here))
+            elif entry.is_file() and Path(entry.name).suffix.lower() in extensions:
+                yield Path(entry.path)
+
+    yield from walk(root, ())
+
+
+def find_audio(root: Path, strict: bool = False) -> list[Path]:
+    """List recordings below `root`; those of formats that cannot be read are reported.
+
+    Raises
+    ------
+    DataError
+        There are none, or (`strict`) some cannot be read.
+    """
+    found = list(find_files(root, AUDIO | CLOSED))
+    closed = [path for path in found if path.suffix.lower() in CLOSED]
+    if closed:
+        text = f"{root}: {len(closed)} recordings ({closed[0].name}, ...) are in a format that "
+        text += f"cannot be read here; {CONVERT}"
+        if strict or len(closed) == len(found):
+            raise DataError(text)
+        logger.warning(text)
+    found = [path for path in found if path.suffix.lower() in AUDIO]
+    if not found:
+        raise DataError(f"{root}: holds no recordings (wav, flac, ogg, mp3, ...)")
+    return found
+
+
+def safe_id(text: str) -> str:
+    """Make a Kaldi id of a file or folder name: white space becomes an underscore."""
+    return re.sub(r"\s", "_", text)
+
+
+def first_utterances(count: int | None, available: int) -> int:
+    """Return how many utterances enrol a speaker who has `available` (3 of 6 or more, else 1)."""
+    return (3 if available >= 6 else 1) if count is None else count
+
+
+def all_pairs(
+    enroll: Mapping[str, list[str]],
+    tests: Mapping[str, str],
+    speaker_of: Mapping[str, str],
+    max_trials: int | None = None,
+) -> list[Trial]:
+    """Pair every enrolment with every test utterance.
+
+    Parameters
+    ----------
+    enroll : mapping of str to list of str
+        Enrolment id to utterances.
+    tests : mapping of str to str
+        Test utterance to speaker.
+    speaker_of : mapping of str to str
+        Enrolment id to speaker.
+    max_trials : int, optional
+        When there would be more, all target trials stay and non-target trials are drawn (always
+        the same ones).
+    """
+    trials = [
+        Trial(enrol, test, "target" if speaker_of[enrol] == tests[test] else "nontarget")
+        for enrol in sorted(enroll)
+        for test in sorted(tests)
+    ]
+    if max_trials is None or len(trials) <= max_trials:
+        return trials
+    nontargets = [i for i, trial in enumerate(trials) if trial.label == "nontarget"]
+    n_kept = max(0, max_trials - (len(trials) - len(nontargets)))
+    rng = np.random.default_rng(0)
+    dropped = set(rng.permutation(nontargets)[n_kept:].tolist())
+    return [trial for i, trial in enumerate(trials) if i not in dropped]
+
+
+def split_speaker(
+    utterances: Iterable[str], enrol_utts: int | None, speaker: str
+) -> tuple[list[str], list[str]]:
+    """Split a speaker's utterances: the first ones enrol, the others test."""
+    ordered = sorted(utterances)
+    count = first_utterances(enrol_utts, len(ordered))
+    if len(ordered) <= count:
+        raise DataError(
+            f"speaker {speaker} has {len(ordered)} utterance(s), but {count} to enrol and at "
+            "least 1 to test are needed; add recordings, leave the speaker out or lower "
+            "--enrol-utts"
+        )
+    return ordered[:count], ordered[count:]
+
+
+def make_test(
+    utt2spk: Mapping[str, str], enrol_utts: int | None, max_trials: int | None
+) -> tuple[dict[str, list[str]], list[Trial]]:
+    """Make enrolments and trials of the speakers in `utt2spk`; enrolment ids are speakers."""
+    of_speaker: dict[str, list[str]] = defaultdict(list)
+    for utterance, speaker in utt2spk.items():
+        of_speaker[speaker].append(utterance)
+    enroll: dict[str, list[str]] = {}
+    tests: dict[str, str] = {}
+    for speaker in sorted(of_speaker):
+        enroll[speaker], rest = split_speaker(of_speaker[speaker], enrol_utts, speaker)
+        tests.update(dict.fromkeys(rest, speaker))
+    return enroll, all_pairs(enroll, tests, {speaker: speaker for speaker in enroll}, max_trials)
+
+
+def two_folds(
+    utt2spk: Mapping[str, str], enrol_utts: int | None = None, max_trials: int | None = None
+) -> list[Fold]:
+    """Make the two-fold protocol: fold f tests speakers of index ≡ f (mod 2), trains on others.
+
+    Raises
+    ------
+    DataError
+        Fewer than four speakers, or one with too few utterances.
+    """
+    speakers = sorted(set(utt2spk.values()))
+    if len(speakers) < 4:
+        raise DataError(
+            f"{len(speakers)} speaker(s) found, but at least 4 are needed (2 to train and 2 to "
+            "test in each fold); add sub-folders, one per speaker"
+        )
+    folds = []
+    for index in range(2):
+        tested = set(speakers[index::2])
+        train = {u: s for u, s in utt2spk.items() if s not in tested}
+        test = {u: s for u, s in utt2spk.items() if s in tested}
+        folds.append(Fold(train, *make_test(test, enrol_utts, max_trials)))
+    return folds
+
+
+def read_protocol(folder: str | os.PathLike) -> list[Fold]:
+    """Read ``fold*/{train.utt2spk,enroll,trials}`` of a protocol folder.
+
+    Raises
+    ------
+    DataError
+        No fold there, or a file that is missing or cannot be understood.
+    """
+    root = Path(folder)
+    folds = sorted(root.glob("fold[0-9]*"), key=lambda path: int(re.sub(r"\D", "", path.name)))
+    if not folds:
+        raise DataError(f"{root}: holds no fold0; a protocol is fold*/train.utt2spk,enroll,trials")
+    return [
+        Fold(
+            {u: s[0] for u, s in _table(path / "train.utt2spk", 2, 2).items()},
+            _table(path / "enroll", 2, None),
+            [Trial(*row) for row in _rows(path / "trials", 3, 3)],
+        )
+        for path in folds
+    ]
+
+
+def _rows(path: Path, least: int, most: int | None) -> Iterator[list[str]]:
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) < least or (most is not None and len(fields) > most):
+            raise DataError(f"{path}, line {number}: {len(fields)} fields, expected {least}")
+        yield fields
+
+
+def _table(path: Path, least: int, most: int | None) -> dict[str, list[str]]:
+    table: dict[str, list[str]] = {}
+    for key, *values in _rows(path, least, most):
+        if key in table:
+            raise DataError(f"{path}: duplicate id {key}")
+        table[key] = values
+    return table
+
+
+def add_protocol_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of corpora without a protocol of their own."""
+    parser.add_argument(
+        "--protocol",
+        metavar="DIR",
+        help="folder with fold*/{train.utt2spk,enroll,trials}; default: two folds are made, each "
+        "testing every second speaker and training on the others",
+    )
+    parser.add_argument(
+        "--enrol-utts",
+        type=int,
+        metavar="N",
+        help="utterances that enrol a speaker, where the protocol is made (default: 3 of 6 or "
+        "more, else 1); more of them lower the error rates and leave fewer trials",
+    )
+    parser.add_argument(
+        "--max-trials",
+        type=int,
+        metavar="N",
+        help="most trials of a fold, where the protocol is made; all target trials are kept",
+    )
+
+
+def check_protocol_options(
+    protocol: str | os.PathLike | None, enrol_utts: int | None, max_trials: int | None
+) -> None:
+    """Refuse numbers below one, and numbers beside a protocol that fixes them already."""
+    for name, value in (("--enrol-utts", enrol_utts), ("--max-trials", max_trials)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} must be at least 1, got {value}")
+        if value is not None and protocol:
+            raise UsageError(f"{name} does not go with --protocol, which names every trial")

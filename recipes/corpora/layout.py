@@ -1,0 +1,232 @@
+"""Checks a corpus and writes the layout that ``recipes.corpora`` describes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ivector.base.errors import DataError
+from ivector.base.files import atomic_write
+from ivector.base.log import progress
+from recipes.corpora.common import Corpus, Fold, Recording, Trial
+
+logger = logging.getLogger("prepare")
+
+SHOWN = 10
+READERS = 8  # threads that open files; waiting for the disk, not computing
+
+
+def finish(corpus: Corpus, out_dir: Path, strict: bool = False) -> dict[str, int]:
+    """Check `corpus` and write it to `out_dir`; whatever the folder held of a corpus goes.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    out_dir : Path
+    strict : bool
+        Stop at recordings that cannot be used, instead of leaving them out.
+
+    Returns
+    -------
+    counts : dict of str to int
+        Speakers, utterances, folds, trials.
+
+    Raises
+    ------
+    DataError
+        Nothing usable is left, ids are ambiguous, or a fold contradicts itself.
+    """
+    recordings = usable(corpus.recordings, strict)
+    utt2spk = {r.utterance: r.speaker for r in recordings}
+    folds = [
+        _check_fold(_restrict(fold, utt2spk, f"fold{i}", strict), utt2spk, f"fold{i}")
+        for i, fold in enumerate(corpus.folds)
+    ]
+    _clear(out_dir)
+    _write_wav(recordings, corpus.genders, out_dir / "wav")
+    for i, fold in enumerate(folds):
+        _write_fold(fold, out_dir / f"fold{i}")
+    return {
+        "speakers": len(set(utt2spk.values())),
+        "utterances": len(recordings),
+        "folds": len(folds),
+        "trials": sum(len(fold.trials) for fold in folds),
+    }
+
+
+def usable(recordings: Iterable[Recording], strict: bool = False) -> list[Recording]:
+    """Sort recordings and leave out those whose header cannot be read or that hold nothing.
+
+    Raises
+    ------
+    DataError
+        Two recordings have one id; none can be used; or `strict` and one cannot be used.
+    """
+    ordered = sorted(recordings)
+    for one, two in zip(ordered, ordered[1:]):
+        if one.utterance == two.utterance:
+            raise DataError(
+                f"{one.path} and {two.path} both have the id {one.utterance}; rename one of them"
+            )
+    with ThreadPoolExecutor(READERS) as pool:
+        found = progress(pool.map(_inspect, ordered), len(ordered), "checking recordings", "files")
+        results = list(found)
+    bad = [(r, problem) for r, (problem, _) in zip(ordered, results) if problem]
+    for recording, problem in bad[:SHOWN]:
+        logger.warning("%s: %s", recording.path, problem)
+    good = [r for r, (problem, _) in zip(ordered, results) if not problem]
+    if bad and (strict or not good):
+        raise DataError(
+            f"{bad[0][0].path}: {bad[0][1]} ({len(bad)} of {len(ordered)} recordings cannot be "
+            "used); mend or remove them"
+        )
+    if bad:
+        logger.warning("%d of %d recordings left out", len(bad), len(ordered))
+    rates = Counter(rate for problem, rate in results if not problem)
+    if len(rates) > 1:
+        text = ", ".join(f"{rate} Hz: {count}" for rate, count in sorted(rates.items()))
+        logger.warning("recordings differ in sampling rate (%s)", text)
+    return good
+
+
+def _inspect(recording: Recording) -> tuple[str, int]:
+    """Say what is wrong with a recording ('' if nothing), and its rate."""
+    import soundfile
+
+    name = str(recording.path)
+    if name != name.strip() or "\n" in name or name.endswith("|"):
+        return "a line of wav.scp cannot hold this name; rename the file", 0
+    try:
+        name.encode("utf-8")
+        info = soundfile.info(name)
+    except UnicodeEncodeError:
+        return "the name is not UTF-8; rename the file", 0
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        return f"cannot be read as audio ({str(error).splitlines()[-1][-80:]})", 0
+    return ("" if info.frames > 0 else "holds no samples"), info.samplerate
+
+
+def _restrict(fold: Fold, utt2spk: Mapping[str, str], name: str, strict: bool) -> Fold:
+    """Leave out of a fold what has no recording."""
+    enroll = {e: [u for u in utts if u in utt2spk] for e, utts in fold.enroll.items()}
+    enroll = {e: utts for e, utts in enroll.items() if utts}
+
+    def kept(trials: list[Trial]) -> list[Trial]:
+        return [t for t in trials if t.enrol in enroll and t.test in utt2spk]
+
+    restricted = dataclasses.replace(
+        fold,
+        train={u: s for u, s in fold.train.items() if u in utt2spk},
+        enroll=enroll,
+        trials=kept(fold.trials),
+        more={key: kept(trials) for key, trials in fold.more.items()},
+    )
+    before, after = _size(fold), _size(restricted)
+    if before != after:
+        lost = ", ".join(f"{b - a} of {b} {what}" for what, b, a in zip(_PARTS, before, after))
+        text = f"{name}: the protocol names utterances without a recording: {lost} lost"
+        if strict or 0 in after[:3]:
+            raise DataError(f"{text}; is this the corpus that the protocol belongs to?")
+        logger.warning(text)
+    if not (restricted.train and restricted.trials):
+        raise DataError(f"{name}: no training utterances or no trials")
+    return restricted
+
+
+_PARTS = ("training utterances", "enrolment utterances", "trials", "further trials")
+
+
+def _size(fold: Fold) -> tuple[int, int, int, int]:
+    return (
+        len(fold.train),
+        sum(map(len, fold.enroll.values())),
+        len(fold.trials),
+        sum(map(len, fold.more.values())),
+    )
+
+
+def _check_fold(fold: Fold, utt2spk: Mapping[str, str], name: str) -> Fold:
+    """Refuse a fold that trains on test speakers or whose labels contradict the speakers."""
+    for utterance, speaker in fold.train.items():
+        if utt2spk[utterance] != speaker:
+            raise DataError(
+                f"{name}/train.utt2spk: {utterance} is said to be of {speaker}, but the corpus "
+                f"has it under {utt2spk[utterance]}"
+            )
+    speaker_of: dict[str, str] = {}
+    for enrol, utterances in fold.enroll.items():
+        speakers = sorted({utt2spk[u] for u in utterances})
+        if len(speakers) > 1:
+            raise DataError(f"{name}/enroll: {enrol} has utterances of {' and '.join(speakers)}")
+        speaker_of[enrol] = speakers[0]
+    trained = set(fold.train.values())
+    for key, trials in {"": fold.trials, **fold.more}.items():
+        where = f"{name}/trials{'-' * bool(key)}{key}"
+        _check_trials(trials, speaker_of, utt2spk, where)
+        tested = {s for t in trials for s in (speaker_of[t.enrol], utt2spk[t.test])}
+        if shared := sorted(trained & tested):
+            if key in fold.closed_set:
+                continue
+            raise DataError(
+                f"{where}: tests {len(shared)} speaker(s) of the training material "
+                f"({shared[0]}, ...); take them out of train.utt2spk or of the trials"
+            )
+    return fold
+
+
+def _check_trials(
+    trials: list[Trial], speaker_of: Mapping[str, str], utt2spk: Mapping[str, str], where: str
+) -> None:
+    if len({(t.enrol, t.test) for t in trials}) != len(trials):
+        (pair, _), *_ = Counter((t.enrol, t.test) for t in trials).most_common(1)
+        raise DataError(f"{where}: trial {pair[0]} {pair[1]} stands there twice")
+    for trial in trials:
+        if not trial.label:
+            continue
+        same = speaker_of[trial.enrol] == utt2spk[trial.test]
+        truth = "target" if same else "nontarget"
+        if trial.label != truth:
+            raise DataError(
+                f"{where}: {trial.enrol} {trial.test} is labelled {trial.label!r}, but the "
+                f"speakers make it {truth}"
+            )
+
+
+def _clear(out_dir: Path) -> None:
+    """Remove what an earlier preparation left, the mark of completeness first."""
+    (out_dir / "prepared.json").unlink(missing_ok=True)
+    for folder in [out_dir / "wav", *out_dir.glob("fold[0-9]*")]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_wav(recordings: list[Recording], genders: Mapping[str, str], folder: Path) -> None:
+    spk2utt: dict[str, list[str]] = {}
+    for recording in recordings:
+        spk2utt.setdefault(recording.speaker, []).append(recording.utterance)
+    tables = {
+        "wav.scp": {r.utterance: str(r.path.absolute()) for r in recordings},
+        "utt2spk": {r.utterance: r.speaker for r in recordings},
+        "spk2utt": {s: " ".join(spk2utt[s]) for s in sorted(spk2utt)},
+    }
+    if genders and all(s in genders for s in spk2utt):
+        tables["spk2gender"] = {s: genders[s] for s in sorted(spk2utt)}
+    for name, table in tables.items():
+        _write_rows(folder / name, table.items())
+
+
+def _write_fold(fold: Fold, folder: Path) -> None:
+    _write_rows(folder / "train.utt2spk", sorted(fold.train.items()))
+    _write_rows(folder / "enroll", sorted((e, *u) for e, u in fold.enroll.items()))
+    _write_rows(folder / "trials", fold.trials)
+    for key, trials in fold.more.items():
+        _write_rows(folder / f"trials-{key}", trials)
+
+
+def _write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
+    with atomic_write(path, "w") as file:
+        file.writelines(" ".join(row).rstrip() + "\n" for row in rows)
