@@ -151,7 +151,7 @@ def safe_members(archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, Pu
     """
     for member in archive:
         parts = PurePosixPath(member.name).parts
-        name = f"{archive.name}: member {member.name!r}"
+        name = f"{archive.name!s}: member {member.name!r}"
         outside = not parts or parts[0] == "/" or ".." in parts
         if outside or re.search(r"[\\\0]|^[A-Za-z]:", member.name):
             if member.isdir() and not parts:  # "."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import shutil
 from collections import Counter
@@ -68,7 +69,7 @@ def usable(recordings: Iterable[Recording], strict: bool = False) -> list[Record
         Two recordings have one id; none can be used; or `strict` and one cannot be used.
     """
     ordered = sorted(recordings)
-    for one, two in zip(ordered, ordered[1:]):
+    for one, two in itertools.pairwise(ordered):
         if one.utterance == two.utterance:
             raise DataError(
                 f"{one.path} and {two.path} both have the id {one.utterance}; rename one of them"
