@@ -1,0 +1,361 @@
+"""Score files and trial lists: read as compact arrays, matched by trial, written as same bytes.
+
+Scores are text, one trial a line, ``enrol test score`` (Kaldi, house order) or
+``score enrol test`` (VoxCeleb tools, tiny-voxceleb). Trials are ``enrol test target|nontarget``
+(Kaldi), ``1|0 enrol test`` (VoxCeleb; -1 for a label not known, tiny-voxceleb), ``enrol test 1|0``
+(CN-Celeb) or ``enrol test`` (no labels). Any of them may be gzipped. Scores and trials are matched
+by the pair of ids, never by the number of the line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from fusion._columns import (
+    NONTARGET,
+    SCORE_LINE,
+    TARGET,
+    TRIAL_LINE,
+    UNKNOWN,
+    Paths,
+    label_first,
+    parse_labels,
+    parse_scores,
+    read_pairs,
+    score_first,
+)
+from fusion._records import Block, Origin
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import atomic_write
+
+SCORE_COLUMNS = ("auto", "first", "last")
+_WRITE_LINES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scored trials as read.
+
+    Parameters
+    ----------
+    enrol, test : ndarray (n,) int32
+        Positions in `enrol_ids` and `test_ids`.
+    values : ndarray (n,) float64
+        Scores; higher means the same speaker.
+    enrol_ids, test_ids : list of str
+    origin : Origin
+        The file and line of each row.
+    """
+
+    enrol: np.ndarray
+    test: np.ndarray
+    values: np.ndarray
+    enrol_ids: list[str]
+    test_ids: list[str]
+    origin: Origin
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A trial list as read.
+
+    Parameters
+    ----------
+    enrol, test : ndarray (n,) int32
+        Positions in `enrol_ids` and `test_ids`.
+    labels : ndarray (n,) int8
+        1 target, 0 nontarget, -1 unknown.
+    enrol_ids, test_ids : list of str
+    origin : Origin
+        The file and line of each row.
+    """
+
+    enrol: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    enrol_ids: list[str]
+    test_ids: list[str]
+    origin: Origin
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ScoredTrials:
+    """Trials with their scores, in the order of the trial list.
+
+    Parameters
+    ----------
+    trials : Trials
+    values : ndarray (n,) float64
+    """
+
+    trials: Trials
+    values: np.ndarray
+
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the target and of the nontarget trials.
+
+        Raises
+        ------
+        DataError
+            A trial's label is unknown, or a class has no trials.
+        """
+        labels, name = self.trials.labels, self.trials.origin.name
+        if (labels == UNKNOWN).any():
+            raise _complaint(
+                lambda row: _show(self.trials, row), np.flatnonzero(labels == UNKNOWN),
+                f"of {len(labels)} trials of {name} have an unknown label",
+                "take them out, as nothing can be measured on them",
+            )  # fmt: skip
+        tar, non = self.values[labels == TARGET], self.values[labels == NONTARGET]
+        if not len(tar) or not len(non):
+            missing = "nontarget" if len(tar) else "target"
+            raise DataError(f"{name}: has no {missing} trials; error rates need both classes")
+        return tar, non
+
+
+def read_scores(paths: Paths, score_column: str = "auto") -> Scores:
+    """Read a score file, or several as one.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+    score_column : {"auto", "first", "last"}
+        Where the score stands. "auto" takes the column of numbers; if ids are numbers too,
+        the one whose numbers have a decimal point or an exponent.
+
+    Raises
+    ------
+    DataError
+        A file is missing, empty, not UTF-8 text, or a line has not three columns with a finite
+        score; or both outer columns could be scores.
+    """
+    if score_column not in SCORE_COLUMNS:
+        raise UsageError(f"score_column must be one of {', '.join(SCORE_COLUMNS)}")
+
+    def layout(path: str | os.PathLike, block: Block) -> tuple[int, int, int]:
+        first = score_first(path, block) if score_column == "auto" else score_column == "first"
+        return (1, 2, 0) if first else (0, 1, 2)
+
+    enrol, test, values, enrol_ids, test_ids, origin = read_pairs(
+        paths, (3,), SCORE_LINE, layout, parse_scores, np.dtype(np.float64)
+    )
+    return Scores(enrol, test, values, enrol_ids, test_ids, origin)
+
+
+def read_trials(paths: Paths) -> Trials:
+    """Read a trial list, or several as one.
+
+    Raises
+    ------
+    DataError
+        A file is missing, empty, not UTF-8 text, or a line is not a trial.
+    """
+
+    def layout(path: str | os.PathLike, block: Block) -> tuple[int, int, int]:
+        if block.n_columns == 2:
+            return 0, 1, -1
+        return (1, 2, 0) if label_first(path, block) else (0, 1, 2)
+
+    enrol, test, labels, enrol_ids, test_ids, origin = read_pairs(
+        paths, (3, 2), TRIAL_LINE, layout, parse_labels, np.dtype(np.int8)
+    )
+    return Trials(enrol, test, labels, enrol_ids, test_ids, origin)
+
+
+def _complaint(show: Callable[[int], str], rows: np.ndarray, what: str, cure: str) -> DataError:
+    """Error with the number of offending rows, the first three of them, and the cure."""
+    examples = ", ".join(show(int(row)) for row in rows[:3])
+    return DataError(f"{len(rows)} {what}, first {examples}; {cure}")
+
+
+def align(
+    scores: Scores, trials: Trials, *, subset: bool = False, allow_duplicates: bool = False
+) -> ScoredTrials:
+    """Give every trial its score, matched by the pair of ids.
+
+    Parameters
+    ----------
+    scores : Scores
+    trials : Trials
+    subset : bool
+        Whether `scores` may hold pairs that are not in `trials`.
+    allow_duplicates : bool
+        Whether a trial may be listed (and then counts) more than once with the same label, and
+        scored more than once with the same score.
+
+    Raises
+    ------
+    DataError
+        Trials without a score, scores without a trial, trials given twice, or given twice with
+        contradictory labels or scores; with the count, and files and lines of the first.
+    """
+    n_test = len(trials.test_ids)
+    key = trials.enrol.astype(np.int64) * n_test + trials.test
+    enrol = _translate(scores.enrol_ids, trials.enrol_ids)[scores.enrol]
+    test = _translate(scores.test_ids, trials.test_ids)[scores.test]
+    scored_key = np.where((enrol < 0) | (test < 0), -1, enrol * n_test + test)
+
+    _refuse_duplicates(key, trials.labels, trials, "trials", "label", allow_duplicates)
+    # Pairs that no trial can have share the key -1; they are complained of below, or not needed.
+    usable = np.flatnonzero(scored_key >= 0)
+    order = usable[np.argsort(scored_key[usable], kind="stable")]
+    _refuse_duplicates(
+        scored_key[order], scores.values[order], scores, "scores", "score", allow_duplicates, order
+    )
+    position, found = _look_up(scored_key[order], key)
+    if not found.all():
+        raise _complaint(
+            lambda row: _show(trials, row), np.flatnonzero(~found),
+            f"of {len(trials)} trials of {trials.origin.name} have no score in "
+            f"{scores.origin.name}", "score them, or take them out of the trial list",
+        )  # fmt: skip
+    if not subset:
+        _refuse_extra(scores, trials, scored_key, key)
+    return ScoredTrials(trials, scores.values[order[position]])
+
+
+def _translate(ids: list[str], known: list[str]) -> np.ndarray:
+    """Positions (len(ids),) of ids in another list, -1 where it lacks them."""
+    table = {name: code for code, name in enumerate(known)}
+    return np.fromiter((table.get(name, -1) for name in ids), np.int64, len(ids))
+
+
+def _look_up(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of `keys` in `sorted_keys`, and whether they are there at all."""
+    if not len(sorted_keys):
+        return np.zeros(len(keys), np.int64), np.zeros(len(keys), bool)
+    # Ascending queries stay in cache: at 10⁷ trials several times faster than random ones.
+    order = np.argsort(keys, kind="stable")
+    position = np.empty(len(keys), np.int64)
+    position[order] = np.searchsorted(sorted_keys, keys[order])
+    np.minimum(position, len(sorted_keys) - 1, out=position)
+    return position, sorted_keys[position] == keys
+
+
+def _show(table: Scores | Trials, row: int) -> str:
+    """Name one pair and where it stands."""
+    pair = f"{table.enrol_ids[table.enrol[row]]} {table.test_ids[table.test[row]]}"
+    return f"'{pair}' ({table.origin.where(row)})"
+
+
+def _refuse_duplicates(
+    key: np.ndarray,
+    value: np.ndarray,
+    table: Scores | Trials,
+    things: str,
+    what: str,
+    allow: bool,
+    rows: np.ndarray | None = None,
+) -> None:
+    """Raise DataError if a key comes twice; `rows` numbers the keys if they were rearranged."""
+    order = np.argsort(key, kind="stable")
+    ordered, ordered_value = key[order], value[order]
+    again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
+    if not len(again):
+        return
+    differ = again[ordered_value[again] != ordered_value[again - 1]]
+    if len(differ) == 0 and allow:
+        return
+    found = order[differ if len(differ) else again]
+    found = np.sort(found if rows is None else rows[found])
+    name = table.origin.name
+
+    if len(differ):
+        what = f"{things} of {name} contradict an earlier {what} of the same trial"
+        cure = "keep the right one"
+    else:
+        what = f"{things} of {name} repeat an earlier line"
+        cure = "remove them, or give --allow-duplicates (allow_duplicates=True in Python)"
+    raise _complaint(lambda row: _show(table, row), found, what, cure)
+
+
+def _refuse_extra(scores: Scores, trials: Trials, scored_key: np.ndarray, key: np.ndarray) -> None:
+    """Raise DataError if a score belongs to no trial."""
+    _, known = _look_up(np.sort(key), scored_key)
+    if not known.all():
+        raise _complaint(
+            lambda row: _show(scores, row), np.flatnonzero(~known),
+            f"scores of {scores.origin.name} belong to no trial of {trials.origin.name}",
+            "give the list that was scored, or --subset (subset=True in Python) to measure a part",
+        )  # fmt: skip
+
+
+def write_scores(
+    path: str | os.PathLike,
+    enrol: Iterable[str],
+    test: Iterable[str],
+    scores: Iterable[float],
+    decimals: int = 6,
+) -> None:
+    """Write ``enrol test score`` lines; the same scores give the same bytes.
+
+    The three are read in step and in blocks, so that they may be generators; the file appears
+    when it is complete. A name that ends in ``.gz`` is gzipped.
+
+    Parameters
+    ----------
+    path : path-like
+    enrol, test : iterable of str
+        Ids of each trial.
+    scores : iterable of float
+    decimals : int
+        Digits after the point; Kaldi prints about as many as the default.
+
+    Raises
+    ------
+    DataError
+        A score is not finite, an id is empty or has a blank in it, the lengths differ, or the
+        file cannot be written.
+    """
+    if isinstance(scores, np.ndarray):
+        scores = (value for block in _blocks_of(scores) for value in block)
+    rows = zip(enrol, test, scores, strict=True)
+    with atomic_write(path, "wb") as file:
+        packed: IO[bytes] | None = None
+        if os.fspath(path).endswith(".gz"):
+            packed = gzip.GzipFile("", "wb", fileobj=file, mtime=0)  # type: ignore[assignment]
+        while block := _next_block(path, rows):
+            (packed or file).write(_lines(path, block, decimals))
+        if packed:
+            packed.close()
+
+
+def _blocks_of(values: np.ndarray) -> Iterable[list[float]]:
+    for start in range(0, len(values), _WRITE_LINES):
+        yield values[start : start + _WRITE_LINES].tolist()
+
+
+def _next_block(path: str | os.PathLike, rows: Iterable[tuple[str, str, float]]) -> list:
+    try:
+        return list(itertools.islice(rows, _WRITE_LINES))
+    except ValueError as error:
+        if "zip()" not in str(error):
+            raise
+        raise DataError(f"{path}: not as many enrolment ids, test ids and scores") from None
+
+
+def _lines(path: str | os.PathLike, block: list[tuple[str, str, float]], decimals: int) -> bytes:
+    for name in {name for row in block for name in row[:2]}:
+        if name.split() != [name]:
+            raise DataError(f"{path}: the id {name!r} is empty or has a blank; rename it")
+    if not np.isfinite([row[2] for row in block]).all():
+        enrol, test, score = next(row for row in block if not np.isfinite(row[2]))
+        raise DataError(f"{path}: the score of '{enrol} {test}' is {score}; it must be finite")
+    text = f"%s %s %.{decimals}f\n" * len(block) % tuple(itertools.chain.from_iterable(block))
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(f"{path}: an id cannot be written as UTF-8: {error.reason}") from None
