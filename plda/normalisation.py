@@ -1,0 +1,302 @@
+"""Score normalisation by a cohort of impostors: z, t, zt, s and adaptive s.
+
+E enrolments, T tests, C cohort entries. A trial's score s(e, t) is set against scores of its
+enrolment e, or of its test t, with a cohort of speakers known to be others, whose mean μ and
+standard deviation σ (over C, not C − 1) give
+
+    z     (s − μ_e) / σ_e                               Auckenthaler 2000, section 3.3
+    t     (s − μ_t) / σ_t                               Auckenthaler 2000, section 3.4
+    zt    t of the z-normalised score, with t statistics of z-normalised cohort scores
+    s     ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t]         Kenny 2010, section 4
+    as    s, each side with its own N highest-scoring cohort entries    Matějka 2017, eq. 4
+    as2   s, e's statistics over t's N closest entries and the reverse  Matějka 2017, eq. 6
+
+References
+----------
+R. Auckenthaler, M. Carey, H. Lloyd-Thomas, "Score normalization for text-independent speaker
+verification systems", Digital Signal Processing 10, 2000.
+P. Kenny, "Bayesian speaker verification with heavy-tailed priors", Odyssey 2010.
+S. Cumani et al., "Comparison of speaker recognition approaches for real applications",
+Interspeech 2011.
+P. Matějka et al., "Analysis of score normalization in multilingual speaker recognition",
+Interspeech 2017.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from ivector.base.errors import DataError, UsageError
+from plda._checks import check_vectors, warn_degenerate
+
+KINDS = ("z", "t", "zt", "s", "as", "as2")
+_NEEDS_ENROL = ("z", "zt", "s", "as", "as2")
+_NEEDS_TEST = ("t", "zt", "s", "as", "as2")
+_BLOCK_NUMBERS = 1 << 22
+
+
+class ScoreNorm(BaseEstimator):
+    """Normalise scores by those of a cohort.
+
+    Parameters
+    ----------
+    kind : {"as", "as2", "s", "z", "t", "zt"}
+        See the module. "as" is the usual choice, and the one that suffers least from a cohort
+        that resembles the trials only in part; z needs no cohort scores of the tests and can be
+        computed at enrolment.
+    top_n : int
+        Cohort entries that "as" and "as2" select; 100 to 400 in most papers.
+
+    Attributes
+    ----------
+    enrol_mean_, enrol_std_ : ndarray (n_enrol,)
+        μ_e and σ_e; 0 and 1 for kind "t".
+    test_mean_, test_std_ : ndarray (n_test,)
+        μ_t and σ_t; 0 and 1 for kind "z".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> norm = ScoreNorm("s").fit(rng.normal(5, 2, (3, 50)), rng.normal(5, 2, (4, 50)))
+    >>> norm.transform(np.full((3, 4), 5.0)).shape
+    (3, 4)
+    """
+
+    def __init__(self, kind="as", top_n=200):
+        self.kind = kind
+        self.top_n = top_n
+
+    def fit(
+        self, enrol_cohort: Any = None, test_cohort: Any = None, cohort_cohort: Any = None
+    ) -> ScoreNorm:
+        """Learn the statistics of cohort scores; what `kind` does not use may be None.
+
+        Parameters
+        ----------
+        enrol_cohort : array_like (n_enrol, n_cohort)
+            Enrolments against cohort utterances.
+        test_cohort : array_like (n_test, n_cohort)
+            Cohort models against tests, a row for each test.
+        cohort_cohort : array_like (n_cohort_models, n_cohort_utterances)
+            For "zt": the models behind `test_cohort`'s columns against the utterances behind
+            `enrol_cohort`'s. NaN marks an utterance against its own speaker, which is left out.
+
+        Raises
+        ------
+        DataError
+            Scores missing, not finite, of a cohort of fewer than two, or all equal.
+        UsageError
+            An unknown kind, or a `top_n` below 2.
+        """
+        if self.kind not in KINDS:
+            raise UsageError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if not isinstance(self.top_n, (int, np.integer)) or self.top_n < 2:
+            raise UsageError(f"top_n must be an integer of at least 2, got {self.top_n!r}")
+        enrol = self._cohort(enrol_cohort, "enrol_cohort", _NEEDS_ENROL)
+        test = self._cohort(test_cohort, "test_cohort", _NEEDS_TEST)
+        if self.kind == "zt":
+            test = self._z_normalised(test, cohort_cohort, enrol.shape[1])
+        self.enrol_mean_, self.enrol_std_ = self._statistics(enrol, "enrolments")
+        self.test_mean_, self.test_std_ = self._statistics(test, "tests")
+        if self.kind == "as2":
+            self._fit_cross(enrol, test)
+        return self
+
+    def _cohort(self, scores: Any, name: str, needed_by: tuple[str, ...]) -> np.ndarray:
+        if self.kind not in needed_by:
+            return np.empty((0, 0))
+        if scores is None:
+            raise DataError(f"kind={self.kind!r} needs {name}: scores against the cohort")
+        scores = check_vectors(scores, name)
+        if scores.shape[1] < 2:
+            raise DataError(f"{name} holds a cohort of {scores.shape[1]}; give two or more")
+        if self.kind in ("as", "as2") and scores.shape[1] < self.top_n:
+            warn_degenerate(
+                f"{name} holds a cohort of {scores.shape[1]}, fewer than top_n={self.top_n}; all"
+                " are used, which is plain s-norm: use a larger cohort or a smaller top_n"
+            )
+        return scores
+
+    def _z_normalised(self, test: np.ndarray, cohort_cohort: Any, n_utterances: int) -> np.ndarray:
+        if cohort_cohort is None:
+            raise DataError("kind='zt' needs cohort_cohort: cohort models against the z cohort")
+        scores = np.asarray(cohort_cohort, dtype=np.float64)
+        if scores.shape != (test.shape[1], n_utterances):
+            raise DataError(
+                f"cohort_cohort has shape {scores.shape}, expected"
+                f" {(test.shape[1], n_utterances)}: test_cohort's columns by enrol_cohort's"
+            )
+        if np.isinf(scores).any() or (np.isfinite(scores).sum(axis=1) < 2).any():
+            raise DataError("cohort_cohort needs two finite scores or more in every row")
+        std = _floor(np.nanstd(scores, axis=1), "cohort models")
+        return (test - np.nanmean(scores, axis=1)) / std
+
+    def _statistics(self, scores: np.ndarray, side: str) -> tuple[Any, Any]:
+        if not scores.size:
+            return np.zeros(1), np.ones(1)
+        n_top = self.top_n if self.kind in ("as", "as2") else scores.shape[1]
+        mean, std = np.empty(len(scores)), np.empty(len(scores))
+        step = max(1, _BLOCK_NUMBERS // scores.shape[1])
+        for start in range(0, len(scores), step):
+            rows = slice(start, start + step)
+            block = scores[rows]
+            if n_top < block.shape[1]:
+                block = np.partition(block, -n_top, axis=1)[:, -n_top:]
+            mean[rows] = block.mean(axis=1, dtype=np.float64)
+            std[rows] = block.std(axis=1, dtype=np.float64)
+        return mean, _floor(std, side)
+
+    def _fit_cross(self, enrol: np.ndarray, test: np.ndarray) -> None:
+        if enrol.shape[1] != test.shape[1]:
+            raise DataError(
+                f"enrol_cohort has {enrol.shape[1]} columns but test_cohort {test.shape[1]};"
+                " kind='as2' needs the same cohort on both sides"
+            )
+        # About each row's own statistics, so that variances do not cancel.
+        self._enrol_scores = enrol.astype(np.float64) - self.enrol_mean_[:, None]
+        self._test_scores = test.astype(np.float64) - self.test_mean_[:, None]
+        n_top = min(self.top_n, enrol.shape[1])
+        self._enrol_top = np.argpartition(enrol, -n_top, axis=1)[:, -n_top:]
+        self._test_top = np.argpartition(test, -n_top, axis=1)[:, -n_top:]
+
+    def transform(self, scores: Any) -> np.ndarray:
+        """Normalise a score matrix.
+
+        Parameters
+        ----------
+        scores : array_like (n_enrol, n_test)
+
+        Returns
+        -------
+        ndarray (n_enrol, n_test)
+            float32 if `scores` is, else float64.
+        """
+        check_is_fitted(self)
+        scores = check_vectors(scores, "scores")
+        sizes = (len(self.enrol_mean_), len(self.test_mean_))
+        if any(size not in (1, given) for size, given in zip(sizes, scores.shape)):
+            raise DataError(
+                f"scores have shape {scores.shape}, but the cohort scores were of {sizes[0]}"
+                f" enrolments and {sizes[1]} tests"
+            )
+        if self.kind == "as2":
+            return self._transform_cross(scores)
+        enrol = (self.enrol_mean_[:, None], self.enrol_std_[:, None])
+        return self._combine(scores, enrol, (self.test_mean_, self.test_std_))
+
+    def transform_trials(self, scores: Any, i: Any, j: Any) -> np.ndarray:
+        """Normalise the scores of listed trials.
+
+        Parameters
+        ----------
+        scores : array_like (n_trials,)
+        i, j : array_like of int (n_trials,)
+            Row of each trial's enrolment and of its test in the cohort scores.
+
+        Returns
+        -------
+        ndarray (n_trials,)
+        """
+        check_is_fitted(self)
+        scores = check_vectors(np.atleast_2d(scores), "scores")[0]
+        i = self._rows(i, len(scores), self.enrol_mean_, "enrolment", _NEEDS_ENROL)
+        j = self._rows(j, len(scores), self.test_mean_, "test", _NEEDS_TEST)
+        if self.kind == "as2":
+            return self._transform_cross_trials(scores, i, j)
+        enrol = (self.enrol_mean_[i], self.enrol_std_[i])
+        return self._combine(scores, enrol, (self.test_mean_[j], self.test_std_[j]))
+
+    def _rows(self, rows: Any, n_trials: int, of: np.ndarray, side: str, used_by) -> np.ndarray:
+        rows = np.asarray(rows)
+        if rows.shape != (n_trials,) or rows.dtype.kind not in "iu":
+            raise DataError(f"{side} rows must be {n_trials} integers, got {rows.shape}")
+        if self.kind not in used_by:
+            return np.zeros(n_trials, dtype=np.int64)
+        if n_trials and (rows.min() < 0 or rows.max() >= len(of)):
+            raise DataError(
+                f"a trial names a {side} row outside the {len(of)} of the cohort scores"
+            )
+        return rows
+
+    def _combine(self, scores, enrol, test) -> np.ndarray:
+        if self.kind in ("z", "t", "zt"):
+            # Unused sides have mean 0 and deviation 1; for zt, t follows z.
+            normalised = ((scores - enrol[0]) / enrol[1] - test[0]) / test[1]
+        else:
+            normalised = ((scores - enrol[0]) / enrol[1] + (scores - test[0]) / test[1]) / 2
+        return normalised.astype(scores.dtype, copy=False)
+
+    def _transform_cross(self, scores: np.ndarray) -> np.ndarray:
+        """Sums over the other side's selection are products with its indicator matrix."""
+        pick_test = _indicator(self._test_top, self._enrol_scores.shape[1])
+        pick_enrol = _indicator(self._enrol_top, self._enrol_scores.shape[1])
+        out = np.empty_like(scores)
+        step = max(1, _BLOCK_NUMBERS // max(scores.shape[1], pick_test.shape[1]))
+        for start in range(0, len(scores), step):
+            rows = slice(start, start + step)
+            own = self._enrol_scores[rows]
+            enrol = _moments(own @ pick_test.T, own**2 @ pick_test.T, self.enrol_std_[rows, None])
+            pick = pick_enrol[rows]
+            cross = _moments(
+                pick @ self._test_scores.T, pick @ (self._test_scores**2).T, self.test_std_
+            )
+            out[rows] = self._combine(
+                scores[rows],
+                (enrol[0] + self.enrol_mean_[rows, None], enrol[1]),
+                (cross[0] + self.test_mean_, cross[1]),
+            )
+        return out
+
+    def _transform_cross_trials(
+        self, scores: np.ndarray, i: np.ndarray, j: np.ndarray
+    ) -> np.ndarray:
+        out = np.empty_like(scores)
+        step = max(1, _BLOCK_NUMBERS // self._test_top.shape[1])
+        for start in range(0, len(scores), step):
+            part = slice(start, start + step)
+            rows, columns = i[part], j[part]
+            own = self._enrol_scores[rows[:, None], self._test_top[columns]]
+            other = self._test_scores[columns[:, None], self._enrol_top[rows]]
+            enrol = _moments(own.mean(1), (own**2).mean(1), self.enrol_std_[rows])
+            test = _moments(other.mean(1), (other**2).mean(1), self.test_std_[columns])
+            out[part] = self._combine(
+                scores[part],
+                (enrol[0] + self.enrol_mean_[rows], enrol[1]),
+                (test[0] + self.test_mean_[columns], test[1]),
+            )
+        return out
+
+
+def _indicator(top: np.ndarray, n_cohort: int) -> np.ndarray:
+    """Rows (n, C) that average over the selected cohort entries (n, N)."""
+    rows = np.zeros((len(top), n_cohort))
+    np.put_along_axis(rows, top, 1 / top.shape[1], axis=1)
+    return rows
+
+
+def _moments(first: np.ndarray, second: np.ndarray, own_std: np.ndarray) -> tuple[Any, Any]:
+    """Mean and deviation of first and second moments, floored at 1/1000 of the own deviation."""
+    return first, np.sqrt(np.maximum(second - first**2, (1e-3 * own_std) ** 2))
+
+
+def _floor(std: np.ndarray, side: str) -> np.ndarray:
+    """Floor standard deviations at 1/1000 of the median of those that are not zero."""
+    positive = std[std > 0]
+    if not len(positive):
+        raise DataError(
+            f"the cohort scores of all {len(std)} {side} are equal among themselves; use a cohort"
+            " of different speakers"
+        )
+    floor = 1e-3 * np.median(positive)
+    n_low = int(np.count_nonzero(std < floor))
+    if n_low:
+        warn_degenerate(
+            f"{n_low} of {len(std)} {side} have cohort scores without spread, whose deviation was"
+            f" floored at {floor:.3g}: use a larger or more varied cohort"
+        )
+    return np.maximum(std, floor)
