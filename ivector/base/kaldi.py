@@ -151,7 +151,7 @@ class KaldiReader:
         rows = self._text_rows()
         if len({len(row) for row in rows}) > 1:
             raise self.fail("a matrix has rows of different lengths")
-        return np.array(rows).reshape(len(rows), -1)
+        return np.array(rows).reshape(len(rows), -1) if rows else np.empty((0, 0))
 
     def packed(self) -> np.ndarray:
         """Read a packed symmetric matrix as its lower triangle row by row, (n (n + 1) / 2,)."""

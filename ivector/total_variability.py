@@ -1,0 +1,469 @@
+"""Total-variability model (i-vector extractor), in Kaldi's and in the classical form.
+
+Papers: Kenny, Boulianne, Dumouchel, "Eigenvoice modeling with sparse training data", 2005;
+Kenny et al., "A study of inter-speaker variability…", 2008 (minimum divergence); Dehak et al.,
+"Front-end factor analysis for speaker verification", 2011; Kaldi's ``ivector-extractor.cc``.
+
+Dimensions
+----------
+U utterances, C components, D feature dimension, R rank.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+
+from ivector import _rfp, _tv_math
+from ivector._tv_initial import initial_subspace
+from ivector._tv_math import Accumulators, Derived, Subspace
+from ivector._tv_update import m_step, update_prior
+from ivector.base.errors import (
+    DataError,
+    DegenerateDataWarning,
+    ObjectiveWarning,
+    UsageError,
+)
+from ivector.base.files import load_model, save_model
+from ivector.base.shards import map_shards
+from ivector.statistics import BaumWelchStatistics
+
+logger = logging.getLogger(__name__)
+
+Shard = BaumWelchStatistics | Callable[[], BaumWelchStatistics]
+
+_KIND = "total-variability"
+# Relative fall of the objective that rounding of single-precision products can make.
+_ROUNDING = 1e-6
+# A shard's accumulators cost as much as some hundred utterances, so shards should be longer.
+_MIN_SHARD, _MAX_SHARDS = 1000, 16
+
+
+class TotalVariability(TransformerMixin, BaseEstimator):
+    """I-vector extractor: a linear subspace of a GMM's means, trained by EM.
+
+    Parameters
+    ----------
+    rank : int
+        Dimension of the i-vectors. Training costs grow with rank² in the products and rank³ in
+        the factorisations; memory with ``n_components · rank²``.
+    n_iter : int
+        EM iterations. Kaldi's recipes use 10 at rank 600, 5 suffice at 400.
+    parametrisation : {"kaldi", "classical"}
+        "kaldi": mean of component c = M_c v, v ~ N(p e_0, I); means are re-estimated together
+        with the subspace, and the model can be written as Kaldi's ``final.ie``. "classical":
+        m_c + T_c w, w ~ N(0, I), with the UBM's means m_c left as they are.
+    update_covariance : bool
+        Re-estimate the residual covariances; needs second-order statistics.
+    min_divergence : bool
+        Re-estimate the prior after each M-step by transforming the subspace. Speeds up
+        convergence; no reason to switch it off but comparison.
+    diagonalise : bool
+        Rotate the i-vectors so that their average precision is diagonal, the best determined
+        element first (Kaldi's ``--diagonalize``); does not change the likelihood.
+    prior_offset : float
+        Start of Kaldi's prior offset p; re-estimated in every iteration.
+    init : {"pca", "random"}
+        Start of the subspace. "pca": principal axes of (some of) the training utterances'
+        normalised first-order statistics; better after the same number of iterations.
+        "random": N(0, 1), as ``ivector-extractor-init``.
+    gaussian_min_count : float
+        Components with fewer frames keep their parameters.
+    covariance_floor : float
+        Covariances are floored at this share of their average.
+    warm_start : bool
+        Continue from the present state (for example one read from ``final.ie``) instead of
+        initialising from the UBM.
+    n_jobs : int
+        Processes for training and extraction; results do not depend on it.
+    random_state : int, RandomState or None
+        Only ``init`` draws random numbers.
+
+    Attributes
+    ----------
+    weights_ : ndarray (n_components,)
+    projections_ : ndarray (n_components, n_features, rank)
+        M_c, or T_c in the classical form.
+    precisions_ : ndarray (n_components, n_features, n_features)
+        Σ_c⁻¹ of the residual.
+    means_ : ndarray (n_components, n_features)
+        Means of the average utterance: p M_c e_0, or the UBM's.
+    prior_offset_ : float
+        p; 0 in the classical form.
+    objective_ : list of float
+        Log-likelihood per frame (nats) at the start of each iteration; Kaldi's auxiliary
+        function per frame.
+    n_frames_, n_utterances_ : float, int
+        Of the training data.
+
+    Examples
+    --------
+    >>> tv = TotalVariability(rank=400, random_state=0).fit(stats, ubm=ubm)  # doctest: +SKIP
+    >>> vectors = tv.transform(stats)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        rank: int = 400,
+        *,
+        n_iter: int = 5,
+        parametrisation: str = "kaldi",
+        update_covariance: bool = True,
+        min_divergence: bool = True,
+        diagonalise: bool = True,
+        prior_offset: float = 100.0,
+        init: str = "pca",
+        gaussian_min_count: float = 100.0,
+        covariance_floor: float = 0.1,
+        warm_start: bool = False,
+        n_jobs: int = 1,
+        random_state=None,
+    ):
+        self.rank = rank
+        self.n_iter = n_iter
+        self.parametrisation = parametrisation
+        self.update_covariance = update_covariance
+        self.min_divergence = min_divergence
+        self.diagonalise = diagonalise
+        self.prior_offset = prior_offset
+        self.init = init
+        self.gaussian_min_count = gaussian_min_count
+        self.covariance_floor = covariance_floor
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def fit(
+        self, X: BaumWelchStatistics | Sequence[Shard], y=None, *, ubm=None
+    ) -> TotalVariability:
+        """Train by EM from Baum-Welch statistics.
+
+        Parameters
+        ----------
+        X : BaumWelchStatistics, or sequence of them or of picklable functions without arguments
+            that return one; only one shard is held in memory at a time (one a job).
+        y : ignored
+        ubm : FullGMM or DiagonalGMM
+            The fitted model whose posteriors made the statistics; not needed with `warm_start`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        UsageError
+            Options that make no sense, no UBM, covariances asked for without second order.
+        DataError
+            Statistics that do not fit the UBM.
+
+        Warns
+        -----
+        DegenerateDataWarning
+            The data do not determine the model; says how many utterances would.
+        ObjectiveWarning
+            The objective fell.
+        """
+        self._check_options()
+        shards = _shards_of(X)
+        if not (self.warm_start and hasattr(self, "model_")):
+            if ubm is None:
+                raise UsageError("training needs the UBM of the statistics: fit(stats, ubm=ubm)")
+            self._set_model(
+                initial_subspace(
+                    ubm,
+                    shards,
+                    rank=self.rank,
+                    method=self.init,
+                    offset=self.prior_offset if self.parametrisation == "kaldi" else 0.0,
+                    rng=check_random_state(self.random_state),
+                )
+            )
+        self.objective_: list[float] = []
+        for iteration in range(self.n_iter):
+            total = self._expectation(shards)
+            if iteration == 0:
+                self._check_data(total)
+            self._record(_tv_math.objective(self.model_, total))
+            self._set_model(self._maximisation(total))
+        return self
+
+    def transform(self, X: BaumWelchStatistics | Sequence[Shard], *, return_cov: bool = False):
+        """I-vectors: posterior means of w, Kaldi's prior offset already subtracted.
+
+        An utterance without frames gets the prior's mean, zero.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        return_cov : bool
+            Also return the posterior covariances.
+
+        Returns
+        -------
+        ivectors : ndarray (n_utterances, rank) of float32
+        covariances : ndarray (n_utterances, rank, rank) of float32
+            Only with `return_cov`.
+        """
+        derived = self._prepared()
+        parts = list(
+            map_shards(
+                _extract_shard,
+                _shards_of(X),
+                nj=self.n_jobs,
+                derived=derived,
+                return_cov=return_cov,
+            )
+        )
+        if return_cov:
+            return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+        return np.concatenate([ivectors for ivectors, _ in parts])
+
+    def score(self, X: BaumWelchStatistics | Sequence[Shard], y=None) -> float:
+        """Log-likelihood per frame (nats), alignments fixed; see `objective_`."""
+        return _tv_math.objective(self._fitted_model(), self._expectation(_shards_of(X)))
+
+    @property
+    def weights_(self) -> np.ndarray:
+        """Component weights, from the UBM."""
+        return self._fitted_model().weights
+
+    @property
+    def projections_(self) -> np.ndarray:
+        """M_c or T_c."""
+        return self._fitted_model().projection
+
+    @property
+    def precisions_(self) -> np.ndarray:
+        """Σ_c⁻¹."""
+        return self._fitted_model().precision
+
+    @property
+    def covariances_(self) -> np.ndarray:
+        """Σ_c."""
+        return np.linalg.inv(self._fitted_model().precision)
+
+    @property
+    def means_(self) -> np.ndarray:
+        """Means of the average utterance."""
+        return self._fitted_model().means
+
+    @property
+    def prior_offset_(self) -> float:
+        """Mean of element 0 under the prior."""
+        return self._fitted_model().offset
+
+    @classmethod
+    def from_subspace(cls, model: Subspace, **options) -> TotalVariability:
+        """Make a fitted extractor of known parameters (a file reader does)."""
+        parametrisation = "classical" if model.ubm_means is not None else "kaldi"
+        extractor = cls(rank=model.rank, parametrisation=parametrisation, **options)
+        extractor._set_model(model)
+        return extractor
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model and its options as ``.npz``."""
+        model = self._fitted_model()
+        arrays = {
+            "weights": model.weights,
+            "projection": model.projection,
+            "precision": model.precision,
+            "offset": np.array(model.offset),
+            "diagonal": np.array(model.diagonal),
+            "objective": np.array(getattr(self, "objective_", [])),
+        }
+        if model.ubm_means is not None:
+            arrays["ubm_means"] = model.ubm_means
+        options = self.get_params()
+        if not isinstance(options["random_state"], (int, type(None))):
+            options["random_state"] = None
+        save_model(path, _KIND, arrays, options)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> TotalVariability:
+        """Read what `save` wrote."""
+        arrays, options = load_model(path, _KIND)
+        objective = arrays.pop("objective").tolist()
+        extractor = cls(**options)
+        extractor._set_model(
+            Subspace(
+                weights=arrays["weights"],
+                projection=arrays["projection"],
+                precision=arrays["precision"],
+                offset=float(arrays["offset"]),
+                ubm_means=arrays.get("ubm_means"),
+                diagonal=bool(arrays["diagonal"]),
+            )
+        )
+        extractor.objective_ = objective
+        return extractor
+
+    def __getstate__(self):
+        # The derived matrices are as large as the model and quickly made again.
+        state = dict(super().__getstate__())
+        state.pop("_derived", None)
+        return state
+
+    def _set_model(self, model: Subspace) -> None:
+        self.model_ = model
+        self._derived: Derived | None = None
+
+    def _fitted_model(self) -> Subspace:
+        if not hasattr(self, "model_"):
+            raise UsageError("this TotalVariability is not trained: call fit, load or a reader")
+        return self.model_
+
+    def _prepared(self) -> Derived:
+        model = self._fitted_model()
+        if getattr(self, "_derived", None) is None:
+            self._derived = _tv_math.derive(model)
+        assert self._derived is not None
+        return self._derived
+
+    def _expectation(self, shards: Sequence[Shard]) -> Accumulators:
+        model = self._fitted_model()
+        C, D, R = model.projection.shape
+        total = Accumulators.zeros(C, D, R)
+        work = map_shards(_accumulate_shard, shards, nj=self.n_jobs, derived=self._prepared())
+        for part in work:
+            total += part
+        return total
+
+    def _maximisation(self, total: Accumulators) -> Subspace:
+        if self.update_covariance and total.second is None:
+            raise UsageError(
+                "re-estimating covariances needs second-order statistics: accumulate with "
+                "second_order=True, or set update_covariance=False"
+            )
+        model = m_step(
+            self.model_,
+            total,
+            self.update_covariance,
+            self.gaussian_min_count,
+            self.covariance_floor,
+        )
+        return update_prior(model, total, self.diagonalise) if self.min_divergence else model
+
+    def _record(self, value: float) -> None:
+        previous = self.objective_[-1] if self.objective_ else -np.inf
+        self.objective_.append(value)
+        logger.info(
+            "total variability, iteration %d: log-likelihood %.5f per frame",
+            len(self.objective_),
+            value,
+        )
+        if value < previous - _ROUNDING * abs(previous):
+            warnings.warn(
+                f"the objective fell from {previous:.6f} to {value:.6f} per frame in iteration "
+                f"{len(self.objective_)}; flooring of covariances or too few data can do this",
+                ObjectiveWarning,
+                stacklevel=3,
+            )
+
+    def _check_options(self) -> None:
+        if self.parametrisation not in ("kaldi", "classical"):
+            raise UsageError(
+                f"parametrisation is 'kaldi' or 'classical', got {self.parametrisation!r}"
+            )
+        if self.rank < 1 or self.n_iter < 0:
+            raise UsageError(
+                f"rank must be positive and n_iter not negative: {self.rank}, {self.n_iter}"
+            )
+        if self.parametrisation == "kaldi" and (self.prior_offset <= 0 or self.rank < 2):
+            raise UsageError(
+                "Kaldi's parametrisation needs a positive prior_offset and a rank of at least 2"
+            )
+        if not 0 < self.covariance_floor <= 1 or self.gaussian_min_count <= 0:
+            raise UsageError(
+                "covariance_floor must be in (0, 1] and gaussian_min_count positive, got "
+                f"{self.covariance_floor} and {self.gaussian_min_count}"
+            )
+
+    def _check_data(self, total: Accumulators) -> None:
+        self.n_utterances_ = total.n_utterances
+        self.n_frames_ = float(total.zeroth.sum())
+        if not self.n_frames_:
+            raise DataError("the training statistics hold no frames; check features and VAD")
+        for text in _degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
+            warnings.warn(text, DegenerateDataWarning, stacklevel=3)
+
+
+def _degeneracies(total: Accumulators, rank: int, min_count: float) -> list[str]:
+    """What the training data cannot determine, with numbers and cure."""
+    found = []
+    n, frames, components = total.n_utterances, total.zeroth.sum(), len(total.zeroth)
+    if n < 2 * rank:
+        found.append(
+            f"rank {rank} for {n} training utterances: they span at most {n} directions and "
+            f"noise fills the rest; use at least {2 * rank} utterances or rank ≤ {max(n // 2, 1)}"
+        )
+    if frames < components * rank:
+        found.append(
+            f"{frames:.0f} frames for {components} components of rank {rank}: "
+            f"{frames / components:.0f} frames determine {rank} columns of each; use a smaller "
+            f"UBM, a lower rank or at least {components * rank} frames"
+        )
+    starved = np.flatnonzero(total.zeroth < min_count)
+    if len(starved):
+        found.append(
+            f"{len(starved)} of {components} components have fewer than {min_count:g} frames "
+            f"(component {starved[0]}: {total.zeroth[starved[0]]:.1f}) and keep their "
+            "parameters; use a smaller UBM or more data"
+        )
+    return found
+
+
+def _shards_of(X: BaumWelchStatistics | Sequence[Shard]) -> list[Shard]:
+    """Shards that depend on the data alone; a batch's second-order sum goes with its first."""
+    if not isinstance(X, BaumWelchStatistics):
+        shards = list(X)
+        if not shards:
+            raise DataError("no statistics: the list of shards is empty")
+        return shards
+    if not len(X):
+        raise DataError("no utterances in the statistics")
+    size = max(_MIN_SHARD, -(-len(X) // _MAX_SHARDS))
+    parts: list[Shard] = [X[i : i + size] for i in range(0, len(X), size)]
+    parts[0].second = X.second  # type: ignore[union-attr]
+    return parts
+
+
+def _load(shard: Shard, derived: Derived) -> BaumWelchStatistics:
+    stats = shard() if callable(shard) else shard
+    if not isinstance(stats, BaumWelchStatistics):
+        raise UsageError(f"expected BaumWelchStatistics, got {type(stats).__name__}")
+    if stats.first.shape[1:] != derived.means.shape:
+        raise DataError(
+            f"statistics of (components, features) {stats.first.shape[1:]} do not fit a model of "
+            f"{derived.means.shape}; they come from another UBM"
+        )
+    return stats
+
+
+def _accumulate_shard(shard: Shard, derived: Derived) -> Accumulators:
+    return _tv_math.e_step(derived, _load(shard, derived))
+
+
+def _extract_shard(
+    shard: Shard, derived: Derived, return_cov: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    stats = _load(shard, derived)
+    rank = derived.linear.shape[1]
+    step = _tv_math.batch_size(stats.n_components, stats.n_features, rank)
+    ivectors = np.empty((len(stats), rank), np.float32)
+    covariances = np.empty((len(stats), rank, rank), np.float32) if return_cov else None
+    for start in range(0, len(stats), step):
+        batch = stats[start : start + step]
+        precisions, linear, _, _ = _tv_math.posterior_terms(derived, batch)
+        ivectors[start : start + step], _ = _tv_math.factor_and_solve(precisions, linear, start)
+        if covariances is not None:
+            for row, factor in enumerate(precisions, start):
+                _rfp.invert(factor, rank)
+                covariances[row] = _rfp.to_full(factor, rank)
+    return ivectors, covariances
