@@ -12,7 +12,7 @@ __getattr__, __dir__, __all__ = attach(
         "Affine": "plda.transforms",
         "LengthNorm": "plda.transforms",
         "PLDA": "plda.model",
-        "mean_per_class": "plda.model",
+        "mean_per_class": "plda.averaging",
         "PairScorer": "plda.scoring",
         "adapt_plda": "plda.adaptation",
         "score_recording": "plda.recording",

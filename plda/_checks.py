@@ -35,11 +35,11 @@ def check_vectors(X: Any, name: str = "X", n_dims: int | None = None) -> np.ndar
         )
     if X.shape[0] == 0:
         raise DataError(
-            f"{name} has 0 sample(s) (shape={X.shape}) while a minimum of 1 is required"
+            f"{name} has 0 sample(s) (shape={X.shape}) while a minimum of 1 is required."
         )
     if X.shape[1] == 0:
         raise DataError(
-            f"{name} has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required"
+            f"{name} has 0 feature(s) (shape={X.shape}) while a minimum of 1 is required."
         )
     # The sum is finite when all are, save for overflow: only then is every number looked at.
     if not np.isfinite(X.sum(dtype=np.float64)):
@@ -138,6 +138,28 @@ def check_counts(counts: Any, n_vectors: int, name: str = "n_enrol") -> np.ndarr
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise DataError(f"{name} must be positive: it is the number of utterances averaged")
     return np.broadcast_to(values, (n_vectors,))
+
+
+def check_diagonal_model(
+    mean: Any, transform: Any, psi: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a PLDA model's mean (D,), transform (D, D) and ψ (D,) as float64 copies."""
+    mean, transform, psi = (np.array(a, dtype=np.float64) for a in (mean, transform, psi))
+    n_dims = mean.size
+    if mean.shape != (n_dims,) or transform.shape != (n_dims, n_dims) or n_dims == 0:
+        raise DataError(
+            f"PLDA needs a mean (D,) and a transform (D, D), got {mean.shape} and {transform.shape}"
+        )
+    if psi.shape != (n_dims,) or not (psi >= 0).all():
+        raise DataError(
+            f"PLDA's psi must be {n_dims} variances of at least 0, got shape {psi.shape}"
+            + (f" with least value {psi.min():g}" if psi.size else "")
+        )
+    if not (np.isfinite(mean).all() and np.isfinite(transform).all() and np.isfinite(psi).all()):
+        raise DataError("PLDA's mean, transform and psi must be finite")
+    if np.linalg.matrix_rank(transform) < n_dims:
+        raise DataError("PLDA's transform is singular; the file is damaged, or not a PLDA model")
+    return mean, transform, psi
 
 
 def check_range(name: str, value: float, low: float, high: float = np.inf) -> float:

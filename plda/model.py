@@ -22,25 +22,24 @@ from sklearn.utils.validation import check_is_fitted
 from ivector.base.errors import DataError, ObjectiveWarning, UsageError
 from plda._checks import (
     check_counts,
+    check_diagonal_model,
     check_input,
     check_labels,
     check_range,
     check_vectors,
-    warn_degenerate,
 )
+from plda._em import absolute_floor, em_step, floor_eigenvalues, objective
 from plda._linalg import (
-    ClassStatistics,
-    class_means,
     class_statistics,
     diagonalise,
-    eigh_descending,
 )
+from plda.averaging import mean_per_class
 from plda.scoring import PairScorer, llr_scorer, log_likelihood_ratio
 from plda.transforms import length_norm
 
 
 class PLDA(TransformerMixin, BaseEstimator):
-    """Probabilistic linear discriminant analysis with the numbers of Kaldi's ``ivector-compute-plda``.
+    """Probabilistic linear discriminant analysis, with the numbers of Kaldi's.
 
     Parameters
     ----------
@@ -96,26 +95,7 @@ class PLDA(TransformerMixin, BaseEstimator):
         DataError
             Shapes that do not fit, negative or NaN ψ, or a singular transform.
         """
-        mean, transform, psi = (np.array(a, dtype=np.float64) for a in (mean, transform, psi))
-        n_dims = mean.size
-        if mean.shape != (n_dims,) or transform.shape != (n_dims, n_dims) or n_dims == 0:
-            raise DataError(
-                f"PLDA needs a mean (D,) and a transform (D, D), got {mean.shape} and"
-                f" {transform.shape}"
-            )
-        if psi.shape != (n_dims,) or not (psi >= 0).all():
-            raise DataError(
-                f"PLDA's psi must be {n_dims} variances of at least 0, got shape {psi.shape}"
-                + (f" with least value {psi.min():g}" if psi.size else "")
-            )
-        if not (
-            np.isfinite(mean).all() and np.isfinite(transform).all() and np.isfinite(psi).all()
-        ):
-            raise DataError("PLDA's mean, transform and psi must be finite")
-        if np.linalg.matrix_rank(transform, tol=0.0) < n_dims:
-            raise DataError(
-                "PLDA's transform is singular; the file is damaged, or not a PLDA model"
-            )
+        mean, transform, psi = check_diagonal_model(mean, transform, psi)
         model = cls()
         model._set(mean, transform, psi)
         model.objective_ = []
@@ -182,7 +162,7 @@ class PLDA(TransformerMixin, BaseEstimator):
         X = check_vectors(X)
         classes, index = check_labels(y, len(X), self)
         stats = class_statistics(X, index, len(classes))
-        floor = _absolute_floor(stats, relative_floor)
+        floor = absolute_floor(stats, relative_floor)
         mean = stats.means.mean(axis=0)
         centred = stats.means - mean
 
@@ -190,10 +170,10 @@ class PLDA(TransformerMixin, BaseEstimator):
         transform, psi = within, np.ones(X.shape[1])
         self.objective_ = []
         for iteration in range(self.n_iter):
-            within, between = _em_step(stats, centred, within, transform, psi)
-            within = _floor_eigenvalues(within, floor)
+            within, between = em_step(stats, centred, within, transform, psi)
+            within = floor_eigenvalues(within, floor)
             transform, psi = diagonalise(within, between)
-            self.objective_.append(_objective(stats, centred, transform, psi))
+            self.objective_.append(objective(stats, centred, transform, psi))
             self._warn_of_fall(iteration)
         self._set(mean, transform, psi)
         return self
@@ -222,7 +202,7 @@ class PLDA(TransformerMixin, BaseEstimator):
         X = check_input(self, X)
         classes, index = check_labels(y, len(X), self, min_classes=1)
         stats = class_statistics(X, index, len(classes))
-        return _objective(stats, stats.means - self.mean_, self.transform_, self.psi_)
+        return objective(stats, stats.means - self.mean_, self.transform_, self.psi_)
 
     @property
     def within_covariance_(self) -> np.ndarray:
@@ -388,7 +368,13 @@ class PLDA(TransformerMixin, BaseEstimator):
         return llr_scorer(self.psi_, latent, latent_test, n_enrol)
 
     def score_matrix(
-        self, enrol: Any, test: Any, n_enrol: Any = 1, *, out: np.ndarray | None = None, **options
+        self,
+        enrol: Any,
+        test: Any,
+        n_enrol: Any = 1,
+        *,
+        out: np.ndarray | None = None,
+        **options: Any,
     ) -> np.ndarray:
         """Score every enrolment against every test vector.
 
@@ -415,7 +401,7 @@ class PLDA(TransformerMixin, BaseEstimator):
         n_enrol: Any = 1,
         *,
         out: np.ndarray | None = None,
-        **options,
+        **options: Any,
     ) -> np.ndarray:
         """Score listed trials, row i[t] of `enrol` against row j[t] of `test`.
 
@@ -435,104 +421,9 @@ class PLDA(TransformerMixin, BaseEstimator):
         return self.scorer(enrol, test, n_enrol, **options).trials(i, j, out)
 
 
-def mean_per_class(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Average the vectors of each class (Kaldi's ``ivector-mean`` with ``spk2utt``).
-
-    Parameters
-    ----------
-    X : array_like (N, D)
-    y : array_like (N,)
-
-    Returns
-    -------
-    classes : ndarray (K,)
-        Sorted.
-    means : ndarray (K, D)
-        Of the dtype of X.
-    counts : ndarray (K,) of int
-    """
-    X = check_vectors(X)
-    classes, index = check_labels(y, len(X), min_classes=1)
-    counts, means = class_means(X, index, len(classes))
-    return classes, means.astype(X.dtype), counts.astype(np.int64)
-
-
 def _expected_squares(latent: np.ndarray, psi: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Σ_d u²/(ψ + 1/n) of each vector (n_vectors,); its expectation is D."""
     distinct, group = np.unique(counts, return_inverse=True)
     if len(distinct) == 1:
         return np.square(latent) @ (1 / (psi + 1 / distinct[0]))
     return np.einsum("nd,nd->n", np.square(latent), (1 / (psi + 1 / distinct[:, None]))[group])
-
-
-def _absolute_floor(stats: ClassStatistics, relative_floor: float) -> float:
-    """Floor of W's eigenvalues; warns where the vectors leave directions undetermined."""
-    n_vectors, n_dims = int(stats.counts.sum()), stats.means.shape[1]
-    total = eigh_descending((stats.within_scatter + stats.between_scatter) / n_vectors)[0]
-    floor = max(relative_floor, n_dims * np.finfo(np.float64).eps) * total[0]
-    within = eigh_descending(stats.within_scatter / n_vectors)[0]
-    ranks = [int(np.count_nonzero(values > floor)) for values in (total, within)]
-    if total[0] <= (64 * np.finfo(np.float64).eps) ** 2 * (stats.mean @ stats.mean):
-        raise DataError(
-            f"all {n_vectors} sample(s) in X are equal, so the covariance has rank 0;"
-            " give different vectors"
-        )
-    if ranks[0] < n_dims:
-        warn_degenerate(
-            f"{n_vectors} vectors of {len(stats.counts)} speakers have a total covariance of rank"
-            f" {ranks[0]} of {n_dims} dimensions; the within-class covariance is floored in the"
-            f" rest: use more vectors, or fewer dimensions with LDA or Whiten({ranks[0]}) before"
-        )
-    elif ranks[1] < n_dims:
-        warn_degenerate(
-            f"the within-class scatter of {n_vectors} vectors of {len(stats.counts)} speakers has"
-            f" rank {ranks[1]} of {n_dims} dimensions; the speakers' means alone determine the"
-            " rest: use more utterances per speaker, or fewer dimensions with LDA before"
-        )
-    return floor
-
-
-def _floor_eigenvalues(covariance: np.ndarray, floor: float) -> np.ndarray:
-    values, vectors = linalg.eigh((covariance + covariance.T) / 2)
-    if values[0] >= floor:
-        return covariance
-    return (vectors * np.maximum(values, floor)) @ vectors.T
-
-
-def _em_step(
-    stats: ClassStatistics,
-    centred: np.ndarray,
-    within: np.ndarray,
-    transform: np.ndarray,
-    psi: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """One EM iteration, W and B → W and B (``GetStatsFromClassMeans``, ``EstimateFromStats``).
-
-    A class mean m is the sum of x ~ N(0, B) and y ~ N(0, W/n). With u = T m, the posterior of
-    T x has the diagonal covariance ψ/(1 + nψ) and the mean w = nψ/(1 + nψ) u.
-    """
-    n = stats.counts[:, None]
-    latent = centred @ transform.T
-    covariance = psi / (1 + n * psi)
-    w = n * covariance * latent
-    rest = latent - w
-    between = w.T @ w + np.diag(covariance.sum(axis=0))
-    offsets = (n * rest).T @ rest + np.diag((n * covariance).sum(axis=0))
-    back = within @ transform.T  # T⁻¹, as T W T' = I
-    within = (stats.within_scatter + back @ offsets @ back.T) / stats.counts.sum()
-    return within, back @ between @ back.T / len(stats.counts)
-
-
-def _objective(
-    stats: ClassStatistics, centred: np.ndarray, transform: np.ndarray, psi: np.ndarray
-) -> float:
-    """Kaldi's ``PldaEstimator::ComputeObjf``: log-likelihood per vector, short of a constant."""
-    n_vectors, n_classes, n_dims = stats.counts.sum(), len(stats.counts), len(psi)
-    logdet_within = -2 * np.linalg.slogdet(transform)[1]
-    constant = logdet_within + n_dims * np.log(2 * np.pi)
-    scatter = np.einsum("de,de->", transform @ stats.within_scatter, transform)
-    part1 = (n_vectors - n_classes) * constant + scatter
-    latent = centred @ transform.T
-    variance = psi + 1 / stats.counts[:, None]
-    part2 = n_classes * constant + (np.log(variance) + np.square(latent) / variance).sum()
-    return float(-(part1 + part2) / (2 * n_vectors))

@@ -38,6 +38,9 @@ _NEEDS_ENROL = ("z", "zt", "s", "as", "as2")
 _NEEDS_TEST = ("t", "zt", "s", "as", "as2")
 _BLOCK_NUMBERS = 1 << 22
 
+# Mean and standard deviation.
+_Statistics = tuple[np.ndarray, np.ndarray]
+
 
 class ScoreNorm(BaseEstimator):
     """Normalise scores by those of a cohort.
@@ -136,7 +139,7 @@ class ScoreNorm(BaseEstimator):
         std = _floor(np.nanstd(scores, axis=1), "cohort models")
         return (test - np.nanmean(scores, axis=1)) / std
 
-    def _statistics(self, scores: np.ndarray, side: str) -> tuple[Any, Any]:
+    def _statistics(self, scores: np.ndarray, side: str) -> _Statistics:
         if not scores.size:
             return np.zeros(1), np.ones(1)
         n_top = self.top_n if self.kind in ("as", "as2") else scores.shape[1]
@@ -211,7 +214,9 @@ class ScoreNorm(BaseEstimator):
         enrol = (self.enrol_mean_[i], self.enrol_std_[i])
         return self._combine(scores, enrol, (self.test_mean_[j], self.test_std_[j]))
 
-    def _rows(self, rows: Any, n_trials: int, of: np.ndarray, side: str, used_by) -> np.ndarray:
+    def _rows(
+        self, rows: Any, n_trials: int, of: np.ndarray, side: str, used_by: tuple[str, ...]
+    ) -> np.ndarray:
         rows = np.asarray(rows)
         if rows.shape != (n_trials,) or rows.dtype.kind not in "iu":
             raise DataError(f"{side} rows must be {n_trials} integers, got {rows.shape}")
@@ -223,7 +228,7 @@ class ScoreNorm(BaseEstimator):
             )
         return rows
 
-    def _combine(self, scores, enrol, test) -> np.ndarray:
+    def _combine(self, scores: np.ndarray, enrol: _Statistics, test: _Statistics) -> np.ndarray:
         if self.kind in ("z", "t", "zt"):
             # Unused sides have mean 0 and deviation 1; for zt, t follows z.
             normalised = ((scores - enrol[0]) / enrol[1] - test[0]) / test[1]
@@ -279,7 +284,7 @@ def _indicator(top: np.ndarray, n_cohort: int) -> np.ndarray:
     return rows
 
 
-def _moments(first: np.ndarray, second: np.ndarray, own_std: np.ndarray) -> tuple[Any, Any]:
+def _moments(first: np.ndarray, second: np.ndarray, own_std: np.ndarray) -> _Statistics:
     """Mean and deviation of first and second moments, floored at 1/1000 of the own deviation."""
     return first, np.sqrt(np.maximum(second - first**2, (1e-3 * own_std) ** 2))
 

@@ -15,7 +15,7 @@ from plda._linalg import eigh_descending, total_covariance
 from plda.model import PLDA
 
 
-def score_recording(model: PLDA, X: Any, target_energy: float = 0.5, **options) -> np.ndarray:
+def score_recording(model: PLDA, X: Any, target_energy: float = 0.5, **options: Any) -> np.ndarray:
     """Score every segment of a recording against every other.
 
     Parameters
