@@ -1,0 +1,368 @@
+"""Likelihoods and statistics of Gaussian mixtures in float32 blocks; private to the mixtures.
+
+Dimension legend: n frames of a block, C components, D feature dimensions, N selected components
+a frame, P = n N (frame, component) pairs.
+
+float32 has seven digits, and z² − 2 z μ + μ² loses as many of them as the mean is standard
+deviations away from the origin. So frames are first standardised by the mixture's own mean and
+standard deviation (z below, of order 1), full-covariance products are taken about each
+component's mean, and sums over blocks are float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.linalg.blas import ssyrk, strmm
+
+from ivector import _kernels_gmm as kernels
+from ivector.base.errors import DataError
+
+LOG_2PI = float(np.log(2 * np.pi))
+LOG_ZERO = -1e30
+PAIR_BUFFER = 8192  # Pairs gathered at a time: 2 MB at 60 dimensions, a second-level cache.
+PAIRS_PER_COMPONENT = 320  # Rows of a component's products at which they reach full speed.
+
+
+def log_weights(weights: np.ndarray) -> np.ndarray:
+    """Natural logarithm of weights (C,); a huge negative number for zero."""
+    return np.where(weights > 0, np.log(np.maximum(weights, 1e-300)), LOG_ZERO)
+
+
+class Standardiser:
+    """Standardisation by a mixture's own mean and standard deviation, and its blocks of frames.
+
+    Parameters
+    ----------
+    weights : ndarray (C,)
+    means : ndarray (C, D)
+    variances : ndarray (C, D)
+        Diagonals of the covariances.
+    """
+
+    def __init__(self, weights: np.ndarray, means: np.ndarray, variances: np.ndarray):
+        share = weights / weights.sum()
+        self.centre = share @ means  # (D,)
+        self.scale = np.sqrt(share @ (variances + (means - self.centre) ** 2))  # (D,)
+        self.inverse_scale = 1.0 / self.scale
+
+    def means(self, means: np.ndarray) -> np.ndarray:
+        """Means (C, D) in standardised coordinates."""
+        return (means - self.centre) * self.inverse_scale
+
+    def log_jacobian(self) -> float:
+        """What is added to a log density of z to make it one of x."""
+        return -float(np.log(self.scale).sum())
+
+    def blocks(self, frames: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (rows, extended frames [z, z², 1] float32 (n, 2 D + 1)); the array is reused.
+
+        Raises
+        ------
+        DataError
+            A frame holds NaN, infinity or an absurdly large number.
+        """
+        n_frames, dim = frames.shape
+        out = np.empty((min(size, n_frames), 2 * dim + 1), np.float32)
+        for start in range(0, n_frames, size):
+            rows = slice(start, min(start + size, n_frames))
+            block = out[: rows.stop - start]
+            energy = kernels.extend(frames[rows], self.centre, self.inverse_scale, block)
+            if not np.isfinite(energy):
+                _complain_of_frames(frames[rows], start)
+            yield rows, block
+
+
+def _complain_of_frames(frames: np.ndarray, start: int) -> None:
+    bad = ~np.isfinite(frames).all(axis=1)
+    what = "NaN or infinity" if bad.any() else "numbers too large for float32 products"
+    where = start + int(bad.argmax() if bad.any() else np.abs(frames).max(axis=1).argmax())
+    raise DataError(
+        f"features hold {what}, first in frame {where} of the block; "
+        "look for clipped or empty audio and for log(0) in the features"
+    )
+
+
+class DiagonalEngine:
+    """log w_c N(x | c) of a diagonal mixture as one product of extended frames.
+
+    Parameters
+    ----------
+    weights, means, variances : ndarray (C,), (C, D), (C, D)
+    standardiser : Standardiser, optional
+        Coordinates to work in; default the mixture's own.
+    """
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        means: np.ndarray,
+        variances: np.ndarray,
+        standardiser: Standardiser | None = None,
+    ):
+        self.standardiser = standardiser or Standardiser(weights, means, variances)
+        z_means = self.standardiser.means(means)
+        precisions = self.standardiser.scale**2 / variances
+        constants = (
+            log_weights(weights)
+            + self.standardiser.log_jacobian()
+            - 0.5 * (means.shape[1] * LOG_2PI - np.log(precisions).sum(axis=1))
+            - 0.5 * (z_means**2 * precisions).sum(axis=1)
+        )
+        # (C, 2 D + 1), against [z, z², 1].
+        self.parameters = np.hstack(
+            [z_means * precisions, -0.5 * precisions, constants[:, None]]
+        ).astype(np.float32)
+
+    @property
+    def block_size(self) -> int:
+        """Frames of a block: their log-probabilities fill about 2 MB."""
+        return int(np.clip((1 << 19) // len(self.parameters), 128, 4096))
+
+    def log_prob(self, extended: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Joint log-probabilities (n, C) float32 of extended frames (n, 2 D + 1)."""
+        return np.matmul(extended, self.parameters.T, out=out)
+
+    def select(self, extended: np.ndarray, count: int) -> np.ndarray:
+        """Indices (n, count) int32 of the best components of each frame, best first."""
+        best = np.empty((len(extended), count), np.int32)
+        size = self.block_size
+        logs = np.empty((min(size, len(extended)), len(self.parameters)), np.float32)
+        for start in range(0, len(extended), size):
+            part = extended[start : start + size]
+            block = self.log_prob(part, logs[: len(part)])
+            kernels.top_n(block, best[start : start + size])
+        return best
+
+    def accumulate(
+        self, frames: np.ndarray, selected: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Zeroth (C,), first (C, D), second (C, D) order statistics of x, and Σ log p(x).
+
+        Parameters
+        ----------
+        frames : ndarray (n_frames, D)
+        selected : ndarray (n_frames, N) of int, optional
+            Components each frame may belong to; default all.
+        """
+        n_components, width = self.parameters.shape
+        total = np.zeros((n_components, width))  # Σ γ [z, z², 1]
+        size = self.block_size
+        logs = np.empty((min(size, len(frames)), n_components), np.float32)
+        product = np.empty((n_components, width), np.float32)
+        log_sums, inverse = np.empty(size, np.float32), np.empty(size, np.float32)
+        log_likelihood = 0.0
+        for rows, extended in self.standardiser.blocks(frames, size):
+            n = len(extended)
+            block = self.log_prob(extended, logs[:n])
+            if selected is not None:
+                _mask_unselected(block, selected[rows])
+            kernels.exp_rows(block, log_sums[:n], inverse[:n])
+            log_likelihood += float(log_sums[:n].sum(dtype=np.float64))
+            extended *= inverse[:n, None]  # Normalises the posteriors, at less cost.
+            total += np.matmul(block.T, extended, out=product)
+        return (*self._undo(total), log_likelihood)
+
+    def _undo(self, total: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Statistics of x = centre + scale z from those of z."""
+        dim = (total.shape[1] - 1) // 2
+        centre, scale = self.standardiser.centre, self.standardiser.scale
+        zeroth, scaled = total[:, -1], total[:, :dim] * scale
+        first = scaled + zeroth[:, None] * centre
+        second = total[:, dim : 2 * dim] * scale**2 + centre * (scaled + first)
+        return zeroth, first, second
+
+
+def _mask_unselected(logs: np.ndarray, selected: np.ndarray) -> None:
+    outside = np.ones(logs.shape, bool)
+    np.put_along_axis(outside, selected.astype(np.intp), False, axis=1)
+    logs[outside] = LOG_ZERO
+
+
+class FullEngine:
+    """Full-covariance likelihoods and statistics of selected components.
+
+    The pairs of a block are grouped by component, so that every component costs one triangular
+    product (y = L⁻¹ (z − μ), log-likelihood −½ |y|²) and one symmetric rank update.
+
+    Parameters
+    ----------
+    weights, means, covariances : ndarray (C,), (C, D), (C, D, D)
+    selector : tuple of ndarray (C,), (C, D), (C, D), optional
+        Diagonal mixture that selects; default the diagonal of this one.
+    """
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        selector: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    ):
+        variances = np.diagonal(covariances, axis1=1, axis2=2)
+        self.standardiser = Standardiser(weights, means, variances)
+        self.selector = DiagonalEngine(
+            *(selector or (weights, means, variances)), standardiser=self.standardiser
+        )
+        scale = self.standardiser.scale
+        self.means = self.standardiser.means(means).astype(np.float32)
+        factors = cholesky(covariances / np.outer(scale, scale))
+        log_dets = 2 * np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
+        constants = (
+            log_weights(weights)
+            + self.standardiser.log_jacobian()
+            - 0.5 * (means.shape[1] * LOG_2PI + log_dets)
+        )
+        self.constants = constants.astype(np.float32)
+        # (C, D, D) lower triangular L⁻¹; its transpose is what a row of frames is multiplied by.
+        self.whiteners = np.tril(np.linalg.inv(factors)).astype(np.float32)
+
+    def block_size(self, count: int) -> int:
+        """Frames of a block when `count` components are selected."""
+        frames = PAIRS_PER_COMPONENT * len(self.means) // count
+        return int(np.clip(frames, 1024, 1 << 15))
+
+    def log_prob(self, extended: np.ndarray) -> np.ndarray:
+        """Joint log-probabilities (n, C) float32 of extended frames, all components."""
+        n_components, dim = self.means.shape
+        frames = np.ascontiguousarray(extended[:, :dim])
+        centred, whitened = np.empty_like(frames), np.empty_like(frames)
+        logs = np.empty((len(frames), n_components), np.float32)
+        for c in range(n_components):
+            np.subtract(frames, self.means[c], out=centred)
+            np.matmul(centred, self.whiteners[c].T, out=whitened)
+            logs[:, c] = self.constants[c] - 0.5 * np.einsum("nd,nd->n", whitened, whitened)
+        return logs
+
+    def pair_log_prob(self, extended: np.ndarray, pairs: Pairs) -> np.ndarray:
+        """Joint log-probabilities (n, N) float32 of the selected components."""
+        logs = np.empty(len(pairs.order), np.float32)
+        for start, stop, buffer in pairs.runs(self.means.shape[1]):
+            kernels.gather(
+                extended, pairs.order, pairs.offsets, start, stop, self.means, pairs.count, buffer
+            )
+            for c, rows in pairs.components(start, stop, buffer):
+                strmm(1.0, self.whiteners[c].T, rows.T, lower=0, trans_a=1, overwrite_b=1)
+            kernels.pair_logs(buffer, pairs.order, pairs.offsets, start, stop, self.constants, logs)
+        return logs.reshape(-1, pairs.count)
+
+    def posteriors(
+        self, extended: np.ndarray, selected: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, Pairs]:
+        """Posteriors (n, N) float32 over the selected, Σ over them in log (n,), and the pairs."""
+        pairs = Pairs(selected, len(self.means))
+        posts = self.pair_log_prob(extended, pairs)
+        log_sums = np.empty(len(posts), np.float32)
+        inverse = np.empty(len(posts), np.float32)
+        kernels.exp_rows(posts, log_sums, inverse)
+        posts *= inverse[:, None]
+        return posts, log_sums, pairs
+
+    def accumulate(
+        self, frames: np.ndarray, count: int, selected: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+        """Zeroth (C,), first (C, D), second (C, D, D) order statistics of x, and Σ log p(x).
+
+        Parameters
+        ----------
+        frames : ndarray (n_frames, D)
+        count : int
+            N, components selected for a frame.
+        selected : ndarray (n_frames, N) of int32, optional
+            Which; default the selector's choice.
+        """
+        n_components, dim = self.means.shape
+        zeroth, first = np.zeros(n_components), np.zeros((n_components, dim))
+        second = np.zeros((n_components, dim, dim))
+        log_likelihood = 0.0
+        for rows, extended in self.standardiser.blocks(frames, self.block_size(count)):
+            if selected is None:
+                chosen = self.selector.select(extended, count)
+            else:
+                chosen = np.ascontiguousarray(selected[rows], np.int32)
+            posts, log_sums, pairs = self.posteriors(extended, chosen)
+            log_likelihood += float(log_sums.sum(dtype=np.float64))
+            self._add_moments(extended, posts, pairs, zeroth, first, second)
+        lower = np.tril(second, -1)
+        second = (
+            lower
+            + lower.transpose(0, 2, 1)
+            + np.einsum("cdd->cd", second)[:, :, None] * (np.eye(dim))
+        )
+        return (*self._undo(zeroth, first, second), log_likelihood)
+
+    def _add_moments(self, extended, posts, pairs, zeroth, first, second) -> None:
+        """Add a block's moments about the standardised means; lower triangles of the second."""
+        for start, stop, buffer in pairs.runs(self.means.shape[1]):
+            kernels.gather_weighted(
+                extended, pairs.order, pairs.offsets, start, stop, self.means, posts, pairs.count,
+                buffer, zeroth, first,
+            )  # fmt: skip
+            for c, rows in pairs.components(start, stop, buffer):
+                second[c] += ssyrk(1.0, rows.T).T  # Upper of Fortran's is lower of C's.
+
+    def _undo(self, zeroth, first, second) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Statistics of x from moments of z about the standardised means."""
+        scale = self.standardiser.scale
+        means = self.standardiser.centre + self.means * scale  # As rounded to float32.
+        first = first * scale
+        cross = first[:, :, None] * means[:, None, :]
+        second *= np.outer(scale, scale)
+        second += cross + cross.transpose(0, 2, 1)
+        second += zeroth[:, None, None] * (means[:, :, None] * means[:, None, :])
+        return zeroth, first + zeroth[:, None] * means, second
+
+
+class Pairs:
+    """(frame, component) pairs of a block, grouped by component.
+
+    Parameters
+    ----------
+    selected : ndarray (n, N) of int32
+    n_components : int
+    """
+
+    def __init__(self, selected: np.ndarray, n_components: int):
+        self.count = selected.shape[1]
+        self.order, self.offsets = kernels.group_pairs(selected, n_components)
+
+    def runs(self, dim: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Yield (first, last + 1, buffer (pairs, D)) for runs of components that fit a buffer."""
+        offsets = self.offsets
+        largest = int(np.diff(offsets).max(initial=0))
+        capacity = max(min(PAIR_BUFFER, len(self.order)), largest)
+        buffer = np.empty((capacity, dim), np.float32)
+        start, last = 0, len(offsets) - 1
+        while start < last:
+            stop = int(np.searchsorted(offsets, offsets[start] + capacity, side="right")) - 1
+            stop = min(stop, last)
+            yield start, stop, buffer
+            start = stop
+
+    def components(
+        self, start: int, stop: int, buffer: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (component, its rows of the buffer) for the components of a run that have any."""
+        bounds = (self.offsets[start : stop + 1] - self.offsets[start]).tolist()
+        for c, low, high in zip(range(start, stop), bounds, bounds[1:]):
+            if high > low:
+                yield c, buffer[low:high]
+
+
+def cholesky(covariances: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factors of (C, D, D).
+
+    Raises
+    ------
+    DataError
+        A matrix is not positive definite; says which.
+    """
+    try:
+        return np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        least = np.linalg.eigvalsh(covariances)[:, 0]
+        raise DataError(
+            f"covariance of component {int(least.argmin())} is not positive definite; "
+            "train with a larger variance_floor or fewer components"
+        ) from None

@@ -1,0 +1,324 @@
+"""Numba kernels of the Gaussian mixtures; the classes validate, these compute.
+
+n frames of a block, C components, D feature dimensions, N selected components a frame,
+P = n N (frame, component) pairs. An *extended* frame is [z, z², 1] (2 D + 1), where
+z = (x − centre) / scale is the standardised frame.
+
+Loops are written so that LLVM vectorises them: no branches, no calls, maxima by halving (a running
+maximum is a chain of dependent steps, which the vectoriser leaves alone).
+"""
+
+import math
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+F4 = np.float32
+I4 = np.int32
+# Inputs were found finite, so that NaN need not be respected; sums may be re-ordered.
+FAST = {"reassoc", "contract", "arcp", "nsz", "nnan"}
+# exp(−80) is 2e-35. Anything smaller becomes zero: no float32 sum could see it, and the denormal
+# numbers it would turn into slow the matrix products down.
+LOWEST = F4(-80.0)
+LEAST = F4(-3.4e38)
+
+
+@intrinsic
+def _float_of_bits(typing_context, bits):
+    """Reinterpret an int32 as a float32."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _exp(x):
+    """exp(x) for x ≤ 0 in float32: 2^k exp(r), exp(r) by Cephes' polynomial of degree 7."""
+    x = max(x, F4(-87.0))
+    k = I4(x * F4(1.44269504) - F4(0.5))  # Truncation towards zero rounds, as x ≤ 0.
+    r = x - F4(k) * F4(0.693359375)  # ln 2 in two parts, the first exact.
+    r = r + F4(k) * F4(2.12194440e-4)
+    p = F4(1.9875691500e-4)
+    p = p * r + F4(1.3981999507e-3)
+    p = p * r + F4(8.3334519073e-3)
+    p = p * r + F4(4.1665795894e-2)
+    p = p * r + F4(1.6666665459e-1)
+    p = p * r + F4(5.0000001201e-1)
+    p = p * r * r + r + F4(1.0)
+    return p * _float_of_bits((k + I4(127)) << I4(23))
+
+
+@numba.njit(cache=True, fastmath={"reassoc", "contract"}, nogil=True)
+def extend(frames, centre, inverse_scale, out):
+    """Write the extended frames [z, z², 1] to `out` (n, 2 D + 1) float32.
+
+    Parameters
+    ----------
+    frames : float32 or float64 (n, D)
+    centre, inverse_scale : float64 (D,)
+
+    Returns
+    -------
+    float
+        Σ z²; not finite if a frame holds NaN, infinity or a number beyond all reason.
+    """
+    n, dim = frames.shape
+    total = 0.0
+    for t in range(n):
+        energy = F4(0.0)
+        for d in range(dim):
+            z = F4((frames[t, d] - centre[d]) * inverse_scale[d])
+            out[t, d] = z
+            out[t, dim + d] = z * z
+            energy += z * z
+        out[t, 2 * dim] = F4(1.0)
+        total += energy
+    return total
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _fold(row, buffer, width):
+    """Fold a row to at most `width` maxima of disjoint groups; return their number."""
+    half = (len(row) + 1) // 2
+    for j in range(len(row) - half):
+        buffer[j] = max(row[j], row[j + half])
+    if len(row) % 2:
+        buffer[half - 1] = row[half - 1]
+    while half > width:
+        size = half
+        half = (size + 1) // 2
+        for j in range(size - half):
+            buffer[j] = max(buffer[j], buffer[j + half])
+    return half
+
+
+@numba.njit(cache=True, fastmath=FAST, nogil=True)
+def exp_rows(logs, log_sums, inverse_sums):
+    """Replace each row of `logs` (n, K) by exp(row − max row); give log Σ exp and 1 / Σ exp.
+
+    The row divided by its sum is the posterior. The division is left to the caller, who may
+    divide something shorter instead: statistics scale the extended frames.
+
+    Parameters
+    ----------
+    logs : float32 (n, K)
+        Changed in place.
+    log_sums, inverse_sums : float32 (n,)
+        Outputs.
+    """
+    n, size = logs.shape
+    buffer = np.empty((size + 1) // 2, np.float32)
+    for t in range(n):
+        row = logs[t]
+        _fold(row, buffer, 1)
+        top = buffer[0]
+        total = F4(0.0)
+        for c in range(size):
+            x = row[c] - top
+            e = _exp(x)
+            e = e if x > LOWEST else F4(0.0)
+            row[c] = e
+            total += e
+        log_sums[t] = top + math.log(total)
+        inverse_sums[t] = F4(1.0) / total
+
+
+@numba.njit(inline="always", fastmath=FAST)
+def _count_larger(values, size, rank):
+    """Write to ``rank[:size]`` how many of ``values[:size]`` are larger than each."""
+    for j in range(size):
+        rank[j] = I4(0)
+    for k in range(size):
+        other = values[k]
+        for j in range(size):
+            rank[j] += I4(1) if other > values[j] else I4(0)
+
+
+@numba.njit(cache=True, fastmath=FAST, nogil=True)
+def top_n(logs, best):
+    """Write the indices of the N largest of each row of `logs`, largest first.
+
+    A bound that at least N numbers reach comes from maxima of more than N disjoint groups: the
+    N-th largest of them. The few numbers at or above it are collected without a branch and
+    sorted by counting, for each, how many are larger. Equal numbers: lower index first.
+
+    Parameters
+    ----------
+    logs : float32 (n, C)
+    best : int32 (n, N)
+        Output, N ≤ C.
+    """
+    n, size = logs.shape
+    count = best.shape[1]
+    buffer = np.empty((size + 1) // 2, np.float32)
+    rank = np.empty(size, np.int32)
+    chosen = np.empty(size + 1, np.int32)
+    value = np.empty(size, np.float32)
+    for t in range(n):
+        row = logs[t]
+        bound = LEAST
+        if size >= 4 * count:  # Halving stops between 2 N and 4 N groups.
+            groups = _fold(row, buffer, 4 * count)
+            _count_larger(buffer, groups, rank)
+            bound = -LEAST
+            for j in range(groups):
+                if rank[j] < count:
+                    bound = min(bound, buffer[j])
+        found = 0
+        for c in range(size):
+            chosen[found] = c
+            found += row[c] >= bound
+        for j in range(found):
+            value[j] = row[chosen[j]]
+        _count_larger(value, found, rank)
+        for j in range(count):
+            best[t, j] = -1
+        for j in range(found):
+            place = rank[j]
+            while place < count and best[t, place] >= 0:  # Taken by an equal number.
+                place += 1
+            if place < count:
+                best[t, place] = chosen[j]
+
+
+@numba.njit(cache=True, nogil=True)
+def group_pairs(selected, n_components):
+    """Sort (frame, slot) pairs by component: counting sort, frames of a component in order.
+
+    Parameters
+    ----------
+    selected : int32 (n, N)
+    n_components : int
+
+    Returns
+    -------
+    order : int32 (P,)
+        Pairs as frame · N + slot; those of component c are ``order[offsets[c]:offsets[c + 1]]``.
+    offsets : int64 (C + 1,)
+    """
+    flat = selected.ravel()
+    offsets = np.zeros(n_components + 1, np.int64)
+    for p in range(flat.size):
+        offsets[flat[p] + 1] += 1
+    for c in range(n_components):
+        offsets[c + 1] += offsets[c]
+    position = offsets[:-1].copy()
+    order = np.empty(flat.size, np.int32)
+    for p in range(flat.size):
+        c = flat[p]
+        order[position[c]] = p
+        position[c] += 1
+    return order, offsets
+
+
+@numba.njit(cache=True, fastmath=FAST, nogil=True)
+def gather(extended, order, offsets, start, stop, means, count, out):
+    """Write z − μ_c for the pairs of components `start` … `stop` − 1 to `out`, in pair order.
+
+    Parameters
+    ----------
+    extended : float32 (n, 2 D + 1)
+    order, offsets :
+        From `group_pairs`.
+    means : float32 (C, D)
+        Standardised.
+    count : int
+        N, slots a frame.
+    out : float32 (≥ pairs, D)
+    """
+    dim = means.shape[1]
+    base = offsets[start]
+    for c in range(start, stop):
+        mean = means[c]
+        for p in range(offsets[c], offsets[c + 1]):
+            frame = extended[order[p] // count]
+            row = out[p - base]
+            for d in range(dim):
+                row[d] = frame[d] - mean[d]
+
+
+@numba.njit(cache=True, fastmath=FAST, nogil=True)
+def pair_logs(whitened, order, offsets, start, stop, constants, logs):
+    """Write constant_c − ½ |y|² of each pair to its place in `logs` (P,).
+
+    Parameters
+    ----------
+    whitened : float32 (≥ pairs, D)
+        y = L_c⁻¹ (z − μ_c), in pair order.
+    constants : float32 (C,)
+    """
+    dim = whitened.shape[1]
+    base = offsets[start]
+    for c in range(start, stop):
+        for p in range(offsets[c], offsets[c + 1]):
+            row = whitened[p - base]
+            energy = F4(0.0)
+            for d in range(dim):
+                energy += row[d] * row[d]
+            logs[order[p]] = constants[c] - F4(0.5) * energy
+
+
+@numba.njit(cache=True, fastmath=FAST, nogil=True)
+def gather_weighted(extended, order, offsets, start, stop, means, posts, count, out, zeroth, first):
+    """As `gather`, times the square root of the posterior; adds zeroth and first order.
+
+    The Gram matrix of a component's rows is its second-order statistic about its mean.
+
+    Parameters
+    ----------
+    posts : float32 (n, N)
+    zeroth : float64 (C,)
+        Σ γ is added.
+    first : float64 (C, D)
+        Σ γ (z − μ_c) is added.
+    """
+    dim = means.shape[1]
+    base = offsets[start]
+    flat = posts.ravel()
+    moment = np.empty(dim, np.float32)
+    for c in range(start, stop):
+        mean = means[c]
+        moment[:] = F4(0.0)
+        occupancy = 0.0
+        for p in range(offsets[c], offsets[c + 1]):
+            post = flat[order[p]]
+            root = math.sqrt(post)
+            frame = extended[order[p] // count]
+            row = out[p - base]
+            occupancy += post
+            for d in range(dim):
+                z = root * (frame[d] - mean[d])
+                row[d] = z
+                moment[d] += root * z
+        zeroth[c] += occupancy
+        for d in range(dim):
+            first[c, d] += moment[d]
+
+
+@numba.njit(cache=True, nogil=True)
+def prune(posts, floor):
+    """Set posteriors below `floor` to zero and rescale each row to sum to one, in place.
+
+    If all are below, the largest (the first of equals) becomes one, as in Kaldi's
+    ``fgmm-global-gselect-to-post``.
+    """
+    for t in range(posts.shape[0]):
+        row = posts[t]
+        best = 0
+        total = F4(0.0)
+        for k in range(len(row)):
+            if row[k] > row[best]:
+                best = k
+            if row[k] >= floor:
+                total += row[k]
+        if total == F4(0.0):
+            row[:] = F4(0.0)
+            row[best] = F4(1.0)
+            continue
+        for k in range(len(row)):
+            row[k] = row[k] / total if row[k] >= floor else F4(0.0)
