@@ -18,7 +18,7 @@ from numba import njit
 
 from ivector._kernels_lanes import LANES, load, splat, store
 
-HALF = np.float32(0.5)
+QUARTER = np.float32(0.25)
 
 
 def transform_tables(n_fft: int) -> tuple[np.ndarray, np.ndarray]:
@@ -111,8 +111,7 @@ def power_spectrum(re, im, size, twiddles, positions, power):
     """|X[k]|², k = 0 … size, of the real frames whose even samples are in `re`, odd in `im`.
 
     With E and O the transforms of the even and odd samples, X[k] = E + w^k O and
-    X[M−k] = conj(E − w^k O), w = exp(−2πi / N), so that both powers are
-    |E|² + |O|² ± 2 Re(E conj(w^k O)).
+    X[M−k] = conj(E − w^k O), w = exp(−2πi / N).
 
     Parameters
     ----------
@@ -129,7 +128,7 @@ def power_spectrum(re, im, size, twiddles, positions, power):
     zr, zi = load(re, 0), load(im, 0)
     store(power, 0, (zr + zi) * (zr + zi))
     store(power, size * LANES, (zr - zi) * (zr - zi))
-    half = splat(HALF)
+    quarter = splat(QUARTER)
     for k in range(1, size // 2 + 1):
         here, there = positions[k], positions[size - k]
         ar, ai, br, bi = load(re, here), load(im, here), load(re, there), load(im, there)
@@ -137,7 +136,6 @@ def power_spectrum(re, im, size, twiddles, positions, power):
         our, oui = ai + bi, br - ar  # 2 O[k]
         c, s = splat(twiddles[0, k]), splat(twiddles[1, k])
         wr, wi = our * c - oui * s, our * s + oui * c
-        squares = (er * er + ei * ei + wr * wr + wi * wi) * half * half
-        cross = (er * wr + ei * wi) * half
-        store(power, k * LANES, squares + cross)
-        store(power, (size - k) * LANES, squares - cross)
+        xr, xi, yr, yi = er + wr, ei + wi, er - wr, ei - wi
+        store(power, k * LANES, (xr * xr + xi * xi) * quarter)
+        store(power, (size - k) * LANES, (yr * yr + yi * yi) * quarter)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import struct
 from math import gcd
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -24,6 +23,9 @@ LARGEST = 1e9  # far above any 16-bit sample, and its squares still sum in float
 CLIPPED_SHARE = 1e-3
 SHORTEST_S = 0.05
 _UNKNOWN_SIZE = 0x7FFFF000  # RIFF sizes from here on are written by programs that stream
+_OGG_PAGE = 65307  # bytes, at most
+_OGG_LAST = 4  # flag of the last page of a stream
+_MP3_SLACK = 0.05  # share by which the length an MP3 promises may be an estimate
 
 
 def read_audio(
@@ -71,7 +73,7 @@ def read_audio(
 
     name = _name(path)
     try:
-        _check_riff_size(path, name)
+        _check_complete(path, name)
         with soundfile.SoundFile(path) as file:
             rate = file.samplerate
             if sample_rate not in (None, rate) and not resample:
@@ -88,7 +90,7 @@ def read_audio(
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
         raise DataError(f"{name}: not audio that can be read, or damaged: {reason}") from error
-    if len(samples) < count and file.format != "MP3":  # its length is an estimate
+    if len(samples) < count * (1 - (_MP3_SLACK if file.format == "MP3" else 0.0)):
         raise DataError(f"{name}: cut short: {len(samples)} of {count} samples; fetch it again")
     mono = check_samples(_choose_channel(name, samples, channel) * np.float32(FULL_SCALE), name)
     if not len(mono):
@@ -186,24 +188,34 @@ def _check_arguments(
         raise UsageError(f"segment from {start} to {end} s is empty or starts before the recording")
 
 
-def _check_riff_size(path: str | os.PathLike | BinaryIO, name: str) -> None:
-    """Refuse a WAV shorter than its header says, which libsndfile reads without a word."""
+def _check_complete(path: str | os.PathLike | BinaryIO, name: str) -> None:
+    """Refuse a WAV or OGG that lacks its end, which libsndfile reads without a word."""
     if isinstance(path, (str, os.PathLike)):
-        size = Path(path).stat().st_size
         with open(path, "rb") as file:
-            header = file.read(8)
+            header, size, tail = _look_at(file)
     else:
-        position = path.tell()
-        header = path.read(8)
-        size = path.seek(0, os.SEEK_END) - position
-        path.seek(position)
+        header, size, tail = _look_at(path)
     if size == 0:
         raise DataError(f"{name}: is empty (0 bytes); fetch it again or leave it out")
-    if header[:4] != b"RIFF" or len(header) < 8:
-        return
-    promised = struct.unpack("<I", header[4:])[0] + 8
-    if size + 1 < promised < _UNKNOWN_SIZE:  # some writers leave the last padding byte out
-        raise DataError(f"{name}: cut short: {size} of {promised} bytes; fetch it again")
+    if header[:4] == b"RIFF" and len(header) == 8:
+        promised = struct.unpack("<I", header[4:])[0] + 8
+        if size + 1 < promised < _UNKNOWN_SIZE:  # some writers leave the last padding byte out
+            raise DataError(f"{name}: cut short: {size} of {promised} bytes; fetch it again")
+    elif header[:4] == b"OggS":
+        page = tail[tail.rfind(b"OggS") :]
+        if len(page) < 6 or not page[5] & _OGG_LAST:
+            raise DataError(f"{name}: cut short: its last page is missing; fetch it again")
+
+
+def _look_at(file: BinaryIO) -> tuple[bytes, int, bytes]:
+    """First 8 bytes, size and last bytes of what is left of an open file, which stays there."""
+    position = file.tell()
+    header = file.read(8)
+    size = file.seek(0, os.SEEK_END) - position
+    file.seek(position + max(0, size - _OGG_PAGE) if header[:4] == b"OggS" else position + size)
+    tail = file.read()
+    file.seek(position)
+    return header, size, tail
 
 
 def _segment(

@@ -18,10 +18,9 @@ from ivector.frontend import FLOAT_EPSILON, Frontend, make_window, mel_triangles
 Window = str | Callable[[int], np.ndarray]
 
 # Options that a flavour knows no equivalent of; they must stay at their defaults.
-_FOREIGN = {
-    "psf": ("remove_dc_offset", "raw_energy", "energy_floor", "snip_edges", "htk_compat"),
-    "torchaudio": ("remove_dc_offset", "raw_energy", "energy_floor", "snip_edges", "htk_compat"),
-}
+_KALDI_ONLY = ("remove_dc_offset", "raw_energy", "energy_floor", "snip_edges", "htk_compat")
+_FOREIGN = {"psf": (*_KALDI_ONLY, "round_to_power_of_two"), "torchaudio": _KALDI_ONLY}
+PSF_N_FFT = 512
 
 
 class Features(TransformerMixin, BaseEstimator):
@@ -81,7 +80,8 @@ class Features(TransformerMixin, BaseEstimator):
 
     @property
     def _frontend(self) -> Frontend:
-        options = self.get_params(deep=False)
+        # As get_params gives, which takes longer than the features of a short recording.
+        options = {name: value for name, value in vars(self).items() if name != "_made"}
         made_with, frontend = self.__dict__.get("_made", (None, None))
         if made_with != options:
             self._check(options)
@@ -106,10 +106,10 @@ class Features(TransformerMixin, BaseEstimator):
                 f"{type(self).__name__}, got {self.flavour!r}"
             )
         for name, (low, high) in _RANGES.items():
-            if name in options:
+            if name in options and (name, options[name]) != ("n_fft", None):
                 _check_number(name, options[name], low, high)
-        for name in ("num_mel_bins", "num_ceps", "random_state"):
-            if name in options and not isinstance(options[name], Integral):
+        for name in ("num_mel_bins", "num_ceps", "n_fft", "random_state"):
+            if options.get(name) is not None and not isinstance(options[name], Integral):
                 raise UsageError(f"{name} must be a whole number, got {options[name]!r}")
         defaults = inspect.signature(type(self)).parameters
         for name in (*_FOREIGN.get(self.flavour, ()), *self._foreign()):
@@ -142,7 +142,13 @@ class Features(TransformerMixin, BaseEstimator):
                 f"frame_length={self.frame_length:g} and frame_shift={self.frame_shift:g} ms are "
                 f"{length} and {shift} samples at {self.sample_frequency:g} Hz; take longer ones"
             )
-        return length, shift, _round_up(length) if self.round_to_power_of_two else length
+        n_fft = self.n_fft or (_round_up(length) if self.round_to_power_of_two else length)
+        if n_fft < length:
+            raise UsageError(
+                f"n_fft={n_fft} is shorter than the window of {length} samples; take "
+                f"n_fft={_round_up(length)}"
+            )
+        return length, shift, n_fft
 
     def _kaldi_frontend(self, **kwargs: Any) -> Frontend:
         """Framing, window and triangles of Kaldi."""
@@ -169,11 +175,10 @@ class Features(TransformerMixin, BaseEstimator):
         from ivector.psf import psf_frontend
 
         low, high = self._limits()
-        length = self.sample_frequency * 0.001 * self.frame_length
         return psf_frontend(
             self.sample_frequency, self.frame_length / 1000, self.frame_shift / 1000,
-            self.num_mel_bins, None if self.round_to_power_of_two else int(length), low, high,
-            self.preemphasis_coefficient, _WindowOf(self.window_type, self.blackman_coeff),
+            self.num_mel_bins, self.n_fft or PSF_N_FFT, low, high, self.preemphasis_coefficient,
+            _WindowOf(self.window_type, self.blackman_coeff),
             energy=bool(self.use_energy), **kwargs,
         )  # fmt: skip
 
@@ -208,6 +213,7 @@ _RANGES = {
     "energy_floor": (0.0, _INFINITY),
     "cepstral_lifter": (0.0, _INFINITY),
     "dither": (0.0, _INFINITY),
+    "n_fft": (2, _INFINITY),
     "random_state": (0, _INFINITY),
 }
 

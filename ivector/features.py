@@ -53,9 +53,13 @@ class MFCC(Features):
     remove_dc_offset : bool
         Subtract the mean of each frame.
     round_to_power_of_two : bool
-        Length of the Fourier transform; a length that is no power of two is several times slower.
+        Whether the Fourier transform is longer than the window, the next power of two. Lengths
+        that are none are many times slower.
     htk_compat : bool
         The energy or sqrt(2) C0 comes last.
+    n_fft : int, optional
+        Length of the Fourier transform where `round_to_power_of_two` should not decide it; for
+        flavour "psf" 512 by default, as there.
     flavour : {"kaldi", "psf"}
         "psf" gives the numbers of python_speech_features (`ivector.psf`) for these options:
         pre-emphasis over the whole signal, zeros after it, triangles between whole spectral
@@ -98,6 +102,7 @@ class MFCC(Features):
         remove_dc_offset: bool = True,
         round_to_power_of_two: bool = True,
         htk_compat: bool = False,
+        n_fft: int | None = None,
         flavour: str = "kaldi",
         random_state: int = 0,
     ):
@@ -120,6 +125,7 @@ class MFCC(Features):
         self.remove_dc_offset = remove_dc_offset
         self.round_to_power_of_two = round_to_power_of_two
         self.htk_compat = htk_compat
+        self.n_fft = n_fft
         self.flavour = flavour
         self.random_state = random_state
 
@@ -149,7 +155,7 @@ class LogMel(Features):
     ----------
     sample_frequency, frame_length, frame_shift, num_mel_bins, low_freq, high_freq, \
 preemphasis_coefficient, window_type, blackman_coeff, raw_energy, energy_floor, snip_edges, \
-dither, remove_dc_offset, round_to_power_of_two, htk_compat, random_state
+dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
         As for `MFCC`.
     use_energy : bool
         An additional first column (last with ``htk_compat``), the log energy.
@@ -193,6 +199,7 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, random_state
         htk_compat: bool = False,
         use_log_fbank: bool = True,
         use_power: bool = True,
+        n_fft: int | None = None,
         flavour: str = "kaldi",
         random_state: int = 0,
     ):
@@ -215,6 +222,7 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, random_state
         self.htk_compat = htk_compat
         self.use_log_fbank = use_log_fbank
         self.use_power = use_power
+        self.n_fft = n_fft
         self.flavour = flavour
         self.random_state = random_state
 

@@ -1,15 +1,17 @@
 """The numbers of python_speech_features, from the fast kernels.
 
 `mfcc`, `fbank` and `logfbank` replace its functions. Signatures and meanings are those of
-python_speech_features 0.6: pre-emphasis over the whole signal, frames zero-padded at its end, triangles between whole spectral lines, power divided by
-the transform's length, zeros replaced by float64's epsilon, log energy from the power spectrum.
-The results are float32.
+python_speech_features 0.6: pre-emphasis over the whole signal, frames zero-padded at its end,
+triangles between whole spectral lines, power divided by the transform's length, zeros replaced
+by float64's epsilon, log energy from the power spectrum. Besides, ``nfft=None`` takes the next
+power of two (as later versions do), and `logfbank` has `winfunc`. The results are float32.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -32,7 +34,7 @@ def mfcc(
     winstep: float = 0.01,
     numcep: int = 13,
     nfilt: int = 26,
-    nfft: int | None = None,
+    nfft: int | None = 512,
     lowfreq: float = 0,
     highfreq: float | None = None,
     preemph: float = 0.97,
@@ -109,7 +111,9 @@ def psf_frontend(
     if min(length, shift) < 1:
         raise UsageError(f"winlen={winlen} and winstep={winstep} s are shorter than a sample")
     if nfft is None:
-        nfft = 1 << max(0, math.ceil(math.log2(winlen * samplerate)))
+        nfft = 1 << (length - 1).bit_length()
+    if nfft < length:
+        warnings.warn(f"nfft={nfft} cuts frames of {length} samples; take more", stacklevel=3)
     window = np.asarray(winfunc(length), float)
     if window.shape != (length,):
         raise UsageError(f"winfunc gave shape {window.shape}, expected ({length},)")
