@@ -69,6 +69,8 @@ class PairScorer:
         if out is None:
             return self.left @ self.right.T
         _check_out(out, self.shape)
+        if out.dtype == self.dtype:
+            return np.matmul(self.left, self.right.T, out=out)
         for rows, block in self.blocks():
             out[rows] = block
         return out
@@ -79,7 +81,7 @@ class PairScorer:
         Parameters
         ----------
         memory : int
-            Bytes a block may take; the next block overwrites none of those before.
+            Bytes a block may take.
         """
         n_rows = int(memory) // max(1, self.shape[1] * self.dtype.itemsize)
         if n_rows < 1:
