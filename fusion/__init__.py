@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = attach(
         "cllr": "fusion.metrics",
         "min_cllr": "fusion.metrics",
         "bootstrap_interval": "fusion.intervals",
+        "linked_speakers": "fusion.speakers",
+        "mapped_speakers": "fusion.speakers",
         "plot_det": "fusion.plots",
         "plot_roc": "fusion.plots",
         "plot_score_histogram": "fusion.plots",

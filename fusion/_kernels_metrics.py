@@ -127,5 +127,7 @@ def bootstrap_block(
                 best = min(best, costs[p, 0] * y[v] / n_tar + costs[p, 1] * (1 - x[v] / n_non))
             dcf[r, p] = best
         for g in range(grid.size):
-            v = np.searchsorted(x[: k + 1], np.int64(np.ceil((1 - grid[g]) * n_non)))
+            # Less a millionth of a trial, as 1 - 0.7 is a little more than 0.3 in binary.
+            rejected = np.int64(np.ceil((1 - grid[g]) * n_non - 1e-6))
+            v = np.searchsorted(x[: k + 1], rejected)
             miss[r, g] = y[v] / n_tar

@@ -203,28 +203,63 @@ def align(
         contradictory labels or scores; with the count, and files and lines of the first.
     """
     n_test = len(trials.test_ids)
-    key = trials.enrol.astype(np.int64) * n_test + trials.test
     enrol = _translate(scores.enrol_ids, trials.enrol_ids)[scores.enrol]
     test = _translate(scores.test_ids, trials.test_ids)[scores.test]
-    scored_key = np.where((enrol < 0) | (test < 0), -1, enrol * n_test + test)
+    listed = _Sorted(trials.enrol.astype(np.int64) * n_test + trials.test)
+    scored = _Sorted(np.where((enrol < 0) | (test < 0), -1, enrol * n_test + test))
 
-    _refuse_duplicates(key, trials.labels, trials, "trials", "label", allow_duplicates)
-    # Pairs that no trial can have share the key -1; they are complained of below, or not needed.
-    usable = np.flatnonzero(scored_key >= 0)
-    order = usable[np.argsort(scored_key[usable], kind="stable")]
-    _refuse_duplicates(
-        scored_key[order], scores.values[order], scores, "scores", "score", allow_duplicates, order
-    )
-    position, found = _look_up(scored_key[order], key)
+    listed.refuse_duplicates(trials, trials.labels, "trials", "label", allow_duplicates)
+    scored.refuse_duplicates(scores, scores.values, "scores", "score", allow_duplicates)
+    rows, found = scored.look_up(listed)
     if not found.all():
         raise _complaint(
-            lambda row: _show(trials, row), np.flatnonzero(~found),
+            lambda row: _show(trials, row), np.sort(listed.order[~found]),
             f"of {len(trials)} trials of {trials.origin.name} have no score in "
             f"{scores.origin.name}", "score them, or take them out of the trial list",
         )  # fmt: skip
-    if not subset:
-        _refuse_extra(scores, trials, scored_key, key)
-    return ScoredTrials(trials, scores.values[order[position]])
+    _, known = listed.look_up(scored)
+    if not (subset or known.all()):
+        raise _complaint(
+            lambda row: _show(scores, row), np.sort(scored.order[~known]),
+            f"scores of {scores.origin.name} belong to no trial of {trials.origin.name}",
+            "give the list that was scored, or --subset (subset=True in Python) to measure a part",
+        )  # fmt: skip
+    values = np.empty(len(trials))
+    values[listed.order] = scores.values[rows]
+    return ScoredTrials(trials, values)
+
+
+class _Sorted:
+    """Keys of pairs in ascending order; -1 is the key of a pair that no trial can have."""
+
+    def __init__(self, keys: np.ndarray):
+        self.order = np.argsort(keys, kind="stable")
+        self.keys = keys[self.order]
+
+    def look_up(self, other: _Sorted) -> tuple[np.ndarray, np.ndarray]:
+        """Row here of each key of `other`, in its sorted order, and whether it is here."""
+        # Ascending queries stay in cache: at 10⁷ trials several times faster than random ones.
+        position = np.minimum(np.searchsorted(self.keys, other.keys), len(self.keys) - 1)
+        return self.order[position], (self.keys[position] == other.keys) & (other.keys >= 0)
+
+    def refuse_duplicates(
+        self, table: Scores | Trials, values: np.ndarray, things: str, what: str, allow: bool
+    ) -> None:
+        """Raise DataError if a pair comes twice, or twice with different values."""
+        again = np.flatnonzero((self.keys[1:] == self.keys[:-1]) & (self.keys[1:] >= 0)) + 1
+        values = values[self.order]
+        differ = again[values[again] != values[again - 1]]
+        name = table.origin.name
+        if len(differ):
+            what = f"{things} of {name} contradict an earlier {what} of the same trial"
+            cure = "keep the right one"
+        elif len(again) and not allow:
+            what = f"{things} of {name} repeat an earlier line"
+            cure = "remove them, or give --allow-duplicates (allow_duplicates=True in Python)"
+        else:
+            return
+        rows = np.sort(self.order[differ if len(differ) else again])
+        raise _complaint(lambda row: _show(table, row), rows, what, cure)
 
 
 def _translate(ids: list[str], known: list[str]) -> np.ndarray:
@@ -233,64 +268,10 @@ def _translate(ids: list[str], known: list[str]) -> np.ndarray:
     return np.fromiter((table.get(name, -1) for name in ids), np.int64, len(ids))
 
 
-def _look_up(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of `keys` in `sorted_keys`, and whether they are there at all."""
-    if not len(sorted_keys):
-        return np.zeros(len(keys), np.int64), np.zeros(len(keys), bool)
-    # Ascending queries stay in cache: at 10⁷ trials several times faster than random ones.
-    order = np.argsort(keys, kind="stable")
-    position = np.empty(len(keys), np.int64)
-    position[order] = np.searchsorted(sorted_keys, keys[order])
-    np.minimum(position, len(sorted_keys) - 1, out=position)
-    return position, sorted_keys[position] == keys
-
-
 def _show(table: Scores | Trials, row: int) -> str:
     """Name one pair and where it stands."""
     pair = f"{table.enrol_ids[table.enrol[row]]} {table.test_ids[table.test[row]]}"
     return f"'{pair}' ({table.origin.where(row)})"
-
-
-def _refuse_duplicates(
-    key: np.ndarray,
-    value: np.ndarray,
-    table: Scores | Trials,
-    things: str,
-    what: str,
-    allow: bool,
-    rows: np.ndarray | None = None,
-) -> None:
-    """Raise DataError if a key comes twice; `rows` numbers the keys if they were rearranged."""
-    order = np.argsort(key, kind="stable")
-    ordered, ordered_value = key[order], value[order]
-    again = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
-    if not len(again):
-        return
-    differ = again[ordered_value[again] != ordered_value[again - 1]]
-    if len(differ) == 0 and allow:
-        return
-    found = order[differ if len(differ) else again]
-    found = np.sort(found if rows is None else rows[found])
-    name = table.origin.name
-
-    if len(differ):
-        what = f"{things} of {name} contradict an earlier {what} of the same trial"
-        cure = "keep the right one"
-    else:
-        what = f"{things} of {name} repeat an earlier line"
-        cure = "remove them, or give --allow-duplicates (allow_duplicates=True in Python)"
-    raise _complaint(lambda row: _show(table, row), found, what, cure)
-
-
-def _refuse_extra(scores: Scores, trials: Trials, scored_key: np.ndarray, key: np.ndarray) -> None:
-    """Raise DataError if a score belongs to no trial."""
-    _, known = _look_up(np.sort(key), scored_key)
-    if not known.all():
-        raise _complaint(
-            lambda row: _show(scores, row), np.flatnonzero(~known),
-            f"scores of {scores.origin.name} belong to no trial of {trials.origin.name}",
-            "give the list that was scored, or --subset (subset=True in Python) to measure a part",
-        )  # fmt: skip
 
 
 def write_scores(
