@@ -8,6 +8,7 @@ n frames of one utterance, k components kept for a frame, C components, D featur
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivector._kernels_tv import scatter_statistics
 from ivector.base.errors import DataError, UsageError
@@ -91,7 +92,7 @@ def accumulate_second(
     return second
 
 
-def count_scale(frames, posterior_scale: float, max_count: float):
+def count_scale(frames: ArrayLike, posterior_scale: float, max_count: float) -> np.ndarray:
     """Kaldi's scale on the posteriors of an utterance of so many frames (ivector-extract.cc)."""
     if posterior_scale <= 0 or max_count < 0:
         raise UsageError(
@@ -104,7 +105,9 @@ def count_scale(frames, posterior_scale: float, max_count: float):
     return posterior_scale * max_count / np.maximum(posterior_scale * frames, max_count)
 
 
-def _check_posteriors(indices, posts, X, n_components: int):
+def _check_posteriors(
+    indices: ArrayLike, posts: ArrayLike, X: ArrayLike, n_components: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     features = np.ascontiguousarray(X, np.float32)
     indices = np.ascontiguousarray(indices, np.int32)
     posts = np.ascontiguousarray(posts, np.float32)

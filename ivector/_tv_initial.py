@@ -7,22 +7,25 @@ U utterances, C components, D feature dimension, R rank.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy import linalg
 
 from ivector._tv_math import Subspace, whitener
-from ivector.base.errors import DataError, UsageError
+from ivector._tv_shards import Shard, load
+from ivector.base.errors import UsageError
 from ivector.statistics import BaumWelchStatistics
 
-# Principal axes are taken from so many utterances per dimension of the subspace.
+# Principal axes are taken from so many utterances per dimension of the subspace, if they fit.
 _UTTERANCES_PER_DIMENSION = 5
+_SAMPLE_BYTES = 1 << 30
 
 
 def initial_subspace(
-    ubm,
-    shards: Sequence[BaumWelchStatistics | Callable[[], BaumWelchStatistics]],
+    ubm: Any,
+    shards: Sequence[Shard],
     *,
     rank: int,
     method: str,
@@ -77,7 +80,7 @@ def _random_projection(
 
 
 def _fill_principal_axes(
-    projection: np.ndarray, shards: Sequence, means: np.ndarray, precision: np.ndarray
+    projection: np.ndarray, shards: Sequence[Shard], means: np.ndarray, precision: np.ndarray
 ) -> None:
     """Overwrite columns by principal axes of x_uc = N_uc^-½ Σ_c^-½ F_uc (probabilistic PCA).
 
@@ -87,13 +90,8 @@ def _fill_principal_axes(
     """
     C, D, R = projection.shape
     whiteners = np.stack([whitener(one) for one in precision])
-    sample = _sample(shards, _UTTERANCES_PER_DIMENSION * R)
-    if sample.first.shape[1:] != (C, D):
-        raise DataError(
-            f"statistics of (components, features) {sample.first.shape[1:]} do not fit a UBM of "
-            f"{(C, D)}; they come from another model"
-        )
-    sample = sample.about(means)
+    enough = min(_UTTERANCES_PER_DIMENSION * R, max(R, _SAMPLE_BYTES // (4 * C * D)))
+    sample = _sample(shards, enough, (C, D)).about(means)
     count = np.maximum(sample.zeroth, np.finfo(np.float32).tiny)
     vectors = np.empty((len(sample), C * D), np.float32)
     by_component = vectors.reshape(len(sample), C, D)
@@ -114,14 +112,12 @@ def _fill_principal_axes(
         projection[c, :, :kept] = linalg.solve_triangular(whiteners[c], axes[c]) * column_scale
 
 
-def _sample(shards: Sequence, enough: int) -> BaumWelchStatistics:
-    """The first `enough` utterances, without second order."""
+def _sample(shards: Sequence[Shard], enough: int, shape: tuple[int, int]) -> BaumWelchStatistics:
+    """About `enough` utterances spread over all shards (they may be sorted by speaker)."""
+    quota = -(-enough // len(shards))
     parts: list[BaumWelchStatistics] = []
     for shard in shards:
-        stats = shard() if callable(shard) else shard
-        part = stats[: enough - sum(map(len, parts))]
-        part.second = None
-        parts.append(part)
-        if sum(map(len, parts)) >= enough:
-            break
+        stats = load(shard, shape)
+        if len(stats):
+            parts.append(stats[np.unique(np.linspace(0, len(stats) - 1, quota).astype(int))])
     return BaumWelchStatistics.concatenate(parts)

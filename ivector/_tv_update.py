@@ -35,13 +35,13 @@ def m_step(
     """
     projection = model.projection.copy()
     scatters: dict[int, np.ndarray] = {}
-    for c in np.flatnonzero(total.zeroth >= min_count):
+    for c in map(int, np.flatnonzero(total.zeroth >= min_count)):
         moment = _rfp.to_full(total.moment[c], model.rank)
         step = _projection_step(projection[c], moment, total, c, model.offset)
         projection[c] += step
         if update_covariance and total.second is not None:
             shift = model.offset * step[:, 0]
-            scatters[int(c)] = _residual_scatter(projection[c], moment, total, c, shift)
+            scatters[c] = _residual_scatter(projection[c], moment, total, c, shift)
     precision = model.precision
     if scatters:
         precision = _update_precision(model, total.zeroth, scatters, covariance_floor)
@@ -110,13 +110,19 @@ def _update_precision(
     """Σ_c from scatters, floored at `floor_factor` times their average; returns inverses."""
     rows = list(scatters)
     average = sum(scatters.values()) / zeroth[rows].sum()
-    floor = floor_factor * _keep(average, model.diagonal)
+    floor = _limit_condition(floor_factor * _keep(average, model.diagonal))
     precision = model.precision.copy()
     for c, scatter in scatters.items():
         covariance = floored(_keep(scatter / zeroth[c], model.diagonal), floor)
         inverse = linalg.inv(covariance)
         precision[c] = 0.5 * (inverse + inverse.T)
     return precision
+
+
+def _limit_condition(covariance: np.ndarray) -> np.ndarray:
+    """Floor the eigenvalues at the largest over 1e4, as Kaldi does with its variance floor."""
+    values, vectors = linalg.eigh(covariance)
+    return (vectors * np.maximum(values, values[-1] / MAX_CONDITION)) @ vectors.T
 
 
 def _keep(matrix: np.ndarray, diagonal: bool) -> np.ndarray:

@@ -19,8 +19,10 @@ for a frame.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ivector._accumulate import accumulate, accumulate_second, count_scale
 from ivector.base.errors import DataError
@@ -56,7 +58,13 @@ class BaumWelchStatistics:
     float32 and float64 arrays are kept as given, without a copy.
     """
 
-    def __init__(self, zeroth, first, second=None, centre=None):
+    def __init__(
+        self,
+        zeroth: ArrayLike,
+        first: ArrayLike,
+        second: ArrayLike | None = None,
+        centre: ArrayLike | None = None,
+    ) -> None:
         self.zeroth = _floating(zeroth)
         self.first = _floating(first)
         self.second = None if second is None else np.asarray(second, np.float64)
@@ -95,7 +103,7 @@ class BaumWelchStatistics:
             f"{self.n_features} features; {order} order, {kind})"
         )
 
-    def __getitem__(self, key) -> BaumWelchStatistics:
+    def __getitem__(self, key: Any) -> BaumWelchStatistics:
         """Statistics of some utterances: an index, a slice, a list of indices or a mask.
 
         The second-order sum stays only where all utterances are asked for in one slice.
@@ -106,8 +114,11 @@ class BaumWelchStatistics:
             zeroth, first = self.zeroth[key], self.first[key]
         except IndexError as error:
             raise DataError(f"statistics of {len(self)} utterances: {error}") from error
+        part = object.__new__(BaumWelchStatistics)  # Checked once already, as a whole.
         whole = isinstance(key, slice) and len(zeroth) == len(self)
-        return BaumWelchStatistics(zeroth, first, self.second if whole else None, self.centre)
+        part.zeroth, part.first, part.centre = zeroth, first, self.centre
+        part.second = self.second if whole else None
+        return part
 
     def __add__(self, other: BaumWelchStatistics) -> BaumWelchStatistics:
         if not isinstance(other, BaumWelchStatistics):
@@ -141,7 +152,8 @@ class BaumWelchStatistics:
                     f"part {number} and the first differ in having second-order statistics; "
                     "accumulate all with second_order=True, or none"
                 )
-        second = None if head.second is None else sum(part.second for part in parts)
+        seconds = [part.second for part in parts if part.second is not None]
+        second = np.sum(seconds, axis=0) if seconds else None
         return cls(
             np.concatenate([part.zeroth for part in parts]),
             np.concatenate([part.first for part in parts]),
@@ -245,7 +257,12 @@ class BaumWelchStatistics:
             yield np.concatenate([zeroth[:, None], first], axis=1)
 
     @classmethod
-    def from_arrays(cls, arrays: Sequence[np.ndarray], second=None, centre=None):
+    def from_arrays(
+        cls,
+        arrays: Sequence[np.ndarray],
+        second: ArrayLike | None = None,
+        centre: ArrayLike | None = None,
+    ) -> BaumWelchStatistics:
         """Statistics from what `to_arrays` gave; the inverse of it.
 
         Parameters
@@ -287,9 +304,11 @@ class BaumWelchStatistics:
             )
 
     def _check_values(self) -> None:
-        # A sum is finite only if no element is NaN or infinite; the search for the culprit
-        # is made only when there is one.
-        if not (np.isfinite(self.zeroth.sum()) and np.isfinite(self.first.sum(dtype=np.float64))):
+        # A finite sum has no NaN or infinity among its terms; so the culprit is searched for
+        # only where there may be one.
+        with np.errstate(over="ignore", invalid="ignore"):
+            finite = np.isfinite(self.zeroth.sum()) and np.isfinite(self.first.sum())
+        if not finite:
             bad = ~(np.isfinite(self.zeroth).all(1) & np.isfinite(self.first).all((1, 2)))
             if bad.any():
                 raise DataError(
@@ -308,7 +327,7 @@ class BaumWelchStatistics:
 
 
 def baum_welch(
-    ubm,
+    ubm: Any,
     X: np.ndarray,
     num_gselect: int = 20,
     min_post: float = 0.025,
@@ -354,7 +373,7 @@ def baum_welch(
     )
 
 
-def _floating(array) -> np.ndarray:
+def _floating(array: ArrayLike) -> np.ndarray:
     array = np.asarray(array)
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 

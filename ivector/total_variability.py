@@ -14,15 +14,23 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 
-from ivector import _rfp, _tv_math
+from ivector import _tv_math
 from ivector._tv_initial import initial_subspace
 from ivector._tv_math import Accumulators, Derived, Subspace
+from ivector._tv_shards import (
+    Shard,
+    accumulate_shard,
+    degeneracies,
+    extract_shard,
+    shards_of,
+)
 from ivector._tv_update import m_step, update_prior
 from ivector.base.errors import (
     DataError,
@@ -36,13 +44,9 @@ from ivector.statistics import BaumWelchStatistics
 
 logger = logging.getLogger(__name__)
 
-Shard = BaumWelchStatistics | Callable[[], BaumWelchStatistics]
-
 _KIND = "total-variability"
 # Relative fall of the objective that rounding of single-precision products can make.
 _ROUNDING = 1e-6
-# A shard's accumulators cost as much as some hundred utterances, so shards should be longer.
-_MIN_SHARD, _MAX_SHARDS = 1000, 16
 
 
 class TotalVariability(TransformerMixin, BaseEstimator):
@@ -123,8 +127,8 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         covariance_floor: float = 0.1,
         warm_start: bool = False,
         n_jobs: int = 1,
-        random_state=None,
-    ):
+        random_state: Any = None,
+    ) -> None:
         self.rank = rank
         self.n_iter = n_iter
         self.parametrisation = parametrisation
@@ -140,7 +144,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(
-        self, X: BaumWelchStatistics | Sequence[Shard], y=None, *, ubm=None
+        self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None, *, ubm: Any = None
     ) -> TotalVariability:
         """Train by EM from Baum-Welch statistics.
 
@@ -171,7 +175,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             The objective fell.
         """
         self._check_options()
-        shards = _shards_of(X)
+        shards = shards_of(X)
         if not (self.warm_start and hasattr(self, "model_")):
             if ubm is None:
                 raise UsageError("training needs the UBM of the statistics: fit(stats, ubm=ubm)")
@@ -187,14 +191,16 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             )
         self.objective_: list[float] = []
         for iteration in range(self.n_iter):
-            total = self._expectation(shards)
+            total = self._expectation(shards, needs_second=self.update_covariance)
             if iteration == 0:
                 self._check_data(total)
             self._record(_tv_math.objective(self.model_, total))
             self._set_model(self._maximisation(total))
         return self
 
-    def transform(self, X: BaumWelchStatistics | Sequence[Shard], *, return_cov: bool = False):
+    def transform(
+        self, X: BaumWelchStatistics | Sequence[Shard], *, return_cov: bool = False
+    ) -> Any:
         """I-vectors: posterior means of w, Kaldi's prior offset already subtracted.
 
         An utterance without frames gets the prior's mean, zero.
@@ -214,8 +220,8 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         derived = self._prepared()
         parts = list(
             map_shards(
-                _extract_shard,
-                _shards_of(X),
+                extract_shard,
+                shards_of(X),
                 nj=self.n_jobs,
                 derived=derived,
                 return_cov=return_cov,
@@ -225,9 +231,9 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             return tuple(np.concatenate(arrays) for arrays in zip(*parts))
         return np.concatenate([ivectors for ivectors, _ in parts])
 
-    def score(self, X: BaumWelchStatistics | Sequence[Shard], y=None) -> float:
+    def score(self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None) -> float:
         """Log-likelihood per frame (nats), alignments fixed; see `objective_`."""
-        return _tv_math.objective(self._fitted_model(), self._expectation(_shards_of(X)))
+        return _tv_math.objective(self._fitted_model(), self._expectation(shards_of(X)))
 
     @property
     def weights_(self) -> np.ndarray:
@@ -260,7 +266,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         return self._fitted_model().offset
 
     @classmethod
-    def from_subspace(cls, model: Subspace, **options) -> TotalVariability:
+    def from_subspace(cls, model: Subspace, **options: Any) -> TotalVariability:
         """Make a fitted extractor of known parameters (a file reader does)."""
         parametrisation = "classical" if model.ubm_means is not None else "kaldi"
         extractor = cls(rank=model.rank, parametrisation=parametrisation, **options)
@@ -304,7 +310,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         extractor.objective_ = objective
         return extractor
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # The derived matrices are as large as the model and quickly made again.
         state = dict(super().__getstate__())
         state.pop("_derived", None)
@@ -326,21 +332,22 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         assert self._derived is not None
         return self._derived
 
-    def _expectation(self, shards: Sequence[Shard]) -> Accumulators:
+    def _expectation(self, shards: Sequence[Shard], needs_second: bool = False) -> Accumulators:
         model = self._fitted_model()
         C, D, R = model.projection.shape
         total = Accumulators.zeros(C, D, R)
-        work = map_shards(_accumulate_shard, shards, nj=self.n_jobs, derived=self._prepared())
-        for part in work:
+        parts = map_shards(
+            accumulate_shard,
+            shards,
+            nj=self.n_jobs,
+            derived=self._prepared(),
+            needs_second=needs_second,
+        )
+        for part in parts:
             total += part
         return total
 
     def _maximisation(self, total: Accumulators) -> Subspace:
-        if self.update_covariance and total.second is None:
-            raise UsageError(
-                "re-estimating covariances needs second-order statistics: accumulate with "
-                "second_order=True, or set update_covariance=False"
-            )
         model = m_step(
             self.model_,
             total,
@@ -390,80 +397,5 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         self.n_frames_ = float(total.zeroth.sum())
         if not self.n_frames_:
             raise DataError("the training statistics hold no frames; check features and VAD")
-        for text in _degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
+        for text in degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
             warnings.warn(text, DegenerateDataWarning, stacklevel=3)
-
-
-def _degeneracies(total: Accumulators, rank: int, min_count: float) -> list[str]:
-    """What the training data cannot determine, with numbers and cure."""
-    found = []
-    n, frames, components = total.n_utterances, total.zeroth.sum(), len(total.zeroth)
-    if n < 2 * rank:
-        found.append(
-            f"rank {rank} for {n} training utterances: they span at most {n} directions and "
-            f"noise fills the rest; use at least {2 * rank} utterances or rank ≤ {max(n // 2, 1)}"
-        )
-    if frames < components * rank:
-        found.append(
-            f"{frames:.0f} frames for {components} components of rank {rank}: "
-            f"{frames / components:.0f} frames determine {rank} columns of each; use a smaller "
-            f"UBM, a lower rank or at least {components * rank} frames"
-        )
-    starved = np.flatnonzero(total.zeroth < min_count)
-    if len(starved):
-        found.append(
-            f"{len(starved)} of {components} components have fewer than {min_count:g} frames "
-            f"(component {starved[0]}: {total.zeroth[starved[0]]:.1f}) and keep their "
-            "parameters; use a smaller UBM or more data"
-        )
-    return found
-
-
-def _shards_of(X: BaumWelchStatistics | Sequence[Shard]) -> list[Shard]:
-    """Shards that depend on the data alone; a batch's second-order sum goes with its first."""
-    if not isinstance(X, BaumWelchStatistics):
-        shards = list(X)
-        if not shards:
-            raise DataError("no statistics: the list of shards is empty")
-        return shards
-    if not len(X):
-        raise DataError("no utterances in the statistics")
-    size = max(_MIN_SHARD, -(-len(X) // _MAX_SHARDS))
-    parts: list[Shard] = [X[i : i + size] for i in range(0, len(X), size)]
-    parts[0].second = X.second  # type: ignore[union-attr]
-    return parts
-
-
-def _load(shard: Shard, derived: Derived) -> BaumWelchStatistics:
-    stats = shard() if callable(shard) else shard
-    if not isinstance(stats, BaumWelchStatistics):
-        raise UsageError(f"expected BaumWelchStatistics, got {type(stats).__name__}")
-    if stats.first.shape[1:] != derived.means.shape:
-        raise DataError(
-            f"statistics of (components, features) {stats.first.shape[1:]} do not fit a model of "
-            f"{derived.means.shape}; they come from another UBM"
-        )
-    return stats
-
-
-def _accumulate_shard(shard: Shard, derived: Derived) -> Accumulators:
-    return _tv_math.e_step(derived, _load(shard, derived))
-
-
-def _extract_shard(
-    shard: Shard, derived: Derived, return_cov: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    stats = _load(shard, derived)
-    rank = derived.linear.shape[1]
-    step = _tv_math.batch_size(stats.n_components, stats.n_features, rank)
-    ivectors = np.empty((len(stats), rank), np.float32)
-    covariances = np.empty((len(stats), rank, rank), np.float32) if return_cov else None
-    for start in range(0, len(stats), step):
-        batch = stats[start : start + step]
-        precisions, linear, _, _ = _tv_math.posterior_terms(derived, batch)
-        ivectors[start : start + step], _ = _tv_math.factor_and_solve(precisions, linear, start)
-        if covariances is not None:
-            for row, factor in enumerate(precisions, start):
-                _rfp.invert(factor, rank)
-                covariances[row] = _rfp.to_full(factor, rank)
-    return ivectors, covariances

@@ -86,7 +86,13 @@ def _write(writer: KaldiWriter, extractor: TotalVariability) -> None:
     writer.token("</IvectorExtractor>")
 
 
-def _check(reader: KaldiReader, weights, projection, precision, offset: float) -> None:
+def _check(
+    reader: KaldiReader,
+    weights: np.ndarray,
+    projection: list[np.ndarray],
+    precision: list[np.ndarray],
+    offset: float,
+) -> None:
     shapes = {matrix.shape for matrix in projection}
     if not projection or len(shapes) != 1 or len(weights) != len(projection):
         raise reader.fail(f"has {len(weights)} weights and {len(projection)} projections, unequal")

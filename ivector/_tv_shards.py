@@ -1,0 +1,104 @@
+"""Total variability over shards: what runs in one process on one block of statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ivector import _rfp, _tv_math
+from ivector._tv_math import Accumulators, Derived
+from ivector.base.errors import DataError, UsageError
+from ivector.statistics import BaumWelchStatistics
+
+Shard = BaumWelchStatistics | Callable[[], BaumWelchStatistics]
+
+# A shard's accumulators cost as much as some hundred utterances, so shards should be longer.
+_MIN_SHARD, _MAX_SHARDS = 1000, 16
+
+
+def shards_of(X: BaumWelchStatistics | Sequence[Shard]) -> list[Shard]:
+    """Shards that depend on the data alone; a batch's second-order sum goes with its first."""
+    if not isinstance(X, BaumWelchStatistics):
+        shards = list(X)
+        if not shards:
+            raise DataError("no statistics: the list of shards is empty")
+        return shards
+    if not len(X):
+        raise DataError("no utterances in the statistics")
+    size = max(_MIN_SHARD, -(-len(X) // _MAX_SHARDS))
+    parts = [X[i : i + size] for i in range(0, len(X), size)]
+    parts[0].second = X.second
+    if X.second is not None:
+        for part in parts[1:]:
+            part.second = np.zeros_like(X.second)
+    return list(parts)
+
+
+def load(shard: Shard, shape: tuple[int, ...]) -> BaumWelchStatistics:
+    """Statistics of a shard, checked to be of a model of (components, features) `shape`."""
+    stats = shard() if callable(shard) else shard
+    if not isinstance(stats, BaumWelchStatistics):
+        raise UsageError(f"expected BaumWelchStatistics, got {type(stats).__name__}")
+    if stats.first.shape[1:] != shape:
+        raise DataError(
+            f"statistics of (components, features) {stats.first.shape[1:]} do not fit a model of "
+            f"{shape}; they come from another UBM"
+        )
+    return stats
+
+
+def accumulate_shard(shard: Shard, derived: Derived, needs_second: bool) -> Accumulators:
+    """E-step of one shard."""
+    stats = load(shard, derived.means.shape)
+    if needs_second and stats.second is None:
+        raise UsageError(
+            "re-estimating covariances needs second-order statistics: accumulate with "
+            "second_order=True, or set update_covariance=False"
+        )
+    return _tv_math.e_step(derived, stats)
+
+
+def extract_shard(
+    shard: Shard, derived: Derived, return_cov: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """I-vectors (U, R) of one shard and, if asked for, their covariances (U, R, R)."""
+    stats = load(shard, derived.means.shape)
+    rank = derived.linear.shape[1]
+    step = _tv_math.batch_size(stats.n_components, stats.n_features, rank)
+    ivectors = np.empty((len(stats), rank), np.float32)
+    covariances = np.empty((len(stats), rank, rank), np.float32) if return_cov else None
+    for start in range(0, len(stats), step):
+        batch = stats[start : start + step]
+        precisions, linear, _, _ = _tv_math.posterior_terms(derived, batch)
+        ivectors[start : start + step], _ = _tv_math.factor_and_solve(precisions, linear, start)
+        if covariances is not None:
+            for row, factor in enumerate(precisions, start):
+                _rfp.invert(factor, rank)
+                covariances[row] = _rfp.to_full(factor, rank)
+    return ivectors, covariances
+
+
+def degeneracies(total: Accumulators, rank: int, min_count: float) -> list[str]:
+    """What the training data cannot determine, with numbers and cure."""
+    found = []
+    n, frames, components = total.n_utterances, total.zeroth.sum(), len(total.zeroth)
+    if n < 2 * rank:
+        found.append(
+            f"rank {rank} for {n} training utterances: they span at most {n} directions and "
+            f"noise fills the rest; use at least {2 * rank} utterances or rank ≤ {max(n // 2, 1)}"
+        )
+    if frames < components * rank:
+        found.append(
+            f"{frames:.0f} frames for {components} components of rank {rank}: "
+            f"{frames / components:.0f} frames determine {rank} columns of each; use a smaller "
+            f"UBM, a lower rank or at least {components * rank} frames"
+        )
+    starved = np.flatnonzero(total.zeroth < min_count)
+    if len(starved):
+        found.append(
+            f"{len(starved)} of {components} components have fewer than {min_count:g} frames "
+            f"(component {starved[0]}: {total.zeroth[starved[0]]:.1f}) and keep their "
+            "parameters; use a smaller UBM or more data"
+        )
+    return found
