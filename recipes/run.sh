@@ -82,7 +82,7 @@ common+=(${force[@]+"${force[@]}"})
 step() {  # step NAME OPTION...: run one stage script
   local name=$1
   shift
-  "$PYTHON" -m "recipes.steps.$name" "${common[@]}" "$@"
+  "$PYTHON" -m recipes.steps "$name" "${common[@]}" "$@"
 }
 
 if [ $stage -le 0 ] && [ $stop_stage -ge 0 ]; then
@@ -139,7 +139,7 @@ for n in 7 8 9; do
       8) what="x-vector embeddings and scores" ;;
       9) what="calibration and fusion" ;;
     esac
-    echo "stage $n: $what is not installed yet"
+    echo "stage $n: not installed yet ($what)"
   fi
 done
 

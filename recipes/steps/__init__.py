@@ -1,6 +1,6 @@
 """Stage scripts: each connects the libraries for one stage of ``run.sh``.
 
-Every step is also a command: ``python -m recipes.steps.NAME --help``. They share the layout
+Every step is also a command: ``python -m recipes.steps NAME --help``. They share the layout
 
     DATA/wav                        data directory of all recordings
     DATA/fold<f>/                   train.utt2spk, enroll, trials

@@ -22,7 +22,7 @@ BYTES_PER_NUMBER = 4
 
 def make_parser(verb: str, description: str) -> Parser:
     """Make a parser with the arguments that every step takes."""
-    parser = Parser(prog=f"python -m recipes.steps.{verb}", description=description)
+    parser = Parser(prog=f"python -m recipes.steps {verb}", description=description)
     parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
     parser.add_argument("--system", default="ivector", help="sub-folder of the experiment")

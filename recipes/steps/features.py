@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ivector.audio import audio_defects, read_audio
-from ivector.base.cli import run
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines, write_text
 from ivector.base.log import progress
@@ -174,7 +173,3 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--vad-config", type=Path, required=True, help="Kaldi-style VAD options")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
     return parser
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector.base.cli import run
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, save_model
 from ivector.base.log import progress
@@ -86,7 +85,3 @@ def main(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     return make_parser("ivectors", __doc__ or "")
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector.base.cli import run
 from ivector.base.files import write_text
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.formats.extractor import write_extractor
+from ivector.formats.statistics import read_statistics, write_statistics
 from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability import TotalVariability
 from recipes.stage import require, stage
@@ -65,7 +65,7 @@ class SaveShard:
     def __call__(self, job: tuple[int, list[str]]) -> StatisticsShard:
         index, utterances = job
         path = self.work / f"statistics.{index}.npz"
-        self.accumulate(utterances).save(path)
+        write_statistics(path, self.accumulate(utterances))
         return StatisticsShard(path)
 
 
@@ -76,7 +76,7 @@ class StatisticsShard:
     path: Path
 
     def __call__(self) -> BaumWelchStatistics:
-        return BaumWelchStatistics.load(self.path)
+        return read_statistics(self.path)
 
 
 def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Path) -> None:
@@ -90,13 +90,12 @@ def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Pat
     saved = map_shards(SaveShard(accumulate, work), jobs, nj=arguments.nj)
     shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "shard"))
     model = TotalVariability(
-        load_ubm(ubm_folder),
-        rank=arguments.rank,
+        arguments.rank,
         n_iter=arguments.num_iters,
         parametrisation=arguments.parametrisation,
         n_jobs=arguments.nj,
         random_state=arguments.seed,
-    ).fit(shards)
+    ).fit(shards, ubm=load_ubm(ubm_folder))
     for shard in shards:
         shard.path.unlink()
     model.save(work / "final.npz")
@@ -135,7 +134,3 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-gselect", type=int, default=20, help="Gaussians of a frame")
     parser.add_argument("--min-post", type=float, default=0.025, help="posteriors below are pruned")
     return parser
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))

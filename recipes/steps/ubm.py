@@ -6,7 +6,6 @@ import argparse
 import json
 from pathlib import Path
 
-from ivector.base.cli import run
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_gmm
@@ -105,7 +104,3 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cmn-window", type=int, default=300, help="frames")
     return parser
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))

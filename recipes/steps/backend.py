@@ -1,0 +1,79 @@
+"""Stage 5: the back-end of every fold: centring, LDA, length normalisation, PLDA."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from ivector.base.files import write_text
+from plda import LDA, PLDA, Center, LengthNorm
+from plda.formats import save_model, write_plda, write_transform
+from recipes.stage import require, stage
+from recipes.steps.common import folds, logger, make_parser, read_utt2spk
+from recipes.steps.ivectors import read_vectors
+
+
+def transforms(lda_dim: int, total_covariance_factor: float) -> Pipeline:
+    """What every vector goes through before PLDA or the cosine."""
+    steps = [Center()]
+    if lda_dim:
+        steps.append(LDA(lda_dim, total_covariance_factor=total_covariance_factor))
+    return make_pipeline(*steps, LengthNorm())
+
+
+def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) -> None:
+    """Train one fold's back-end into `work`."""
+    table = read_vectors(vectors)
+    utt2spk = read_utt2spk(fold / "train.utt2spk")
+    utterances = [utt for utt in sorted(utt2spk) if utt in table]
+    X = np.stack([table[utt] for utt in utterances])
+    y = np.array([utt2spk[utt] for utt in utterances])
+    pipeline = transforms(arguments.lda_dim, arguments.total_covariance_factor)
+    normalised = pipeline.fit_transform(X, y)
+    save_model(pipeline, work / "transforms.npz")
+    if arguments.lda_dim:
+        write_transform(pipeline[1], work / "transform.mat")
+    if arguments.backend == "plda":
+        model = PLDA(n_iter=arguments.num_iters).fit(normalised, y)
+        objective = model.objective_
+        if arguments.plda_smoothing:
+            model = model.smooth(arguments.plda_smoothing)
+        save_model(model, work / "plda.npz")
+        write_plda(model, work / "plda")
+        write_text(work / "objective.json", json.dumps([float(x) for x in objective]) + "\n")
+        logger.info("%s: PLDA objective %.4f per vector", fold.name, objective[-1])
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the stage for every fold."""
+    options = {
+        "backend": arguments.backend,
+        "lda_dim": arguments.lda_dim,
+        "total_covariance_factor": arguments.total_covariance_factor,
+        "plda_smoothing": arguments.plda_smoothing,
+        "num_iters": arguments.num_iters,
+    }
+    system = arguments.exp / arguments.system
+    for fold in folds(arguments.data):
+        vectors = system / "ivectors" / fold.name
+        target = system / "backend" / fold.name
+        with stage(target, options, [require(vectors, 4)], force=arguments.force) as work:
+            if work is not None:
+                train(arguments, fold, vectors / "ivectors.npz", work)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the step."""
+    parser = make_parser("backend", __doc__ or "")
+    parser.add_argument("--backend", choices=("plda", "cosine"), default="plda")
+    parser.add_argument("--lda-dim", type=int, default=0, help="dimensions LDA keeps; 0: no LDA")
+    parser.add_argument(
+        "--total-covariance-factor", type=float, default=0.0, help="Kaldi's, of LDA"
+    )
+    parser.add_argument("--plda-smoothing", type=float, default=0.0, help="0 to 1")
+    parser.add_argument("--num-iters", type=int, default=10, help="EM iterations of PLDA")
+    return parser

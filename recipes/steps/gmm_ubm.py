@@ -1,0 +1,90 @@
+"""Stage 6 of the GMM-UBM system: MAP-adapted models, scored against every test."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ivector.base.log import progress
+from ivector.base.shards import make_shards, map_shards
+from ivector.verification import GMMVerifier
+from recipes.stage import digest, require, stage
+from recipes.steps.common import Corpus, folds, make_parser
+from recipes.steps.ivectors import fold_utterances
+from recipes.steps.scoring import SCORE_NORMS, Models, normalised, read_protocol, write_results
+from recipes.steps.ubm import front_end, load_ubm
+
+TESTS_PER_SHARD = 16
+
+
+@dataclass
+class GMMScorer:
+    """Scores models against tests; adapted models and scores of a pair of sets are kept."""
+
+    corpus: Corpus
+    verifier: GMMVerifier
+    nj: int
+    _models: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __call__(self, models: Models, tests: list[str]) -> np.ndarray:
+        adapted = np.stack([self._enrol(utts) for utts in models.utterances])
+        shards = make_shards(tests, TESTS_PER_SHARD)
+        parts = map_shards(_Score(self.corpus, self.verifier, adapted), shards, nj=self.nj)
+        return np.concatenate(list(progress(parts, len(shards), "GMM scores", "shard")), axis=1)
+
+    def _enrol(self, utterances: list[str]) -> np.ndarray:
+        key = " ".join(utterances)
+        if key not in self._models:
+            self._models[key] = self.verifier.enrol([self.corpus.frames(utt) for utt in utterances])
+        return self._models[key]
+
+
+@dataclass(frozen=True)
+class _Score:
+    corpus: Corpus
+    verifier: GMMVerifier
+    models: np.ndarray
+
+    def __call__(self, tests: list[str]) -> np.ndarray:
+        columns = [self.verifier.score_models(self.models, self.corpus.frames(t)) for t in tests]
+        return np.stack(columns, axis=1)
+
+
+def score(arguments: argparse.Namespace, fold: Path, ubm: Path, work: Path) -> None:
+    """Score one fold's trials into `work`."""
+    corpus = Corpus(arguments.exp / "features", front_end(ubm))
+    usable = set(corpus.usable(fold_utterances(fold), "train, enrolment and test"))
+    verifier = GMMVerifier(load_ubm(ubm), relevance=arguments.relevance, top_n=arguments.top_n)
+    protocol = read_protocol(fold, usable)
+    scorer = GMMScorer(corpus, verifier, arguments.nj)
+    write_results(work, protocol, normalised(arguments.score_norm, scorer, protocol))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the stage for every fold."""
+    options = {
+        "relevance": arguments.relevance,
+        "top_n": arguments.top_n,
+        "score_norm": arguments.score_norm,
+    }
+    system = arguments.exp / arguments.system
+    for fold in folds(arguments.data):
+        ubm = system / "ubm" / fold.name
+        upstream = [require(ubm, 2)]
+        upstream.append(digest(fold / "enroll", fold / "trials", fold / "train.utt2spk"))
+        target = system / "scores" / fold.name
+        with stage(target, options, upstream, force=arguments.force) as work:
+            if work is not None:
+                score(arguments, fold, ubm, work)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the step."""
+    parser = make_parser("gmm_ubm", __doc__ or "")
+    parser.add_argument("--relevance", type=float, default=16.0, help="relevance factor of MAP")
+    parser.add_argument("--top-n", type=int, default=10, help="components scored in each frame")
+    parser.add_argument("--score-norm", choices=SCORE_NORMS, default="none")
+    return parser

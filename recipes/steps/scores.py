@@ -1,0 +1,89 @@
+"""Stage 6: scores of every trial of every fold, i-vector system."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from plda import PLDA, cosine_scores
+from plda.formats import load_model
+from recipes.stage import digest, require, stage
+from recipes.steps.common import folds, make_parser
+from recipes.steps.ivectors import read_vectors
+from recipes.steps.scoring import SCORE_NORMS, Models, normalised, read_protocol, write_results
+
+
+@dataclass
+class VectorScorer:
+    """Scores models against tests through a back-end.
+
+    Parameters
+    ----------
+    vectors : dict of str to ndarray
+        I-vectors by utterance.
+    transforms : Pipeline
+    plda : PLDA or None
+        None scores by the cosine.
+    enrolment : {"book", "average"}
+        "book": every enrolment vector is normalised on its own, and the likelihood ratio is that
+        of all of them together. "average": they are averaged first, as Kaldi's recipes do.
+    """
+
+    vectors: dict[str, np.ndarray]
+    transforms: Pipeline
+    plda: PLDA | None
+    enrolment: str
+
+    def __call__(self, models: Models, tests: list[str]) -> np.ndarray:
+        test = self.transforms.transform(np.stack([self.vectors[utt] for utt in tests]))
+        counts = np.array([len(utts) for utts in models.utterances])
+        if self.enrolment == "book" and self.plda is not None:
+            flat = [self.vectors[utt] for utts in models.utterances for utt in utts]
+            labels = np.repeat(np.arange(len(counts)), counts)
+            enrol = self.transforms.transform(np.stack(flat))
+            return self.plda.scorer(enrol, test, enrol_labels=labels).matrix()
+        means = [np.mean([self.vectors[u] for u in utts], axis=0) for utts in models.utterances]
+        enrol = self.transforms.transform(np.stack(means))
+        if self.plda is None:
+            return cosine_scores(enrol, test)
+        return self.plda.score_matrix(enrol, test, n_enrol=counts)
+
+
+def score(arguments: argparse.Namespace, fold: Path, system: Path, work: Path) -> None:
+    """Score one fold's trials into `work`."""
+    backend = system / "backend" / fold.name
+    vectors = read_vectors(system / "ivectors" / fold.name / "ivectors.npz")
+    plda_path = backend / "plda.npz"
+    scorer = VectorScorer(
+        vectors,
+        load_model(backend / "transforms.npz"),
+        load_model(plda_path) if plda_path.exists() else None,
+        arguments.enrolment,
+    )
+    protocol = read_protocol(fold, set(vectors))
+    write_results(work, protocol, normalised(arguments.score_norm, scorer, protocol))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the stage for every fold."""
+    options = {"enrolment": arguments.enrolment, "score_norm": arguments.score_norm}
+    system = arguments.exp / arguments.system
+    for fold in folds(arguments.data):
+        upstream = [require(system / "backend" / fold.name, 5)]
+        upstream.append(digest(fold / "enroll", fold / "trials", fold / "train.utt2spk"))
+        target = system / "scores" / fold.name
+        with stage(target, options, upstream, force=arguments.force) as work:
+            if work is not None:
+                score(arguments, fold, system, work)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of the step."""
+    parser = make_parser("scores", __doc__ or "")
+    parser.add_argument("--enrolment", choices=("book", "average"), default="book")
+    parser.add_argument("--score-norm", choices=SCORE_NORMS, default="none")
+    return parser

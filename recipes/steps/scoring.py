@@ -1,0 +1,139 @@
+"""What the scoring steps share: the cohort, score normalisation, the score and trial files."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fusion.formats import write_scores
+from ivector.base.errors import DataError
+from ivector.base.files import write_text
+from ivector.data import read_enroll, read_trials, write_trials
+from plda import ScoreNorm
+from recipes.steps.common import read_utt2spk
+
+logger = logging.getLogger("recipe")
+
+SCORE_NORMS = ("none", "z", "t", "zt", "s", "as")
+
+
+@dataclass(frozen=True)
+class Models:
+    """Enrolment of models: ids, and the utterances of each."""
+
+    ids: list[str]
+    utterances: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A fold's enrolments, tests and trials, and a cohort of its training speakers.
+
+    The cohort's models are enrolled as the fold's are, from as many utterances; the cohort's
+    other utterances are its tests. So a normalised score compares like with like.
+    """
+
+    enrolment: Models
+    tests: list[str]
+    pairs: np.ndarray  # (n_trials, 2): rows in enrolment.ids and tests
+    targets: list[bool | None]
+    cohort: Models
+    cohort_tests: list[str]
+    same_speaker: np.ndarray  # (n_cohort, n_cohort_tests)
+
+
+def read_protocol(fold: Path, usable: set[str]) -> Protocol:
+    """Read a fold, leaving out trials with unusable recordings, which is said."""
+    enroll = read_enroll(fold / "enroll")
+    enrolment = {key: [utt for utt in utts if utt in usable] for key, utts in enroll.items()}
+    trials = list(read_trials(fold / "trials"))
+    unknown = {trial.enrol for trial in trials} - set(enroll)
+    if unknown:
+        raise DataError(f"{fold / 'trials'}: {len(unknown)} enrolments are not in enroll, "
+                        f"for example {min(unknown)}")  # fmt: skip
+    kept = [t for t in trials if t.test in usable and enrolment[t.enrol]]
+    if len(kept) < len(trials):
+        logger.warning(
+            "%s: %d of %d trials have no score, as a recording of theirs was skipped",
+            fold.name, len(trials) - len(kept), len(trials),
+        )  # fmt: skip
+    if not kept:
+        raise DataError(f"{fold / 'trials'}: no trial can be scored")
+    ids = sorted({t.enrol for t in kept})
+    tests = sorted({t.test for t in kept})
+    row = {key: i for i, key in enumerate(ids)}
+    column = {key: j for j, key in enumerate(tests)}
+    n_enrol = int(np.median([len(utts) for utts in enroll.values()]))
+    models, cohort_tests, same = _cohort(fold, usable, n_enrol)
+    return Protocol(
+        Models(ids, [enrolment[key] for key in ids]),
+        tests,
+        np.array([(row[t.enrol], column[t.test]) for t in kept]),
+        [t.is_target for t in kept],
+        models,
+        cohort_tests,
+        same,
+    )
+
+
+def _cohort(fold: Path, usable: set[str], n_enrol: int) -> tuple[Models, list[str], np.ndarray]:
+    speakers: dict[str, list[str]] = {}
+    for utt, speaker in sorted(read_utt2spk(fold / "train.utt2spk").items()):
+        if utt in usable:
+            speakers.setdefault(speaker, []).append(utt)
+    ids = sorted(speakers)
+    tests = [(utt, spk) for spk in ids for utt in speakers[spk][n_enrol:]]
+    same = np.array([[spk == owner for _, owner in tests] for spk in ids])
+    models = Models(ids, [speakers[spk][:n_enrol] for spk in ids])
+    return models, [utt for utt, _ in tests], same
+
+
+def normalised(kind: str, scorer, protocol: Protocol) -> np.ndarray:
+    """Scores of all enrolments against all tests, normalised by the cohort.
+
+    Parameters
+    ----------
+    kind : str
+        Of `SCORE_NORMS`.
+    scorer : callable
+        ``scorer(models, tests)`` gives scores (n_models, n_tests).
+    protocol : Protocol
+    """
+    enrolment, tests, cohort = protocol.enrolment, protocol.tests, protocol.cohort
+    scores = scorer(enrolment, tests)
+    if kind == "none":
+        return scores
+    if not protocol.cohort_tests:
+        raise DataError(
+            "score normalisation needs training speakers with more utterances than an enrolment; "
+            "use --score-norm none"
+        )
+    cross = None
+    if kind == "zt":
+        cross = np.where(protocol.same_speaker, np.nan, scorer(cohort, protocol.cohort_tests))
+    top_n = min(200, len(cohort.ids), len(protocol.cohort_tests))
+    norm = ScoreNorm(kind, top_n=top_n).fit(
+        enrol_cohort=scorer(enrolment, protocol.cohort_tests),
+        test_cohort=scorer(cohort, tests).T,
+        cohort_cohort=cross,
+    )
+    return norm.transform(scores)
+
+
+def write_results(work: Path, protocol: Protocol, scores: np.ndarray) -> None:
+    """Write the score of every trial, and the trials, in the order of the trial list."""
+    pairs = [
+        (protocol.enrolment.ids[i], protocol.tests[j], target)
+        for (i, j), target in zip(protocol.pairs, protocol.targets)
+    ]
+    write_trials(work / "trials", pairs)
+    write_scores(
+        work / "scores",
+        [pair[0] for pair in pairs],
+        [pair[1] for pair in pairs],
+        scores[protocol.pairs[:, 0], protocol.pairs[:, 1]],
+    )
+    write_text(work / "num_trials", f"{len(pairs)}\n")
