@@ -57,9 +57,9 @@ class ScoreNorm(BaseEstimator):
     Attributes
     ----------
     enrol_mean_, enrol_std_ : ndarray (n_enrol,)
-        μ_e and σ_e; 0 and 1 for kind "t".
+        μ_e and σ_e; for kind "t" a single 0 and 1.
     test_mean_, test_std_ : ndarray (n_test,)
-        μ_t and σ_t; 0 and 1 for kind "z".
+        μ_t and σ_t; for kind "z" a single 0 and 1.
 
     Examples
     --------
@@ -182,11 +182,12 @@ class ScoreNorm(BaseEstimator):
         check_is_fitted(self)
         scores = check_vectors(scores, "scores")
         sizes = (len(self.enrol_mean_), len(self.test_mean_))
-        if any(size not in (1, given) for size, given in zip(sizes, scores.shape)):
-            raise DataError(
-                f"scores have shape {scores.shape}, but the cohort scores were of {sizes[0]}"
-                f" enrolments and {sizes[1]} tests"
-            )
+        for size, given, used_by in zip(sizes, scores.shape, (_NEEDS_ENROL, _NEEDS_TEST)):
+            if self.kind in used_by and size != given:
+                raise DataError(
+                    f"scores have shape {scores.shape}, but the cohort scores were of {sizes[0]}"
+                    f" enrolments and {sizes[1]} tests"
+                )
         if self.kind == "as2":
             return self._transform_cross(scores)
         enrol = (self.enrol_mean_[:, None], self.enrol_std_[:, None])

@@ -71,8 +71,9 @@ def write_ids_vectors(path: str | os.PathLike, ids: Sequence[str], vectors: Any)
     vectors = check_vectors(vectors, "vectors")
     if len(ids) != len(vectors) or len(set(ids)) != len(ids):
         raise DataError(f"{path}: {len(ids)} ids for {len(vectors)} vectors, which must be unique")
-    if bad := next((key for key in ids if len(key.split()) != 1 or key != key.strip()), None):
-        raise DataError(f"{path}: id {bad!r} is empty or holds white space")
+    bad = [key for key in ids if key.split() != [key]]
+    if bad:
+        raise DataError(f"{path}: id {bad[0]!r} is empty or holds white space")
     if path.suffix not in (".npz", ".ark", ".txt"):
         raise UsageError(f"{path}: vectors are written as .npz, .ark or .txt")
     with atomic_write(path) as file:

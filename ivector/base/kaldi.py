@@ -207,7 +207,6 @@ class KaldiWriter:
         self.binary = binary
         self._dtype = np.dtype("<" + dtype)
         self._mark = b"F" if dtype == "f4" else b"D"
-        self._digits = 9 if dtype == "f4" else 17
         if binary:
             file.write(_BINARY)
 
@@ -273,11 +272,12 @@ class KaldiWriter:
         return " ".join(map(self._number, values)).encode()
 
     def _number(self, value: float) -> str:
-        # Text made by Kaldi has 7 digits; what was read from it is written as it stood.
-        short = f"{float(value):.7g}"
-        if self._dtype.type(short) == value:
-            return short
-        return f"{float(value):.{self._digits}g}"
+        # Text made by Kaldi has 7 digits, ours of floats 9; what was read is written as it stood.
+        for digits in (7, 9, 17):
+            text = f"{float(value):.{digits}g}"
+            if self._dtype.type(text) == value:
+                break
+        return text
 
     def _text_matrix(self, rows: Iterable[np.ndarray]) -> None:
         self._file.write(b" [")
