@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,7 +33,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 STYLES = ("-", "--", "-.", ":")
 MARKERS = "sDv^<>pP"
 _TICKS = (1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
-_SETTINGS = {
+_SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "svg.hashsalt": "ivector-plda",
@@ -75,19 +75,23 @@ def plot_det(
         The file cannot be written.
     """
     with _figure(path, systems) as (figure, axes):
-        low, high = _limits(systems)
+        frame = _Frame(systems, p_target)
         for number, (name, points) in enumerate(systems.items()):
             colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
-            x, y = _det_path(points, low, high)
             label = f"{name} (EER {100 * points.eer():.2f} %)"
+            x, y = _det_path(points, frame)
             axes.plot(x, y, style, color=colour, linewidth=1.8, label=label, zorder=3)
             if intervals and name in intervals:
-                _shade(axes, intervals[name], colour, low, high)
-            _mark(axes, points, p_target, colour, low, high)
-        _rule_of_30(axes, systems, low, high)
-        _probit_axes(axes, low, high)
+                band = intervals[name]
+                bottom, top = frame.y(band.p_miss_low), frame.y(band.p_miss_high)
+                axes.fill_between(
+                    frame.x(band.p_fa), bottom, top, color=colour, alpha=0.15, linewidth=0, zorder=1
+                )
+            _mark(axes, points, p_target, colour, frame)
+        _rule_of_30(axes, systems, frame)
+        frame.dress(axes)
         _mark_legend(axes, p_target)
-        _finish(figure, axes, "False-alarm rate (%)", "Miss rate (%)", title, "upper right")
+        _finish(figure, axes, "False-alarm rate (%)", "Miss rate (%)", title, None)
 
 
 def det_band() -> np.ndarray:
@@ -98,17 +102,19 @@ def det_band() -> np.ndarray:
 
 
 def plot_roc(path: str | os.PathLike, systems: Systems, title: str = "") -> None:
-    """Draw ROC curves (dashed: their convex hulls); parameters as in `plot_det`."""
+    """Draw ROC curves (thin: their convex hulls); parameters as in `plot_det`."""
     with _figure(path, systems) as (figure, axes):
         for number, (name, points) in enumerate(systems.items()):
-            colour = COLOURS[number % len(COLOURS)]
+            colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
             hit, accept = 1 - points.rates().p_miss, points.rates().p_fa
             area = float(np.trapezoid(hit[::-1], accept[::-1]))
             keep = _thin(accept, hit, 1e-3)
             label = f"{name} (area {area:.4f})"
-            axes.plot(accept[keep], hit[keep], color=colour, linewidth=1.8, label=label, zorder=3)
+            axes.plot(
+                accept[keep], hit[keep], style, color=colour, linewidth=1.8, label=label, zorder=3
+            )
             hull = points.rates(points.hull)
-            axes.plot(hull.p_fa, 1 - hull.p_miss, "--", color=colour, linewidth=0.8, zorder=2)
+            axes.plot(hull.p_fa, 1 - hull.p_miss, color=colour, linewidth=0.7, zorder=2)
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8)
         axes.set_xlim(-0.005, 1)
         axes.set_ylim(0, 1.005)
@@ -141,7 +147,7 @@ def plot_score_histogram(
     finite = [scores[np.isfinite(scores)] for scores in values]
     edges = np.histogram_bin_edges(np.concatenate(finite), bins)
     at_eer = points.best_point(0.5)
-    with _figure(path, {"": points}) as (figure, axes):
+    with _figure(path, {"": points}, (7.2, 4.8)) as (figure, axes):
         for scores, name, colour in zip(finite, ("nontarget", "target"), COLOURS):
             label = f"{name} ({len(scores):,} trials)"
             drawn = {"bins": edges.tolist(), "density": True, "color": colour}
@@ -156,13 +162,16 @@ def plot_score_histogram(
                 f"false alarm {100 * rates.p_fa[at_eer]:.2f} %)"
             )
             axes.axvline(threshold, color="black", linestyle="--", linewidth=1.2, label=label)
-        _finish(figure, axes, "Score", "Density of each class", title, "best")
+        _finish(figure, axes, "Score", "Density of each class", title, None)
 
 
 class _figure:
     """A figure with one pair of axes, saved when the block succeeds."""
 
-    def __init__(self, path: str | os.PathLike, systems: Systems):
+    def __init__(
+        self, path: str | os.PathLike, systems: Systems, size: tuple[float, float] = (6.4, 6.4)
+    ):
+        self._size = size
         self._path = Path(path)
         self._kind = self._path.suffix[1:].lower()
         if self._kind not in _METADATA:
@@ -176,51 +185,106 @@ class _figure:
 
         self._context = mpl.rc_context(_SETTINGS)
         self._context.__enter__()
-        self._figure = Figure(figsize=(6.4, 6.4), dpi=150, layout="constrained")
+        self._figure = Figure(figsize=self._size, dpi=150, layout="constrained")
         return self._figure, self._figure.add_subplot()
 
     def __exit__(self, kind: type | None, *rest: object) -> None:
         try:
             if kind is None:
+                options: dict[str, Any] = {"metadata": _METADATA[self._kind]}
                 with atomic_path(self._path) as temporary:
                     self._figure.savefig(
-                        temporary, format=self._kind, metadata=_METADATA[self._kind]
+                        temporary, format=self._kind, bbox_inches="tight", **options
                     )
         finally:
             self._context.__exit__(None, None, None)
 
 
-def _finish(figure: Figure, axes: Axes, x: str, y: str, title: str, place: str) -> None:
+def _finish(figure: Figure, axes: Axes, x: str, y: str, title: str, place: str | None) -> None:
+    """Name the axes and place the legend; below the axes if `place` is None."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     if title:
         axes.set_title(title)
     axes.grid(True, color="0.88", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.legend(loc=place, fontsize=9, framealpha=0.95)
+    look: dict[str, Any] = {"fontsize": 9, "framealpha": 0.95}
+    if place:
+        axes.legend(loc=place, **look)  # type: ignore[call-overload]
+    else:
+        figure.legend(loc="outside lower center", ncols=2, **look)
 
 
-def _limits(systems: Systems) -> tuple[float, float]:
-    """Range of rates to show on both axes: down to one error, up to a bad system's EER."""
-    least = min(1 / max(points.n_targets, points.n_nontargets) for points in systems.values())
-    worst = max(points.eer() for points in systems.values())
-    low = next((t for t in reversed(_TICKS) if t <= max(least, 1e-5)), _TICKS[0])
-    high = next((t for t in _TICKS if t > max(2 * worst, 0.39)), _TICKS[-1])
-    return min(low, 0.01), high
+class _Frame:
+    """What a DET plot shows: rates (low, high) of both axes, on the probit scale."""
+
+    def __init__(self, systems: Systems, p_target: Sequence[float]):
+        curves = [points.rates() for points in systems.values()]
+        marks = [
+            points.rates(np.array([points.best_point(prior)]))
+            for points in systems.values()
+            for prior in p_target
+        ]
+        worst = max(points.eer() for points in systems.values())
+        x_high = y_high = _tick_above(max(1.5 * worst, 0.25))
+        for mark in marks:
+            if mark.p_miss[0] + 0.02 < _TICKS[-1]:
+                y_high = max(y_high, _tick_above(mark.p_miss[0] + 0.02))
+        # Where the curves leave the frame, but not below a single error.
+        left = min(
+            max(curve.p_fa[curve.p_miss <= y_high].min(), 1 / points.n_nontargets)
+            for curve, points in zip(curves, systems.values())
+        )
+        foot = min(
+            max(curve.p_miss[curve.p_fa <= x_high].min(), 1 / points.n_targets)
+            for curve, points in zip(curves, systems.values())
+        )
+        self.x_range = _tick_below(min(left, max(worst / 4, _TICKS[0]))), x_high
+        self.y_range = _tick_below(min(foot, max(worst / 4, _TICKS[0]))), y_high
+
+    def x(self, rates: ArrayLike) -> np.ndarray:
+        """Places of false-alarm rates; those out of sight are just outside."""
+        return _probit(rates, *self.x_range)
+
+    def y(self, rates: ArrayLike) -> np.ndarray:
+        """Places of miss rates; those out of sight are just outside."""
+        return _probit(rates, *self.y_range)
+
+    def dress(self, axes: Axes) -> None:
+        """Set limits and ticks, and draw the line of equal error rates."""
+        for axis, place, (low, high) in (
+            (axes.xaxis, self.x, self.x_range),
+            (axes.yaxis, self.y, self.y_range),
+        ):
+            ticks = [t for t in _TICKS if low <= t <= high]
+            if low < 1e-3:  # no room for all
+                ticks = [t for t in ticks if t not in (2e-3, 5e-3)]
+            axis.set_ticks(place(ticks), [f"{100 * t:g}" for t in ticks])
+        axes.set_xlim(*self.x(self.x_range))
+        axes.set_ylim(*self.y(self.y_range))
+        axes.axline((0, 0), slope=1, color="0.75", linewidth=0.8, zorder=0)
+        axes.set_aspect("equal")
+
+
+def _tick_above(rate: float) -> float:
+    return next((t for t in _TICKS if t > rate), _TICKS[-1])
+
+
+def _tick_below(rate: float) -> float:
+    return next((t for t in reversed(_TICKS) if t <= rate), _TICKS[0])
 
 
 def _probit(rates: ArrayLike, low: float, high: float) -> np.ndarray:
-    """Normal deviates of rates, those out of sight brought to just outside the frame."""
     from scipy.special import ndtri
 
     return ndtri(np.clip(rates, low / 4, (1 + high) / 2))
 
 
-def _det_path(points: OperatingPoints, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+def _det_path(points: OperatingPoints, frame: _Frame) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of a DET curve, thinned to what can be seen."""
     p_miss, p_fa, _ = points.rates()
-    x, y = _probit(p_fa, low, high), _probit(p_miss, low, high)
-    keep = _thin(x, y, 2e-3 * float(np.ptp(_probit([low, high], low, high))))
+    x, y = frame.x(p_fa), frame.y(p_miss)
+    keep = _thin(x, y, 5e-3)
     return x[keep], y[keep]
 
 
@@ -236,28 +300,15 @@ def _thin(x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:
     return np.flatnonzero(keep)
 
 
-def _shade(axes: Axes, result: BootstrapResult, colour: str, low: float, high: float) -> None:
-    x = _probit(result.p_fa, low, high)
-    bottom, top = (_probit(p, low, high) for p in (result.p_miss_low, result.p_miss_high))
-    axes.fill_between(x, bottom, top, color=colour, alpha=0.15, linewidth=0, zorder=1)
-
-
 def _mark(
-    axes: Axes,
-    points: OperatingPoints,
-    p_target: Sequence[float],
-    colour: str,
-    low: float,
-    high: float,
+    axes: Axes, points: OperatingPoints, p_target: Sequence[float], colour: str, frame: _Frame
 ) -> None:
     """Mark the EER and the points of least cost on a curve."""
-    rate = _probit(points.eer(), low, high)
     look = {"markersize": 8, "color": colour, "markeredgecolor": "white", "zorder": 5}
-    axes.plot(rate, rate, "o", **look)  # type: ignore[arg-type]
+    axes.plot(frame.x(points.eer()), frame.y(points.eer()), "o", **look)  # type: ignore[arg-type]
     for prior, marker in zip(p_target, MARKERS):
         p_miss, p_fa, _ = points.rates(np.array([points.best_point(prior)]))
-        x, y = _probit(p_fa, low, high), _probit(p_miss, low, high)
-        axes.plot(x, y, marker, clip_on=True, **look)  # type: ignore[arg-type]
+        axes.plot(frame.x(p_fa), frame.y(p_miss), marker, **look)  # type: ignore[arg-type]
 
 
 def _mark_legend(axes: Axes, p_target: Sequence[float]) -> None:
@@ -269,32 +320,20 @@ def _mark_legend(axes: Axes, p_target: Sequence[float]) -> None:
         axes.plot([], [], marker=marker, label=label, **look)  # type: ignore[arg-type]
 
 
-def _rule_of_30(axes: Axes, systems: Systems, low: float, high: float) -> None:
+def _rule_of_30(axes: Axes, systems: Systems, frame: _Frame) -> None:
     """Draw where a rate rests on 30 errors, if all systems have the same trials."""
     counts = {(points.n_targets, points.n_nontargets) for points in systems.values()}
     if len(counts) > 1:
         return
     n_targets, n_nontargets = counts.pop()
+    fa, miss = _RULE_OF / n_nontargets, _RULE_OF / n_targets
     look = {"color": "0.45", "linewidth": 0.9, "linestyle": (0, (2, 2)), "zorder": 2}
-    shown = [low < _RULE_OF / n < high for n in (n_nontargets, n_targets)]
-    if shown[0]:
-        axes.axvline(_probit(_RULE_OF / n_nontargets, low, high), **look)  # type: ignore[arg-type]
-    if shown[1]:
-        axes.axhline(_probit(_RULE_OF / n_targets, low, high), **look)  # type: ignore[arg-type]
-    if any(shown):
+    shown = False
+    if frame.x_range[0] < fa < frame.x_range[1]:
+        axes.axvline(float(frame.x(fa)), **look)  # type: ignore[arg-type]
+        shown = True
+    if frame.y_range[0] < miss < frame.y_range[1]:
+        axes.axhline(float(frame.y(miss)), **look)  # type: ignore[arg-type]
+        shown = True
+    if shown:
         axes.plot([], [], label=f"{_RULE_OF} errors (Doddington)", **look)  # type: ignore[arg-type]
-
-
-def _probit_axes(axes: Axes, low: float, high: float) -> None:
-    ticks = [t for t in _TICKS if low <= t <= high]
-    # The smallest ticks crowd; 0.2 and 0.5 % stand close together on long axes.
-    if low < 1e-3:
-        ticks = [t for t in ticks if t not in (2e-3, 5e-3)] + ([5e-3] if low >= 1e-4 else [])
-    places, names = _probit(sorted(ticks), low, high), [f"{100 * t:g}" for t in sorted(ticks)]
-    span = _probit([low, high], low, high)
-    axes.plot(span, span, color="0.75", linewidth=0.8, zorder=0)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(places, names)
-    axes.set_xlim(*span)
-    axes.set_ylim(*span)
-    axes.set_aspect("equal")

@@ -151,7 +151,7 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
     n_speakers, speaker = connected_components(links, directed=False)
     speaker = speaker.astype(np.int32)
     alone = n_test - len(np.unique(np.concatenate([trials.test[is_target], same[:, 1]])))
-    source = "told from the target trials, without utt2spk"
+    source = "from the target trials, without utt2spk"
     if alone:
         source += f"; {alone} test utterances without one count as speakers of their own"
     enrol, test = speaker[:n_enrol][trials.enrol], speaker[n_enrol:][trials.test]
