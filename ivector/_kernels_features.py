@@ -23,6 +23,7 @@ from ivector._kernels_lanes import LANES, exponent, load, mantissa, maximum, spl
 EDGE_ZERO, EDGE_MIRROR, EDGE_REFLECT = 0, 1, 2
 ENERGY_NONE, ENERGY_RAW, ENERGY_WINDOWED, ENERGY_SPECTRUM = 0, 1, 2, 3
 
+ROWS_AT_ONCE = 4
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
 LOG_2 = np.float32(np.log(2.0))
@@ -48,7 +49,8 @@ class Plan(NamedTuple):
     log: bool  # logarithm of the bins
     floor: np.float32  # log(max(bin, floor) + offset)
     offset: np.float32
-    dct: np.ndarray  # (C or C − 1, B) with the lifter; (0, B) without a cosine transform
+    dct: np.ndarray  # (C or C − 1, B) with the lifter, rows of zeros up to a multiple of
+    #                  ROWS_AT_ONCE; (0, B) without a cosine transform
     energy: int  # ENERGY_…, what the log energy is taken of
     energy_floor: np.float32
     columns: np.ndarray  # (C,) int64, output column of each row: cepstra or bins, then energy
@@ -62,13 +64,13 @@ class Workspace(NamedTuple):
     im: np.ndarray  # (M · L,)
     power: np.ndarray  # ((M + 1) · L,)
     mel: np.ndarray  # ((B + 1) · L,), the energy last
-    rows: np.ndarray  # (C · L,)
+    rows: np.ndarray  # (C · L,), and room for the rows of zeros
 
 
 def make_workspace(plan: Plan) -> Workspace:
     """Allocate the scratch memory that `compute_features` needs for `plan`."""
     half, n_bins = len(plan.positions), len(plan.mel_first)
-    counts = [half, half, half + 1, n_bins + 1, len(plan.columns)]
+    counts = [half, half, half + 1, n_bins + 1, len(plan.columns) + ROWS_AT_ONCE]
     sizes = [plan.shift * plan.n_hops, *(LANES * count for count in counts)]
     line = 16  # float32 numbers in a cache line
     memory = np.empty(sum(-(-size // line) * line for size in sizes) + line, np.float32)
@@ -97,9 +99,9 @@ def _outside(index, n_samples, edge):
 
 
 @njit(cache=True)
-def _lay_hops(signal, start, plan, hops):
+def _lay_hops(signal, start, shift, edge, n_hops, hops):
     """Put the hops from sample `start` on side by side, sample i of hop r at [i · n_hops + r]."""
-    n_samples, n_hops, shift = len(signal), plan.n_hops, plan.shift
+    n_samples = len(signal)
     for r in range(n_hops):
         base = start + r * shift
         if base >= 0 and base + shift <= n_samples:
@@ -109,7 +111,7 @@ def _lay_hops(signal, start, plan, hops):
             for i in range(shift):
                 index = base + i
                 if index < 0 or index >= n_samples:
-                    index = _outside(index, n_samples, plan.edge)
+                    index = _outside(index, n_samples, edge)
                 hops[i * n_hops + r] = signal[index] if index >= 0 else ZERO
 
 
@@ -126,33 +128,32 @@ def _mean(hops, taps):
 
 
 @njit(cache=True)
-def _window_frames(plan, work):
+def _window_frames(hops, taps, window, remove_dc, preemphasis, re, im):
     """Remove DC, pre-emphasise, window; split into even and odd samples. Returns the raw energy.
 
     As in Kaldi's ``ProcessWindow``: the energy is that before pre-emphasis, and the first
     sample is its own predecessor.
     """
-    hops, taps, window = work.hops, plan.taps, plan.window
-    mean = _mean(hops, taps) if plan.remove_dc else splat(ZERO)
-    factor = splat(plan.preemphasis)
+    mean = _mean(hops, taps) if remove_dc else splat(ZERO)
+    factor = splat(preemphasis)
     energy_even = energy_odd = splat(ZERO)
     odd = load(hops, taps[0]) - mean  # the predecessor of sample 0
     pairs = len(taps) // 2
     for n in range(pairs):
         even = load(hops, taps[2 * n]) - mean
-        store(work.re, n * LANES, (even - factor * odd) * splat(window[2 * n]))
+        store(re, n * LANES, (even - factor * odd) * splat(window[2 * n]))
         odd = load(hops, taps[2 * n + 1]) - mean
-        store(work.im, n * LANES, (odd - factor * even) * splat(window[2 * n + 1]))
+        store(im, n * LANES, (odd - factor * even) * splat(window[2 * n + 1]))
         energy_even += even * even
         energy_odd += odd * odd
     if len(taps) % 2:
         even = load(hops, taps[-1]) - mean
-        store(work.re, pairs * LANES, (even - factor * odd) * splat(window[-1]))
-        store(work.im, pairs * LANES, splat(ZERO))
+        store(re, pairs * LANES, (even - factor * odd) * splat(window[-1]))
+        store(im, pairs * LANES, splat(ZERO))
         energy_even += even * even
         pairs += 1
-    work.re[pairs * LANES :] = ZERO
-    work.im[pairs * LANES :] = ZERO
+    re[pairs * LANES :] = ZERO
+    im[pairs * LANES :] = ZERO
     return energy_even + energy_odd
 
 
@@ -175,15 +176,21 @@ def _sum(values):
 
 
 @njit(cache=True)
-def _mel_energies(plan, work):
-    """Weighted sums of spectral lines; the triangles' lines are contiguous."""
-    for b in range(len(plan.mel_first)):
-        line = plan.mel_first[b] * LANES
+def _square_roots(values):
+    for i in range(0, len(values), LANES):
+        store(values, i, sqrt(load(values, i)))
+
+
+@njit(cache=True)
+def _mel_energies(power, mel_first, mel_starts, mel_weights, mel):
+    """Weighted sums of spectral lines; those of a bin are contiguous."""
+    for b in range(len(mel_first)):
+        line = mel_first[b] * LANES
         total = splat(ZERO)
-        for w in range(plan.mel_starts[b], plan.mel_starts[b + 1]):
-            total += load(work.power, line) * splat(plan.mel_weights[w])
+        for w in range(mel_starts[b], mel_starts[b + 1]):
+            total += load(power, line) * splat(mel_weights[w])
             line += LANES
-        store(work.mel, b * LANES, total)
+        store(mel, b * LANES, total)
 
 
 @njit(cache=True)
@@ -206,44 +213,29 @@ def log_in_place(values, start, stop, floor, offset):
 
 
 @njit(cache=True)
-def _rows(plan, work):
-    """Cosine transform with lifter (or the bins as they are), then the energy."""
-    n_cepstra, n_bins = plan.dct.shape
-    n_rows = n_cepstra
-    for c in range(n_cepstra):
-        total = splat(ZERO)
+def _cosine_transform(mel, dct, rows):
+    """Cepstra with lifter."""
+    n_cepstra, n_bins = dct.shape
+    for c in range(0, n_cepstra, ROWS_AT_ONCE):  # one sum at a time would wait for itself
+        c0 = c1 = c2 = c3 = splat(ZERO)
         for b in range(n_bins):
-            total += load(work.mel, b * LANES) * splat(plan.dct[c, b])
-        store(work.rows, c * LANES, total)
-    if n_cepstra == 0:
-        n_rows = n_bins
-        work.rows[: n_bins * LANES] = work.mel[: n_bins * LANES]
-    if plan.energy != ENERGY_NONE:
-        store(work.rows, n_rows * LANES, load(work.mel, n_bins * LANES))
+            bins = load(mel, b * LANES)
+            c0 += bins * splat(dct[c, b])
+            c1 += bins * splat(dct[c + 1, b])
+            c2 += bins * splat(dct[c + 2, b])
+            c3 += bins * splat(dct[c + 3, b])
+        store(rows, c * LANES, c0)
+        store(rows, (c + 1) * LANES, c1)
+        store(rows, (c + 2) * LANES, c2)
+        store(rows, (c + 3) * LANES, c3)
 
 
 @njit(cache=True)
-def _features_of_block(plan, work):
-    """Rows of features (C, L) from the hops of a block."""
-    raw_energy = _window_frames(plan, work)
-    energy = raw_energy
-    if plan.energy == ENERGY_WINDOWED:
-        energy = _sum_of_squares(work.re, work.im)
-    half = len(plan.positions)
-    power_spectrum(work.re, work.im, half, plan.twiddles, plan.positions, work.power)
-    if plan.energy == ENERGY_SPECTRUM:
-        energy = _sum(work.power) * splat(np.float32(1.0 / (2 * half)))
-    if plan.magnitude:
-        for i in range(0, len(work.power), LANES):
-            store(work.power, i, sqrt(load(work.power, i)))
-    _mel_energies(plan, work)
-    n = len(plan.mel_first) * LANES
-    store(work.mel, n, maximum(energy, splat(plan.energy_floor)))
-    if plan.log:
-        log_in_place(work.mel, 0, n, plan.floor, plan.offset)
-    if plan.energy != ENERGY_NONE:
-        log_in_place(work.mel, n, n + LANES, plan.energy_floor, ZERO)
-    _rows(plan, work)
+def _write_frames(rows, columns, first, out):
+    """Rows (C, L) of a block to its frames, from `first` on, in the order of the output."""
+    for lane in range(min(LANES, len(out) - first)):
+        for c in range(len(columns)):
+            out[first + lane, columns[c]] = rows[c * LANES + lane]
 
 
 @njit(cache=True, nogil=True)
@@ -258,10 +250,35 @@ def compute_features(signal, plan, work, out):
     out : ndarray (n_frames, C), float32
         Written; its length says how many frames there are.
     """
-    n_frames, n_columns = out.shape
-    for f in range(0, n_frames, LANES):
-        _lay_hops(signal, plan.first + f * plan.shift, plan, work.hops)
-        _features_of_block(plan, work)
-        for lane in range(min(LANES, n_frames - f)):
-            for c in range(n_columns):
-                out[f + lane, plan.columns[c]] = work.rows[c * LANES + lane]
+    # Unpacked once: at every use of a tuple Numba counts references to all arrays in it, which in
+    # the loop would take a fifth of the time.
+    hops, re, im, power, mel, rows = work
+    (
+        window, taps, n_hops, shift, first, edge, remove_dc, preemphasis, twiddles, positions,
+        magnitude, mel_weights, mel_starts, mel_first, log, floor, offset, dct, energy_of,
+        energy_floor, columns,
+    ) = plan  # fmt: skip
+    half, energy_row = len(positions), len(mel_first) * LANES
+    for f in range(0, len(out), LANES):
+        start = first + f * shift
+        _lay_hops(signal, start, shift, edge, n_hops, hops)
+        energy = _window_frames(hops, taps, window, remove_dc, preemphasis, re, im)
+        if energy_of == ENERGY_WINDOWED:
+            energy = _sum_of_squares(re, im)
+        power_spectrum(re, im, half, twiddles, positions, power)
+        if energy_of == ENERGY_SPECTRUM:
+            energy = _sum(power) * splat(np.float32(1.0 / (2 * half)))
+        if magnitude:
+            _square_roots(power)
+        _mel_energies(power, mel_first, mel_starts, mel_weights, mel)
+        store(mel, energy_row, energy)
+        if log:
+            log_in_place(mel, 0, energy_row, floor, offset)
+        log_in_place(mel, energy_row, energy_row + LANES, energy_floor, ZERO)
+        if len(dct):
+            _cosine_transform(mel, dct, rows)
+            if energy_of != ENERGY_NONE:
+                store(rows, (len(columns) - 1) * LANES, load(mel, energy_row))
+            _write_frames(rows, columns, f, out)
+        else:
+            _write_frames(mel, columns, f, out)

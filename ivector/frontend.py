@@ -27,6 +27,7 @@ from ivector._kernels_features import (
     ENERGY_RAW,
     ENERGY_SPECTRUM,
     ENERGY_WINDOWED,
+    ROWS_AT_ONCE,
     Plan,
     compute_features,
     make_workspace,
@@ -252,6 +253,9 @@ class Frontend:
         sample = np.arange(length)
         starts, first, weights = _sparse_rows(self.filters)
         twiddles, positions = transform_tables(self.n_fft)
+        n_rows = len(self.dct)
+        dct = np.zeros((-(-n_rows // ROWS_AT_ONCE) * ROWS_AT_ONCE, len(first)), np.float32)
+        dct[:n_rows] = self.dct.reshape(n_rows, len(first))
         return Plan(
             window=self.window.astype(np.float32),
             taps=(sample % self.shift) * n_hops + sample // self.shift,
@@ -270,7 +274,7 @@ class Frontend:
             log=self.log,
             floor=np.float32(self.floor),
             offset=np.float32(self.offset),
-            dct=np.ascontiguousarray(self.dct, np.float32).reshape(-1, len(first)),
+            dct=dct,
             energy=ENERGIES[self.energy],
             energy_floor=np.float32(self.energy_floor),
             columns=self.columns,

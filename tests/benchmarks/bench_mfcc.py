@@ -3,9 +3,9 @@
 Run ``python tests/benchmarks/bench_mfcc.py``. 20 cepstra of 23 (16 kHz: 30) mel bins, 25 ms
 windows every 10 ms. Audio is coloured noise in the scale of speech: the time does not depend on
 what is said. The bound is the arithmetic of the algorithm (counted below from the tables in
-use, about 17 kflop a frame at 16 kHz) at the rate of a large float32 matrix product, which is
+use, about 16 kflop a frame at 16 kHz) at the rate of a large float32 matrix product, which is
 what this core can do at best; a Fourier transform has few fused operations and reaches about a
-third of it.
+third to a half of it.
 """
 # ruff: noqa: E402
 
