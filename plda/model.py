@@ -259,7 +259,7 @@ class PLDA(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         factor : float
-            0 to 1; Kaldi's recipes used 0.1 at most. Lowers the weight of the directions the
+            0 to 1; Kaldi's recipes leave it at 0. Lowers the weight of the directions the
             model trusts most, where it was trained on little data.
 
         Returns

@@ -4,12 +4,12 @@ E enrolments, T tests, C cohort entries. A trial's score s(e, t) is set against 
 enrolment e, or of its test t, with a cohort of speakers known to be others, whose mean μ and
 standard deviation σ (over C, not C − 1) give
 
-    z     (s − μ_e) / σ_e                               Auckenthaler 2000, section 3.3
-    t     (s − μ_t) / σ_t                               Auckenthaler 2000, section 3.4
+    z     (s − μ_e) / σ_e                               Auckenthaler 2000
+    t     (s − μ_t) / σ_t                               Auckenthaler 2000
     zt    t of the z-normalised score, with t statistics of z-normalised cohort scores
-    s     ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t]         Kenny 2010, section 4
-    as    s, each side with its own N highest-scoring cohort entries    Matějka 2017, eq. 4
-    as2   s, e's statistics over t's N closest entries and the reverse  Matějka 2017, eq. 6
+    s     ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t]         Kenny 2010, there without the ½
+    as    s, each side with its own N highest-scoring cohort entries    Matějka 2017
+    as2   s, e's statistics over t's N highest and the reverse         Cumani 2011, Matějka 2017
 
 References
 ----------
@@ -59,7 +59,8 @@ class ScoreNorm(BaseEstimator):
     enrol_mean_, enrol_std_ : ndarray (n_enrol,)
         μ_e and σ_e; for kind "t" a single 0 and 1.
     test_mean_, test_std_ : ndarray (n_test,)
-        μ_t and σ_t; for kind "z" a single 0 and 1.
+        μ_t and σ_t; for kind "z" a single 0 and 1. For "as2" both are of each side's own N
+        highest, and only bound the deviations that each trial has.
 
     Examples
     --------
@@ -160,9 +161,9 @@ class ScoreNorm(BaseEstimator):
                 f"enrol_cohort has {enrol.shape[1]} columns but test_cohort {test.shape[1]};"
                 " kind='as2' needs the same cohort on both sides"
             )
-        # About each row's own statistics, so that variances do not cancel.
-        self._enrol_scores = enrol.astype(np.float64) - self.enrol_mean_[:, None]
-        self._test_scores = test.astype(np.float64) - self.test_mean_[:, None]
+        # About each row's own mean, so that variances do not cancel.
+        self._enrol_scores = (enrol - self.enrol_mean_[:, None]).astype(enrol.dtype)
+        self._test_scores = (test - self.test_mean_[:, None]).astype(test.dtype)
         n_top = min(self.top_n, enrol.shape[1])
         self._enrol_top = np.argpartition(enrol, -n_top, axis=1)[:, -n_top:]
         self._test_top = np.argpartition(test, -n_top, axis=1)[:, -n_top:]
@@ -239,8 +240,9 @@ class ScoreNorm(BaseEstimator):
 
     def _transform_cross(self, scores: np.ndarray) -> np.ndarray:
         """Sums over the other side's selection are products with its indicator matrix."""
-        pick_test = _indicator(self._test_top, self._enrol_scores.shape[1])
-        pick_enrol = _indicator(self._enrol_top, self._enrol_scores.shape[1])
+        pick_test = _indicator(self._test_top, self._enrol_scores)
+        pick_enrol = _indicator(self._enrol_top, self._test_scores)
+        test_squares = self._test_scores**2
         out = np.empty_like(scores)
         step = max(1, _BLOCK_NUMBERS // max(scores.shape[1], pick_test.shape[1]))
         for start in range(0, len(scores), step):
@@ -248,9 +250,7 @@ class ScoreNorm(BaseEstimator):
             own = self._enrol_scores[rows]
             enrol = _moments(own @ pick_test.T, own**2 @ pick_test.T, self.enrol_std_[rows, None])
             pick = pick_enrol[rows]
-            cross = _moments(
-                pick @ self._test_scores.T, pick @ (self._test_scores**2).T, self.test_std_
-            )
+            cross = _moments(pick @ self._test_scores.T, pick @ test_squares.T, self.test_std_)
             out[rows] = self._combine(
                 scores[rows],
                 (enrol[0] + self.enrol_mean_[rows, None], enrol[1]),
@@ -278,9 +278,9 @@ class ScoreNorm(BaseEstimator):
         return out
 
 
-def _indicator(top: np.ndarray, n_cohort: int) -> np.ndarray:
-    """Rows (n, C) that average over the selected cohort entries (n, N)."""
-    rows = np.zeros((len(top), n_cohort))
+def _indicator(top: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Rows (n, C) that average over the selected cohort entries (n, N) of scores `like`."""
+    rows = np.zeros((len(top), like.shape[1]), like.dtype)
     np.put_along_axis(rows, top, 1 / top.shape[1], axis=1)
     return rows
 

@@ -199,8 +199,8 @@ class LDA(_LabelledTransformer):
         Dimensions to keep, Kaldi's ``--dim``; by default as many as the classes determine,
         min(n_features, n_classes − 1).
     total_covariance_factor : float
-        Normalise f·total + (1 − f)·within instead of within. Raise it (Kaldi's VoxCeleb recipe:
-        0 to 0.1) when there are few utterances per speaker.
+        Normalise f·total + (1 − f)·within instead of within. Raise it where there are few
+        utterances per speaker; Kaldi's recipes use 0 or 0.1.
     covariance_floor : float
         Floor of the normalised covariance's eigenvalues relative to the greatest.
 
