@@ -35,9 +35,9 @@ def make_parser() -> Parser:
     commands = parser.add_subparsers(dest="corpus", metavar="NAME", required=True)
     for name in NAMES:
         module = importlib.import_module(f"recipes.corpora.{name}")
-        help_line = str(module.__doc__).splitlines()[0]
-        sub = commands.add_parser(name, help=help_line, description=help_line)
-        sub.add_argument("--corpus-dir", help="folder of the corpus; see docs of the corpus")
+        text = str(module.__doc__).replace("``", "").replace("%", "%%")
+        sub = commands.add_parser(name, help=text.splitlines()[0], description=text)
+        sub.add_argument("--corpus-dir", metavar="DIR", help="folder that holds the corpus")
         sub.add_argument("--out", required=True, help="folder for data directories and trials")
         sub.add_argument(
             "--strict",

@@ -12,14 +12,10 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
-from ivector.base.log import progress
-
-LABELS = ("target", "nontarget")
+from ivector.data import LABELS, validate
 
 
 def make_parser() -> Parser:
@@ -40,12 +36,10 @@ def main(arguments: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     data, folds = layout(folder)
-    defects = check_data(data)
+    defects = validate(data, check_audio=arguments.audio)
     utt2spk = _two_columns(data / "utt2spk")
     for fold in folds:
         defects += check_fold(fold, utt2spk)
-    if arguments.audio:
-        defects += check_audio(data)
     for defect in defects:
         print(defect)
     if defects:
@@ -62,13 +56,6 @@ def layout(folder: Path) -> tuple[Path, list[Path]]:
     folds.sort(key=lambda path: int(path.name[4:]))
     data = folder / "wav" if (folder / "wav" / "wav.scp").exists() else folder
     return data, folds
-
-
-def check_data(folder: Path) -> list[str]:
-    """Defects of a Kaldi data directory."""
-    from ivector.data import validate
-
-    return list(validate(folder))
 
 
 def check_fold(fold: Path, utt2spk: Mapping[str, str]) -> list[str]:
@@ -163,7 +150,7 @@ def _check_trials(
             yield f"{where}: the label is {label!r}, expected target or nontarget"
             continue
         one, two = speaker_of.get(enrol, ""), utt2spk.get(test, "")
-        if label and one and two and (label == "target") != (one == two):
+        if label and one and two and LABELS[label] != (one == two):
             yield f"{where}: {label}, but the speakers are {one} and {two}"
         for speaker in {one, two}.intersection(trained):
             shared.setdefault(speaker, where)
@@ -176,34 +163,10 @@ def _check_trials(
         yield f"{path}: has no {absent[0]} trials"
 
 
-def check_audio(data: Path) -> list[str]:
-    """Defects of the recordings themselves, each decoded from beginning to end."""
-    from ivector.audio import read_audio
-
-    defects = []
-    rates: dict[int, str] = {}
-    records = [r for r in _records(data / "wav.scp", 1) if len(r[2]) == 2]
-    for where, _, (utterance, path) in progress(records, desc="decoding"):
-        if path.endswith("|"):
-            continue
-        try:
-            samples, rate = read_audio(path, channel="mean")
-        except DataError as error:
-            defects.append(f"{where}: {utterance}: {error}")
-            continue
-        if not np.any(samples):
-            defects.append(f"{where}: {utterance}: every sample is zero")
-        rates.setdefault(rate, utterance)
-    if len(rates) > 1:
-        text = ", ".join(f"{rate} Hz ({rates[rate]})" for rate in sorted(rates))
-        defects.append(f"{data / 'wav.scp'}: recordings differ in sampling rate: {text}")
-    return defects
-
-
-def _records(path: Path, maxsplit: int = -1) -> Iterator[tuple[str, int, list[str]]]:
+def _records(path: Path) -> Iterator[tuple[str, int, list[str]]]:
     """Yield (file:line, line number, fields) of the lines that are not empty."""
     for number, line in enumerate(read_lines(path) if path.is_file() else [], 1):
-        if fields := line.strip().split(maxsplit=maxsplit):
+        if fields := line.split():
             yield f"{path}:{number}", number, fields
 
 

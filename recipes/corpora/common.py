@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.files import read_lines
+from ivector.data import Trial, read_enroll, read_table, read_trials
 
 logger = logging.getLogger("prepare")
 
@@ -35,14 +35,6 @@ class Recording(NamedTuple):
     path: Path
 
 
-class Trial(NamedTuple):
-    """One trial; `label` is target, nontarget or, where the truth is not known, empty."""
-
-    enrol: str
-    test: str
-    label: str
-
-
 @dataclass
 class Fold:
     """Training material, enrolments and trials of one fold.
@@ -60,11 +52,15 @@ class Fold:
 
 @dataclass
 class Corpus:
-    """Recordings and folds, as found; `finish` checks and writes them."""
+    """Recordings and folds, as found; `recipes.corpora.layout.finish` checks and writes them.
+
+    `checked` says that `recipes.corpora.layout.usable` has seen the recordings already.
+    """
 
     recordings: list[Recording]
     folds: list[Fold]
     genders: dict[str, str] = field(default_factory=dict)
+    checked: bool = False
 
 
 def need_folder(corpus_dir: str | os.PathLike | None, what: str) -> Path:
@@ -151,13 +147,13 @@ def all_pairs(
         the same ones).
     """
     trials = [
-        Trial(enrol, test, "target" if speaker_of[enrol] == tests[test] else "nontarget")
+        Trial(enrol, test, speaker_of[enrol] == tests[test])
         for enrol in sorted(enroll)
         for test in sorted(tests)
     ]
     if max_trials is None or len(trials) <= max_trials:
         return trials
-    nontargets = [i for i, trial in enumerate(trials) if trial.label == "nontarget"]
+    nontargets = [i for i, trial in enumerate(trials) if not trial.is_target]
     n_kept = max(0, max_trials - (len(trials) - len(nontargets)))
     rng = np.random.default_rng(0)
     dropped = set(rng.permutation(nontargets)[n_kept:].tolist())
@@ -233,31 +229,18 @@ def read_protocol(folder: str | os.PathLike) -> list[Fold]:
         raise DataError(f"{root}: holds no fold0; a protocol is fold*/train.utt2spk,enroll,trials")
     return [
         Fold(
-            {u: s[0] for u, s in _table(path / "train.utt2spk", 2, 2).items()},
-            _table(path / "enroll", 2, None),
-            [Trial(*row) for row in _rows(path / "trials", 3, 3)],
+            read_table(path / "train.utt2spk", _speaker),
+            read_enroll(path / "enroll"),
+            read_trials(path / "trials"),
         )
         for path in folds
     ]
 
 
-def _rows(path: Path, least: int, most: int | None) -> Iterator[list[str]]:
-    for number, line in enumerate(read_lines(path), 1):
-        fields = line.split()
-        if not fields:
-            continue
-        if len(fields) < least or (most is not None and len(fields) > most):
-            raise DataError(f"{path}, line {number}: {len(fields)} fields, expected {least}")
-        yield fields
-
-
-def _table(path: Path, least: int, most: int | None) -> dict[str, list[str]]:
-    table: dict[str, list[str]] = {}
-    for key, *values in _rows(path, least, most):
-        if key in table:
-            raise DataError(f"{path}: duplicate id {key}")
-        table[key] = values
-    return table
+def _speaker(text: str) -> str:
+    if len(text.split()) != 1:
+        raise ValueError(f"expected one speaker, got {text!r}")
+    return text
 
 
 def add_protocol_options(parser: argparse.ArgumentParser) -> None:

@@ -79,7 +79,8 @@ def prepare(
         recordings = usable(_named_by_rule(owned), strict)
         utt2spk = {r.utterance: r.speaker for r in recordings}
         folds = two_folds(utt2spk, enrol_utts, max_trials)
-    return finish(Corpus(recordings, folds, _genders(root)), Path(out_dir), strict)
+    corpus = Corpus(recordings, folds, _genders(root), checked=not protocol)
+    return finish(corpus, Path(out_dir), strict)
 
 
 def _by_speaker(root: Path, files: Iterable[Path]) -> list[tuple[str, Path, Path]]:

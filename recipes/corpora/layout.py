@@ -14,7 +14,8 @@ from pathlib import Path
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
 from ivector.base.log import progress
-from recipes.corpora.common import Corpus, Fold, Recording, Trial
+from ivector.data import DataDir, Trial, write_data_dir, write_enroll, write_trials
+from recipes.corpora.common import Corpus, Fold, Recording
 
 logger = logging.getLogger("prepare")
 
@@ -42,7 +43,7 @@ def finish(corpus: Corpus, out_dir: Path, strict: bool = False) -> dict[str, int
     DataError
         Nothing usable is left, ids are ambiguous, or a fold contradicts itself.
     """
-    recordings = usable(corpus.recordings, strict)
+    recordings = corpus.recordings if corpus.checked else usable(corpus.recordings, strict)
     utt2spk = {r.utterance: r.speaker for r in recordings}
     folds = [
         _check_fold(_restrict(fold, utt2spk, f"fold{i}", strict), utt2spk, f"fold{i}")
@@ -187,14 +188,12 @@ def _check_trials(
         (pair, _), *_ = Counter((t.enrol, t.test) for t in trials).most_common(1)
         raise DataError(f"{where}: trial {pair[0]} {pair[1]} stands there twice")
     for trial in trials:
-        if not trial.label:
-            continue
-        same = speaker_of[trial.enrol] == utt2spk[trial.test]
-        truth = "target" if same else "nontarget"
-        if trial.label != truth:
+        one, two = speaker_of[trial.enrol], utt2spk[trial.test]
+        if trial.is_target is not None and trial.is_target != (one == two):
+            said, truth = ("target", "nontarget")[:: 1 if trial.is_target else -1]
             raise DataError(
-                f"{where}: {trial.enrol} {trial.test} is labelled {trial.label!r}, but the "
-                f"speakers make it {truth}"
+                f"{where}: {trial.enrol} {trial.test} is labelled {said}, but the speakers "
+                f"({one}, {two}) make it {truth}"
             )
 
 
@@ -206,28 +205,22 @@ def _clear(out_dir: Path) -> None:
 
 
 def _write_wav(recordings: list[Recording], genders: Mapping[str, str], folder: Path) -> None:
-    spk2utt: dict[str, list[str]] = {}
-    for recording in recordings:
-        spk2utt.setdefault(recording.speaker, []).append(recording.utterance)
-    tables = {
-        "wav.scp": {r.utterance: str(r.path.absolute()) for r in recordings},
-        "utt2spk": {r.utterance: r.speaker for r in recordings},
-        "spk2utt": {s: " ".join(spk2utt[s]) for s in sorted(spk2utt)},
-    }
-    if genders and all(s in genders for s in spk2utt):
-        tables["spk2gender"] = {s: genders[s] for s in sorted(spk2utt)}
-    for name, table in tables.items():
-        _write_rows(folder / name, table.items())
+    utt2spk = {r.utterance: r.speaker for r in recordings}
+    speakers = sorted(set(utt2spk.values()))
+    known = all(speaker in genders for speaker in speakers)
+    data = DataDir(
+        wav_scp={r.utterance: str(r.path.absolute()) for r in recordings},
+        utt2spk=utt2spk,
+        # Kaldi's checks want the table to have every speaker.
+        spk2gender={speaker: genders[speaker] for speaker in speakers} if known else {},
+    )
+    write_data_dir(folder, data)
 
 
 def _write_fold(fold: Fold, folder: Path) -> None:
-    _write_rows(folder / "train.utt2spk", sorted(fold.train.items()))
-    _write_rows(folder / "enroll", sorted((e, *u) for e, u in fold.enroll.items()))
-    _write_rows(folder / "trials", fold.trials)
+    with atomic_write(folder / "train.utt2spk", "w") as file:
+        file.writelines(f"{u} {s}\n" for u, s in sorted(fold.train.items()))
+    write_enroll(folder / "enroll", fold.enroll)
+    write_trials(folder / "trials", fold.trials)
     for key, trials in fold.more.items():
-        _write_rows(folder / f"trials-{key}", trials)
-
-
-def _write_rows(path: Path, rows: Iterable[Iterable[str]]) -> None:
-    with atomic_write(path, "w") as file:
-        file.writelines(" ".join(row).rstrip() + "\n" for row in rows)
+        write_trials(folder / f"trials-{key}", trials)

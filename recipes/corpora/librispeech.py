@@ -29,7 +29,7 @@ from recipes.corpora.common import (
     two_folds,
 )
 from recipes.corpora.download import download, extract
-from recipes.corpora.layout import finish
+from recipes.corpora.layout import finish, usable
 
 logger = logging.getLogger("prepare")
 
@@ -94,12 +94,14 @@ def prepare(
         fetch_set(name.strip(), corpus_dir, mirror)
     root = need_folder(corpus_dir, "LibriSpeech/<set>/<speaker>/<chapter>/*.flac")
     sets = find_sets(root)
-    recordings = [r for found in sets.values() for r in found]
+    recordings = usable((r for found in sets.values() for r in found), strict)
     if protocol:
         folds = read_protocol(protocol)
     else:
-        folds = make_folds(sets, enrol_utts, max_trials)
-    return finish(Corpus(recordings, folds, read_genders(root)), Path(out_dir), strict)
+        train = {r for name, found in sets.items() if name.startswith("train") for r in found}
+        folds = make_folds(recordings, train, enrol_utts, max_trials)
+    corpus = Corpus(recordings, folds, read_genders(root), checked=True)
+    return finish(corpus, Path(out_dir), strict)
 
 
 def fetch_set(name: str, corpus_dir: str | os.PathLike | None, mirror: str) -> None:
@@ -147,13 +149,14 @@ def find_sets(root: Path) -> dict[str, list[Recording]]:
 
 
 def make_folds(
-    sets: dict[str, list[Recording]], enrol_utts: int | None, max_trials: int | None
+    recordings: list[Recording],
+    training: set[Recording],
+    enrol_utts: int | None,
+    max_trials: int | None,
 ) -> list[Fold]:
-    """Train on ``train-*`` sets and test the others; two folds where only one kind is there."""
-    train = {r.utterance: r.speaker for n, rs in sets.items() if n.startswith("train") for r in rs}
-    test = {
-        r.utterance: r.speaker for n, rs in sets.items() if not n.startswith("train") for r in rs
-    }
+    """Train on those of the ``train-*`` sets and test the others; two folds without the one."""
+    train = {r.utterance: r.speaker for r in recordings if r in training}
+    test = {r.utterance: r.speaker for r in recordings if r not in training}
     if not (train and test):
         return two_folds(train or test, enrol_utts, max_trials)
     return [Fold(train, *make_test(test, enrol_utts, max_trials))]

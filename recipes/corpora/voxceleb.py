@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
-from recipes.corpora.common import Recording, Trial, find_audio
+from ivector.data import Trial
+from recipes.corpora.common import Recording, find_audio
 from recipes.corpora.download import download
 
 logger = logging.getLogger("prepare")
@@ -29,7 +30,7 @@ TRIALS_HELP = (
     "trial lists, with commas between: O, E, H, O-cleaned, E-cleaned, H-cleaned (fetched where "
     "the folder has none) or files of lines 'label path path'; the first becomes 'trials'"
 )
-LABELS = {"1": "target", "0": "nontarget", "-1": "", "target": "target", "nontarget": "nontarget"}
+LABELS = {"1": True, "0": False, "-1": None, "target": True, "nontarget": False}
 _SPEAKER = re.compile(r"id\d{5}")
 
 
@@ -100,14 +101,14 @@ def read_list(path: Path, name: Callable[[str], str] = utterance_id) -> list[Tri
     DataError
         A line that is not such, or a repeat with another label.
     """
-    labels: dict[tuple[str, str], str] = {}
+    labels: dict[tuple[str, str], bool | None] = {}
     for label, one, two in _rows(path):
         if labels.setdefault((name(one), name(two)), label) != label:
             raise DataError(f"{path}: trial {one} {two} has two labels")
     return [Trial(one, two, label) for (one, two), label in labels.items()]
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
+def _rows(path: Path) -> Iterator[tuple[bool | None, str, str]]:
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split()
         if not fields:
