@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg.blas import ssyrk, strmm
+from scipy.linalg.blas import strmm
 
 from ivector import _kernels_gmm as kernels
 from ivector.base.errors import DataError
 
 LOG_2PI = float(np.log(2 * np.pi))
 LOG_ZERO = -1e30
-PAIR_BUFFER = 8192  # Pairs gathered at a time: 2 MB at 60 dimensions, a second-level cache.
+PAIR_BUFFER = 4096  # Pairs gathered at a time: 1 MB at 60 dimensions, a second-level cache.
 PAIRS_PER_COMPONENT = 320  # Rows of a component's products at which they reach full speed.
+FLUSH_FRAMES = 1 << 14  # Frames whose float32 sums go to the float64 ones together.
 
 
 def log_weights(weights: np.ndarray) -> np.ndarray:
@@ -235,29 +236,31 @@ class FullEngine:
             logs[:, c] = self.constants[c] - 0.5 * np.einsum("nd,nd->n", whitened, whitened)
         return logs
 
-    def pair_log_prob(self, extended: np.ndarray, pairs: Pairs) -> np.ndarray:
+    def pair_log_prob(self, frames: np.ndarray, pairs: Pairs) -> np.ndarray:
         """Joint log-probabilities (n, N) float32 of the selected components."""
         logs = np.empty(len(pairs.order), np.float32)
         for start, stop, buffer in pairs.runs(self.means.shape[1]):
             kernels.gather(
-                extended, pairs.order, pairs.offsets, start, stop, self.means, pairs.count, buffer
+                frames, pairs.order, pairs.offsets, start, stop, self.means, pairs.count, buffer
             )
             for c, rows in pairs.components(start, stop, buffer):
                 strmm(1.0, self.whiteners[c].T, rows.T, lower=0, trans_a=1, overwrite_b=1)
             kernels.pair_logs(buffer, pairs.order, pairs.offsets, start, stop, self.constants, logs)
         return logs.reshape(-1, pairs.count)
 
-    def posteriors(
-        self, extended: np.ndarray, selected: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, Pairs]:
-        """Posteriors (n, N) float32 over the selected, Σ over them in log (n,), and the pairs."""
-        pairs = Pairs(selected, len(self.means))
-        posts = self.pair_log_prob(extended, pairs)
+    def posteriors(self, extended: np.ndarray, selected: np.ndarray) -> np.ndarray:
+        """Posteriors (n, N) float32 of extended frames over the selected components (n, N)."""
+        frames = np.ascontiguousarray(extended[:, : self.means.shape[1]])
+        return self._posteriors(frames, Pairs(selected, len(self.means)))[0]
+
+    def _posteriors(self, frames: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+        """Posteriors (n, N) float32 and log Σ over the selected (n,)."""
+        posts = self.pair_log_prob(frames, pairs)
         log_sums = np.empty(len(posts), np.float32)
         inverse = np.empty(len(posts), np.float32)
         kernels.exp_rows(posts, log_sums, inverse)
         posts *= inverse[:, None]
-        return posts, log_sums, pairs
+        return posts, log_sums
 
     def accumulate(
         self, frames: np.ndarray, count: int, selected: np.ndarray | None = None
@@ -273,45 +276,54 @@ class FullEngine:
             Which; default the selector's choice.
         """
         n_components, dim = self.means.shape
-        zeroth, first = np.zeros(n_components), np.zeros((n_components, dim))
-        second = np.zeros((n_components, dim, dim))
-        log_likelihood = 0.0
+        # Σ γ [z − μ, 1] [z − μ, 1]ᵀ, padded to what products like.
+        width = -(-(dim + 1) // 4) * 4
+        grams = np.zeros((n_components, width, width))
+        partial = np.zeros_like(grams, np.float32)
+        log_likelihood, pending = 0.0, 0
         for rows, extended in self.standardiser.blocks(frames, self.block_size(count)):
             if selected is None:
                 chosen = self.selector.select(extended, count)
             else:
                 chosen = np.ascontiguousarray(selected[rows], np.int32)
-            posts, log_sums, pairs = self.posteriors(extended, chosen)
+            block = np.ascontiguousarray(extended[:, :dim])
+            pairs = Pairs(chosen, n_components)
+            posts, log_sums = self._posteriors(block, pairs)
             log_likelihood += float(log_sums.sum(dtype=np.float64))
-            self._add_moments(extended, posts, pairs, zeroth, first, second)
-        lower = np.tril(second, -1)
-        second = (
-            lower
-            + lower.transpose(0, 2, 1)
-            + np.einsum("cdd->cd", second)[:, :, None] * (np.eye(dim))
-        )
-        return (*self._undo(zeroth, first, second), log_likelihood)
+            self._add_grams(block, posts, pairs, partial)
+            pending += len(block)
+            if pending >= FLUSH_FRAMES or rows.stop == len(frames):
+                grams += partial
+                partial[:], pending = 0, 0
+        return (*self._undo(grams), log_likelihood)
 
-    def _add_moments(self, extended, posts, pairs, zeroth, first, second) -> None:
-        """Add a block's moments about the standardised means; lower triangles of the second."""
-        for start, stop, buffer in pairs.runs(self.means.shape[1]):
+    def _add_grams(
+        self, frames: np.ndarray, posts: np.ndarray, pairs: Pairs, grams: np.ndarray
+    ) -> None:
+        """Add a block's moments about the standardised means to `grams`, float32."""
+        flat, width = posts.ravel(), grams.shape[1]
+        gram = np.empty((width, width), np.float32)
+        for start, stop, buffer in pairs.runs(width):
             kernels.gather_weighted(
-                extended, pairs.order, pairs.offsets, start, stop, self.means, posts, pairs.count,
-                buffer, zeroth, first,
+                frames, pairs.order, pairs.offsets, start, stop, self.means, flat, pairs.count,
+                buffer,
             )  # fmt: skip
             for c, rows in pairs.components(start, stop, buffer):
-                second[c] += ssyrk(1.0, rows.T).T  # Upper of Fortran's is lower of C's.
+                np.matmul(rows.T, rows, out=gram)  # NumPy sees one array twice: a rank update.
+                grams[c] += gram
 
-    def _undo(self, zeroth, first, second) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _undo(self, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Statistics of x from moments of z about the standardised means."""
+        dim = self.means.shape[1]
         scale = self.standardiser.scale
         means = self.standardiser.centre + self.means * scale  # As rounded to float32.
-        first = first * scale
-        cross = first[:, :, None] * means[:, None, :]
-        second *= np.outer(scale, scale)
-        second += cross + cross.transpose(0, 2, 1)
-        second += zeroth[:, None, None] * (means[:, :, None] * means[:, None, :])
-        return zeroth, first + zeroth[:, None] * means, second
+        zeroth, first = grams[:, dim, dim].copy(), grams[:, dim, :dim] * scale
+        second = grams[:, :dim, :dim] * np.outer(scale, scale)
+        # Σ γ x xᵀ = Σ γ (x − μ)(x − μ)ᵀ + μ (Σ γ x)ᵀ + (Σ γ (x − μ)) μᵀ
+        total = first + zeroth[:, None] * means
+        second += means[:, :, None] * total[:, None, :]
+        second += first[:, :, None] * means[:, None, :]
+        return zeroth, total, second
 
 
 class Pairs:
@@ -332,7 +344,7 @@ class Pairs:
         offsets = self.offsets
         largest = int(np.diff(offsets).max(initial=0))
         capacity = max(min(PAIR_BUFFER, len(self.order)), largest)
-        buffer = np.empty((capacity, dim), np.float32)
+        buffer = np.zeros((capacity, dim), np.float32)  # Padding columns stay zero.
         start, last = 0, len(offsets) - 1
         while start < last:
             stop = int(np.searchsorted(offsets, offsets[start] + capacity, side="right")) - 1

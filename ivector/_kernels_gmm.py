@@ -9,6 +9,7 @@ maximum is a chain of dependent steps, which the vectoriser leaves alone).
 """
 
 import math
+from typing import Any
 
 import numba
 import numpy as np
@@ -23,17 +24,18 @@ FAST = {"reassoc", "contract", "arcp", "nsz", "nnan"}
 # exp(−80) is 2e-35. Anything smaller becomes zero: no float32 sum could see it, and the denormal
 # numbers it would turn into slow the matrix products down.
 LOWEST = F4(-80.0)
-LEAST = F4(-3.4e38)
+LARGEST = F4(3.4e38)
 
 
-@intrinsic
-def _float_of_bits(typing_context, bits):
-    """Reinterpret an int32 as a float32."""
-
+def _bitcast(typing_context, bits):
     def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], ir.FloatType())
 
     return types.float32(types.int32), codegen
+
+
+# Reinterprets an int32 as a float32.
+_float_of_bits: Any = intrinsic(_bitcast)
 
 
 @numba.njit(inline="always", fastmath=FAST)
@@ -77,7 +79,7 @@ def extend(frames, centre, inverse_scale, out):
             out[t, dim + d] = z * z
             energy += z * z
         out[t, 2 * dim] = F4(1.0)
-        total += energy
+        total += float(energy)
     return total
 
 
@@ -129,14 +131,18 @@ def exp_rows(logs, log_sums, inverse_sums):
 
 
 @numba.njit(inline="always", fastmath=FAST)
-def _count_larger(values, size, rank):
-    """Write to ``rank[:size]`` how many of ``values[:size]`` are larger than each."""
+def _rank(values, size, rank):
+    """Write to ``rank[:size]`` the place of each of ``values[:size]``, 0 for the largest.
+
+    Counts what comes before: sorting with comparisons only, no branches. Equal: first comes first.
+    """
     for j in range(size):
         rank[j] = I4(0)
     for k in range(size):
         other = values[k]
         for j in range(size):
-            rank[j] += I4(1) if other > values[j] else I4(0)
+            before = (other > values[j]) | ((other == values[j]) & (k < j))
+            rank[j] += I4(1) if before else I4(0)
 
 
 @numba.njit(cache=True, fastmath=FAST, nogil=True)
@@ -145,11 +151,12 @@ def top_n(logs, best):
 
     A bound that at least N numbers reach comes from maxima of more than N disjoint groups: the
     N-th largest of them. The few numbers at or above it are collected without a branch and
-    sorted by counting, for each, how many are larger. Equal numbers: lower index first.
+    sorted. Equal numbers: lower index first.
 
     Parameters
     ----------
     logs : float32 (n, C)
+        Above −3.4e38.
     best : int32 (n, N)
         Output, N ≤ C.
     """
@@ -159,31 +166,27 @@ def top_n(logs, best):
     rank = np.empty(size, np.int32)
     chosen = np.empty(size + 1, np.int32)
     value = np.empty(size, np.float32)
+    order = np.empty(size, np.int32)
     for t in range(n):
         row = logs[t]
-        bound = LEAST
-        if size >= 4 * count:  # Halving stops between 2 N and 4 N groups.
-            groups = _fold(row, buffer, 4 * count)
-            _count_larger(buffer, groups, rank)
-            bound = -LEAST
+        bound = -LARGEST
+        if size >= 3 * count:  # Halving stops between 1.5 N and 3 N groups.
+            groups = _fold(row, buffer, 3 * count)
+            _rank(buffer, groups, rank)
+            bound = LARGEST
             for j in range(groups):
-                if rank[j] < count:
-                    bound = min(bound, buffer[j])
+                bound = min(bound, buffer[j] if rank[j] < count else LARGEST)
         found = 0
         for c in range(size):
             chosen[found] = c
             found += row[c] >= bound
         for j in range(found):
             value[j] = row[chosen[j]]
-        _count_larger(value, found, rank)
-        for j in range(count):
-            best[t, j] = -1
+        _rank(value, found, rank)
         for j in range(found):
-            place = rank[j]
-            while place < count and best[t, place] >= 0:  # Taken by an equal number.
-                place += 1
-            if place < count:
-                best[t, place] = chosen[j]
+            order[rank[j]] = chosen[j]
+        for j in range(count):
+            best[t, j] = order[j]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -217,12 +220,13 @@ def group_pairs(selected, n_components):
 
 
 @numba.njit(cache=True, fastmath=FAST, nogil=True)
-def gather(extended, order, offsets, start, stop, means, count, out):
+def gather(frames, order, offsets, start, stop, means, count, out):
     """Write z − μ_c for the pairs of components `start` … `stop` − 1 to `out`, in pair order.
 
     Parameters
     ----------
-    extended : float32 (n, 2 D + 1)
+    frames : float32 (n, D)
+        Standardised.
     order, offsets :
         From `group_pairs`.
     means : float32 (C, D)
@@ -234,12 +238,10 @@ def gather(extended, order, offsets, start, stop, means, count, out):
     dim = means.shape[1]
     base = offsets[start]
     for c in range(start, stop):
-        mean = means[c]
         for p in range(offsets[c], offsets[c + 1]):
-            frame = extended[order[p] // count]
-            row = out[p - base]
+            t = order[p] // count
             for d in range(dim):
-                row[d] = frame[d] - mean[d]
+                out[p - base, d] = frames[t, d] - means[c, d]
 
 
 @numba.njit(cache=True, fastmath=FAST, nogil=True)
@@ -264,40 +266,26 @@ def pair_logs(whitened, order, offsets, start, stop, constants, logs):
 
 
 @numba.njit(cache=True, fastmath=FAST, nogil=True)
-def gather_weighted(extended, order, offsets, start, stop, means, posts, count, out, zeroth, first):
-    """As `gather`, times the square root of the posterior; adds zeroth and first order.
+def gather_weighted(frames, order, offsets, start, stop, means, posts, count, out):
+    """Write sqrt(γ) [z − μ_c, 1] for the pairs of components `start` … `stop` − 1 to `out`.
 
-    The Gram matrix of a component's rows is its second-order statistic about its mean.
+    The Gram matrix of a component's rows holds its second, first and zeroth order statistics.
 
     Parameters
     ----------
-    posts : float32 (n, N)
-    zeroth : float64 (C,)
-        Σ γ is added.
-    first : float64 (C, D)
-        Σ γ (z − μ_c) is added.
+    posts : float32 (P,)
+        γ, in frame order.
+    out : float32 (≥ pairs, D + 1)
     """
     dim = means.shape[1]
     base = offsets[start]
-    flat = posts.ravel()
-    moment = np.empty(dim, np.float32)
     for c in range(start, stop):
-        mean = means[c]
-        moment[:] = F4(0.0)
-        occupancy = 0.0
         for p in range(offsets[c], offsets[c + 1]):
-            post = flat[order[p]]
-            root = math.sqrt(post)
-            frame = extended[order[p] // count]
-            row = out[p - base]
-            occupancy += post
+            root = math.sqrt(posts[order[p]])
+            t = order[p] // count
             for d in range(dim):
-                z = root * (frame[d] - mean[d])
-                row[d] = z
-                moment[d] += root * z
-        zeroth[c] += occupancy
-        for d in range(dim):
-            first[c, d] += moment[d]
+                out[p - base, d] = root * (frames[t, d] - means[c, d])
+            out[p - base, dim] = root
 
 
 @numba.njit(cache=True, nogil=True)

@@ -292,7 +292,7 @@ class FullGMM(BaseGMM):
         posts = np.empty((len(X), n), np.float32)
         for rows, extended in engine.standardiser.blocks(X, engine.block_size(n)):
             indices[rows] = engine.selector.select(extended, n)
-            posts[rows] = engine.posteriors(extended, indices[rows])[0]
+            posts[rows] = engine.posteriors(extended, indices[rows])
         if min_post > 0:
             kernels.prune(posts, np.float32(min_post))
         return indices, posts
@@ -309,7 +309,7 @@ def limit_eigenvalues(covariances: np.ndarray, floor: float, max_condition: floa
     if low.any():
         logger.info(
             "raised %d eigenvalues in %d of %d covariances",
-            int((values < least).sum()), int(low.sum()), len(low),
+            int((values < least).sum()), int(low.sum()), len(values),
         )  # fmt: skip
         raised = np.maximum(values, least)[low]
         basis = vectors[low]

@@ -168,7 +168,9 @@ class DiagonalGMM(BaseGMM):
         count = np.where(fed, statistics.zeroth, 1.0)[:, None]
         means = np.where(fed[:, None], statistics.first / count, old_means)
         variances = statistics.second / count - means**2
-        floor = self.variance_floor * global_variances(statistics)
+        floor = np.asarray(self.variance_floor, np.float64)  # Absolute, if one a dimension.
+        if not floor.ndim:
+            floor = floor * global_variances(statistics)
         low = (variances < floor) & fed[:, None]
         if low.any():
             logger.info(

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ivector._gmm_base import BaseGMM, load_shard
+from ivector._gmm_base import BaseGMM
+from ivector._gmm_data import load_shard
 from ivector._gmm_engine import _complain_of_frames
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.base.shards import map_shards
@@ -85,7 +86,8 @@ def _start_from(model: BaseGMM, init: BaseGMM, shards: list[Any]) -> None:
 
 def summarise(shards: list[Any], size: int, seed: int, n_jobs: int = 1) -> Summary:
     """Count frames, sum moments and draw a sample of at most `size` distinct frames."""
-    total, sums, squares = 0, 0.0, 0.0
+    total = 0
+    sums = squares = np.zeros(1)
     keys, frames = np.empty(0, np.uint64), None
     origin = None
     for part in map_shards(_scan_shard, shards, nj=n_jobs, size=size, seed=seed):
