@@ -41,13 +41,15 @@ def write_store(
 ) -> None:
     """Write a store, or what a killed run left to do; see `ivector.store.LogMelStore.create`."""
     check_ids(recordings)
-    writer = ShardWriter(folder, options, storage, strict)
+    # Workers may have been started in another folder, which relative paths would be sought in.
+    recordings = [(utt, os.path.abspath(path), start, end) for utt, path, start, end in recordings]
+    writer = ShardWriter(folder.absolute(), options, storage, strict)
     n_dims = writer.extractor().n_features
     # A store that is being made again is none until it is complete.
     (folder / "store.json").unlink(missing_ok=True)
     shards = list(enumerate(make_shards(recordings, UTTERANCES_PER_SHARD)))
     done = map_shards(writer, shards, nj=nj)
-    _finish(writer, list(progress(done, len(shards), "log-mel", "shard")), n_dims)
+    _finish(writer, list(progress(done, len(shards), "log-mel", "shard")), n_dims, folder)
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _write_float16(
     yield from places
 
 
-def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int) -> None:
+def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, listed_in: Path) -> None:
     """Write the index and the description; remove shards of an earlier, larger corpus."""
     folder = writer.folder
     rows = [row for part in parts for row in part["rows"]]
@@ -178,7 +180,7 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int) -> No
     write_text(folder / "index", "".join(f"{u} {f} {o} {n}\n" for u, f, o, n in rows))
     write_text(folder / "skipped", "".join(f"{utt} {why}\n" for utt, why in skipped))
     if writer.storage == "kaldi":
-        scp = "".join(f"{utt} {folder / file}:{offset}\n" for utt, file, offset, _ in rows)
+        scp = "".join(f"{utt} {listed_in / file}:{offset}\n" for utt, file, offset, _ in rows)
         write_text(folder / "feats.scp", scp)
     else:
         (folder / "feats.scp").unlink(missing_ok=True)
@@ -200,7 +202,7 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int) -> No
     write_text(folder / "store.json", json.dumps(description, indent=1, sort_keys=True) + "\n")
     logger.info(
         "%s: %d utterances, %.1f MB, %.1f %% of 16-bit audio",
-        folder, len(rows), n_bytes / 1e6, 100 * n_bytes / pcm_bytes,
+        listed_in, len(rows), n_bytes / 1e6, 100 * n_bytes / pcm_bytes,
     )  # fmt: skip
 
 

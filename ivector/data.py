@@ -164,6 +164,17 @@ def read_data_dir(path: str | os.PathLike) -> DataDir:
         raise DataError(f"{folder}: {error}") from error
 
 
+def read_wav_scp(path: str | os.PathLike) -> dict[str, str]:
+    """Read a ``wav.scp``, id to audio file, in its order.
+
+    Raises
+    ------
+    DataError
+        The file is missing or empty, or a line has no path, a shell pipe or a former id.
+    """
+    return read_table(path, _audio_file)
+
+
 def write_data_dir(path: str | os.PathLike, data: DataDir) -> None:
     """Write a data directory, sorted; every file is whole or absent.
 

@@ -244,12 +244,12 @@ def make_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Make a store."""
-    from ivector.data import DataDir, read_data_dir, read_table
+    from ivector.data import DataDir, read_data_dir, read_wav_scp
 
     if arguments.data.is_dir():
         data = read_data_dir(arguments.data)
     else:
-        files = read_table(arguments.data, str)
+        files = read_wav_scp(arguments.data)
         data = DataDir(files, {utt: utt for utt in files})
     options = {
         **PRESETS[arguments.preset],
