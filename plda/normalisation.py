@@ -8,8 +8,10 @@ standard deviation σ (over C, not C − 1) give
     t     (s − μ_t) / σ_t                               Auckenthaler 2000
     zt    t of the z-normalised score, with t statistics of z-normalised cohort scores
     s     ½ [(s − μ_e) / σ_e + (s − μ_t) / σ_t]         Kenny 2010, there without the ½
-    as    s, each side with its own N highest-scoring cohort entries    Matějka 2017
-    as2   s, e's statistics over t's N highest and the reverse         Cumani 2011, Matějka 2017
+    as    s, each side's statistics over its own N highest-scoring cohort entries
+    as2   s, e's statistics over t's N highest and the reverse
+
+The adaptive forms are those of Cumani 2011 and Matějka 2017.
 
 References
 ----------

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, ObjectiveWarning, UsageError
 from ivector.base.kaldi import read_vectors
 from plda import PLDA, mean_per_class, read_plda
 
@@ -140,6 +140,13 @@ def test_objective_rises_under_the_floor():
     assert "rank 3 of 4" in str(caught[0].message)
     assert (np.diff(model.objective_) > -1e-9).all()
     assert np.isfinite(model.score_matrix(X, X)).all()
+
+
+def test_a_fall_of_the_objective_is_warned_of(truth, monkeypatch):
+    values = iter([-3.0, -2.0, -2.5])
+    monkeypatch.setattr("plda.model.objective", lambda *_: next(values))
+    with pytest.warns(ObjectiveWarning, match="from -2 to -2.5 in iteration 2"):
+        PLDA(n_iter=3).fit(*truth[2:])
 
 
 def test_length_norm_of_means(truth):
