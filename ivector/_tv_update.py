@@ -75,17 +75,20 @@ def solve_floored(quadratic: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     below its largest / 1e4 are floored. That the floor is not reached, the usual case, is
     proved by a Cholesky factor of Q − ‖Q‖_F / 1e4 I, much cheaper than eigenvalues.
     """
+    n = len(quadratic)
     scale = 1.0 / np.sqrt(np.maximum(np.diag(quadratic), np.finfo(float).tiny * 1e3))
-    scaled = quadratic * scale * scale[:, None]
-    right = rhs * scale
-    bound = np.linalg.norm(scaled) / MAX_CONDITION
-    if _is_definite(scaled - bound * np.eye(len(scaled))):
-        solution = linalg.cho_solve(linalg.cho_factor(scaled, lower=True), right.T).T
-    else:
-        values, vectors = linalg.eigh(scaled)
-        values = np.maximum(values, values[-1] / MAX_CONDITION)
-        solution = (right @ vectors / values) @ vectors.T
-    return solution * scale
+    scaled = quadratic * scale
+    scaled *= scale[:, None]
+    shifted = scaled.copy()
+    shifted.ravel()[:: n + 1] -= np.linalg.norm(scaled) / MAX_CONDITION
+    if _is_definite(shifted):
+        # A symmetric matrix is its own transpose: in that order LAPACK works without a copy.
+        factor, _ = linalg.lapack.dpotrf(scaled.T, lower=1, clean=0, overwrite_a=1)
+        solution, _ = linalg.lapack.dpotrs(factor, (rhs * scale).T, lower=1)
+        return solution.T * scale
+    values, vectors = linalg.eigh(scaled)
+    values = np.maximum(values, values[-1] / MAX_CONDITION)
+    return ((rhs * scale) @ vectors / values) @ vectors.T * scale
 
 
 def _residual_scatter(
@@ -151,8 +154,9 @@ def floored(covariance: np.ndarray, floor: np.ndarray) -> np.ndarray:
 
 
 def _is_definite(matrix: np.ndarray) -> bool:
-    _, info = linalg.lapack.dpotrf(matrix, lower=1)
-    return info == 0
+    """Whether a symmetric matrix (destroyed) is positive definite."""
+    _, info = linalg.lapack.dpotrf(matrix.T, lower=1, clean=0, overwrite_a=1)
+    return bool(info == 0)
 
 
 def update_prior(model: Subspace, total: Accumulators, diagonalise: bool) -> Subspace:
