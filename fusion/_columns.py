@@ -72,8 +72,8 @@ def score_first(path: str | os.PathLike, block: Block) -> bool:
 
 
 def _mostly(test: Callable[[bytes], Any], tokens: list[bytes]) -> bool:
-    """Whether more than half of the tokens pass, so that one bad line does not mislead."""
-    return 2 * sum(1 for token in tokens if test(token)) > len(tokens)
+    """Whether half of the tokens or more pass, so that one bad line does not mislead."""
+    return 2 * sum(1 for token in tokens if test(token)) >= len(tokens)
 
 
 def label_first(path: str | os.PathLike, block: Block) -> bool:

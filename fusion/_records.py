@@ -150,7 +150,7 @@ def _whole_lines(path: str | os.PathLike) -> Iterator[bytes]:
     number = 1
     try:
         with _open(path) as file:
-            rest = b""
+            rest = file.read(len(_BOM)).removeprefix(_BOM)
             while chunk := file.read(BLOCK_BYTES):
                 data = rest + chunk
                 cut = data.rfind(b"\n") + 1
@@ -171,9 +171,7 @@ def _whole_lines(path: str | os.PathLike) -> Iterator[bytes]:
 def _open(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """Open a file for reading bytes, unpacking gzip, which is known by its first bytes."""
     with open(path, "rb") as raw:
-        head = raw.peek(4)[:4]
-        if head.startswith(_BOM):
-            raw.read(len(_BOM))
+        head = raw.peek(2)
         if head.startswith(_GZIP_MAGIC):
             with gzip.open(raw) as unpacked:
                 yield unpacked  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """Confidence intervals of error rates by a bootstrap that draws speakers, not trials.
 
 Trials that share a speaker are not independent, so that intervals from the number of trials are
-far too narrow. Here every replicate draws the speakers with replacement. A trial between two
+too narrow. Here every replicate draws the speakers with replacement. A trial between two
 speakers counts as often as the product of their draws; a trial of a speaker with herself as often
 as she was drawn: two copies of one speaker are never set against each other (T. Snijders,
 S. Borgatti, "Non-parametric standard errors and tests for network statistics", Connections 22,

@@ -27,9 +27,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     Raises
     ------
     DataError
-        The folder cannot be written, or the disk is full.
+        The folder cannot be written, the disk is full, or `path` names a folder.
     """
     path = Path(path)
+    if not path.name:
+        raise DataError(f"{path}: cannot be written: it is a folder")
     temporary = path.with_name(f".{path.stem}.tmp{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,272 @@
+"""Score files and trial lists: all orders read, matched by ids, defects named by file and line."""
+
+import gzip
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fusion import _records
+from fusion.formats import align, read_scores, read_trials, write_scores
+from ivector.base.errors import DataError, UsageError
+
+PAIRS = [("spk1", "utt_a", 1.5), ("spk1", "utt_b", -2.0), ("spk2", "utt_a", 0.25)]
+TRIALS = "spk1 utt_a target\nspk1 utt_b nontarget\nspk2 utt_a nontarget\n"
+
+
+@pytest.fixture
+def put(tmp_path):
+    def write(content, name="file"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def as_pairs(scores):
+    return [
+        (scores.enrol_ids[e], scores.test_ids[t], v)
+        for e, t, v in zip(scores.enrol, scores.test, scores.values)
+    ]
+
+
+LAYOUTS = {
+    "house": "".join(f"{e} {t} {s:.6f}\n" for e, t, s in PAIRS),
+    "voxceleb": "".join(f"{s:.6f} {e} {t}\n" for e, t, s in PAIRS),
+    "tabs, CRLF, blank lines, no last end": "\r\n\r\n".join(f"{e}\t{t}  {s}" for e, t, s in PAIRS),
+    "BOM": "\ufeff" + "".join(f"{e} {t} {s:e}\n" for e, t, s in PAIRS),
+}
+
+
+@pytest.mark.parametrize("text", LAYOUTS.values(), ids=LAYOUTS)
+def test_layouts_of_scores(put, text):
+    assert as_pairs(read_scores(put(text))) == PAIRS
+    assert as_pairs(read_scores(put(gzip.compress(text.encode()), "x.gz"))) == PAIRS
+
+
+def test_numeric_ids(put):
+    text = "0024 000240115 2.5\n0024 17 -1.0\n"
+    assert as_pairs(read_scores(put(text))) == [("0024", "000240115", 2.5), ("0024", "17", -1.0)]
+    ambiguous = put("1 a 2\n3 b 4\n")
+    with pytest.raises(DataError, match=r"line 1: both.*--score-column"):
+        read_scores(ambiguous)
+    assert as_pairs(read_scores(ambiguous, "first")) == [("a", "2", 1.0), ("b", "4", 3.0)]
+    assert as_pairs(read_scores(ambiguous, "last")) == [("1", "a", 2.0), ("3", "b", 4.0)]
+    with pytest.raises(UsageError):
+        read_scores(ambiguous, "middle")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        (TRIALS, [1, 0, 0]),
+        ("1 spk1 utt_a\n0 spk1 utt_b\n0 spk2 utt_a\n", [1, 0, 0]),
+        ("-1 spk1 utt_a\n-1 spk1 utt_b\n1 spk2 utt_a\n", [-1, -1, 1]),
+        ("spk1 utt_a 1\nspk1 utt_b 0\nspk2 utt_a 0\n", [1, 0, 0]),
+        ("spk1 utt_a\nspk1 utt_b\nspk2 utt_a\n", [-1, -1, -1]),
+        ("1 0 target\n1 1 nontarget\n0 0 nontarget\n", [1, 0, 0]),
+    ],
+)
+def test_layouts_of_trials(put, text, labels):
+    trials = read_trials(put(text))
+    np.testing.assert_array_equal(trials.labels, labels)
+    assert trials.enrol.tolist() == [0, 0, 1] and trials.test.tolist() == [0, 1, 0]
+
+
+def test_several_files_are_one(put):
+    first, second = put(LAYOUTS["house"], "one"), put("0.5 spk3 utt_a\n", "two")
+    scores = read_scores([first, second])
+    assert as_pairs(scores) == [*PAIRS, ("spk3", "utt_a", 0.5)]
+    assert scores.origin.where(2) == f"{first}, line 3"
+    assert scores.origin.where(3) == f"{second}, line 1"
+    with pytest.raises(UsageError):
+        read_scores([])
+
+
+BAD_SCORES = {
+    "missing column": (b"a b 1.0\n\na b\n", "line 3: expected 3 columns.*found 2 in 'a b'"),
+    "too many columns": (b"a b 1.0 x\n", "line 1: expected 3 columns.*found 4"),
+    "not a number": (b"a b 1.0\na c 2.0\na d x\n", "line 3: the score 'x' is not a number"),
+    "underscore": (b"a b 1.0\na c 1_0\n", "line 2: the score '1_0' is not a number"),
+    "NaN": (b"a b 1.0\na c nan\n", "line 2: the score 'nan' is not finite"),
+    "infinite": (b"a b -inf\na c 1.0\n", "line 1: the score '-inf' is not finite"),
+    "overflow": (b"a b 1e999\n", "line 1: the score '1e999' is not finite"),
+    "no number": (b"a b c\n", "line 1: neither"),
+    "latin-1": (b"a b 1.0\ncaf\xe9 b 1.0\n", "line 2: not UTF-8"),
+    "zero byte": (b"a b 1.0\na\0 b 1.0\n", "line 2: has a zero byte"),
+    "empty": (b"", "is empty"),
+    "blank": (b" \n\t\r\n", "is empty"),
+    "cut gzip": (gzip.compress(b"a b 1.0\n" * 99)[:-12], "cannot be read"),
+    "bad gzip": (b"\x1f\x8bxxxxxxxxxxxxxxx", "cannot be read"),
+    "no line ends": (b"x" * ((1 << 20) + 1) * 9, "over 1 MiB"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_SCORES.values(), ids=BAD_SCORES)
+def test_bad_scores(put, content, message):
+    path = put(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_scores(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b target\na c Target\n", "line 2: label 'Target', expected one of target, nontarget"),
+        ("1 a b\n2 a c\n1 a d\n", "line 2: label '2'"),
+        ("a b x\n", "neither the first nor the last column could be the label"),
+        ("1 a 0\n", "both the first and the last column could be the label"),
+        ("a b target\na c\n", "line 2: expected 3 columns"),
+        ("a\n", "line 1: expected 3 columns"),
+    ],
+)
+def test_bad_trials(put, text, message):
+    with pytest.raises(DataError, match=message):
+        read_trials(put(text))
+
+
+def test_unreadable(tmp_path):
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            read_trials(path)
+
+
+def test_align_goes_by_ids(put):
+    trials = read_trials(put(TRIALS, "trials"))
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        text = "".join("{} {} {}\n".format(*PAIRS[i]) for i in order)
+        scored = align(read_scores(put(text, "scores")), trials)
+        np.testing.assert_array_equal(scored.values, [1.5, -2.0, 0.25])
+    tar, non = scored.split()
+    assert tar.tolist() == [1.5] and non.tolist() == [-2.0, 0.25]
+
+
+def lines(*rows):
+    return "".join(f"{row}\n" for row in rows)
+
+
+HOUSE = ["spk1 utt_a 1.5", "spk1 utt_b -2.0", "spk2 utt_a 0.25"]
+KEY = TRIALS.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("scores", "trials", "message"),
+    [
+        (HOUSE[1:], KEY, r"1 of 3 trials of .*trials have no score in .*scores, first "
+         r"'spk1 utt_a' \(.*trials, line 1\); score them"),
+        (["x y 1.0"], KEY, "3 of 3 trials .* have no score"),
+        ([*HOUSE, "spk2 utt_b 9.0"], KEY, r"1 scores .*belong to no.*'spk2 utt_b' \(.*line 4"),
+        ([*HOUSE, "new utt_b 9.0"], KEY, r"1 scores .*belong to no trial.*'new utt_b' \(.*line 4"),
+        ([*HOUSE, HOUSE[0]], KEY, r"1 scores of .* repeat .*'spk1 utt_a' \(.*line 4\).*--allow"),
+        ([*HOUSE, "spk1 utt_a 7.0"], KEY, "1 scores of .* contradict an earlier score.*line 4"),
+        (HOUSE, [*KEY, KEY[1]], r"1 trials of .* repeat .*'spk1 utt_b' \(.*trials, line 4\)"),
+        (HOUSE, [*KEY, "spk1 utt_a nontarget"], "1 trials of .* contradict an earlier label.*4"),
+    ],
+)  # fmt: skip
+def test_align_names_defects(put, scores, trials, message):
+    given = read_scores(put(lines(*scores), "scores"))
+    key = read_trials(put(lines(*trials), "trials"))
+    with pytest.raises(DataError, match=message):
+        align(given, key)
+
+
+def test_align_when_allowed(put):
+    scores = read_scores(put(lines(*HOUSE, HOUSE[0], "other utt_a 9.0"), "scores"))
+    trials = read_trials(put(lines(*KEY, KEY[0]), "trials"))
+    scored = align(scores, trials, subset=True, allow_duplicates=True)
+    np.testing.assert_array_equal(scored.values, [1.5, -2.0, 0.25, 1.5])
+    contradictory = read_scores(put(lines(*HOUSE, "spk1 utt_a 7.0"), "scores"))
+    with pytest.raises(DataError, match="contradict"):
+        align(contradictory, trials, subset=True, allow_duplicates=True)
+
+
+@pytest.mark.parametrize(
+    ("trials", "message"),
+    [
+        (
+            ["-1 spk1 utt_a", "0 spk1 utt_b", "1 spk2 utt_a"],
+            "1 of 3 trials .*unknown label.*line 1",
+        ),
+        (["0 spk1 utt_a", "0 spk1 utt_b", "0 spk2 utt_a"], "has no target trials"),
+        (["1 spk1 utt_a", "1 spk1 utt_b", "1 spk2 utt_a"], "has no nontarget trials"),
+    ],
+)
+def test_split_needs_both_classes(put, trials, message):
+    scored = align(read_scores(put(lines(*HOUSE))), read_trials(put(lines(*trials), "trials")))
+    with pytest.raises(DataError, match=message):
+        scored.split()
+
+
+def test_small_blocks_give_the_same(put, monkeypatch):
+    text = "".join(f"é{i % 7} u{i}\t{i / 8}\r\n" + "\n" * (i % 3) for i in range(200))
+    whole = read_scores(put(text))
+    for size in (1, 7, 64):
+        monkeypatch.setattr(_records, "BLOCK_BYTES", size)
+        part = read_scores(put(text))
+        assert as_pairs(part) == as_pairs(whole)
+        assert [part.origin.where(i) for i in (0, 99, 199)] == [
+            whole.origin.where(i) for i in (0, 99, 199)
+        ]
+
+
+def test_write_and_read_back(tmp_path):
+    ids = [f"é{i}" for i in range(70_000)]
+    values = np.random.default_rng(0).normal(size=len(ids)) * 30
+    path = tmp_path / "deep" / "scores"
+    write_scores(path, ids, (f"t{i}" for i in ids), values)
+    back = read_scores(path)
+    assert back.enrol_ids == ids
+    np.testing.assert_allclose(back.values, values, atol=5.1e-7)
+    assert path.read_text().splitlines()[0] == f"é0 té0 {values[0]:.6f}"
+    for name in ("a.gz", "b.gz"):
+        write_scores(tmp_path / name, ids, (f"t{i}" for i in ids), iter(values.tolist()))
+    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("enrol", "scores", "message"),
+    [
+        (["a"], [np.nan], "score of 'a t' is nan"),
+        (["a b"], [1.0], "'a b' is empty or has a blank"),
+        ([""], [1.0], "is empty or has a blank"),
+        (["a"], [1.0, 2.0], "not as many"),
+        (["\ud800"], [1.0], "UTF-8"),
+    ],
+)
+def test_write_refuses(tmp_path, enrol, scores, message):
+    with pytest.raises(DataError, match=message):
+        write_scores(tmp_path / "scores", enrol, ["t"], np.array(scores))
+    assert not os.listdir(tmp_path)
+
+
+WORDS = st.sampled_from(
+    ["a", "b", "1", "0", "-1", "1.5", "nan", "1_0", "target", "nontarget", "é", "x" * 30]
+)
+LINES = st.lists(WORDS, max_size=4).map(" ".join)
+TEXTS = st.one_of(
+    st.binary(max_size=200), st.text(max_size=200), st.lists(LINES, max_size=8).map("\n".join)
+)
+
+
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(scores=TEXTS, trials=TEXTS)
+def test_any_content_is_read_or_refused(put, scores, trials):
+    """Nothing but DataError, of one line, comes out of any two files."""
+    try:
+        found = align(
+            read_scores(put_any(put, scores, "s")), read_trials(put_any(put, trials, "t"))
+        )
+        assert len(found.values) == len(found.trials)
+    except DataError as error:
+        assert "\n" not in str(error)
+
+
+def put_any(put, content, name):
+    return put(content if isinstance(content, bytes) else content.encode("utf-8", "replace"), name)
