@@ -36,6 +36,7 @@ num_gselect=20         # Gaussians a frame is given to
 min_post=0.025         # posteriors below are pruned
 rank=100               # dimension of the i-vectors
 num_iters_tv=5
+tv_init=random         # start of the EM: random (Kaldi's) or pca (fits the training data closer)
 parametrisation=kaldi  # kaldi (prior offset), or classical (Dehak, Kenny)
 lda_dim=0              # 0: no LDA
 backend=plda           # plda or cosine
@@ -112,7 +113,7 @@ fi
 if [ "$system" = ivector ]; then
   if [ $stage -le 3 ] && [ $stop_stage -ge 3 ]; then
     step total_variability --rank "$rank" --num-iters "$num_iters_tv" \
-      --parametrisation "$parametrisation" --num-gselect "$num_gselect" --min-post "$min_post"
+      --parametrisation "$parametrisation" --init "$tv_init" --num-gselect "$num_gselect" --min-post "$min_post"
   fi
 
   if [ $stage -le 4 ] && [ $stop_stage -ge 4 ]; then

@@ -93,6 +93,7 @@ def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Pat
         arguments.rank,
         n_iter=arguments.num_iters,
         parametrisation=arguments.parametrisation,
+        init=arguments.init,
         n_jobs=arguments.nj,
         random_state=arguments.seed,
     ).fit(shards, ubm=load_ubm(ubm_folder))
@@ -111,6 +112,7 @@ def main(arguments: argparse.Namespace) -> None:
         "rank": arguments.rank,
         "num_iters": arguments.num_iters,
         "parametrisation": arguments.parametrisation,
+        "init": arguments.init,
         "num_gselect": arguments.num_gselect,
         "min_post": arguments.min_post,
         "seed": arguments.seed,
@@ -131,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--rank", type=int, default=100, help="dimension of the i-vectors")
     parser.add_argument("--num-iters", type=int, default=5, help="EM iterations")
     parser.add_argument("--parametrisation", choices=("kaldi", "classical"), default="kaldi")
+    parser.add_argument("--init", choices=("pca", "random"), default="random", help="start of EM")
     parser.add_argument("--num-gselect", type=int, default=20, help="Gaussians of a frame")
     parser.add_argument("--min-post", type=float, default=0.025, help="posteriors below are pruned")
     return parser
