@@ -361,8 +361,14 @@ def baum_welch(
     BaumWelchStatistics
         Of one utterance, centred about the UBM's means; join many with ``concatenate``.
     """
-    indices, posts = ubm.posteriors(X, num_gselect=num_gselect, min_post=min_post)
     means = np.asarray(ubm.means_, np.float64)
+    X = np.asarray(X)
+    if X.ndim != 2 or X.shape[1] != means.shape[1]:
+        raise DataError(f"features have shape {X.shape}, the UBM needs (frames, {means.shape[1]})")
+    if len(X):
+        indices, posts = ubm.posteriors(X, num_gselect=num_gselect, min_post=min_post)
+    else:
+        indices, posts = np.empty((0, 1), np.int32), np.empty((0, 1), np.float32)
     zeroth, first = accumulate(indices, posts, X, len(means), centre=means)
     scale = float(count_scale(zeroth.sum(), posterior_scale, max_count))
     second = None

@@ -333,9 +333,6 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         return self._derived
 
     def _expectation(self, shards: Sequence[Shard], needs_second: bool = False) -> Accumulators:
-        model = self._fitted_model()
-        C, D, R = model.projection.shape
-        total = Accumulators.zeros(C, D, R)
         parts = map_shards(
             accumulate_shard,
             shards,
@@ -343,6 +340,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             derived=self._prepared(),
             needs_second=needs_second,
         )
+        total = next(parts)
         for part in parts:
             total += part
         return total

@@ -4,9 +4,13 @@
 
 The peers run the same statistics in the same process: Kaldi's order of work (one utterance at a
 time through matrix-vector products over the packed matrices) and the usual NumPy form (full
-R × R matrices by tensordot, ``np.linalg.inv``), both written here in float64 from the equations.
-Times are processor time, which a busy machine disturbs less. Counted flops an utterance, P = R (R + 1) / 2, of an E-step: 2CP + 2CDR for L and l, R³ for
-Cholesky and inverse, 2CP + 2CDR for the sums; of an extraction: 2CP + 2CDR + R³ / 3.
+R × R matrices by tensordot, ``np.linalg.solve``), both written here in float64 from the
+equations. Times are processor time, which a busy machine disturbs less.
+
+Counted flops an utterance, P = R (R + 1) / 2: an E-step has 2CP + 2CDR for L and l, R³ for
+Cholesky factor and inverse, 2CP + 2CDR for the sums; an extraction 2CP + 2CDR + R³ / 3. The
+E-step's time includes making and adding a shard's accumulators, 8CP bytes, so that it falls with
+``--utterances`` until they reach a shard's thousand.
 """
 
 import os
@@ -58,7 +62,7 @@ def problem(C: int, D: int, R: int, U: int) -> tuple[_tv_math.Subspace, BaumWelc
     )
     zeroth = rng.gamma(0.5, 600 / C, (U, C)).astype(np.float32)
     first = rng.standard_normal((U, C, D), dtype=np.float32) * np.sqrt(zeroth)[:, :, None]
-    second = np.broadcast_to(np.eye(D), (C, D, D)) * zeroth.sum(0)[:, None, None]
+    second = np.broadcast_to(1e3 * np.eye(D), (C, D, D)) * zeroth.sum(0)[:, None, None]
     return model, BaumWelchStatistics(zeroth, first, second, model.means)
 
 
