@@ -321,8 +321,9 @@ class FullEngine:
         second = grams[:, :dim, :dim] * np.outer(scale, scale)
         # Σ γ x xᵀ = Σ γ (x − μ)(x − μ)ᵀ + μ (Σ γ x)ᵀ + (Σ γ (x − μ)) μᵀ
         total = first + zeroth[:, None] * means
-        second += means[:, :, None] * total[:, None, :]
-        second += first[:, :, None] * means[:, None, :]
+        for c in range(len(means)):
+            cross = np.outer(means[c], total[c]) + np.outer(first[c], means[c])
+            second[c] += 0.5 * (cross + cross.T)  # Symmetric but for rounding.
         return zeroth, total, second
 
 

@@ -26,7 +26,7 @@ from ivector._gmm_base import (
 )
 from ivector._gmm_engine import FullEngine, cholesky
 from ivector.base.errors import DegenerateDataWarning, UsageError
-from ivector.gmm import DiagonalGMM, global_variances
+from ivector.gmm import CONSTANT, DiagonalGMM, global_variances
 
 logger = logging.getLogger(__name__)
 
@@ -329,10 +329,12 @@ def warn_if_scarce(statistics: GMMStatistics) -> None:
             DegenerateDataWarning,
             stacklevel=5,
         )
-    _, covariance = statistics.global_moments()
-    deviations = np.sqrt(np.maximum(np.diagonal(covariance), np.finfo(float).tiny))
-    correlation = covariance / np.outer(deviations, deviations)
-    rank = int((np.linalg.eigvalsh(correlation) > 1e-6).sum())
+    mean, covariance = statistics.global_moments()
+    variances = np.diagonal(covariance)
+    alive = variances > CONSTANT * (mean**2 + variances)
+    deviations = np.sqrt(variances[alive])
+    correlation = covariance[np.ix_(alive, alive)] / np.outer(deviations, deviations)
+    rank = int((np.linalg.eigvalsh(correlation) > 1e-5).sum()) if alive.any() else 0
     if rank < dim:
         warnings.warn(
             f"features have rank {rank} of {dim}: some are linear combinations of others; "

@@ -26,6 +26,9 @@ from ivector._gmm_engine import DiagonalEngine
 
 logger = logging.getLogger(__name__)
 
+# A variance below this fraction of the mean square is rounding: the dimension is constant.
+CONSTANT = 1e-10
+
 
 class DiagonalGMM(BaseGMM):
     """Gaussian mixture with diagonal covariances, trained by EM.
@@ -243,14 +246,11 @@ class DiagonalGMM(BaseGMM):
 
 
 def global_variances(statistics: GMMStatistics) -> np.ndarray:
-    """Variances (D,) of all frames; a constant dimension is given the smallest of the others.
-
-    Rounding leaves a constant dimension a variance of the order of 1e-7 of its squared mean.
-    """
+    """Variances (D,) of all frames; a constant dimension is given the smallest of the others."""
     mean, variances = statistics.global_moments()
     if variances.ndim == 2:
         variances = np.diagonal(variances)
-    alive = variances > 1e-10 * (mean**2 + variances) + np.finfo(np.float64).tiny
+    alive = variances > CONSTANT * (mean**2 + variances)
     if alive.all():
         return variances
     return np.where(alive, variances, variances[alive].min() if alive.any() else 1.0)

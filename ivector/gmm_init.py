@@ -22,6 +22,7 @@ from ivector._gmm_data import load_shard
 from ivector._gmm_engine import _complain_of_frames
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.base.shards import map_shards
+from ivector.gmm import CONSTANT
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +174,7 @@ def check_amount(summary: Summary, n_components: int, per_component: float = 20.
 
 
 def _constant(summary: Summary) -> np.ndarray:
-    return summary.variance <= 1e-12 * (summary.mean**2 + summary.variance)
+    return summary.variance <= CONSTANT * (summary.mean**2 + summary.variance)
 
 
 def _scale(summary: Summary) -> np.ndarray:

@@ -91,7 +91,7 @@ def _read_body(reader: KaldiReader, kind: str, means_token: str) -> Natural:
         raise reader.fail("has no <WEIGHTS>")
     natural["means"] = reader.matrix().astype(np.float64)
     if natural["means"].ndim != 2 or len(natural["means"]) != len(natural["weights"]):
-        raise reader.fail("has as many means as weights? It does not")
+        raise reader.fail("has not as many weights as means")
     return natural
 
 
@@ -161,7 +161,6 @@ def write_full_gmm(path: str | os.PathLike, gmm: FullGMM, binary: bool = True) -
         writer = KaldiWriter(file, binary)
         _write_body(writer, "<FullGMM>", "<MEANS_INVCOVARS>", natural)
         writer.token("<INV_COVARS>")
-        writer.newline()
         for packed in natural["precisions"]:
             writer.packed(packed)
         writer.token("</FullGMM>")

@@ -1,0 +1,532 @@
+"""Both mixtures, every start: one set of behaviours. Kernels against NumPy."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.mixture import GaussianMixture
+
+from ivector import DiagonalGMM, FullGMM
+from ivector import _kernels_gmm as kernels
+from ivector._gmm_base import GMMStatistics
+from ivector._gmm_data import as_shards
+from ivector.base.errors import (
+    DataError,
+    DegenerateDataWarning,
+    ObjectiveWarning,
+    UsageError,
+)
+from ivector.gmm_init import hash_frames, kmeans, nearest, summarise
+
+KINDS = [DiagonalGMM, FullGMM]
+STARTS = ["split", "kmeans", "random"]
+both = pytest.mark.parametrize("kind", KINDS)
+all_starts = pytest.mark.parametrize("init", STARTS)
+
+
+def truth(kind, n_components=4, dim=3, seed=1, spread=3):
+    """A mixture of known parameters, far from the origin and differently scaled."""
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** np.arange(dim)
+    means = scale * (100 + spread * rng.standard_normal((n_components, dim)))
+    weights = rng.dirichlet(np.full(n_components, 20.0))
+    if kind is DiagonalGMM:
+        covariances = scale**2 * rng.uniform(0.5, 1.5, (n_components, dim))
+    else:
+        factors = np.eye(dim) + 0.3 * rng.standard_normal((n_components, dim, dim))
+        covariances = np.outer(scale, scale) * (factors @ factors.transpose(0, 2, 1))
+    model = kind(n_components, random_state=seed)
+    # The condition of a covariance is limited; that of these is 10^(2 (dim − 1)) by their scale.
+    model.set_params(**({"max_condition": 1e8} if kind is FullGMM else {}))
+    return model.set_parameters(weights, means, covariances)
+
+
+def dense(model):
+    """Reference: joint log-probabilities of all components in float64."""
+    covariances = model.covariances_
+    if covariances.ndim == 2:
+        covariances = covariances[:, :, None] * np.eye(covariances.shape[1])
+    inverse = np.linalg.inv(covariances)
+    _, log_dets = np.linalg.slogdet(covariances)
+
+    def log_prob(X):
+        delta = np.asarray(X, float)[:, None] - model.means_
+        squares = np.einsum("ncd,cde,nce->nc", delta, inverse, delta)
+        constant = model.means_.shape[1] * np.log(2 * np.pi)
+        return np.log(model.weights_) - 0.5 * (constant + log_dets + squares)
+
+    return log_prob
+
+
+class Block:
+    """A picklable loader."""
+
+    def __init__(self, X):
+        self.X = X
+
+    def __call__(self):
+        return self.X
+
+
+@pytest.fixture(scope="module")
+def small():
+    return np.random.default_rng(0).standard_normal((600, 3)) @ np.diag([1, 2, 3.0]) + 5
+
+
+# ---- behaviours ----------------------------------------------------------------------------
+
+
+@both
+@all_starts
+def test_refit_of_a_sample_finds_the_model(kind, init):
+    model = truth(kind, spread=6, seed=6)  # EM finds the global optimum from every start.
+    X, labels = model.sample(20_000)
+    assert set(labels) == set(range(4))
+    fitted = clone(model).set_params(init=init, n_iter=60, random_state=0, tol=1e-5).fit(X)
+    assert fitted.score(X) >= model.score(X)
+    place = np.abs(fitted.means_[:, None, 0] - model.means_[:, 0]).argmin(axis=0)
+    covariances = model.covariances_
+    if kind is FullGMM:
+        deviations = np.sqrt(np.einsum("cdd->cd", covariances))
+        scale = deviations[:, :, None] * deviations[:, None]
+    else:
+        deviations, scale = np.sqrt(covariances), covariances
+    assert (np.abs(fitted.means_[place] - model.means_) < 0.1 * deviations).all()
+    np.testing.assert_allclose(fitted.weights_[place], model.weights_, atol=0.02)
+    assert (np.abs(fitted.covariances_[place] - covariances) < 0.15 * scale).all()
+
+
+@both
+@all_starts
+def test_likelihood_rises_and_training_converges(kind, init):
+    start = truth(kind, 3)
+    X, _ = start.sample(4000)
+    start.set_params(n_components=6, n_iter=60, init=init, tol=1e-3, min_occupancy=10)
+    model = clone(start).fit(X)
+    history = np.array(model.log_likelihood_)
+    assert (np.diff(history) > -1e-4).all()
+    assert model.converged_ and model.n_iter_ == len(history) < 60
+    assert model.score(X) >= history[-1] - 1e-3
+
+
+@both
+def test_likelihoods_and_posteriors_equal_the_formula(kind):
+    model = truth(kind)
+    X, _ = model.sample(500)
+    expected = dense(model)(X)
+    np.testing.assert_allclose(model.log_prob(X), expected, atol=2e-4)
+    np.testing.assert_allclose(
+        model.score_samples(X), np.logaddexp.reduce(expected, axis=1), atol=2e-4
+    )
+    posts = np.exp(expected - np.logaddexp.reduce(expected, axis=1)[:, None])
+    np.testing.assert_allclose(model.predict_proba(X), posts, atol=2e-4)
+    assert (model.predict(X) == posts.argmax(axis=1)).all()
+    assert model.log_prob(X).dtype == model.predict_proba(X).dtype == np.float32
+    np.testing.assert_allclose(model.score(X), model.score_samples(X).mean())
+
+
+@both
+def test_statistics_equal_the_definition(kind):
+    model = truth(kind)
+    X, _ = model.sample(1500)
+    statistics = model.accumulate(X)
+    logs = dense(model)(X)
+    posts = np.exp(logs - np.logaddexp.reduce(logs, axis=1)[:, None])
+    np.testing.assert_allclose(statistics.zeroth, posts.sum(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(statistics.first, posts.T @ X, rtol=1e-4)
+    second = posts.T @ X**2 if kind is DiagonalGMM else np.einsum("nc,nd,ne->cde", posts, X, X)
+    np.testing.assert_allclose(statistics.second, second, rtol=1e-4)
+    assert statistics.n_frames == 1500
+    np.testing.assert_allclose(
+        statistics.log_likelihood, np.logaddexp.reduce(logs, axis=1).sum(), rtol=1e-5
+    )
+
+
+@both
+def test_statistics_of_parts_add(kind):
+    model = truth(kind)
+    X, _ = model.sample(1000)
+    whole, parts = model.accumulate(X), [model.accumulate(part) for part in np.split(X, 5)]
+    total = sum(parts)
+    for name in ("zeroth", "first", "second", "log_likelihood", "n_frames"):
+        np.testing.assert_allclose(getattr(total, name), getattr(whole, name), rtol=1e-5)
+    assert parts[0].n_frames == 200, "adding leaves its terms alone"
+    other = GMMStatistics(np.ones(2), np.ones((2, 3)), np.ones((2, 3)), 0.0, 1)
+    with pytest.raises(DataError, match="do not add"):
+        whole + other
+
+
+@both
+def test_any_number_of_jobs_gives_the_same_bytes(kind, small):
+    loaders = [Block(part) for part in np.array_split(small, 3)]
+    options = {"n_iter": 3, "random_state": 3, "min_occupancy": 5, "tol": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        one = kind(4, **options, n_jobs=1).fit(loaders)
+        two = kind(4, **options, n_jobs=2).fit(loaders)
+        again = kind(4, **options, n_jobs=1).fit(loaders)
+    for name in ("weights_", "means_", "covariances_", "log_likelihood_"):
+        expected = np.asarray(getattr(one, name)).tobytes()
+        assert np.asarray(getattr(two, name)).tobytes() == expected
+        assert np.asarray(getattr(again, name)).tobytes() == expected
+
+
+@both
+@all_starts
+def test_loaders_and_array_agree(kind, init, small):
+    options = {"n_iter": 3, "random_state": 3, "min_occupancy": 5, "init": init}
+    loaders = [Block(part) for part in np.array_split(small, 4)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        whole = kind(3, **options).fit(small)
+        parts = kind(3, **options).fit(loaders)
+        listed = kind(3, **options).fit([loader() for loader in loaders])
+    np.testing.assert_allclose(parts.means_, whole.means_, rtol=1e-4)
+    np.testing.assert_allclose(parts.covariances_, whole.covariances_, rtol=1e-3, atol=1e-3)
+    assert (listed.means_ == parts.means_).all()
+
+
+@pytest.mark.parametrize("kind, name", [(DiagonalGMM, "diag"), (FullGMM, "full")])
+def test_em_from_the_same_start_agrees_with_scikit_learn(kind, name):
+    rng = np.random.default_rng(2)
+    X = np.concatenate([rng.standard_normal((800, 3)) * s + m for s, m in [(1, 0), (2, 4)]])
+    start = kind(2).set_parameters([0.5, 0.5], X[:2], np.ones((2, 3)))if kind is DiagonalGMM else (
+        FullGMM.from_diagonal(DiagonalGMM(2).set_parameters([0.5, 0.5], X[:2], np.ones((2, 3))))
+    )  # fmt: skip
+    precisions = np.ones((2, 3)) if kind is DiagonalGMM else np.tile(np.eye(3), (2, 1, 1))
+    peer = GaussianMixture(
+        2, covariance_type=name, max_iter=5, tol=0, reg_covar=0, weights_init=[0.5, 0.5],
+        means_init=X[:2], precisions_init=precisions,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peer.fit(X)
+        ours = kind(2, n_iter=5, tol=0, init=start).fit(X)
+    np.testing.assert_allclose(ours.weights_, peer.weights_, rtol=1e-4)
+    np.testing.assert_allclose(ours.means_, peer.means_, atol=1e-3)
+    np.testing.assert_allclose(ours.covariances_, peer.covariances_, atol=1e-3)
+    np.testing.assert_allclose(ours.score(X), peer.score(X), rtol=1e-5)
+
+
+@both
+def test_gselect_and_posteriors(kind):
+    model = truth(kind, 40, 5)
+    X, _ = model.sample(300)
+    selector = model if kind is DiagonalGMM else model.to_diagonal()
+    order = np.argsort(-dense(selector)(X), axis=1, kind="stable")[:, :7]
+    indices, posts = model.posteriors(X, num_gselect=7, min_post=0)
+    assert (indices == order).all() and (model.gselect(X, 7) == order).all()
+    assert indices.dtype == np.int32 and posts.dtype == np.float32
+    logs = np.take_along_axis(dense(model)(X), order, axis=1)
+    expected = np.exp(logs - np.logaddexp.reduce(logs, axis=1)[:, None])
+    np.testing.assert_allclose(posts, expected, atol=5e-4)
+    _, pruned = model.posteriors(X, num_gselect=7, min_post=0.3)
+    np.testing.assert_allclose(pruned.sum(axis=1), 1, rtol=1e-6)
+    assert ((pruned == 0) | (pruned >= 0.3)).all()
+    assert (pruned[posts > 0.301] > 0).all()
+    everything, _ = model.posteriors(X, num_gselect=99)
+    assert everything.shape == (300, 40)
+
+
+@both
+def test_few_frames_and_none(kind):
+    model = truth(kind)
+    for n in (0, 1):
+        X = np.zeros((n, 3)) + model.means_[0]
+        assert model.log_prob(X).shape == model.predict_proba(X).shape == (n, 4)
+        assert model.posteriors(X, 2)[0].shape == (n, 2)
+        assert model.accumulate(X).zeroth.sum() == pytest.approx(n)
+    with pytest.raises(DataError, match="no frames"):
+        model.score(np.empty((0, 3)))
+    with pytest.raises(DataError, match="no frames"):
+        model.update(model.accumulate(np.empty((0, 3))))
+
+
+@both
+def test_selected_components_alone_get_posteriors(kind):
+    model = truth(kind)
+    X, _ = model.sample(50)
+    statistics = model.accumulate(X, selected=np.full((50, 1), 2))
+    np.testing.assert_allclose(statistics.zeroth, [0, 0, 50, 0], atol=1e-4)
+    for bad, what in [
+        (np.zeros((50, 2)), "integers"),
+        (np.zeros((49, 2), int), "integers"),
+        (np.full((50, 1), 4), "lie in"),
+    ]:
+        with pytest.raises(DataError, match=what):
+            model.accumulate(X, selected=bad)
+
+
+@both
+def test_result_does_not_depend_on_blocks_or_precision(kind):
+    model = truth(kind)
+    X, _ = model.sample(3000)
+    np.testing.assert_allclose(model.score_samples(X)[1100:1110], model.score_samples(X[1100:1110]))
+    np.testing.assert_allclose(
+        model.score_samples(X.astype(np.float32)), model.score_samples(X), atol=1e-2
+    )
+    assert (model.score_samples(np.asfortranarray(X)) == model.score_samples(X)).all()
+    integers = np.rint(X).astype(np.int64)
+    assert (model.score_samples(integers) == model.score_samples(integers.astype(float))).all()
+
+
+# ---- input that is not well ----------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize(
+    "X, what",
+    [
+        (np.zeros(5), "n_frames, n_features"),
+        (np.zeros((5, 4)), "4 dimensions, the model 3"),
+        (np.full((5, 3), np.nan), "NaN or infinity, first in frame 0"),
+        (np.diag([1, 1, np.inf]), "NaN or infinity, first in frame 2"),
+        (np.full((2, 3), 1e300), "too large"),
+        (np.zeros((5, 3), complex), "real numbers"),
+        (np.array([["a"] * 3] * 5), "real numbers"),
+    ],
+)
+def test_unusable_frames_are_named(kind, X, what):
+    model = truth(kind)
+    for use in (model.accumulate, model.score_samples, model.posteriors, model.gselect):
+        with pytest.raises(DataError, match=what):
+            use(X)
+    if "dimensions" not in what and "large" not in what:
+        with pytest.raises(DataError):
+            kind(2).fit(X)
+
+
+@both
+def test_unusable_training_data_are_named(kind):
+    rng = np.random.default_rng(0)
+    with pytest.raises(DataError, match="loaders is empty"):
+        kind(2).fit([])
+    with pytest.raises(DataError, match="no frames"):
+        kind(2).fit([Block(np.empty((0, 3)))])
+    with pytest.raises(DataError, match="distinct frames, got 1 in 50"):
+        kind(2).fit(np.ones((50, 3)))
+    with pytest.raises(DataError, match="3 and 4 features"):
+        kind(2).fit([Block(rng.random((30, 3))), Block(rng.random((30, 4)))])
+    with pytest.raises(DataError, match="no dimensions"):
+        kind(2).fit(np.empty((30, 0)))
+    with pytest.warns(DegenerateDataWarning), pytest.raises(DataError, match="min_occupancy"):
+        kind(20, min_occupancy=1000).fit(rng.random((100, 3)))
+
+
+@both
+@all_starts
+def test_constant_and_duplicate_features_train_with_a_warning(kind, init):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3000, 1))
+    X = np.hstack([x, rng.standard_normal((3000, 1)), x, np.full((3000, 1), 7.0)])
+    with pytest.warns(DegenerateDataWarning) as warned:
+        model = kind(3, init=init, n_iter=3, random_state=0).fit(X)
+    texts = [str(warning.message) for warning in warned]
+    assert any("constant, first number 3" in text for text in texts)
+    assert kind is DiagonalGMM or any("rank 2 of 4" in text for text in texts)
+    assert np.isfinite(model.score(X))
+    assert np.isfinite(model.covariances_).all()
+
+
+@both
+def test_starved_components_are_removed_or_kept_and_said(kind):
+    model = truth(kind)
+    statistics = model.accumulate(model.sample(4000)[0])
+    statistics.zeroth[1] = 1.0
+    with pytest.warns(DegenerateDataWarning, match="1 of 4 components .* removed"):
+        removed = clone(model).set_parameters(*model._parameters()).update(statistics)
+    assert len(removed.weights_) == 3 and removed.weights_.sum() == pytest.approx(1)
+    with pytest.warns(DegenerateDataWarning, match="left as they were"):
+        kept = clone(model).set_params(remove_starved=False)
+        kept.set_parameters(*model._parameters()).update(statistics)
+    assert (kept.means_[1] == model.means_[1]).all()
+    assert kept.weights_.sum() == pytest.approx(1)
+
+
+@both
+def test_a_falling_objective_is_said(kind):
+    model = truth(kind)
+    model.log_likelihood_ = [-10.0]
+    with pytest.warns(ObjectiveWarning, match=r"fell from -10\.00000 to -11"):
+        model._note_objective(-11.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model._note_objective(-11.00001)
+
+
+@both
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_components": 0}, {"n_iter": -1}, {"n_jobs": 0}, {"tol": -1.0}, {"min_weight": 1.0},
+        {"variance_floor": -1e-3}, {"min_occupancy": float("nan")}, {"init": "best"},
+        {"init": 3},
+    ],
+)  # fmt: skip
+def test_options_out_of_range_are_refused(kind, options, small):
+    with pytest.raises(UsageError, match=next(iter(options))):
+        kind(**{"n_components": 2, **options}).fit(small)
+
+
+@both
+def test_calls_before_fit_and_bad_arguments_are_refused(kind, small):
+    with pytest.raises(UsageError, match="no parameters yet"):
+        kind(2).score(small)
+    model = truth(kind)
+    with pytest.raises(UsageError, match="num_gselect"):
+        model.posteriors(small, num_gselect=0)
+    with pytest.raises(UsageError, match="min_post"):
+        model.posteriors(small, min_post=1.0)
+    weights, means, covariances = model._parameters()
+    for bad, what in [
+        ((weights[1:], means, covariances), "shapes"),
+        ((weights, means * np.nan, covariances), "NaN"),
+        ((-weights, means, covariances), "negative weight"),
+        ((weights, means, -covariances), "variance that is not positive"),
+    ]:
+        with pytest.raises(DataError, match=what):
+            kind(4).set_parameters(*bad)
+
+
+@both
+def test_parameters_are_replaced_not_changed(kind):
+    model = truth(kind)
+    X, _ = model.sample(10)
+    before = model.score_samples(X)
+    with pytest.raises(ValueError, match="read-only"):
+        model.means_ += 1
+    model.means_ = model.means_ + 1
+    assert (model.score_samples(X) != before).all(), "what was derived is made anew"
+    other = model.with_parameters(model.weights_, model.means_ - 1, model.covariances_)
+    np.testing.assert_allclose(other.score_samples(X), before, atol=1e-3)
+    assert other.get_params() == model.get_params()
+
+
+@both
+def test_start_may_be_a_model(kind, small):
+    trained = DiagonalGMM(2, n_iter=2, random_state=0).fit(small)
+    model = kind(99, init=trained, n_iter=0).fit(small)
+    assert (model.means_ == trained.means_).all() and len(model.weights_) == 2
+    untrained = DiagonalGMM(3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        model = kind(init=untrained, n_iter=1, min_occupancy=5).fit(small)
+    assert model.means_.shape == (3, 3)
+
+
+def test_sample_does_not_depend_on_sharding(small):
+    one = summarise(as_shards(small), 100, seed=5)
+    many = summarise([Block(part) for part in np.array_split(small, 7)], 100, seed=5)
+    assert (one.sample == many.sample).all() and len(one.sample) == 100
+    np.testing.assert_allclose(many.mean, small.mean(axis=0))
+    np.testing.assert_allclose(many.variance, small.var(axis=0))
+    assert one.n_frames == many.n_frames == 600
+    other = summarise(as_shards(small), 100, seed=6)
+    assert not np.isin(one.sample[:, 0], other.sample[:, 0]).all()
+    doubled = summarise(as_shards(np.vstack([small, small])), 10_000, seed=5)
+    assert len(doubled.sample) == 600, "equal frames count once"
+
+
+def test_hash_spreads(small):
+    keys = hash_frames(small, 1)
+    assert len(np.unique(keys)) == 600
+    bits = (keys[:, None] >> np.arange(64, dtype=np.uint64)) & np.uint64(1)
+    assert np.abs(bits.mean(axis=0) - 0.5).max() < 0.1
+
+
+def test_kmeans_finds_clusters_and_fills_empty_ones():
+    rng = np.random.default_rng(0)
+    middles = np.array([[0, 0], [10, 0], [0, 10]], np.float32)
+    frames = (middles[rng.integers(3, size=900)] + rng.standard_normal((900, 2))).astype("f4")
+    centres = kmeans(frames, 3, np.random.default_rng(1))
+    assert sorted(nearest(middles, centres)) == [0, 1, 2]
+    repeated = np.repeat(middles, 5, axis=0)
+    assert np.isfinite(kmeans(repeated, 3, np.random.default_rng(0))).all()
+
+
+def test_verbose_reports_progress(small, caplog):
+    with caplog.at_level("INFO"):
+        DiagonalGMM(2, n_iter=2, verbose=True, random_state=0, tol=0).fit([Block(small)] * 2)
+    assert "EM 2/2" in caplog.text and "nats per frame" in caplog.text
+
+
+# ---- kernels against NumPy -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_kernel_extend(dtype):
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((5, 3)).astype(dtype)
+    centre, inverse = rng.standard_normal(3), rng.random(3)
+    out = np.empty((5, 7), np.float32)
+    energy = kernels.extend(frames, centre, inverse, out)
+    z = ((frames - centre) * inverse).astype(np.float32)
+    np.testing.assert_allclose(out, np.hstack([z, z**2, np.ones((5, 1))]), rtol=1e-6)
+    np.testing.assert_allclose(energy, (z**2).sum(), rtol=1e-5)
+    frames[3, 1] = np.nan
+    assert not np.isfinite(kernels.extend(frames, centre, inverse, out))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 90), st.integers(0, 2**31), st.floats(0.01, 60))
+def test_kernel_exp_rows(n, size, seed, spread):
+    logs = (spread * np.random.default_rng(seed).standard_normal((n, size)) - 300).astype("f4")
+    top = logs.max(axis=1, keepdims=True).astype(float)
+    expected = np.where(logs - top > -80, np.exp(logs - top), 0)
+    sums, inverse = np.empty(n, np.float32), np.empty(n, np.float32)
+    kernels.exp_rows(logs, sums, inverse)
+    np.testing.assert_allclose(logs, expected, rtol=3e-5)
+    np.testing.assert_allclose(inverse, 1 / expected.sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(sums, top[:, 0] + np.log(expected.sum(axis=1)), rtol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 200), st.integers(1, 40), st.integers(0, 2**31))
+def test_kernel_top_n(n, size, count, seed):
+    count = min(count, size)
+    # Few distinct values, so that equal ones occur.
+    logs = np.random.default_rng(seed).integers(-30, 30, (n, size)).astype(np.float32)
+    best = np.empty((n, count), np.int32)
+    kernels.top_n(logs, best)
+    assert (best == np.argsort(-logs, axis=1, kind="stable")[:, :count]).all()
+
+
+def test_kernels_of_pairs():
+    rng = np.random.default_rng(0)
+    n, count, n_components, dim = 30, 3, 7, 4
+    selected = np.argsort(rng.random((n, n_components)), axis=1)[:, :count].astype(np.int32)
+    order, offsets = kernels.group_pairs(selected, n_components)
+    assert (order == np.argsort(selected.ravel(), kind="stable")).all()
+    assert (np.diff(offsets) == np.bincount(selected.ravel(), minlength=n_components)).all()
+
+    frames = rng.standard_normal((n, dim)).astype(np.float32)
+    means = rng.standard_normal((n_components, dim)).astype(np.float32)
+    constants = rng.standard_normal(n_components).astype(np.float32)
+    posts = rng.random(n * count).astype(np.float32)
+    part = order[offsets[2] : offsets[5]]
+    centred = frames[part // count] - means[selected.ravel()[part]]
+    out = np.zeros((len(order), dim), np.float32)
+    kernels.gather(frames, order, offsets, 2, 5, means, count, out)
+    np.testing.assert_allclose(out[: len(part)], centred)
+
+    logs = np.zeros(n * count, np.float32)
+    kernels.pair_logs(out, order, offsets, 2, 5, constants, logs)
+    expected = constants[selected.ravel()[part]] - 0.5 * (centred**2).sum(axis=1)
+    np.testing.assert_allclose(logs[part], expected, rtol=1e-5, atol=1e-6)
+    assert (np.delete(logs, part) == 0).all()
+
+    wide = np.zeros((len(order), dim + 2), np.float32)
+    kernels.gather_weighted(frames, order, offsets, 2, 5, means, posts, count, wide)
+    roots = np.sqrt(posts[part])[:, None]
+    np.testing.assert_allclose(
+        wide[: len(part)], np.hstack([roots * centred, roots, 0 * roots]), rtol=1e-6
+    )
+
+
+def test_kernel_prune():
+    posts = np.array([[0.5, 0.3, 0.2], [0.1, 0.15, 0.05], [1, 0, 0]], np.float32)
+    kernels.prune(posts, np.float32(0.25))
+    np.testing.assert_allclose(posts, [[0.625, 0.375, 0], [0, 1, 0], [1, 0, 0]])
