@@ -107,7 +107,7 @@ def plot_roc(path: str | os.PathLike, systems: Systems, title: str = "") -> None
         for number, (name, points) in enumerate(systems.items()):
             colour, style = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
             hit, accept = 1 - points.rates().p_miss, points.rates().p_fa
-            area = float(np.trapezoid(hit[::-1], accept[::-1]))
+            area = float((hit[1:] + hit[:-1]) @ -np.diff(accept) / 2)
             keep = _thin(accept, hit, 1e-3)
             label = f"{name} (area {area:.4f})"
             axes.plot(
@@ -150,6 +150,9 @@ def plot_score_histogram(
     with _figure(path, {"": points}, (7.2, 4.8)) as (figure, axes):
         for scores, name, colour in zip(finite, ("nontarget", "target"), COLOURS):
             label = f"{name} ({len(scores):,} trials)"
+            if not len(scores):
+                axes.plot([], [], color=colour, label=label)
+                continue
             drawn = {"bins": edges.tolist(), "density": True, "color": colour}
             axes.hist(scores, alpha=0.35, label=label, **drawn)
             axes.hist(scores, histtype="step", linewidth=1.4, **drawn)

@@ -51,6 +51,7 @@ EXTREMES = {
     "reversed": ([0.0, 1.0], [5.0, 6.0]),
     "one score": ([1.0], [1.0]),
     "infinite": ([np.inf, 1.0], [-np.inf, 0.0]),
+    "all infinite": ([np.inf], [-np.inf]),
 }
 
 
