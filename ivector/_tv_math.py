@@ -179,14 +179,19 @@ def factor_and_solve(
     means = np.empty_like(linear)
     for row, precision in enumerate(precisions):
         if _rfp.factor(precision, rank):
-            raise DataError(
-                f"utterance {first_row + row}: its i-vector's precision is not positive definite; "
-                "the statistics or the model hold values single precision cannot carry"
-            )
+            precision.fill(np.nan)  # Noticed below, with what overflowed.
         means[row] = _rfp.solve(precision, linear[row])
     log_det = 2.0 * np.log(precisions[:, diagonal].astype(np.float64)).sum(1)
     fit = np.einsum("ur,ur->u", linear.astype(np.float64), means.astype(np.float64))
-    return means, 0.5 * (fit - log_det)
+    evidence = 0.5 * (fit - log_det)
+    bad = ~np.isfinite(evidence)
+    if bad.any():
+        raise DataError(
+            f"utterance {first_row + int(bad.argmax())} of its shard: its i-vector's precision is "
+            "not positive definite, as the statistics or the model hold values beyond single "
+            "precision; check the scale of the features"
+        )
+    return means, evidence
 
 
 def e_step(derived: Derived, stats: BaumWelchStatistics) -> Accumulators:

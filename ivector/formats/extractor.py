@@ -59,7 +59,7 @@ def write_extractor(
     UsageError
         The extractor is of the classical form, which Kaldi's has no place for.
     """
-    if extractor.model_.ubm_means is not None:
+    if not extractor.prior_offset_:
         raise UsageError(
             "Kaldi's extractor keeps the mean in column 0 and has no place for the classical "
             "form; train with parametrisation='kaldi', or keep the model as .npz"
