@@ -306,12 +306,18 @@ def _thin(x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:
 def _mark(
     axes: Axes, points: OperatingPoints, p_target: Sequence[float], colour: str, frame: _Frame
 ) -> None:
-    """Mark the EER and the points of least cost on a curve."""
-    look = {"markersize": 8, "color": colour, "markeredgecolor": "white", "zorder": 5}
-    axes.plot(frame.x(points.eer()), frame.y(points.eer()), "o", **look)  # type: ignore[arg-type]
+    """Mark the EER and the points of least cost on a curve; at the edge, if out of sight."""
+    look: dict[str, Any] = {"markersize": 8, "color": colour, "markeredgecolor": "white"}
+    look |= {"zorder": 5, "clip_on": False}
+
+    def mark(p_fa: ArrayLike, p_miss: ArrayLike, marker: str) -> None:
+        x, y = np.clip(p_fa, *frame.x_range), np.clip(p_miss, *frame.y_range)
+        axes.plot(frame.x(x), frame.y(y), marker, **look)
+
+    mark(points.eer(), points.eer(), "o")
     for prior, marker in zip(p_target, MARKERS):
         p_miss, p_fa, _ = points.rates(np.array([points.best_point(prior)]))
-        axes.plot(frame.x(p_fa), frame.y(p_miss), marker, **look)  # type: ignore[arg-type]
+        mark(p_fa, p_miss, marker)
 
 
 def _mark_legend(axes: Axes, p_target: Sequence[float]) -> None:
