@@ -55,7 +55,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Prepare one corpus unless it stands there already."""
     out = Path(arguments.out)
     options = {k: v for k, v in vars(arguments).items() if k not in _IDLE}
-    record = {"layout": LAYOUT, "corpus": arguments.corpus, "options": options}
+    version = getattr(arguments.module, "VERSION", 0)
+    record = {"layout": [LAYOUT, version], "corpus": arguments.corpus, "options": options}
     marker = out / "prepared.json"
     if not arguments.force and _complete(marker, {**record, "found": fingerprint(options)}):
         print(f"{out}: complete with these options, left untouched (--force makes it again)")

@@ -141,7 +141,7 @@ def test_layout_and_protocol(tmp_path):
     assert counts == {"speakers": 4, "utterances": 8, "folds": 2, "trials": 8}
     info = soundfile.info(next(tmp_path.rglob("*.flac")))
     assert (info.samplerate, info.subtype, info.channels) == (8000, "PCM_16", 1)
-    assert 3 <= info.duration <= 6
+    assert 4 <= info.duration <= 7
     train = (tmp_path / "fold0" / "train.utt2spk").read_text().split()[1::2]
     assert set(train) == {"s0001", "s0003"}
     assert (tmp_path / "fold0" / "enroll").read_text() == "s0000 s0000-00\ns0002 s0002-00\n"
@@ -172,6 +172,6 @@ def test_complete_output_is_left_and_changed_options_make_it_again(tmp_path, cap
     assert (tmp_path / "wav" / "wav.scp").stat().st_mtime_ns == stamp
     assert cli([*command, "--seed", "2"]) == 0
     assert "8 utterances" in capsys.readouterr().out
-    next((tmp_path / "audio" / "seed2-8000Hz").rglob("*.flac")).unlink()
+    next((tmp_path / "audio" / "v1-seed2-8000Hz").rglob("*.flac")).unlink()
     assert cli([*command, "--seed", "2"]) == 0
     assert "8 utterances" in capsys.readouterr().out

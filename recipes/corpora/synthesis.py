@@ -115,8 +115,8 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
     tract = (1.16 if female else 1.0) * np.exp(rng.normal(0, 0.045))
     average = np.array([(*phone.formants, 3400.0, 4400.0) for phone in PHONES])
     # One deviation per formant (shape of the tract) and one per phone (habits of articulation).
-    shape = rng.normal(0, 0.04, N_FORMANTS)
-    habits = rng.normal(0, 0.04, average.shape)
+    shape = rng.normal(0, 0.05, N_FORMANTS)
+    habits = rng.normal(0, 0.055, average.shape)
     return Speaker(
         gender="f" if female else "m",
         formants=average * tract * np.exp(shape + habits),
@@ -136,9 +136,9 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
 def draw_session(rng: np.random.Generator) -> Session:
     """Draw a recording session."""
     return Session(
-        pitch=float(np.exp(rng.normal(0, 0.06))),
-        tract=float(np.exp(rng.normal(0, 0.012))),
-        effort=float(rng.normal(0, 0.06)),
+        pitch=float(np.exp(rng.normal(0, 0.05))),
+        tract=float(np.exp(rng.normal(0, 0.008))),
+        effort=float(rng.normal(0, 0.045)),
         channel=rng.normal(0, 3.0, 6) / np.arange(1, 7),
         band=(float(rng.uniform(60, 250)), float(rng.uniform(3300, 3900))),
         snr_db=float(rng.uniform(18, 38)),

@@ -21,8 +21,9 @@ from ivector.base.shards import map_shards
 from recipes.corpora.common import Corpus, Recording, two_folds
 from recipes.corpora.layout import finish
 
+VERSION = 1  # raised when the same seed would give other recordings
 SPEAKERS, SESSIONS, RATE, SEED = 60, 6, 8000, 1
-SECONDS = (3.0, 6.0)
+SECONDS = (4.0, 7.0)
 
 
 class Job(NamedTuple):
@@ -87,7 +88,7 @@ def prepare(
         raise UsageError(f"--seed must not be negative, got {seed}")
     # Recordings of other options have other names, so that none is taken for another.
     root = Path(corpus_dir) if corpus_dir else Path(out_dir) / "audio"
-    folder = root / f"seed{seed}-{rate}Hz"
+    folder = root / f"v{VERSION}-seed{seed}-{rate}Hz"
     jobs = [Job(folder, seed, i, sessions, rate) for i in range(speakers)]
     made = map_shards(make_speaker, jobs, nj)
     genders = dict(progress(made, len(jobs), "generating", "speakers"))
