@@ -65,30 +65,36 @@ def accumulate_second(
     X: np.ndarray,
     n_components: int,
     centre: np.ndarray | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Second-order statistics Σ_t γ_t(c) (x_t − b_c)(x_t − b_c)', one matrix product a component.
 
-    Parameters as in `accumulate`; faster on many frames at once than on few.
+    Parameters as in `accumulate`; the frames may be of many utterances, the more the faster.
+
+    Parameters
+    ----------
+    out : ndarray (n_components, n_features, n_features) of float64, optional
+        Added to and returned.
 
     Returns
     -------
     ndarray (n_components, n_features, n_features) of float64
     """
     indices, posts, features = _check_posteriors(indices, posts, X, n_components)
-    n_selected = indices.shape[1]
+    n_selected, n_features = indices.shape[1], features.shape[1]
     kept = np.flatnonzero(posts)
     order = kept[np.argsort(indices.ravel()[kept], kind="stable")]
     component, gamma = indices.ravel()[order], posts.ravel()[order].astype(np.float64)
     frame = order // max(n_selected, 1)
     bounds = np.searchsorted(component, np.arange(n_components + 1))
-    second = np.zeros((n_components, features.shape[1], features.shape[1]))
+    second = np.zeros((n_components, n_features, n_features)) if out is None else out
     for c in np.unique(component):
         span = slice(bounds[c], bounds[c + 1])
         rows = features[frame[span]].astype(np.float64)
         if centre is not None:
             rows -= centre[c]
         rows *= np.sqrt(gamma[span])[:, None]
-        second[c] = rows.T @ rows
+        second[c] += rows.T @ rows
     return second
 
 

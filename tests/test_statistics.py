@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from golden_ie import read_case, read_matrices, read_triangles, utterance_statistics
 
+from ivector import FullGMM
 from ivector._kernels_tv import scatter_statistics
 from ivector.base.errors import DataError, UsageError
 from ivector.base.kaldi import read_vectors
+from ivector.formats.gmm import read_full_gmm
 from ivector.statistics import (
     BaumWelchStatistics,
     accumulate,
@@ -238,13 +240,58 @@ def test_baum_welch_is_centred_and_scaled():
     assert stats.first.dtype == np.float32 and "centred" in repr(stats)
 
 
+def real_ubm(rng) -> FullGMM:
+    root = rng.normal(size=(C, D, D)) + 2 * np.eye(D)
+    return FullGMM(C).set_parameters(
+        np.full(C, 1 / C), rng.normal(size=(C, D)), root @ root.transpose(0, 2, 1)
+    )
+
+
 def test_an_utterance_without_frames_has_zero_statistics():
     ubm = SimpleNamespace(means_=np.zeros((C, D)))
     stats = baum_welch(ubm, np.empty((0, D)), second_order=True)
     assert stats.n_frames == 0 and not stats.first.any() and not stats.second.any()
     assert stats.n_components == C and stats.n_features == D
-    with pytest.raises(DataError, match="features have shape"):
+
+
+@pytest.mark.parametrize("block_frames", [1, 60, 20000])
+def test_many_utterances_equal_one_at_a_time(monkeypatch, block_frames):
+    monkeypatch.setattr("ivector.statistics._BLOCK_FRAMES", block_frames)
+    rng = np.random.default_rng(0)
+    ubm = real_ubm(rng)
+    utterances = [rng.normal(size=(n, D)).astype(np.float32) for n in (50, 0, 20, 70)]
+    options = {"max_count": 30, "second_order": True, "dtype": "float64", "num_gselect": 3}
+    together = baum_welch(ubm, iter(utterances), **options)
+    assert_same(
+        together,
+        BaumWelchStatistics.concatenate([baum_welch(ubm, one, **options) for one in utterances]),
+        rtol=1e-5,
+    )
+    np.testing.assert_allclose(together.zeroth.sum(1), [30, 0, 20, 30], rtol=1e-6)
+
+
+def test_bad_features_name_the_utterance():
+    ubm = real_ubm(np.random.default_rng(0))
+    good, bad = np.ones((5, D)), np.full((5, D), np.inf)
+    with pytest.raises(DataError, match="utterance 1: features contain NaN"):
+        baum_welch(ubm, [good, bad])
+    with pytest.raises(DataError, match="utterance 0: features have shape"):
         baum_welch(ubm, np.empty((0, D + 1)))
+    with pytest.raises(DataError, match="list is empty"):
+        baum_welch(ubm, [])
+
+
+@pytest.mark.golden
+def test_statistics_from_the_ubm_itself(golden):
+    """Features and Kaldi's UBM straight to statistics, against Kaldi's posteriors."""
+    case = read_case(golden)
+    ubm = read_full_gmm(golden / "ubm" / "final.ubm")
+    stats = baum_welch(ubm, (X for _, _, X in case.values()), num_gselect=8, min_post=0.025)
+    counts = np.stack(list(read_vectors(golden / "ie" / "bw_gamma.txt").values()))
+    np.testing.assert_allclose(stats.zeroth, counts, atol=2e-3)
+    sums = np.stack(list(read_matrices(golden / "ie" / "bw_X.txt").values()))
+    raw = stats.about(None).first
+    assert np.abs(raw - sums).max() < 1e-4 * np.abs(sums).max()
 
 
 @pytest.mark.golden

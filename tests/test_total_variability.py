@@ -367,6 +367,7 @@ def test_constant_features_are_survived(ubm, data):
         floored(np.zeros((D, D)), np.zeros((D, D)))
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
 def test_counts_beyond_single_precision_name_the_utterance(ubm, data):
     stats, _ = data
     tv = extractor("kaldi", n_iter=1).fit(stats, ubm=ubm)
