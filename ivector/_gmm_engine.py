@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.linalg.blas import strmm
 
 from ivector import _kernels_gmm as kernels
+from ivector import _kernels_pairs as pair_kernels
+from ivector._kernels_lanes import LANES
 from ivector.base.errors import DataError
 
 LOG_2PI = float(np.log(2 * np.pi))
 LOG_ZERO = -1e30
-PAIR_BUFFER = 4096  # Pairs gathered at a time: 1 MB at 60 dimensions, a second-level cache.
-PAIRS_PER_COMPONENT = 320  # Rows of a component's products at which they reach full speed.
+# Pairs of a component and block, on average: enough to be worth fetching its matrix for.
+PAIRS_PER_COMPONENT = 160
 FLUSH_FRAMES = 1 << 14  # Frames whose float32 sums go to the float64 ones together.
 
 
@@ -185,7 +186,8 @@ class FullEngine:
     """Full-covariance likelihoods and statistics of selected components.
 
     The pairs of a block are grouped by component, so that every component costs one triangular
-    product (y = L⁻¹ (z − μ), log-likelihood −½ |y|²) and one symmetric rank update.
+    product (y = L⁻¹ (z − μ), log-likelihood −½ |y|²) and one symmetric rank update
+    (`_kernels_pairs`).
 
     Parameters
     ----------
@@ -207,7 +209,6 @@ class FullEngine:
             *(selector or (weights, means, variances)), standardiser=self.standardiser
         )
         scale = self.standardiser.scale
-        self.means = self.standardiser.means(means).astype(np.float32)
         factors = cholesky(covariances / np.outer(scale, scale))
         log_dets = 2 * np.log(np.diagonal(factors, axis1=1, axis2=2)).sum(axis=1)
         constants = (
@@ -216,8 +217,14 @@ class FullEngine:
             - 0.5 * (means.shape[1] * LOG_2PI + log_dets)
         )
         self.constants = constants.astype(np.float32)
-        # (C, D, D) lower triangular L⁻¹; its transpose is what a row of frames is multiplied by.
-        self.whiteners = np.tril(np.linalg.inv(factors)).astype(np.float32)
+        n_components, dim = means.shape
+        self.dim = dim
+        width = -(-(dim + 1) // LANES) * LANES
+        self.means = np.zeros((n_components, width), np.float32)  # [μ, 0 …]
+        self.means[:, :dim] = self.standardiser.means(means)
+        # Transposes of L⁻¹, upper triangular, padded: z − μ as a row is multiplied by them.
+        self.factors = np.zeros((n_components, width, width), np.float32)
+        self.factors[:, :dim, :dim] = np.triu(np.linalg.inv(factors).transpose(0, 2, 1))
 
     def block_size(self, count: int) -> int:
         """Frames of a block when `count` components are selected."""
@@ -226,41 +233,33 @@ class FullEngine:
 
     def log_prob(self, extended: np.ndarray) -> np.ndarray:
         """Joint log-probabilities (n, C) float32 of extended frames, all components."""
-        n_components, dim = self.means.shape
-        frames = np.ascontiguousarray(extended[:, :dim])
-        centred, whitened = np.empty_like(frames), np.empty_like(frames)
-        logs = np.empty((len(frames), n_components), np.float32)
-        for c in range(n_components):
-            np.subtract(frames, self.means[c], out=centred)
-            np.matmul(centred, self.whiteners[c].T, out=whitened)
-            logs[:, c] = self.constants[c] - 0.5 * np.einsum("nd,nd->n", whitened, whitened)
-        return logs
+        everything = np.tile(np.arange(len(self.means), dtype=np.int32), (len(extended), 1))
+        return self._pair_log_prob(self._pad(extended), everything)[0]
 
-    def pair_log_prob(self, frames: np.ndarray, pairs: Pairs) -> np.ndarray:
-        """Joint log-probabilities (n, N) float32 of the selected components."""
-        logs = np.empty(len(pairs.order), np.float32)
-        for start, stop, buffer in pairs.runs(self.means.shape[1]):
-            kernels.gather(
-                frames, pairs.order, pairs.offsets, start, stop, self.means, pairs.count, buffer
-            )
-            for c, rows in pairs.components(start, stop, buffer):
-                strmm(1.0, self.whiteners[c].T, rows.T, lower=0, trans_a=1, overwrite_b=1)
-            kernels.pair_logs(buffer, pairs.order, pairs.offsets, start, stop, self.constants, logs)
-        return logs.reshape(-1, pairs.count)
+    def _pad(self, extended: np.ndarray) -> np.ndarray:
+        """Padded frames [z, 1, 0 …] (n, W) float32."""
+        frames = np.zeros((len(extended), self.means.shape[1]), np.float32)
+        frames[:, : self.dim] = extended[:, : self.dim]
+        frames[:, self.dim] = 1.0
+        return frames
+
+    def _pair_log_prob(
+        self, frames: np.ndarray, selected: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log-probabilities (n, N) of the selected components, and the pairs' order and offsets."""
+        order, offsets = pair_kernels.group_pairs(selected, len(self.means))
+        logs = np.empty(selected.shape, np.float32)
+        pair_kernels.pair_logs(
+            frames, order, offsets, self.means, self.factors, self.constants, selected.shape[1],
+            logs.reshape(-1),
+        )  # fmt: skip
+        return logs, order, offsets
 
     def posteriors(self, extended: np.ndarray, selected: np.ndarray) -> np.ndarray:
         """Posteriors (n, N) float32 of extended frames over the selected components (n, N)."""
-        frames = np.ascontiguousarray(extended[:, : self.means.shape[1]])
-        return self._posteriors(frames, Pairs(selected, len(self.means)))[0]
-
-    def _posteriors(self, frames: np.ndarray, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-        """Posteriors (n, N) float32 and log Σ over the selected (n,)."""
-        posts = self.pair_log_prob(frames, pairs)
-        log_sums = np.empty(len(posts), np.float32)
-        inverse = np.empty(len(posts), np.float32)
-        kernels.exp_rows(posts, log_sums, inverse)
-        posts *= inverse[:, None]
-        return posts, log_sums
+        posts, _, _ = self._pair_log_prob(self._pad(extended), selected)
+        _normalise(posts)
+        return posts
 
     def accumulate(
         self, frames: np.ndarray, count: int, selected: np.ndarray | None = None
@@ -275,50 +274,34 @@ class FullEngine:
         selected : ndarray (n_frames, N) of int32, optional
             Which; default the selector's choice.
         """
-        n_components, dim = self.means.shape
-        # Σ γ [z − μ, 1] [z − μ, 1]ᵀ, padded to what products like.
-        width = -(-(dim + 1) // 4) * 4
-        grams = np.zeros((n_components, width, width))
-        partial = np.zeros_like(grams, np.float32)
+        # Σ γ v vᵀ with v = [z − μ, 1, 0 …]: blocks of float32 sums into a float64 one.
+        grams = np.zeros(self.factors.shape)
+        partial = np.zeros_like(self.factors)
         log_likelihood, pending = 0.0, 0
         for rows, extended in self.standardiser.blocks(frames, self.block_size(count)):
             if selected is None:
                 chosen = self.selector.select(extended, count)
             else:
                 chosen = np.ascontiguousarray(selected[rows], np.int32)
-            block = np.ascontiguousarray(extended[:, :dim])
-            pairs = Pairs(chosen, n_components)
-            posts, log_sums = self._posteriors(block, pairs)
-            log_likelihood += float(log_sums.sum(dtype=np.float64))
-            self._add_grams(block, posts, pairs, partial)
-            pending += len(block)
+            padded = self._pad(extended)
+            posts, order, offsets = self._pair_log_prob(padded, chosen)
+            log_likelihood += float(_normalise(posts).sum(dtype=np.float64))
+            pair_kernels.add_grams(
+                padded, order, offsets, self.means, posts.reshape(-1), chosen.shape[1], partial
+            )
+            pending += len(padded)
             if pending >= FLUSH_FRAMES or rows.stop == len(frames):
                 grams += partial
                 partial[:], pending = 0, 0
         return (*self._undo(grams), log_likelihood)
 
-    def _add_grams(
-        self, frames: np.ndarray, posts: np.ndarray, pairs: Pairs, grams: np.ndarray
-    ) -> None:
-        """Add a block's moments about the standardised means to `grams`, float32."""
-        flat, width = posts.ravel(), grams.shape[1]
-        gram = np.empty((width, width), np.float32)
-        for start, stop, buffer in pairs.runs(width):
-            kernels.gather_weighted(
-                frames, pairs.order, pairs.offsets, start, stop, self.means, flat, pairs.count,
-                buffer,
-            )  # fmt: skip
-            for c, rows in pairs.components(start, stop, buffer):
-                np.matmul(rows.T, rows, out=gram)  # NumPy sees one array twice: a rank update.
-                grams[c] += gram
-
     def _undo(self, grams: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Statistics of x from moments of z about the standardised means."""
-        dim = self.means.shape[1]
-        scale = self.standardiser.scale
-        means = self.standardiser.centre + self.means * scale  # As rounded to float32.
+        dim, scale = self.dim, self.standardiser.scale
+        means = self.standardiser.centre + self.means[:, :dim] * scale  # As rounded to float32.
         zeroth, first = grams[:, dim, dim].copy(), grams[:, dim, :dim] * scale
-        second = grams[:, :dim, :dim] * np.outer(scale, scale)
+        lower = np.tril(grams[:, :dim, :dim])
+        second = (lower + np.tril(lower, -1).transpose(0, 2, 1)) * np.outer(scale, scale)
         # Σ γ x xᵀ = Σ γ (x − μ)(x − μ)ᵀ + μ (Σ γ x)ᵀ + (Σ γ (x − μ)) μᵀ
         total = first + zeroth[:, None] * means
         for c in range(len(means)):
@@ -327,40 +310,12 @@ class FullEngine:
         return zeroth, total, second
 
 
-class Pairs:
-    """(frame, component) pairs of a block, grouped by component.
-
-    Parameters
-    ----------
-    selected : ndarray (n, N) of int32
-    n_components : int
-    """
-
-    def __init__(self, selected: np.ndarray, n_components: int):
-        self.count = selected.shape[1]
-        self.order, self.offsets = kernels.group_pairs(selected, n_components)
-
-    def runs(self, dim: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Yield (first, last + 1, buffer (pairs, D)) for runs of components that fit a buffer."""
-        offsets = self.offsets
-        largest = int(np.diff(offsets).max(initial=0))
-        capacity = max(min(PAIR_BUFFER, len(self.order)), largest)
-        buffer = np.zeros((capacity, dim), np.float32)  # Padding columns stay zero.
-        start, last = 0, len(offsets) - 1
-        while start < last:
-            stop = int(np.searchsorted(offsets, offsets[start] + capacity, side="right")) - 1
-            stop = min(stop, last)
-            yield start, stop, buffer
-            start = stop
-
-    def components(
-        self, start: int, stop: int, buffer: np.ndarray
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (component, its rows of the buffer) for the components of a run that have any."""
-        bounds = (self.offsets[start : stop + 1] - self.offsets[start]).tolist()
-        for c, low, high in zip(range(start, stop), bounds, bounds[1:]):
-            if high > low:
-                yield c, buffer[low:high]
+def _normalise(logs: np.ndarray) -> np.ndarray:
+    """Turn log-probabilities (n, N) into posteriors in place; return log Σ exp (n,)."""
+    log_sums, inverse = np.empty((2, len(logs)), np.float32)
+    kernels.exp_rows(logs, log_sums, inverse)
+    logs *= inverse[:, None]
+    return log_sums
 
 
 def cholesky(covariances: np.ndarray) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Numba kernels of the Gaussian mixtures; the classes validate, these compute.
 
-n frames of a block, C components, D feature dimensions, N selected components a frame,
-P = n N (frame, component) pairs. An *extended* frame is [z, z², 1] (2 D + 1), where
-z = (x − centre) / scale is the standardised frame.
+n frames of a block, C components, D feature dimensions, N selected components a frame. An
+*extended* frame is [z, z², 1] (2 D + 1), where z = (x − centre) / scale is the standardised frame.
 
 Loops are written so that LLVM vectorises them: no branches, no calls, maxima by halving (a running
 maximum is a chain of dependent steps, which the vectoriser leaves alone).
@@ -187,105 +186,6 @@ def top_n(logs, best):
             order[rank[j]] = chosen[j]
         for j in range(count):
             best[t, j] = order[j]
-
-
-@numba.njit(cache=True, nogil=True)
-def group_pairs(selected, n_components):
-    """Sort (frame, slot) pairs by component: counting sort, frames of a component in order.
-
-    Parameters
-    ----------
-    selected : int32 (n, N)
-    n_components : int
-
-    Returns
-    -------
-    order : int32 (P,)
-        Pairs as frame · N + slot; those of component c are ``order[offsets[c]:offsets[c + 1]]``.
-    offsets : int64 (C + 1,)
-    """
-    flat = selected.ravel()
-    offsets = np.zeros(n_components + 1, np.int64)
-    for p in range(flat.size):
-        offsets[flat[p] + 1] += 1
-    for c in range(n_components):
-        offsets[c + 1] += offsets[c]
-    position = offsets[:-1].copy()
-    order = np.empty(flat.size, np.int32)
-    for p in range(flat.size):
-        c = flat[p]
-        order[position[c]] = p
-        position[c] += 1
-    return order, offsets
-
-
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
-def gather(frames, order, offsets, start, stop, means, count, out):
-    """Write z − μ_c for the pairs of components `start` … `stop` − 1 to `out`, in pair order.
-
-    Parameters
-    ----------
-    frames : float32 (n, D)
-        Standardised.
-    order, offsets :
-        From `group_pairs`.
-    means : float32 (C, D)
-        Standardised.
-    count : int
-        N, slots a frame.
-    out : float32 (≥ pairs, D)
-    """
-    dim = means.shape[1]
-    base = offsets[start]
-    for c in range(start, stop):
-        for p in range(offsets[c], offsets[c + 1]):
-            t = order[p] // count
-            for d in range(dim):
-                out[p - base, d] = frames[t, d] - means[c, d]
-
-
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
-def pair_logs(whitened, order, offsets, start, stop, constants, logs):
-    """Write constant_c − ½ |y|² of each pair to its place in `logs` (P,).
-
-    Parameters
-    ----------
-    whitened : float32 (≥ pairs, D)
-        y = L_c⁻¹ (z − μ_c), in pair order.
-    constants : float32 (C,)
-    """
-    dim = whitened.shape[1]
-    base = offsets[start]
-    for c in range(start, stop):
-        for p in range(offsets[c], offsets[c + 1]):
-            row = whitened[p - base]
-            energy = F4(0.0)
-            for d in range(dim):
-                energy += row[d] * row[d]
-            logs[order[p]] = constants[c] - F4(0.5) * energy
-
-
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
-def gather_weighted(frames, order, offsets, start, stop, means, posts, count, out):
-    """Write sqrt(γ) [z − μ_c, 1] for the pairs of components `start` … `stop` − 1 to `out`.
-
-    The Gram matrix of a component's rows holds its second, first and zeroth order statistics.
-
-    Parameters
-    ----------
-    posts : float32 (P,)
-        γ, in frame order.
-    out : float32 (≥ pairs, D + 1)
-    """
-    dim = means.shape[1]
-    base = offsets[start]
-    for c in range(start, stop):
-        for p in range(offsets[c], offsets[c + 1]):
-            root = math.sqrt(posts[order[p]])
-            t = order[p] // count
-            for d in range(dim):
-                out[p - base, d] = root * (frames[t, d] - means[c, d])
-            out[p - base, dim] = root
 
 
 @numba.njit(cache=True, nogil=True)

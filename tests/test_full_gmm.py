@@ -54,11 +54,10 @@ def test_statistics_are_over_the_selected_components(model):
     assert (own.second == own.second.transpose(0, 2, 1)).all()
 
 
-@pytest.mark.parametrize("buffer, per_component, flush", [(1, 1, 1), (50, 10**6, 10**6)])
-def test_block_sizes_change_nothing(model, monkeypatch, buffer, per_component, flush):
+@pytest.mark.parametrize("per_component, flush", [(1, 1), (10**6, 10**6)])
+def test_block_sizes_change_nothing(model, monkeypatch, per_component, flush):
     X, _ = model.sample(3000)
     expected, posts = model.accumulate(X), model.posteriors(X, 6, 0.0)
-    monkeypatch.setattr(engine, "PAIR_BUFFER", buffer)
     monkeypatch.setattr(engine, "PAIRS_PER_COMPONENT", per_component)
     monkeypatch.setattr(engine, "FLUSH_FRAMES", flush)
     found = model.accumulate(X)

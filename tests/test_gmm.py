@@ -11,8 +11,10 @@ from sklearn.mixture import GaussianMixture
 
 from ivector import DiagonalGMM, FullGMM
 from ivector import _kernels_gmm as kernels
+from ivector import _kernels_pairs as pair_kernels
 from ivector._gmm_base import GMMStatistics
 from ivector._gmm_data import as_shards
+from ivector._kernels_lanes import LANES
 from ivector.base.errors import (
     DataError,
     DegenerateDataWarning,
@@ -494,36 +496,36 @@ def test_kernel_top_n(n, size, count, seed):
     assert (best == np.argsort(-logs, axis=1, kind="stable")[:, :count]).all()
 
 
-def test_kernels_of_pairs():
+@pytest.mark.parametrize("n, count, dim", [(1, 1, 1), (30, 3, 4), (200, 2, 20), (9, 7, 33)])
+def test_kernels_of_pairs(n, count, dim):
     rng = np.random.default_rng(0)
-    n, count, n_components, dim = 30, 3, 7, 4
+    n_components, width = 7, -(-(dim + 1) // LANES) * LANES
     selected = np.argsort(rng.random((n, n_components)), axis=1)[:, :count].astype(np.int32)
-    order, offsets = kernels.group_pairs(selected, n_components)
+    order, offsets = pair_kernels.group_pairs(selected, n_components)
     assert (order == np.argsort(selected.ravel(), kind="stable")).all()
     assert (np.diff(offsets) == np.bincount(selected.ravel(), minlength=n_components)).all()
 
-    frames = rng.standard_normal((n, dim)).astype(np.float32)
-    means = rng.standard_normal((n_components, dim)).astype(np.float32)
-    constants = rng.standard_normal(n_components).astype(np.float32)
-    posts = rng.random(n * count).astype(np.float32)
-    part = order[offsets[2] : offsets[5]]
-    centred = frames[part // count] - means[selected.ravel()[part]]
-    out = np.zeros((len(order), dim), np.float32)
-    kernels.gather(frames, order, offsets, 2, 5, means, count, out)
-    np.testing.assert_allclose(out[: len(part)], centred)
+    frames, means = np.zeros((n, width), "f4"), np.zeros((n_components, width), "f4")
+    frames[:, :dim], frames[:, dim] = rng.standard_normal((n, dim)), 1
+    means[:, :dim] = rng.standard_normal((n_components, dim))
+    factors = np.zeros((n_components, width, width), "f4")
+    factors[:, :dim, :dim] = np.triu(rng.standard_normal((n_components, dim, dim)))
+    constants = rng.standard_normal(n_components).astype("f4")
+    logs = np.empty(n * count, "f4")
+    pair_kernels.pair_logs(frames, order, offsets, means, factors, constants, count, logs)
+    difference = (frames[:, None] - means[selected]).astype(float)  # (n, N, W)
+    whitened = np.einsum("nkw,nkwv->nkv", difference, factors[selected])
+    expected = constants[selected] - 0.5 * (whitened**2).sum(axis=2)
+    np.testing.assert_allclose(logs.reshape(n, count), expected, rtol=1e-4, atol=1e-4)
 
-    logs = np.zeros(n * count, np.float32)
-    kernels.pair_logs(out, order, offsets, 2, 5, constants, logs)
-    expected = constants[selected.ravel()[part]] - 0.5 * (centred**2).sum(axis=1)
-    np.testing.assert_allclose(logs[part], expected, rtol=1e-5, atol=1e-6)
-    assert (np.delete(logs, part) == 0).all()
-
-    wide = np.zeros((len(order), dim + 2), np.float32)
-    kernels.gather_weighted(frames, order, offsets, 2, 5, means, posts, count, wide)
-    roots = np.sqrt(posts[part])[:, None]
-    np.testing.assert_allclose(
-        wide[: len(part)], np.hstack([roots * centred, roots, 0 * roots]), rtol=1e-6
-    )
+    posts = rng.random((n, count)).astype("f4")
+    grams = np.ones((n_components, width, width), "f4")
+    pair_kernels.add_grams(frames, order, offsets, means, posts.ravel(), count, grams)
+    for c in range(n_components):
+        of_c = selected == c
+        v = difference[of_c]
+        expected = np.tril(1 + (v * posts[of_c][:, None]).T @ v)
+        np.testing.assert_allclose(np.tril(grams[c]), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_kernel_prune():

@@ -1,8 +1,8 @@
 """Speed of the mixtures on one thread, against scikit-learn and the machine's sgemm.
 
 Run ``python tests/benchmarks/bench_gmm.py``. Frames are drawn from a mixture whose components
-overlap about as much as those of a speech UBM do (the first line says how much). Times are the
-median of five.
+overlap about as much as those of a speech UBM do (the first line says how much). Times are
+processor time (what other processes take is not counted), the median of five.
 
 Floating-point operations counted per frame (C components, D dimensions, N selected):
 diagonal EM 4 C 2D (two products); full-covariance EM 2 C 2D + 4 N D² (selection, whitening and
@@ -29,9 +29,9 @@ def median_time(function, repeats=5):
     function()  # Compiles, and fills caches.
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         function()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return float(np.median(times))
 
 
