@@ -171,7 +171,7 @@ def factor_and_solve(
     -------
     means : ndarray (U, R) of float32
         w̄_u = L_u⁻¹ l_u.
-    evidence : ndarray (U,) of float64
+    gained : ndarray (U,) of float64
         ½ l_u'L_u⁻¹l_u − ½ log|L_u|: log-likelihood gained over the means m_c alone.
     """
     rank = linear.shape[1]
@@ -183,15 +183,15 @@ def factor_and_solve(
         means[row] = _rfp.solve(precision, linear[row])
     log_det = 2.0 * np.log(precisions[:, diagonal].astype(np.float64)).sum(1)
     fit = np.einsum("ur,ur->u", linear.astype(np.float64), means.astype(np.float64))
-    evidence = 0.5 * (fit - log_det)
-    bad = ~np.isfinite(evidence)
+    gained = 0.5 * (fit - log_det)
+    bad = ~np.isfinite(gained)
     if bad.any():
         raise DataError(
             f"utterance {first_row + int(bad.argmax())} of its shard: its i-vector's precision is "
             "not positive definite, as the statistics or the model hold values beyond single "
             "precision; check the scale of the features"
         )
-    return means, evidence
+    return means, gained
 
 
 def e_step(derived: Derived, stats: BaumWelchStatistics) -> Accumulators:
@@ -211,13 +211,13 @@ def _accumulate_batch(
 ) -> None:
     C, D, R = total.cross.shape
     precisions, linear, zeroth, first = posterior_terms(derived, stats)
-    means, evidence = factor_and_solve(precisions, linear, first_row)
+    means, gained = factor_and_solve(precisions, linear, first_row)
     for factor, mean in zip(precisions, means):
         _rfp.invert(factor, R)
         _rfp.add_outer(factor, mean)
     moments = precisions  # Now E[ww'] = L⁻¹ + w̄w̄'.
     total.n_utterances += len(stats)
-    total.evidence += float(evidence.sum())
+    total.evidence += float(gained.sum())
     total.zeroth += zeroth.sum(0, dtype=np.float64)
     total.first += first.sum(0, dtype=np.float64).reshape(C, D)
     total.latent += zeroth.T @ means
@@ -235,21 +235,40 @@ def _add_product(total: np.ndarray, left: np.ndarray, right: np.ndarray) -> None
         total[:, block] += left.T @ right[:, block]
 
 
-def objective(model: Subspace, total: Accumulators) -> float:
-    """Log-likelihood of the training data, alignments fixed, per frame (nats).
+def evidence(derived: Derived, stats: BaumWelchStatistics) -> float:
+    """The E-step's evidence of a shard alone, without the sums the M-step needs."""
+    step = batch_size(stats.n_components, stats.n_features, derived.linear.shape[1])
+    total = 0.0
+    for start in range(0, len(stats), step):
+        precisions, linear, _, _ = posterior_terms(derived, stats[start : start + step])
+        total += float(factor_and_solve(precisions, linear, start)[1].sum())
+    return total
+
+
+def objective(
+    model: Subspace, evidence: float, zeroth: np.ndarray, second: np.ndarray | None
+) -> float:
+    """Log-likelihood of the data, alignments fixed, per frame (nats).
 
     Σ_u log ∫ Π_t N(x_t; m_c + T_c w, Σ_c)^γ N(w; 0, I) dw plus weights: Kaldi's auxiliary
-    function (``GetAuxf`` with the posterior's variance), whose bound is tight. Without
-    second-order statistics the scatter S_c is taken as N_c Σ_c, as Kaldi does.
+    function (``GetAuxf`` with the posterior's variance), whose bound is tight.
+
+    Parameters
+    ----------
+    evidence : float
+        Σ_u ½ l'L⁻¹l − ½ log|L|.
+    zeroth : ndarray (C,)
+        Σ_u N_uc.
+    second : ndarray (C, D, D) or None
+        Scatter about the means; where there is none it is taken as N_c Σ_c, as Kaldi does.
     """
-    D = total.first.shape[1]
+    D = model.projection.shape[1]
     log_det = np.array([2.0 * np.log(np.diag(whitener(p))).sum() for p in model.precision])
     constant = np.log(model.weights) + 0.5 * (log_det - D * np.log(2 * np.pi))
-    scatter = float(D * total.zeroth.sum())
-    if total.second is not None:
-        scatter = float(np.vdot(model.precision, total.second))
-    value = total.evidence + float(total.zeroth @ constant) - 0.5 * scatter
-    return value / max(float(total.zeroth.sum()), np.finfo(float).tiny)
+    n_frames = float(zeroth.sum())
+    scatter = D * n_frames if second is None else float(np.vdot(model.precision, second))
+    value = evidence + float(zeroth @ constant) - 0.5 * scatter
+    return value / max(n_frames, np.finfo(float).tiny)
 
 
 def whitener(precision: np.ndarray) -> np.ndarray:

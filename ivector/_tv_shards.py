@@ -59,6 +59,13 @@ def accumulate_shard(shard: Shard, derived: Derived, needs_second: bool) -> Accu
     return _tv_math.e_step(derived, stats)
 
 
+def evidence_shard(shard: Shard, derived: Derived) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """Evidence, counts (C,) and scatter about the model's means (C, D, D) of one shard."""
+    stats = load(shard, derived.means.shape)
+    second = None if stats.second is None else stats.about(derived.means).second
+    return _tv_math.evidence(derived, stats), stats.zeroth.sum(0, dtype=np.float64), second
+
+
 def extract_shard(
     shard: Shard, derived: Derived, return_cov: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:

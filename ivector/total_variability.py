@@ -28,6 +28,7 @@ from ivector._tv_shards import (
     Shard,
     accumulate_shard,
     degeneracies,
+    evidence_shard,
     extract_shard,
     shards_of,
 )
@@ -58,7 +59,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         Dimension of the i-vectors. Training costs grow with rank² in the products and rank³ in
         the factorisations; memory with ``n_components · rank²``.
     n_iter : int
-        EM iterations. Kaldi's recipes use 10 at rank 600, 5 suffice at 400.
+        EM iterations. Kaldi's recipes use 5 to 10; from principal axes 5 are enough.
     parametrisation : {"kaldi", "classical"}
         "kaldi": mean of component c = M_c v, v ~ N(p e_0, I); means are re-estimated together
         with the subspace, and the model can be written as Kaldi's ``final.ie``. "classical":
@@ -176,25 +177,18 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         """
         self._check_options()
         shards = shards_of(X)
-        if not (self.warm_start and hasattr(self, "model_")):
-            if ubm is None:
-                raise UsageError("training needs the UBM of the statistics: fit(stats, ubm=ubm)")
-            self._set_model(
-                initial_subspace(
-                    ubm,
-                    shards,
-                    rank=self.rank,
-                    method=self.init,
-                    offset=self.prior_offset if self.parametrisation == "kaldi" else 0.0,
-                    rng=check_random_state(self.random_state),
-                )
-            )
+        if self.warm_start and hasattr(self, "model_"):
+            self._check_warm_start()
+        else:
+            self._set_model(self._start(shards, ubm))
         self.objective_: list[float] = []
         for iteration in range(self.n_iter):
-            total = self._expectation(shards, needs_second=self.update_covariance)
+            total = self._expectation(shards)
             if iteration == 0:
                 self._check_data(total)
-            self._record(_tv_math.objective(self.model_, total))
+            self._record(
+                _tv_math.objective(self.model_, total.evidence, total.zeroth, total.second)
+            )
             self._set_model(self._maximisation(total))
         return self
 
@@ -233,7 +227,16 @@ class TotalVariability(TransformerMixin, BaseEstimator):
 
     def score(self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None) -> float:
         """Log-likelihood per frame (nats), alignments fixed; see `objective_`."""
-        return _tv_math.objective(self._fitted_model(), self._expectation(shards_of(X)))
+        parts = list(
+            map_shards(evidence_shard, shards_of(X), nj=self.n_jobs, derived=self._prepared())
+        )
+        scatters = [second for _, _, second in parts if second is not None]
+        return _tv_math.objective(
+            self._fitted_model(),
+            sum(evidence for evidence, _, _ in parts),
+            np.sum([zeroth for _, zeroth, _ in parts], axis=0),
+            np.sum(scatters, axis=0) if len(scatters) == len(parts) else None,
+        )
 
     @property
     def weights_(self) -> np.ndarray:
@@ -332,13 +335,33 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         assert self._derived is not None
         return self._derived
 
-    def _expectation(self, shards: Sequence[Shard], needs_second: bool = False) -> Accumulators:
+    def _start(self, shards: Sequence[Shard], ubm: Any) -> Subspace:
+        if ubm is None:
+            raise UsageError("training needs the UBM of the statistics: fit(stats, ubm=ubm)")
+        return initial_subspace(
+            ubm,
+            shards,
+            rank=self.rank,
+            method=self.init,
+            offset=self.prior_offset if self.parametrisation == "kaldi" else 0.0,
+            rng=check_random_state(self.random_state),
+        )
+
+    def _check_warm_start(self) -> None:
+        form = "kaldi" if self.model_.ubm_means is None else "classical"
+        if (self.rank, self.parametrisation) != (self.model_.rank, form):
+            raise UsageError(
+                f"warm_start: the present model is {form} of rank {self.model_.rank}, the options "
+                f"ask for {self.parametrisation} of rank {self.rank}"
+            )
+
+    def _expectation(self, shards: Sequence[Shard]) -> Accumulators:
         parts = map_shards(
             accumulate_shard,
             shards,
             nj=self.n_jobs,
             derived=self._prepared(),
-            needs_second=needs_second,
+            needs_second=self.update_covariance,
         )
         total = next(parts)
         for part in parts:

@@ -329,6 +329,9 @@ def test_bad_options_are_refused(ubm, data):
             TotalVariability(**{"rank": 3, **options}).fit(stats, ubm=ubm)
     with pytest.raises(UsageError, match="ubm=ubm"):
         TotalVariability(3).fit(stats)
+    fitted = TotalVariability(3, n_iter=0, warm_start=True).fit(stats, ubm=ubm)
+    with pytest.raises(UsageError, match="kaldi of rank 3, the options ask for kaldi of rank 4"):
+        fitted.set_params(rank=4).fit(stats)
     with pytest.raises(UsageError, match="not trained"):
         TotalVariability(3).transform(stats)
     with pytest.raises(UsageError, match="second_order=True"):
