@@ -350,7 +350,7 @@ class BaseGMM(BaseEstimator):
     def _log_prob_blocks(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         engine = self._engine()
         X = check_frames(X, self.n_features)
-        for rows, extended in engine.standardiser.blocks(X, 1024):
+        for rows, extended in engine.blocks(X, 1024):
             yield rows, engine.log_prob(extended)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ivector import _kernels_gmm as kernels
 from ivector import _kernels_pairs as pair_kernels
+from ivector import _kernels_products as products
 from ivector._kernels_lanes import LANES
 from ivector.base.errors import DataError
 
@@ -24,7 +25,9 @@ LOG_2PI = float(np.log(2 * np.pi))
 LOG_ZERO = -1e30
 # Pairs of a component and block, on average: enough to be worth fetching its matrix for.
 PAIRS_PER_COMPONENT = 160
-FLUSH_FRAMES = 1 << 14  # Frames whose float32 sums go to the float64 ones together.
+# Frames whose float32 sums go to the float64 ones together; full covariances are large to add.
+FLUSH_FRAMES, FLUSH_FRAMES_FULL = 1 << 12, 1 << 14
+WIDE = products.wide_vectors()
 
 
 def log_weights(weights: np.ndarray) -> np.ndarray:
@@ -57,16 +60,18 @@ class Standardiser:
         """What is added to a log density of z to make it one of x."""
         return -float(np.log(self.scale).sum())
 
-    def blocks(self, frames: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield (rows, extended frames [z, z², 1] float32 (n, 2 D + 1)); the array is reused.
+    def blocks(
+        self, frames: np.ndarray, size: int, width: int
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (rows, extended frames [z, z², 1, 0 …] float32 (n, width)); the array is reused.
 
         Raises
         ------
         DataError
             A frame holds NaN, infinity or an absurdly large number.
         """
-        n_frames, dim = frames.shape
-        out = np.empty((min(size, n_frames), 2 * dim + 1), np.float32)
+        n_frames = len(frames)
+        out = np.zeros((min(size, n_frames), width), np.float32)
         for start in range(0, n_frames, size):
             rows = slice(start, min(start + size, n_frames))
             block = out[: rows.stop - start]
@@ -113,28 +118,47 @@ class DiagonalEngine:
             - 0.5 * (z_means**2 * precisions).sum(axis=1)
         )
         # (C, 2 D + 1), against [z, z², 1].
-        self.parameters = np.hstack(
-            [z_means * precisions, -0.5 * precisions, constants[:, None]]
-        ).astype(np.float32)
+        parameters = np.hstack([z_means * precisions, -0.5 * precisions, constants[:, None]])
+        self.n_components, self.dim = means.shape
+        self.wide = WIDE and self.n_components >= products.PANEL // 2
+        if self.wide:
+            parameters = _pad_parameters(parameters)
+        self.size, self.width = parameters.shape
+        self.parameters = parameters.astype(np.float32)
+        if self.wide:
+            self.parameters = products.panels(self.parameters)
 
     @property
     def block_size(self) -> int:
-        """Frames of a block: their log-probabilities fill about 2 MB."""
-        return int(np.clip((1 << 19) // len(self.parameters), 128, 4096))
+        """Frames of a block: their log-probabilities fill about 1 MB."""
+        return int(np.clip((1 << 18) // self.size, 128, 4096))
 
-    def log_prob(self, extended: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Joint log-probabilities (n, C) float32 of extended frames (n, 2 D + 1)."""
-        return np.matmul(extended, self.parameters.T, out=out)
+    def blocks(
+        self, frames: np.ndarray, size: int | None = None
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (rows, extended frames (n, width)) of `Standardiser.blocks`."""
+        return self.standardiser.blocks(frames, size or self.block_size, self.width)
+
+    def scores(self, extended: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Joint log-probabilities (n, size) of extended frames; of padding, −1e30."""
+        if not self.wide:
+            return np.matmul(extended, self.parameters.T, out=out)
+        products.scores(extended, self.parameters, out)
+        return out
+
+    def log_prob(self, extended: np.ndarray) -> np.ndarray:
+        """Joint log-probabilities (n, C) float32 of extended frames."""
+        logs = self.scores(extended, np.empty((len(extended), self.size), np.float32))
+        return np.ascontiguousarray(logs[:, : self.n_components])
 
     def select(self, extended: np.ndarray, count: int) -> np.ndarray:
         """Indices (n, count) int32 of the best components of each frame, best first."""
         best = np.empty((len(extended), count), np.int32)
         size = self.block_size
-        logs = np.empty((min(size, len(extended)), len(self.parameters)), np.float32)
+        logs = np.empty((min(size, len(extended)), self.size), np.float32)
         for start in range(0, len(extended), size):
             part = extended[start : start + size]
-            block = self.log_prob(part, logs[: len(part)])
-            kernels.top_n(block, best[start : start + size])
+            kernels.top_n(self.scores(part, logs[: len(part)]), best[start : start + size])
         return best
 
     def accumulate(
@@ -148,32 +172,44 @@ class DiagonalEngine:
         selected : ndarray (n_frames, N) of int, optional
             Components each frame may belong to; default all.
         """
-        n_components, width = self.parameters.shape
-        total = np.zeros((n_components, width))  # Σ γ [z, z², 1]
-        size = self.block_size
-        logs = np.empty((min(size, len(frames)), n_components), np.float32)
-        product = np.empty((n_components, width), np.float32)
-        log_sums, inverse = np.empty(size, np.float32), np.empty(size, np.float32)
-        log_likelihood = 0.0
-        for rows, extended in self.standardiser.blocks(frames, size):
-            n = len(extended)
-            block = self.log_prob(extended, logs[:n])
+        total = np.zeros((self.size, self.width))  # Σ γ [z, z², 1]
+        partial = np.zeros_like(total, np.float32)
+        logs = np.empty((min(self.block_size, len(frames)), self.size), np.float32)
+        log_likelihood, pending = 0.0, 0
+        for rows, extended in self.blocks(frames):
+            block = self.scores(extended, logs[: len(extended)])
             if selected is not None:
                 _mask_unselected(block, selected[rows])
-            kernels.exp_rows(block, log_sums[:n], inverse[:n])
-            log_likelihood += float(log_sums[:n].sum(dtype=np.float64))
-            extended *= inverse[:n, None]  # Normalises the posteriors, at less cost.
-            total += np.matmul(block.T, extended, out=product)
-        return (*self._undo(total), log_likelihood)
+            log_sums, inverse = np.empty((2, len(block)), np.float32)
+            kernels.exp_rows(block, log_sums, inverse)
+            log_likelihood += float(log_sums.sum(dtype=np.float64))
+            extended *= inverse[:, None]  # Normalises the posteriors, at less cost.
+            if self.wide:
+                products.moments(block, extended, partial)
+            else:
+                partial += block.T @ extended
+            pending += len(block)
+            if pending >= FLUSH_FRAMES or rows.stop == len(frames):
+                total += partial
+                partial[:], pending = 0, 0
+        return (*self._undo(total[: self.n_components]), log_likelihood)
 
     def _undo(self, total: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Statistics of x = centre + scale z from those of z."""
-        dim = (total.shape[1] - 1) // 2
-        centre, scale = self.standardiser.centre, self.standardiser.scale
-        zeroth, scaled = total[:, -1], total[:, :dim] * scale
+        dim, centre, scale = self.dim, self.standardiser.centre, self.standardiser.scale
+        zeroth, scaled = total[:, 2 * dim].copy(), total[:, :dim] * scale
         first = scaled + zeroth[:, None] * centre
         second = total[:, dim : 2 * dim] * scale**2 + centre * (scaled + first)
         return zeroth, first, second
+
+
+def _pad_parameters(parameters: np.ndarray) -> np.ndarray:
+    """Pad (C, 2 D + 1) with components of no probability and columns of zeros."""
+    n_components, width = parameters.shape
+    rows = -n_components % products.PANEL
+    padded = np.pad(parameters, ((0, rows), (0, -width % products.COLUMNS)))
+    padded[n_components:, width - 1] = LOG_ZERO
+    return padded
 
 
 def _mask_unselected(logs: np.ndarray, selected: np.ndarray) -> None:
@@ -236,6 +272,10 @@ class FullEngine:
         everything = np.tile(np.arange(len(self.means), dtype=np.int32), (len(extended), 1))
         return self._pair_log_prob(self._pad(extended), everything)[0]
 
+    def blocks(self, frames: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (rows, extended frames) as the selector takes them."""
+        return self.selector.blocks(frames, size)
+
     def _pad(self, extended: np.ndarray) -> np.ndarray:
         """Padded frames [z, 1, 0 …] (n, W) float32."""
         frames = np.zeros((len(extended), self.means.shape[1]), np.float32)
@@ -278,7 +318,7 @@ class FullEngine:
         grams = np.zeros(self.factors.shape)
         partial = np.zeros_like(self.factors)
         log_likelihood, pending = 0.0, 0
-        for rows, extended in self.standardiser.blocks(frames, self.block_size(count)):
+        for rows, extended in self.blocks(frames, self.block_size(count)):
             if selected is None:
                 chosen = self.selector.select(extended, count)
             else:
@@ -290,7 +330,7 @@ class FullEngine:
                 padded, order, offsets, self.means, posts.reshape(-1), chosen.shape[1], partial
             )
             pending += len(padded)
-            if pending >= FLUSH_FRAMES or rows.stop == len(frames):
+            if pending >= FLUSH_FRAMES_FULL or rows.stop == len(frames):
                 grams += partial
                 partial[:], pending = 0, 0
         return (*self._undo(grams), log_likelihood)

@@ -290,7 +290,7 @@ class FullGMM(BaseGMM):
         X = check_frames(X, self.n_features)
         indices = np.empty((len(X), n), np.int32)
         posts = np.empty((len(X), n), np.float32)
-        for rows, extended in engine.standardiser.blocks(X, engine.block_size(n)):
+        for rows, extended in engine.blocks(X, engine.block_size(n)):
             indices[rows] = engine.selector.select(extended, n)
             posts[rows] = engine.posteriors(extended, indices[rows])
         if min_post > 0:

@@ -204,7 +204,7 @@ class DiagonalGMM(BaseGMM):
         engine = self._engine()
         X = check_frames(X, self.n_features)
         out = np.empty((len(X), n), np.int32)
-        for rows, extended in engine.standardiser.blocks(X, engine.block_size):
+        for rows, extended in engine.blocks(X):
             out[rows] = engine.select(extended, n)
         return out
 
@@ -233,7 +233,7 @@ class DiagonalGMM(BaseGMM):
         X = check_frames(X, self.n_features)
         indices = np.empty((len(X), n), np.int32)
         posts = np.empty((len(X), n), np.float32)
-        for rows, extended in engine.standardiser.blocks(X, engine.block_size):
+        for rows, extended in engine.blocks(X):
             logs = engine.log_prob(extended)
             kernels.top_n(logs, indices[rows])
             best = np.take_along_axis(logs, indices[rows].astype(np.intp), axis=1)

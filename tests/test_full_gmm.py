@@ -59,7 +59,7 @@ def test_block_sizes_change_nothing(model, monkeypatch, per_component, flush):
     X, _ = model.sample(3000)
     expected, posts = model.accumulate(X), model.posteriors(X, 6, 0.0)
     monkeypatch.setattr(engine, "PAIRS_PER_COMPONENT", per_component)
-    monkeypatch.setattr(engine, "FLUSH_FRAMES", flush)
+    monkeypatch.setattr(engine, "FLUSH_FRAMES_FULL", flush)
     found = model.accumulate(X)
     np.testing.assert_allclose(found.second, expected.second, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood, rtol=1e-7)

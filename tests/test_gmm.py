@@ -10,8 +10,10 @@ from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
 from ivector import DiagonalGMM, FullGMM
+from ivector import _gmm_engine as engine
 from ivector import _kernels_gmm as kernels
 from ivector import _kernels_pairs as pair_kernels
+from ivector import _kernels_products as products
 from ivector._gmm_base import GMMStatistics
 from ivector._gmm_data import as_shards
 from ivector._kernels_lanes import LANES
@@ -26,6 +28,14 @@ from ivector.gmm_init import hash_frames, kmeans, nearest, summarise
 KINDS = [DiagonalGMM, FullGMM]
 STARTS = ["split", "kmeans", "random"]
 both = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(params=[False, True], ids=["blas", "wide"])
+def wide(request, monkeypatch):
+    """Both ways of taking the products, whatever this processor would choose."""
+    monkeypatch.setattr(engine, "WIDE", request.param)
+
+
 all_starts = pytest.mark.parametrize("init", STARTS)
 
 
@@ -494,6 +504,35 @@ def test_kernel_top_n(n, size, count, seed):
     best = np.empty((n, count), np.int32)
     kernels.top_n(logs, best)
     assert (best == np.argsort(-logs, axis=1, kind="stable")[:, :count]).all()
+
+
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_kernels_of_products(n):
+    rng = np.random.default_rng(n)
+    extended = rng.standard_normal((n, products.COLUMNS)).astype("f4")
+    parameters = rng.standard_normal((2 * products.PANEL, products.COLUMNS)).astype("f4")
+    logs = np.empty((n, len(parameters)), "f4")
+    products.scores(extended, products.panels(parameters), logs)
+    np.testing.assert_allclose(logs, extended @ parameters.T, rtol=1e-4, atol=1e-4)
+    out = np.ones_like(parameters)
+    products.moments(logs, extended, out)
+    np.testing.assert_allclose(out, 1 + logs.T @ extended, rtol=1e-4, atol=1e-3)
+
+
+@both
+@pytest.mark.parametrize("n_components, dim", [(40, 5), (70, 16), (128, 1)])
+def test_products_of_any_shape(kind, n_components, dim, wide):
+    model = truth(kind, n_components, dim)
+    X, _ = model.sample(700)
+    expected = dense(model)(X)
+    np.testing.assert_allclose(model.log_prob(X), expected, rtol=1e-4, atol=5e-3)
+    posts = np.exp(expected - np.logaddexp.reduce(expected, axis=1)[:, None])
+    statistics = model.set_params(**({"num_gselect": 99} if kind is FullGMM else {})).accumulate(X)
+    np.testing.assert_allclose(statistics.zeroth, posts.sum(axis=0), rtol=3e-3, atol=1e-2)
+    assert (model.posteriors(X, 99)[0].max(axis=0) < n_components).all()
+    diagonal = model if kind is DiagonalGMM else model.to_diagonal()
+    best = np.argsort(-dense(diagonal)(X), axis=1)[:, :2]
+    assert (model.gselect(X, 2) == best).mean() > 0.999
 
 
 @pytest.mark.parametrize("n, count, dim", [(1, 1, 1), (30, 3, 4), (200, 2, 20), (9, 7, 33)])
