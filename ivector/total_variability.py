@@ -290,6 +290,8 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         if model.ubm_means is not None:
             arrays["ubm_means"] = model.ubm_means
         options = self.get_params()
+        # How many processes trained it says nothing about the model and must not change a byte.
+        del options["n_jobs"]
         if not isinstance(options["random_state"], (int, type(None))):
             options["random_state"] = None
         save_model(path, _KIND, arrays, options)

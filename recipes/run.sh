@@ -11,6 +11,7 @@
 corpus=synthetic       # synthetic folder hyke librispeech voxceleb1 voxceleb2 tiny_voxceleb
 corpus_dir=            # where its recordings are
 protocol=              # folder corpus: fold*/{train.utt2spk,enroll,trials}; empty makes one
+prepare_options=       # more for stage 0, see: python -m recipes.prepare CORPUS --help
 system=ivector         # ivector, or gmm-ubm (MAP-adapted models, no total variability)
 stage=                 # first stage to run, even if done already; empty continues what is missing
 stop_stage=10
@@ -54,12 +55,19 @@ Stages: 0 corpus, 1 features, 2 UBM, 3 total variability, 4 i-vectors, 5 back-en
 
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-previous=
+previous= given=()
 for word in "$@"; do  # the corpus and system decide which configuration is read first
   case "$word" in --corpus=*) corpus=${word#*=} ;; --system=*) system=${word#*=} ;; esac
-  case "$previous" in --corpus) corpus=$word ;; --system) system=$word ;; esac
+  case "$previous" in
+    --corpus) corpus=$word ;;
+    --system) system=$word ;;
+    --config) case "$word" in /*) ;; *) word=$here/$word ;; esac ;;
+  esac
+  case "$word" in --config=[!/]*) word=--config=$here/${word#*=} ;; esac
+  given+=("$word")
   previous=$word
 done
+set -- ${given[@]+"${given[@]}"}
 for file in "recipes/conf/$corpus.$system.conf" "recipes/conf/$corpus.conf"; do
   [ -f "$file" ] && set -- --config "$file" "$@"
 done
@@ -91,7 +99,9 @@ if [ $stage -le 0 ] && [ $stop_stage -ge 0 ]; then
   [ -z "$corpus_dir" ] || options+=(--corpus-dir "$corpus_dir")
   [ -z "$protocol" ] || options+=(--protocol "$protocol")
   [ "$strict" = false ] || options+=(--strict)
-  "$PYTHON" -m recipes.prepare "$corpus" --out "$data" ${options[@]+"${options[@]}"}
+  read -ra words <<<"$prepare_options"
+  "$PYTHON" -m recipes.prepare "$corpus" --out "$data" --nj "$nj" \
+    ${options[@]+"${options[@]}"} ${words[@]+"${words[@]}"}
 fi
 
 if [ $stage -le 1 ] && [ $stop_stage -ge 1 ]; then

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,10 @@ class Models:
 
     ids: list[str]
     utterances: list[list[str]]
+
+
+# Scores (n_models, n_tests) of models against test utterances.
+Scorer = Callable[[Models, list[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def _cohort(fold: Path, usable: set[str], n_enrol: int) -> tuple[Models, list[st
     return models, [utt for utt, _ in tests], same
 
 
-def normalised(kind: str, scorer, protocol: Protocol) -> np.ndarray:
+def normalised(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
     """Scores of all enrolments against all tests, normalised by the cohort.
 
     Parameters

@@ -15,6 +15,8 @@ from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.formats.extractor import write_extractor
 from ivector.formats.statistics import read_statistics, write_statistics
+from ivector.full_gmm import FullGMM
+from ivector.gmm import DiagonalGMM
 from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability import TotalVariability
 from recipes.stage import require, stage
@@ -25,7 +27,7 @@ UTTERANCES_PER_SHARD = 64
 
 
 @functools.lru_cache(maxsize=2)
-def cached_ubm(folder: Path):
+def cached_ubm(folder: Path) -> DiagonalGMM | FullGMM:
     """The UBM, read once per process."""
     return load_ubm(folder)
 
@@ -41,18 +43,13 @@ class Accumulator:
     second_order: bool = False
 
     def __call__(self, utterances: list[str]) -> BaumWelchStatistics:
-        ubm = cached_ubm(self.ubm_folder)
-        parts = [
-            baum_welch(
-                ubm,
-                self.corpus.frames(utt),
-                num_gselect=self.num_gselect,
-                min_post=self.min_post,
-                second_order=self.second_order,
-            )
-            for utt in utterances
-        ]
-        return BaumWelchStatistics.concatenate(parts)
+        return baum_welch(
+            cached_ubm(self.ubm_folder),
+            (self.corpus.frames(utt) for utt in utterances),
+            num_gselect=self.num_gselect,
+            min_post=self.min_post,
+            second_order=self.second_order,
+        )
 
 
 @dataclass(frozen=True)
