@@ -15,8 +15,8 @@ import soundfile
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
-    "--num-components 8 --rank 8 --lda-dim 4 --num-iters-diag 5 --num-iters-full 2 --num-iters-tv 2 "
-    "--mfcc-config recipes/conf/mfcc_8k.conf --bootstrap 50"
+    "--num-components 8 --rank 8 --lda-dim 4 --num-iters-diag 5 --num-iters-full 2 "
+    "--num-iters-tv 2 --mfcc-config recipes/conf/mfcc_8k.conf --bootstrap 50"
 ).split()
 
 
@@ -100,8 +100,10 @@ def test_killed_run_continues_to_the_same_bytes(finished, tmp_path):
     environment = {**os.environ, "PATH": f"{python}:{os.environ['PATH']}"}
     for target in ("features", "ivector/ubm/fold1", "ivector/tv/fold0", "ivector/scores/fold0"):
         work = (tmp_path / "exp" / target).with_name(f".{Path(target).name}.partial")
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, start_new_session=True, **quiet
+        )
         while process.poll() is None and not work.exists():
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGKILL)
