@@ -4,6 +4,10 @@ A stage is done when ``done.json`` stands in its folder, written last and rename
 mark holds a stamp: a digest of the stage's options and of the stamps of the stages it reads. A
 stage whose mark carries the stamp it would make now is left alone, so a killed run continues where
 it was and a changed option re-does only what depends on it.
+
+The mark also lists the stage's files with their sizes and, but for very large ones, checksums.
+What was cut, replaced or deleted since is noticed by the stages that read it, and made again by
+the stage itself.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import logging
 import platform
 import shutil
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -28,12 +33,16 @@ logger = logging.getLogger("recipe")
 PACKAGES = ("ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio")
 
 
+CHECKSUM_LIMIT = 64 * 2**20  # bytes; of larger files the size alone is compared
+
+
 def read_mark(folder: Path) -> dict[str, Any] | None:
     """Read the mark of a finished stage, or None."""
     try:
-        return json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        mark = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return mark if isinstance(mark, dict) and isinstance(mark.get("stamp"), str) else None
 
 
 def require(folder: Path, stage: int) -> str:
@@ -42,12 +51,41 @@ def require(folder: Path, stage: int) -> str:
     Raises
     ------
     DataError
-        It has not finished; says which stage to run.
+        It has not finished, or its files are not as it left them; says which stage to run.
     """
     mark = read_mark(folder)
     if mark is None:
         raise DataError(f"{folder}: stage {stage} has not finished; run with --stage {stage}")
+    if defect := _defect(folder, mark):
+        raise DataError(f"{folder / defect}; run with --stage {stage} to make it again")
     return mark["stamp"]
+
+
+def _defect(folder: Path, mark: Mapping[str, Any]) -> str:
+    """Say which file of a finished stage is not as it was left, and how; '' if none."""
+    for name, (size, checksum) in mark.get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name}: is gone since the stage finished"
+        found = path.stat().st_size
+        if found != size:
+            return f"{name}: has {found} bytes, {size} when the stage finished"
+        if checksum != _checksum(path):
+            return f"{name}: was changed since the stage finished"
+    return ""
+
+
+def _manifest(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and checksum of every file that a stage leaves, but for its log."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "log")
+    return {p.relative_to(folder).as_posix(): (p.stat().st_size, _checksum(p)) for p in paths}
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file; 0 for one that would take long to read."""
+    if path.stat().st_size > CHECKSUM_LIMIT:
+        return 0
+    return zlib.crc32(path.read_bytes())
 
 
 def digest(*paths: Path) -> str:
@@ -73,32 +111,50 @@ def stage(
         The folder to work in; None when there is nothing to do.
     """
     stamp = _stamp(options, upstream)
+    _recover(folder)
     mark = read_mark(folder)
     if mark and mark["stamp"] == stamp and not force:
-        logger.info("%s: done already, left as it is", folder)
-        yield None
-        return
+        defect = _defect(folder, mark)
+        if not defect:
+            logger.info("%s: done already, left as it is", folder)
+            yield None
+            return
+        logger.warning("%s; the stage is run again", folder / defect)
     work = folder.with_name(f".{folder.name}.partial")
     _remove(work)
-    work.mkdir(parents=True)
-    record = {"options": dict(options), "upstream": list(upstream), "versions": versions()}
-    write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-    start = time.perf_counter()
-    with _log_to(work / "log"):
-        yield work
-        seconds = round(time.perf_counter() - start, 3)
-        logger.info("%s: finished in %.1f s", folder, seconds)
-    write_text(work / "done.json", json.dumps({"stamp": stamp, "seconds": seconds}) + "\n")
-    _replace(folder, work)
+    try:
+        work.mkdir(parents=True)
+        record = {"options": dict(options), "upstream": list(upstream), "versions": versions()}
+        write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        start = time.perf_counter()
+        with _log_to(work / "log"):
+            yield work
+            seconds = round(time.perf_counter() - start, 3)
+            logger.info("%s: finished in %.1f s", folder, seconds)
+        done = {"stamp": stamp, "seconds": seconds, "files": _manifest(work)}
+        write_text(work / "done.json", json.dumps(done) + "\n")
+        _replace(folder, work)
+    finally:
+        _remove(work)
 
 
 def _replace(folder: Path, work: Path) -> None:
-    old = folder.with_name(f".{folder.name}.old")
+    old = _former(folder)
     _remove(old)
     if folder.exists():
         folder.rename(old)
     work.rename(folder)
     _remove(old)
+
+
+def _recover(folder: Path) -> None:
+    """Put the former results back where a run was killed between the two renames."""
+    if _former(folder).exists() and not folder.exists():
+        _former(folder).rename(folder)
+
+
+def _former(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _remove(folder: Path) -> None:
@@ -120,9 +176,20 @@ def _stamp(options: Mapping[str, Any], upstream: Sequence[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class _QuietFileHandler(logging.FileHandler):
+    """A log that a full disk cuts short; what fills the disk is told by the stage itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _QuietFileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)

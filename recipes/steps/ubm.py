@@ -11,7 +11,7 @@ from ivector.base.files import write_text
 from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_gmm
 from ivector.full_gmm import FullGMM
 from ivector.gmm import DiagonalGMM
-from ivector.pipeline import FrontEnd
+from ivector.pipeline import NORMALISATIONS, FrontEnd
 from recipes.stage import digest, require, stage
 from recipes.steps.common import (
     Corpus,
@@ -99,8 +99,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", type=int, default=2048, help="budget in MiB")
     parser.add_argument("--delta-order", type=int, default=2)
     parser.add_argument("--delta-window", type=int, default=3)
-    parser.add_argument(
-        "--normalisation", choices=("cmn", "cmvn", "warping", "none"), default="cmn"
-    )
+    parser.add_argument("--normalisation", choices=NORMALISATIONS, default="cmn")
     parser.add_argument("--cmn-window", type=int, default=300, help="frames")
     return parser
