@@ -23,6 +23,9 @@ from ivector.base.errors import DataError
 
 LOG_2PI = float(np.log(2 * np.pi))
 LOG_ZERO = -1e30
+# Of |log w_c N(x | c)|. Beyond, a real component could fall below LOG_ZERO and lose against
+# padding, and float32 would overflow; the kernels rely on neither happening.
+LARGEST_LOG = 1e20
 # Pairs of a component and block, on average: enough to be worth fetching its matrix for.
 PAIRS_PER_COMPONENT = 160
 # Frames whose float32 sums go to the float64 ones together; full covariances are large to add.
@@ -61,32 +64,32 @@ class Standardiser:
         return -float(np.log(self.scale).sum())
 
     def blocks(
-        self, frames: np.ndarray, size: int, width: int
+        self, frames: np.ndarray, size: int, width: int, limit: float
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (rows, extended frames [z, z², 1, 0 …] float32 (n, width)); the array is reused.
 
         Raises
         ------
         DataError
-            A frame holds NaN, infinity or an absurdly large number.
+            A frame holds NaN, infinity or numbers whose |z|² exceeds `limit`.
         """
         n_frames = len(frames)
         out = np.zeros((min(size, n_frames), width), np.float32)
         for start in range(0, n_frames, size):
             rows = slice(start, min(start + size, n_frames))
             block = out[: rows.stop - start]
-            energy = kernels.extend(frames[rows], self.centre, self.inverse_scale, block)
-            if not np.isfinite(energy):
-                _complain_of_frames(frames[rows], start)
+            unusable = kernels.extend(frames[rows], self.centre, self.inverse_scale, limit, block)
+            if unusable >= 0:
+                complain_of_frame(frames[start + unusable], start + unusable)
             yield rows, block
 
 
-def _complain_of_frames(frames: np.ndarray, start: int) -> None:
-    bad = ~np.isfinite(frames).all(axis=1)
-    what = "NaN or infinity" if bad.any() else "numbers too large for float32 products"
-    where = start + int(bad.argmax() if bad.any() else np.abs(frames).max(axis=1).argmax())
+def complain_of_frame(frame: np.ndarray, number: int) -> None:
+    """Raise the DataError that says what is wrong with a frame (D,)."""
+    finite = np.isfinite(frame).all()
+    what = "numbers too large for float32 products" if finite else "NaN or infinity"
     raise DataError(
-        f"features hold {what}, first in frame {where} of the block; "
+        f"features hold {what}, first in frame {number} of the block; "
         "look for clipped or empty audio and for log(0) in the features"
     )
 
@@ -119,6 +122,8 @@ class DiagonalEngine:
         )
         # (C, 2 D + 1), against [z, z², 1].
         parameters = np.hstack([z_means * precisions, -0.5 * precisions, constants[:, None]])
+        # |log − constant| ≤ Σ |parameters| max(1, |z|²).
+        self.limit = LARGEST_LOG / np.abs(parameters[:, :-1]).sum(axis=1).max()
         self.n_components, self.dim = means.shape
         self.wide = WIDE and self.n_components >= products.PANEL // 2
         if self.wide:
@@ -137,7 +142,7 @@ class DiagonalEngine:
         self, frames: np.ndarray, size: int | None = None
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (rows, extended frames (n, width)) of `Standardiser.blocks`."""
-        return self.standardiser.blocks(frames, size or self.block_size, self.width)
+        return self.standardiser.blocks(frames, size or self.block_size, self.width, self.limit)
 
     def scores(self, extended: np.ndarray, out: np.ndarray) -> np.ndarray:
         """Joint log-probabilities (n, size) of extended frames; of padding, −1e30."""
@@ -261,6 +266,8 @@ class FullEngine:
         # Transposes of L⁻¹, upper triangular, padded: z − μ as a row is multiplied by them.
         self.factors = np.zeros((n_components, width, width), np.float32)
         self.factors[:, :dim, :dim] = np.triu(np.linalg.inv(factors).transpose(0, 2, 1))
+        norm = float(np.einsum("cde,cde->c", self.factors, self.factors).max())
+        self.limit = min(self.selector.limit, LARGEST_LOG / norm)  # As |y|² ≤ ‖L⁻¹‖² |z − μ|².
 
     def block_size(self, count: int) -> int:
         """Frames of a block when `count` components are selected."""
@@ -274,7 +281,7 @@ class FullEngine:
 
     def blocks(self, frames: np.ndarray, size: int) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (rows, extended frames) as the selector takes them."""
-        return self.selector.blocks(frames, size)
+        return self.standardiser.blocks(frames, size, self.selector.width, self.limit)
 
     def _pad(self, extended: np.ndarray) -> np.ndarray:
         """Padded frames [z, 1, 0 …] (n, W) float32."""

@@ -55,21 +55,23 @@ def _exp(x):
 
 
 @numba.njit(cache=True, fastmath={"reassoc", "contract"}, nogil=True)
-def extend(frames, centre, inverse_scale, out):
+def extend(frames, centre, inverse_scale, limit, out):
     """Write the extended frames [z, z², 1] to `out` (n, 2 D + 1) float32.
 
     Parameters
     ----------
     frames : float32 or float64 (n, D)
     centre, inverse_scale : float64 (D,)
+    limit : float
+        Of |z|².
 
     Returns
     -------
-    float
-        Σ z²; not finite if a frame holds NaN, infinity or a number beyond all reason.
+    int
+        First frame that is not below `limit` (NaN is not), or −1.
     """
     n, dim = frames.shape
-    total = 0.0
+    unusable = -1
     for t in range(n):
         energy = F4(0.0)
         for d in range(dim):
@@ -78,8 +80,9 @@ def extend(frames, centre, inverse_scale, out):
             out[t, dim + d] = z * z
             energy += z * z
         out[t, 2 * dim] = F4(1.0)
-        total += float(energy)
-    return total
+        if unusable < 0 and not energy < limit:
+            unusable = t
+    return unusable
 
 
 @numba.njit(inline="always", fastmath=FAST)

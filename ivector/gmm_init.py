@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 
 from ivector._gmm_base import BaseGMM
 from ivector._gmm_data import load_shard
-from ivector._gmm_engine import _complain_of_frames
+from ivector._gmm_engine import complain_of_frame
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.base.shards import map_shards
 from ivector.gmm import CONSTANT
@@ -120,7 +120,9 @@ def _scan_shard(shard: Any, size: int, seed: int) -> tuple[int, Any, Any, Any, A
         return 0, np.zeros(X.shape[1]), np.zeros(X.shape[1]), np.empty(0, np.uint64), X
     mean = X.mean(axis=0, dtype=np.float64)
     if not np.isfinite(mean).all():
-        _complain_of_frames(X, 0)
+        # The first that is not finite; else a sum overflowed, and the largest is to blame.
+        size = np.nan_to_num(np.abs(X), nan=np.inf).max(axis=1)
+        complain_of_frame(X[size.argmax()], int(size.argmax()))
     scatter = np.zeros(X.shape[1])
     keys = np.empty(len(X), np.uint64)
     for start in range(0, len(X), HASH_BLOCK):

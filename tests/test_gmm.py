@@ -312,6 +312,25 @@ def test_unusable_frames_are_named(kind, X, what):
 
 
 @both
+@pytest.mark.parametrize("size", [1e5, 1e10, 1e14, 1e16, 1e18])
+def test_frames_out_of_all_range_select_components_or_are_refused(kind, size, wide):
+    """Never padding, and never what lay in memory before."""
+    rng = np.random.default_rng(0)
+    means = rng.standard_normal((40, 3))
+    model = DiagonalGMM(40).set_parameters(np.full(40, 1 / 40), means, np.full((40, 3), 0.5))
+    if kind is FullGMM:
+        model = FullGMM.from_diagonal(model)
+    X = size * rng.standard_normal((50, 3))
+    if size > 1e6:
+        with pytest.raises(DataError, match="frame 0 of the block"):
+            model.accumulate(X)
+        return
+    statistics = model.accumulate(X)
+    np.testing.assert_allclose(statistics.zeroth.sum(), 50, rtol=1e-5)
+    assert model.gselect(X, 39).max() < 40
+
+
+@both
 def test_unusable_training_data_are_named(kind):
     rng = np.random.default_rng(0)
     with pytest.raises(DataError, match="loaders is empty"):
@@ -474,12 +493,13 @@ def test_kernel_extend(dtype):
     frames = rng.standard_normal((5, 3)).astype(dtype)
     centre, inverse = rng.standard_normal(3), rng.random(3)
     out = np.empty((5, 7), np.float32)
-    energy = kernels.extend(frames, centre, inverse, out)
+    assert kernels.extend(frames, centre, inverse, 1e20, out) == -1
     z = ((frames - centre) * inverse).astype(np.float32)
     np.testing.assert_allclose(out, np.hstack([z, z**2, np.ones((5, 1))]), rtol=1e-6)
-    np.testing.assert_allclose(energy, (z**2).sum(), rtol=1e-5)
     frames[3, 1] = np.nan
-    assert not np.isfinite(kernels.extend(frames, centre, inverse, out))
+    assert kernels.extend(frames, centre, inverse, 1e20, out) == 3
+    frames[2, 0] = 1e15
+    assert kernels.extend(frames, centre, inverse, 1e20, out) == 2
 
 
 @settings(max_examples=60, deadline=None)
