@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import platform
 import shutil
 import time
@@ -121,9 +122,11 @@ def stage(
             return
         logger.warning("%s; the stage is run again", folder / defect)
     work = folder.with_name(f".{folder.name}.partial")
+    _refuse_busy(work)
     _remove(work)
+    work.mkdir(parents=True)
+    lock = _lock(work)
     try:
-        work.mkdir(parents=True)
         record = {"options": dict(options), "upstream": list(upstream), "versions": versions()}
         write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
         start = time.perf_counter()
@@ -136,6 +139,37 @@ def stage(
         _replace(folder, work)
     finally:
         _remove(work)
+        if lock is not None:
+            os.close(lock)
+
+
+def _refuse_busy(work: Path) -> None:
+    """Raise DataError if another process is working in a folder; a killed one holds no lock."""
+    if not work.exists():
+        return
+    lock = _lock(work)
+    if lock is not None:
+        os.close(lock)
+
+
+def _lock(work: Path) -> int | None:
+    """Lock a folder for as long as this process lives; None where a system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise DataError(
+            f"{work}: another run is at work there; wait for it, or give another --exp"
+        ) from None
+    except OSError:  # some network disks do not lock folders
+        os.close(handle)
+        return None
+    return handle
 
 
 def _replace(folder: Path, work: Path) -> None:
@@ -179,7 +213,7 @@ def _stamp(options: Mapping[str, Any], upstream: Sequence[str]) -> str:
 class _QuietFileHandler(logging.FileHandler):
     """A log that a full disk cuts short; what fills the disk is told by the stage itself."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+    def handleError(self, record: logging.LogRecord) -> None:
         pass
 
     def close(self) -> None:
@@ -193,10 +227,8 @@ def _log_to(path: Path) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
-    logging.captureWarnings(True)
     try:
         yield
     finally:
-        logging.captureWarnings(False)
         root.removeHandler(handler)
         handler.close()

@@ -3,22 +3,77 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from ivector.base.errors import UserError
-from ivector.base.log import setup_logging
+from ivector.base.log import logged_warnings, setup_logging
 
 
 class Parser(argparse.ArgumentParser):
-    """ArgumentParser that shows defaults, refuses abbreviations and has ``--verbose``."""
+    """ArgumentParser that shows defaults, refuses abbreviations and has ``--verbose``.
+
+    A mistake is told in one line, without the usage, which ``--help`` prints.
+    """
 
     def __init__(self, *args, **kwargs):
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
         self.add_argument("--verbose", "-v", action="count", default=0, help="more log lines")
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Type of an option that takes whole numbers from `least` to `most`."""
+    until = "" if most is None else f" and at most {most}"
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(
+                f"takes whole numbers of at least {least}{until}, not {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """Type of an option that takes finite numbers from `least` to `most`."""
+    until = "" if math.isinf(most) else f" and at most {most:g}"
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and least <= value <= most):
+            raise argparse.ArgumentTypeError(
+                f"takes numbers of at least {least:g}{until}, not {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def name(text: str) -> str:
+    """Type of an option that takes a plain name, which becomes part of a file's name."""
+    if not text or text.strip(".") == "" or any(c.isspace() or c in "/\\" for c in text):
+        raise argparse.ArgumentTypeError(f"takes a name without blanks or slashes, not {text!r}")
+    return text
+
+
+SEED = whole(0, 2**32 - 1)
 
 
 def run(
@@ -36,17 +91,26 @@ def run(
     arguments = parser.parse_args(argv)
     setup_logging(getattr(arguments, "verbose", 0))
     try:
-        return main(arguments) or 0
+        with logged_warnings():
+            return main(arguments) or 0
     except UserError as error:
         return _complain(parser, str(error), error.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, MemoryError) as error:
-        return _complain(parser, f"{type(error).__name__}: {error}", 1)
+    except MemoryError as error:
+        text = f"not enough memory ({error}); take smaller models, fewer jobs or a larger machine"
+        return _complain(parser, text, 1)
+    except OSError as error:
+        return _complain(parser, _describe(error), 1)
     except KeyboardInterrupt:
         return _complain(parser, "interrupted", 130)
+
+
+def _describe(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return f"{where}{error.strerror or error or type(error).__name__}"
 
 
 def _complain(parser: argparse.ArgumentParser, text: str, code: int) -> int:

@@ -99,11 +99,20 @@ def save_model(
     The same arrays and options give the same bytes.
     """
     header = json.dumps(
-        {"kind": kind, "format": FORMAT_VERSION, "options": dict(options)}, sort_keys=True
+        {"kind": kind, "format": FORMAT_VERSION, "options": dict(options)},
+        sort_keys=True,
+        default=_plain,
     )
     with atomic_write(path, "wb") as file:
         named: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
         np.savez(file, _header=np.array(header), **named)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays among options as Python's."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"option {value!r} cannot be kept in a file")
 
 
 def load_model(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

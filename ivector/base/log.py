@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
@@ -23,6 +25,18 @@ def setup_logging(verbose: int = 0) -> None:
     )
     for noisy in ("numba", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def logged_warnings() -> Iterator[None]:
+    """Send warnings to the log within a block, each in one line."""
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        logging.getLogger("warning").warning("%s (%s)", message, category.__name__)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def progress(

@@ -7,9 +7,10 @@ order, so that results are the same bytes for any ``--nj``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any, TypeVar
 
-from ivector.base.errors import UsageError
+from ivector.base.errors import DataError, UsageError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -34,6 +35,13 @@ def map_shards(
         the order of a threaded sum would depend on the number of threads.
     nj : int
         Number of processes; 1 runs in this one.
+
+    Raises
+    ------
+    UsageError
+        `nj` below 1.
+    DataError
+        A process was killed.
     """
     if nj < 1:
         raise UsageError(f"--nj must be at least 1, got {nj}")
@@ -44,7 +52,12 @@ def map_shards(
     from joblib import Parallel, delayed
 
     workers = Parallel(n_jobs=nj, return_as="generator", pre_dispatch="2*n_jobs")
-    yield from workers(delayed(single_threaded)(function, shard, kwargs) for shard in shards)
+    try:
+        yield from workers(delayed(single_threaded)(function, shard, kwargs) for shard in shards)
+    except BrokenExecutor as error:
+        raise DataError(
+            "a worker process was killed, as a rule for lack of memory; take fewer jobs (--nj)"
+        ) from error
 
 
 def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, Any]) -> R:

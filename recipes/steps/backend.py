@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from ivector.base.cli import number, whole
+from ivector.base.errors import UsageError
 from ivector.base.files import write_text
 from plda import LDA, PLDA, Center, LengthNorm
 from plda.formats import save_model, write_plda, write_transform
@@ -32,6 +34,10 @@ def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) 
     utterances = [utt for utt in sorted(utt2spk) if utt in table]
     X = np.stack([table[utt] for utt in utterances])
     y = np.array([utt2spk[utt] for utt in utterances])
+    if arguments.lda_dim > X.shape[1]:
+        raise UsageError(
+            f"--lda-dim {arguments.lda_dim}: the i-vectors have only {X.shape[1]} dimensions"
+        )
     pipeline = transforms(arguments.lda_dim, arguments.total_covariance_factor)
     normalised = pipeline.fit_transform(X, y)
     save_model(pipeline, work / "transforms.npz")
@@ -70,10 +76,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("backend", __doc__ or "")
     parser.add_argument("--backend", choices=("plda", "cosine"), default="plda")
-    parser.add_argument("--lda-dim", type=int, default=0, help="dimensions LDA keeps; 0: no LDA")
     parser.add_argument(
-        "--total-covariance-factor", type=float, default=0.0, help="Kaldi's, of LDA"
+        "--lda-dim", type=whole(0), default=0, help="dimensions LDA keeps; 0: no LDA"
     )
-    parser.add_argument("--plda-smoothing", type=float, default=0.0, help="0 to 1")
-    parser.add_argument("--num-iters", type=int, default=10, help="EM iterations of PLDA")
+    parser.add_argument(
+        "--total-covariance-factor", type=number(0, 1), default=0.0, help="Kaldi's, of LDA"
+    )
+    parser.add_argument("--plda-smoothing", type=number(0, 1), default=0.0, help="0 to 1")
+    parser.add_argument("--num-iters", type=whole(1), default=10, help="EM iterations of PLDA")
     return parser

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector.base.cli import Parser
+from ivector.base.cli import SEED, Parser, name, whole
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
 from ivector.formats.arks import load_array, read_scp
@@ -25,10 +25,12 @@ def make_parser(verb: str, description: str) -> Parser:
     parser = Parser(prog=f"python -m recipes.steps {verb}", description=description)
     parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
     parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
-    parser.add_argument("--system", default="ivector", help="sub-folder of the experiment")
-    parser.add_argument("--nj", type=int, default=1, help="processes; results do not depend on it")
+    parser.add_argument(
+        "--system", type=name, default="ivector", help="sub-folder of the experiment"
+    )
+    parser.add_argument("--nj", type=whole(1), default=1, help="processes; change no result")
     parser.add_argument("--force", action="store_true", help="run even if done already")
-    parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of everything random")
     return parser
 
 
@@ -96,8 +98,16 @@ class Corpus:
 
 @functools.lru_cache(maxsize=4)
 def _locations(folder: Path) -> dict[str, tuple[str, str]]:
-    vad = read_scp(folder / "vad.scp")
-    return {utt: (place, vad[utt]) for utt, place in read_scp(folder / "feats.scp").items()}
+    feats, vad = (read_scp(folder / f"{name}.scp") for name in ("feats", "vad"))
+    if feats.keys() != vad.keys():
+        odd = min(feats.keys() ^ vad.keys())
+        raise DataError(f"{folder}: feats.scp or vad.scp lacks {odd}; run with --stage 1")
+
+    def here(location: str) -> str:
+        # The archives lie beside their list, also after the experiment was moved or copied.
+        return str(folder / location.replace("\\", "/").rpartition("/")[2])
+
+    return {utt: (here(feats[utt]), here(vad[utt])) for utt in feats}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,9 @@ from recipes.stage import stage
 from recipes.steps.common import logger, make_parser
 
 UTTERANCES_PER_SHARD = 64
+
+# Utterance, audio file, start and end in seconds (None at the file's ends).
+Part = tuple[str, str, float | None, float | None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Extractor:
     home: Path
     strict: bool
 
-    def __call__(self, job: tuple[int, list[tuple[str, str]]]) -> list[tuple[str, str, int, int]]:
+    def __call__(self, job: tuple[int, list[Part]]) -> list[tuple[str, str, int, int]]:
         """Return (utterance, remark, frames, voiced frames); no frames when it was skipped."""
         index, recordings = job
         mfcc, vad = MFCC(**self.mfcc), EnergyVAD(**self.vad)
@@ -54,9 +60,9 @@ class Extractor:
             ArkWriter(self.work / f"feats.{index}", listed_in=self.home) as feats,
             ArkWriter(self.work / f"vad.{index}", listed_in=self.home) as vads,
         ):
-            for utt, path in recordings:
+            for utt, path, start, end in recordings:
                 try:
-                    features, voiced, remark = self._one(path, mfcc, vad)
+                    features, voiced, remark = self._one(path, start, end, mfcc, vad)
                 except DataError as error:
                     if self.strict:
                         raise DataError(f"{utt}: {error}") from error
@@ -67,9 +73,11 @@ class Extractor:
                 rows.append((utt, remark, len(features), int(voiced.sum())))
         return rows
 
-    def _one(self, path: str, mfcc: MFCC, vad: EnergyVAD) -> tuple[np.ndarray, np.ndarray, str]:
+    def _one(
+        self, path: str, start: float | None, end: float | None, mfcc: MFCC, vad: EnergyVAD
+    ) -> tuple[np.ndarray, np.ndarray, str]:
         rate = int(self.mfcc.get("sample_frequency", 16000))
-        samples, _ = read_audio(path, sample_rate=rate)
+        samples, _ = read_audio(path, sample_rate=rate, start=start, end=end)
         remarks = audio_defects(samples, rate)
         if not np.any(samples):
             raise DataError(f"{path}: every sample is zero; record it again or leave it out")
@@ -116,18 +124,31 @@ def main(arguments: argparse.Namespace) -> None:
     mfcc = read_options(arguments.mfcc_config)
     vad = read_options(arguments.vad_config)
     _check_options(arguments, mfcc, vad)
-    data = read_data_dir(arguments.data / "wav")
-    wav_scp = {utt: str(path) for utt, path in sorted(data.wav_scp.items())}
+    recordings: list[Part] = list(read_data_dir(arguments.data / "wav").recordings())
     home = arguments.exp / "features"
-    options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict, "wav_scp": wav_scp}
-    with stage(home, options, force=arguments.force) as work:
+    options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict}
+    upstream = [state(recordings)]
+    with stage(home, options, upstream, force=arguments.force) as work:
         if work is None:
             return
         extractor = Extractor(mfcc, vad, work, home, arguments.strict)
-        shards = list(enumerate(make_shards(list(wav_scp.items()), UTTERANCES_PER_SHARD)))
+        shards = list(enumerate(make_shards(recordings, UTTERANCES_PER_SHARD)))
         done = map_shards(extractor, shards, nj=arguments.nj)
         rows = [row for part in progress(done, len(shards), "features", "shard") for row in part]
         _finish(work, home, rows, len(shards))
+
+
+def state(recordings: Iterable[Part]) -> str:
+    """Digest of which recordings there are, with sizes and times: it tells when one changed."""
+    total = hashlib.sha256()
+    for part in recordings:
+        try:
+            status = os.stat(part[1])
+            found = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            found = "missing"  # told when it is read
+        total.update(f"{part} {found}\n".encode("utf-8", "surrogateescape"))
+    return total.hexdigest()[:16]
 
 
 def _check_options(arguments: argparse.Namespace, mfcc: dict, vad: dict) -> None:
@@ -163,7 +184,8 @@ def _finish(work: Path, home: Path, rows: list[tuple[str, str, int, int]], n_sha
         utt, why = skipped[0][:2]
         logger.warning("%d recordings skipped, for example %s: %s", len(skipped), utt, why)
     if not good:
-        raise DataError("no recording could be used")
+        why = f", for example {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
+        raise DataError(f"no recording could be used{why}")
 
 
 def build_parser() -> argparse.ArgumentParser:

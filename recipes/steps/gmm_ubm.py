@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ivector.base.cli import number, whole
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.verification import GMMVerifier
@@ -84,7 +85,9 @@ def main(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("gmm_ubm", __doc__ or "")
-    parser.add_argument("--relevance", type=float, default=16.0, help="relevance factor of MAP")
-    parser.add_argument("--top-n", type=int, default=10, help="components scored in each frame")
+    parser.add_argument("--relevance", type=number(0), default=16.0, help="relevance factor of MAP")
+    parser.add_argument(
+        "--top-n", type=whole(1), default=10, help="components scored in each frame"
+    )
     parser.add_argument("--score-norm", choices=SCORE_NORMS, default="none")
     return parser

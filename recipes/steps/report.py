@@ -13,6 +13,7 @@ from fusion.intervals import BootstrapResult, Interval, bootstrap_interval
 from fusion.metrics import OperatingPoints
 from fusion.plots import det_band, plot_det, plot_score_histogram
 from fusion.speakers import mapped_speakers, read_enrolments, read_map
+from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from recipes.stage import read_mark, stage
@@ -172,11 +173,15 @@ def main(arguments: argparse.Namespace) -> None:
     logger.info("report: %s, DET plot: %s", target / "results.md", target / "det.png")
 
 
+def _replicates(text: str) -> int:
+    return 0 if text == "0" else whole(20)(text)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("report", __doc__ or "")
     parser.add_argument(
-        "--bootstrap", type=int, default=1000, help="replicates of the intervals; 0: none"
+        "--bootstrap", type=_replicates, default=1000, help="replicates of the intervals; 0: none"
     )
     parser.add_argument("--pooled-only", action="store_true", help="no rows of single folds")
     return parser

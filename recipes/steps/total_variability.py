@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ivector.base.cli import number, whole
 from ivector.base.files import write_text
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
@@ -127,10 +128,12 @@ def main(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("total_variability", __doc__ or "")
-    parser.add_argument("--rank", type=int, default=100, help="dimension of the i-vectors")
-    parser.add_argument("--num-iters", type=int, default=5, help="EM iterations")
+    parser.add_argument("--rank", type=whole(1), default=100, help="dimension of the i-vectors")
+    parser.add_argument("--num-iters", type=whole(1), default=5, help="EM iterations")
     parser.add_argument("--parametrisation", choices=("kaldi", "classical"), default="kaldi")
     parser.add_argument("--init", choices=("pca", "random"), default="random", help="start of EM")
-    parser.add_argument("--num-gselect", type=int, default=20, help="Gaussians of a frame")
-    parser.add_argument("--min-post", type=float, default=0.025, help="posteriors below are pruned")
+    parser.add_argument("--num-gselect", type=whole(1), default=20, help="Gaussians of a frame")
+    parser.add_argument(
+        "--min-post", type=number(0, 0.5), default=0.025, help="posteriors below are pruned"
+    )
     return parser

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_gmm
@@ -91,14 +92,16 @@ def main(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("ubm", __doc__ or "")
-    parser.add_argument("--num-components", type=int, default=64, help="Gaussians")
+    parser.add_argument("--num-components", type=whole(1), default=64, help="Gaussians")
     parser.add_argument("--covariance", choices=("full", "diagonal"), default="full")
-    parser.add_argument("--num-iters-diag", type=int, default=20, help="EM of the diagonal model")
-    parser.add_argument("--num-iters-full", type=int, default=4, help="EM of the full model")
-    parser.add_argument("--num-gselect", type=int, default=20, help="Gaussians of a frame")
-    parser.add_argument("--memory", type=int, default=2048, help="budget in MiB")
-    parser.add_argument("--delta-order", type=int, default=2)
-    parser.add_argument("--delta-window", type=int, default=3)
+    parser.add_argument(
+        "--num-iters-diag", type=whole(0), default=20, help="EM of the diagonal model"
+    )
+    parser.add_argument("--num-iters-full", type=whole(0), default=4, help="EM of the full model")
+    parser.add_argument("--num-gselect", type=whole(1), default=20, help="Gaussians of a frame")
+    parser.add_argument("--memory", type=whole(1), default=2048, help="budget in MiB")
+    parser.add_argument("--delta-order", type=whole(0), default=2)
+    parser.add_argument("--delta-window", type=whole(1), default=3)
     parser.add_argument("--normalisation", choices=NORMALISATIONS, default="cmn")
-    parser.add_argument("--cmn-window", type=int, default=300, help="frames")
+    parser.add_argument("--cmn-window", type=whole(1), default=300, help="frames")
     return parser
