@@ -32,18 +32,24 @@ def llr_per_model(frames, selected, base, shifts, penalties):
     n, n_selected = selected.shape
     n_models, _, dim = shifts.shape
     scores = np.zeros(n_models)
+    logs = np.empty(n_selected)
     for t in range(n):
         ubm = 0.0
         for k in range(n_selected):
             ubm += np.exp(np.float64(base[t, k]))
         log_ubm = np.log(ubm)
         for m in range(n_models):
-            total = 0.0
+            # About the largest, as far from the UBM a model may gain more than exp can hold.
+            top = -np.inf
             for k in range(n_selected):
                 c = selected[t, k]
                 dot = np.float32(0.0)
                 for d in range(dim):
                     dot += shifts[m, c, d] * frames[t, d]
-                total += np.exp(np.float64(base[t, k] + dot - penalties[m, c]))
-            scores[m] += np.log(max(total, 1e-300)) - log_ubm
+                logs[k] = base[t, k] + dot - penalties[m, c]
+                top = max(top, logs[k])
+            total = 0.0
+            for k in range(n_selected):
+                total += np.exp(logs[k] - top)
+            scores[m] += top + np.log(total) - log_ubm
     return scores / max(n, 1)

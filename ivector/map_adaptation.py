@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ivector.base.errors import UsageError
+from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from ivector._gmm_base import GMMStatistics
@@ -45,11 +45,18 @@ def map_adapt(
     ------
     UsageError
         A relevance that is not positive, or unknown `parameters`.
+    DataError
+        Statistics of another model.
     """
     if not relevance > 0:
         raise UsageError(f"relevance must be positive, got {relevance}")
     if not parameters or set(parameters) - set(PARAMETERS):
         raise UsageError(f"parameters are letters of {PARAMETERS!r}, got {parameters!r}")
+    if statistics.second.shape != ubm.covariances_.shape:
+        raise DataError(
+            f"statistics of second order have shape {statistics.second.shape}, the UBM's "
+            f"variances {ubm.covariances_.shape}; gather them with ubm.accumulate"
+        )
     zeroth = statistics.zeroth
     alpha = (zeroth / (zeroth + relevance))[:, None]  # eq. (14)
     count = np.maximum(zeroth, np.finfo(float).tiny)[:, None]

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from ivector._gmm_data import check_frames
 from ivector._kernels_verification import llr_per_model
 from ivector.base.errors import DataError, UsageError
 from ivector.gmm import DiagonalGMM
@@ -44,6 +45,10 @@ class GMMVerifier(BaseEstimator):
         self.ubm = ubm
         self.relevance = relevance
         self.top_n = top_n
+
+    def __sklearn_clone__(self) -> GMMVerifier:
+        """Copy with the same UBM, which scikit-learn would make an untrained one."""
+        return type(self)(**self.get_params(deep=False))
 
     def enrol(self, X: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
         """Adapt the UBM's means to one speaker.
@@ -85,14 +90,24 @@ class GMMVerifier(BaseEstimator):
         -------
         ndarray (n_models,)
             Mean log-likelihood ratio per frame (natural log); zero for no frames.
+
+        Raises
+        ------
+        DataError
+            Models of another UBM, NaN or infinity.
+        UsageError
+            A `top_n` below one.
         """
         if self.top_n < 1:
             raise UsageError(f"top_n must be at least 1, got {self.top_n}")
+        models, X = np.asarray(models), check_frames(X, self.ubm.n_features)
         if models.ndim != 3 or models.shape[1:] != self.ubm.means_.shape:
             raise DataError(
                 f"models have shape {models.shape}, the UBM's means {self.ubm.means_.shape}; "
                 "enrol with the same UBM"
             )
+        if not np.isfinite(models).all():
+            raise DataError("models hold NaN or infinity; enrol again")
         if not len(X):
             return np.zeros(len(models))
         joint = self.ubm.log_prob(X)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm
+from sklearn.base import clone
 
 from ivector._kernels_verification import llr_per_model
 from ivector.base.errors import DataError, UsageError
@@ -73,6 +74,21 @@ def test_score_is_the_mean_log_likelihood_ratio(ubm, frames):
     np.testing.assert_allclose(verifier.score_models(models, X), expected, atol=1e-4)
 
 
+def test_frames_far_from_everything_count_finitely(ubm, frames):
+    models = ubm.means_[None] + 3
+    X = frames[:20].copy()
+    X[0] = 1e4
+    background = logsumexp(joint(ubm.weights_, ubm.means_, ubm.covariances_, X), axis=1)
+    adapted = logsumexp(joint(ubm.weights_, models[0], ubm.covariances_, X), axis=1)
+    got = GMMVerifier(ubm, top_n=C).score_models(models, X)
+    np.testing.assert_allclose(got, np.mean(adapted - background), rtol=1e-3)
+    assert GMMVerifier(ubm).score_models(models.tolist(), X.tolist()).shape == (1,)
+
+
+def test_a_clone_keeps_its_background_model(ubm):
+    assert clone(GMMVerifier(ubm, top_n=3)).ubm is ubm
+
+
 def test_top_n_is_near_the_full_score(ubm, frames):
     models = np.stack([GMMVerifier(ubm).enrol(frames[:200])])
     full = GMMVerifier(ubm, top_n=C).score_models(models, frames[200:400])
@@ -103,3 +119,7 @@ def test_bad_input_is_named(ubm, frames):
         verifier.score_models(np.zeros((2, C + 1, D), np.float32), frames[:5])
     with pytest.raises(UsageError, match="top_n"):
         GMMVerifier(ubm, top_n=0).score_models(ubm.means_[None], frames[:5])
+    with pytest.raises(DataError, match="NaN or infinity; enrol"):
+        verifier.score_models(ubm.means_[None] * np.nan, frames[:5])
+    with pytest.raises(DataError, match=r"ubm\.accumulate"):
+        map_adapt(ubm, DiagonalGMM(1, random_state=0).fit(frames).accumulate(frames))
