@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state
 
 from ivector import _kernels_gmm as kernels
@@ -130,6 +130,22 @@ class BaseGMM(BaseEstimator):
             raise DataError("parameters hold a negative weight or a variance that is not positive")
 
     _full = False
+
+    def __sklearn_clone__(self: Model) -> Model:
+        """Copy of the options, without what was learned; a model as `init` stays as it is.
+
+        (scikit-learn would take the trained parameters from it, and with them its meaning.)
+        """
+        options = self.get_params(deep=False)
+        return type(self)(
+            **{k: v if k == "init" else clone(v, safe=False) for k, v in options.items()}
+        )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for name in ("weights_", "means_", "covariances_"):  # Copies of arrays are writable.
+            if name in state:
+                state[name].flags.writeable = False
 
     def _cached(self, name: str, make: Callable[[], Any]) -> Any:
         """Return ``make()``, kept until a parameter array is replaced."""
@@ -299,12 +315,18 @@ class BaseGMM(BaseEstimator):
                 f"selected components must be integers ({len(X)}, N), got {selected.dtype} "
                 f"{selected.shape}"
             )
+        if not selected.shape[1]:
+            raise DataError("selected components must be at least one a frame, got none")
         if selected.size and not 0 <= selected.min() <= selected.max() < n_components:
             raise DataError(f"selected components must lie in 0 … {n_components - 1}")
+        ordered = np.sort(selected, axis=1)
+        if (ordered[:, 1:] == ordered[:, :-1]).any():
+            raise DataError("selected components of a frame must differ, some occur twice")
         return selected.astype(np.int32, copy=False)
 
     def score_samples(self, X: np.ndarray) -> np.ndarray:
         """Log-likelihood log p(x_t) (n_frames,), natural logarithm, over all components."""
+        X = check_frames(X, self.n_features)
         out = np.empty(len(X))
         for rows, logs in self._log_prob_blocks(X):
             log_sums, inverse = np.empty((2, len(logs)), np.float32)
@@ -320,20 +342,23 @@ class BaseGMM(BaseEstimator):
         DataError
             No frames.
         """
-        if not len(X):
+        logs = self.score_samples(X)
+        if not len(logs):
             raise DataError("no frames to score")
-        return float(self.score_samples(X).mean())
+        return float(logs.mean())
 
     def log_prob(self, X: np.ndarray) -> np.ndarray:
         """Joint log-probabilities log w_c N(x_t | c) (n_frames, n_components), float32."""
-        out = np.empty((len(X), len(self._parameters()[0])), np.float32)
+        X = check_frames(X, self.n_features)
+        out = np.empty((len(X), len(self.weights_)), np.float32)
         for rows, logs in self._log_prob_blocks(X):
             out[rows] = logs
         return out
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Posteriors γ_t(c) over all components (n_frames, n_components), float32."""
-        out = np.empty((len(X), len(self._parameters()[0])), np.float32)
+        X = check_frames(X, self.n_features)
+        out = np.empty((len(X), len(self.weights_)), np.float32)
         for rows, logs in self._log_prob_blocks(X):
             log_sums, inverse = np.empty((2, len(logs)), np.float32)
             kernels.exp_rows(logs, log_sums, inverse)
@@ -342,6 +367,7 @@ class BaseGMM(BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Most probable component of each frame (n_frames,)."""
+        X = check_frames(X, self.n_features)
         out = np.empty(len(X), np.int32)
         for rows, logs in self._log_prob_blocks(X):
             out[rows] = logs.argmax(axis=1)
@@ -349,7 +375,6 @@ class BaseGMM(BaseEstimator):
 
     def _log_prob_blocks(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         engine = self._engine()
-        X = check_frames(X, self.n_features)
         for rows, extended in engine.blocks(X, 1024):
             yield rows, engine.log_prob(extended)
 

@@ -5,7 +5,7 @@ Dimension legend: C components, D feature dimensions, n frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,10 @@ def as_shards(X: Data) -> list[Any]:
         No data, or not data.
     """
     if not isinstance(X, np.ndarray) and not hasattr(X, "__array__"):
+        if not isinstance(X, Iterable):
+            raise DataError(
+                f"training data must be a matrix or a list of loaders, got {type(X).__name__}"
+            )
         shards: list[Any] = list(X)
         if not shards:
             raise DataError("no data to train on: the list of loaders is empty")

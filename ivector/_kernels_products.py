@@ -8,6 +8,8 @@ where the processor has 32 registers of 512 bits, these fixed shapes take half t
 caller decides (`wide_vectors`), and uses BLAS elsewhere, where sixteen accumulators do not fit.
 """
 
+from typing import Any
+
 import numba
 import numpy as np
 from llvmlite import binding
@@ -22,7 +24,10 @@ ROWS = 8  # Components of a tile of moments.
 
 
 def wide_vectors() -> bool:
-    """Whether this processor has 512-bit vectors."""
+    """Whether Numba compiles for 512-bit vectors: what the processor has, or NUMBA_CPU_* says."""
+    config: Any = numba.config
+    if config.CPU_NAME or config.CPU_FEATURES:
+        return "+avx512f" in (config.CPU_FEATURES or "")
     try:
         return bool(binding.get_host_cpu_features().get("avx512f", False))
     except RuntimeError:  # LLVM does not know the features of this platform.

@@ -14,6 +14,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from ivector import _kernels_gmm as kernels
 from ivector._gmm_base import (
@@ -184,7 +185,7 @@ class FullGMM(BaseGMM):
         if not isinstance(init, DiagonalGMM | FullGMM):
             raise UsageError(f"init must be a name, a DiagonalGMM or a FullGMM, got {init!r}")
         if not hasattr(init, "means_"):
-            init.fit(shards)
+            init = clone(init).fit(shards)  # An option of the user's is not changed.
         if isinstance(init, DiagonalGMM):
             init = FullGMM.from_diagonal(init)
         self.set_parameters(*init._parameters())

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from sklearn.base import clone
 
 from ivector._gmm_base import BaseGMM
 from ivector._gmm_data import load_shard
@@ -78,7 +79,7 @@ def initialise(model: BaseGMM, shards: list[Any]) -> None:
 
 def _start_from(model: BaseGMM, init: BaseGMM, shards: list[Any]) -> None:
     if not hasattr(init, "means_"):
-        init.fit(shards)
+        init = clone(init).fit(shards)  # An option of the user's is not changed.
     model.set_parameters(*init._parameters())
 
 
@@ -121,8 +122,8 @@ def _scan_shard(shard: Any, size: int, seed: int) -> tuple[int, Any, Any, Any, A
     mean = X.mean(axis=0, dtype=np.float64)
     if not np.isfinite(mean).all():
         # The first that is not finite; else a sum overflowed, and the largest is to blame.
-        size = np.nan_to_num(np.abs(X), nan=np.inf).max(axis=1)
-        complain_of_frame(X[size.argmax()], int(size.argmax()))
+        worst = int(np.argmax(np.nan_to_num(np.abs(X), nan=np.inf).max(axis=1)))
+        complain_of_frame(X[worst], worst)
     scatter = np.zeros(X.shape[1])
     keys = np.empty(len(X), np.uint64)
     for start in range(0, len(X), HASH_BLOCK):
@@ -212,7 +213,8 @@ def kmeans_start(model: BaseGMM, summary: Summary, rng: np.random.Generator) -> 
     within = squares - means**2
     pooled = (sizes[:, None] * within).sum(axis=0) / sizes.sum()
     variances = (sizes[:, None] * within + 10 * pooled) / (sizes[:, None] + 10)
-    variances = np.maximum(variances, max(model.variance_floor, 1e-6))
+    floor = np.asarray(model.variance_floor, np.float64)  # Absolute, if one a dimension.
+    variances = np.maximum(variances, np.maximum(floor / scale**2 if floor.ndim else floor, 1e-6))
     model.set_parameters(sizes / sizes.sum(), summary.mean + means * scale, variances * scale**2)
 
 

@@ -1,22 +1,18 @@
-"""Both mixtures, every start: one set of behaviours. Kernels against NumPy."""
+"""Both mixtures, every start: one set of behaviours."""
 
+import pickle
 import warnings
+from copy import deepcopy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
 from ivector import DiagonalGMM, FullGMM
 from ivector import _gmm_engine as engine
-from ivector import _kernels_gmm as kernels
-from ivector import _kernels_pairs as pair_kernels
-from ivector import _kernels_products as products
 from ivector._gmm_base import GMMStatistics
 from ivector._gmm_data import as_shards
-from ivector._kernels_lanes import LANES
 from ivector.base.errors import (
     DataError,
     DegenerateDataWarning,
@@ -285,6 +281,22 @@ def test_result_does_not_depend_on_blocks_or_precision(kind):
     assert (model.score_samples(integers) == model.score_samples(integers.astype(float))).all()
 
 
+@both
+@pytest.mark.parametrize("n_components, dim", [(40, 5), (70, 16), (128, 1)])
+def test_products_of_any_shape(kind, n_components, dim, wide):
+    model = truth(kind, n_components, dim)
+    X, _ = model.sample(700)
+    expected = dense(model)(X)
+    np.testing.assert_allclose(model.log_prob(X), expected, rtol=1e-4, atol=5e-3)
+    posts = np.exp(expected - np.logaddexp.reduce(expected, axis=1)[:, None])
+    statistics = model.set_params(**({"num_gselect": 99} if kind is FullGMM else {})).accumulate(X)
+    np.testing.assert_allclose(statistics.zeroth, posts.sum(axis=0), rtol=3e-3, atol=1e-2)
+    assert (model.posteriors(X, 99)[0].max(axis=0) < n_components).all()
+    diagonal = model if kind is DiagonalGMM else model.to_diagonal()
+    best = np.argsort(-dense(diagonal)(X), axis=1)[:, :2]
+    assert (model.gselect(X, 2) == best).mean() > 0.999
+
+
 # ---- input that is not well ----------------------------------------------------------------
 
 
@@ -312,6 +324,31 @@ def test_unusable_frames_are_named(kind, X, what):
 
 
 @both
+def test_any_array_of_numbers_is_taken(kind):
+    model = truth(kind)
+    X = np.round(model.sample(200)[0]).astype(np.float32)
+    read_only = np.asfortranarray(X)
+    read_only.flags.writeable = False
+    swapped, strided = X.astype(X.dtype.newbyteorder()), np.repeat(X, 2, axis=0)[::2]
+    expected = model.accumulate(X).second
+    for same in (read_only, swapped, strided, X.astype(int), X.astype(np.longdouble), X.tolist()):
+        np.testing.assert_allclose(model.accumulate(same).second, expected, rtol=1e-5)
+
+
+@both
+@pytest.mark.parametrize("C, D", [(1, 1), (1, 20), (2, 1)])
+def test_the_smallest_models(kind, C, D):
+    X = np.random.default_rng(0).standard_normal((400, D)) + 3 * np.arange(400)[:, None] % 2
+    model = kind(C, min_occupancy=5, random_state=0).fit(X)
+    np.testing.assert_allclose(model.weights_ @ model.means_, X.mean(axis=0), atol=1e-4)
+    if C == 1:
+        covariance = np.cov(X.T, bias=True) if kind is FullGMM else X.var(axis=0)
+        np.testing.assert_allclose(np.squeeze(model.covariances_), covariance, rtol=1e-4, atol=1e-4)
+    indices, posts = model.posteriors(X, num_gselect=5)
+    assert indices.shape == (400, C) and np.allclose(posts.sum(axis=1), 1)
+
+
+@both
 @pytest.mark.parametrize("size", [1e5, 1e10, 1e14, 1e16, 1e18])
 def test_frames_out_of_all_range_select_components_or_are_refused(kind, size, wide):
     """Never padding, and never what lay in memory before."""
@@ -335,6 +372,8 @@ def test_unusable_training_data_are_named(kind):
     rng = np.random.default_rng(0)
     with pytest.raises(DataError, match="loaders is empty"):
         kind(2).fit([])
+    with pytest.raises(DataError, match="list of loaders, got Block"):
+        kind(2).fit(Block(np.ones((50, 3))))
     with pytest.raises(DataError, match="no frames"):
         kind(2).fit([Block(np.empty((0, 3)))])
     with pytest.raises(DataError, match="distinct frames, got 1 in 50"):
@@ -407,6 +446,13 @@ def test_calls_before_fit_and_bad_arguments_are_refused(kind, small):
     with pytest.raises(UsageError, match="no parameters yet"):
         kind(2).score(small)
     model = truth(kind)
+    for use in (model.score, model.score_samples, model.log_prob, model.predict_proba):
+        with pytest.raises(DataError, match="must be"):
+            use(None)
+    with pytest.raises(DataError, match="at least one a frame"):
+        model.accumulate(small, np.empty((len(small), 0), int))
+    with pytest.raises(DataError, match="occur twice"):
+        model.accumulate(small, np.zeros((len(small), 2), int))
     with pytest.raises(UsageError, match="num_gselect"):
         model.posteriors(small, num_gselect=0)
     with pytest.raises(UsageError, match="min_post"):
@@ -446,6 +492,28 @@ def test_start_may_be_a_model(kind, small):
         warnings.simplefilter("ignore", DegenerateDataWarning)
         model = kind(init=untrained, n_iter=1, min_occupancy=5).fit(small)
     assert model.means_.shape == (3, 3)
+    assert not hasattr(untrained, "means_"), "an option is not changed by fit"
+    assert clone(kind(init=trained)).init is trained and not hasattr(clone(model), "means_")
+
+
+@both
+@pytest.mark.parametrize("copy", [deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_keep_what_is_derived_in_step(kind, copy, small):
+    model = truth(kind)
+    model.score(small)
+    twin = copy(model)
+    with pytest.raises(ValueError, match="read-only"):
+        twin.means_[0] += 1
+    assert twin.score(small) == model.score(small)
+
+
+@pytest.mark.parametrize("init", STARTS)
+def test_variances_may_be_floored_one_by_one(init, small):
+    floor = [1.5, 0.0, 10.0]
+    model = DiagonalGMM(3, init=init, variance_floor=floor, n_iter=3, random_state=0).fit(small)
+    assert (model.covariances_ >= np.array(floor)).all()
+    assert (model.covariances_[:, 0] > 1.5).any() or (model.covariances_[:, 0] == 1.5).all()
+    assert (model.covariances_[:, 2] == 10).all()
 
 
 def test_sample_does_not_depend_on_sharding(small):
@@ -482,112 +550,3 @@ def test_verbose_reports_progress(small, caplog):
     with caplog.at_level("INFO"):
         DiagonalGMM(2, n_iter=2, verbose=True, random_state=0, tol=0).fit([Block(small)] * 2)
     assert "EM 2/2" in caplog.text and "nats per frame" in caplog.text
-
-
-# ---- kernels against NumPy -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_kernel_extend(dtype):
-    rng = np.random.default_rng(0)
-    frames = rng.standard_normal((5, 3)).astype(dtype)
-    centre, inverse = rng.standard_normal(3), rng.random(3)
-    out = np.empty((5, 7), np.float32)
-    assert kernels.extend(frames, centre, inverse, 1e20, out) == -1
-    z = ((frames - centre) * inverse).astype(np.float32)
-    np.testing.assert_allclose(out, np.hstack([z, z**2, np.ones((5, 1))]), rtol=1e-6)
-    frames[3, 1] = np.nan
-    assert kernels.extend(frames, centre, inverse, 1e20, out) == 3
-    frames[2, 0] = 1e15
-    assert kernels.extend(frames, centre, inverse, 1e20, out) == 2
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 90), st.integers(0, 2**31), st.floats(0.01, 60))
-def test_kernel_exp_rows(n, size, seed, spread):
-    logs = (spread * np.random.default_rng(seed).standard_normal((n, size)) - 300).astype("f4")
-    top = logs.max(axis=1, keepdims=True).astype(float)
-    expected = np.where(logs - top > -80, np.exp(logs - top), 0)
-    sums, inverse = np.empty(n, np.float32), np.empty(n, np.float32)
-    kernels.exp_rows(logs, sums, inverse)
-    np.testing.assert_allclose(logs, expected, rtol=3e-5)
-    np.testing.assert_allclose(inverse, 1 / expected.sum(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(sums, top[:, 0] + np.log(expected.sum(axis=1)), rtol=1e-6)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 200), st.integers(1, 40), st.integers(0, 2**31))
-def test_kernel_top_n(n, size, count, seed):
-    count = min(count, size)
-    # Few distinct values, so that equal ones occur.
-    logs = np.random.default_rng(seed).integers(-30, 30, (n, size)).astype(np.float32)
-    best = np.empty((n, count), np.int32)
-    kernels.top_n(logs, best)
-    assert (best == np.argsort(-logs, axis=1, kind="stable")[:, :count]).all()
-
-
-@pytest.mark.parametrize("n", [1, 4, 7])
-def test_kernels_of_products(n):
-    rng = np.random.default_rng(n)
-    extended = rng.standard_normal((n, products.COLUMNS)).astype("f4")
-    parameters = rng.standard_normal((2 * products.PANEL, products.COLUMNS)).astype("f4")
-    logs = np.empty((n, len(parameters)), "f4")
-    products.scores(extended, products.panels(parameters), logs)
-    np.testing.assert_allclose(logs, extended @ parameters.T, rtol=1e-4, atol=1e-4)
-    out = np.ones_like(parameters)
-    products.moments(logs, extended, out)
-    np.testing.assert_allclose(out, 1 + logs.T @ extended, rtol=1e-4, atol=1e-3)
-
-
-@both
-@pytest.mark.parametrize("n_components, dim", [(40, 5), (70, 16), (128, 1)])
-def test_products_of_any_shape(kind, n_components, dim, wide):
-    model = truth(kind, n_components, dim)
-    X, _ = model.sample(700)
-    expected = dense(model)(X)
-    np.testing.assert_allclose(model.log_prob(X), expected, rtol=1e-4, atol=5e-3)
-    posts = np.exp(expected - np.logaddexp.reduce(expected, axis=1)[:, None])
-    statistics = model.set_params(**({"num_gselect": 99} if kind is FullGMM else {})).accumulate(X)
-    np.testing.assert_allclose(statistics.zeroth, posts.sum(axis=0), rtol=3e-3, atol=1e-2)
-    assert (model.posteriors(X, 99)[0].max(axis=0) < n_components).all()
-    diagonal = model if kind is DiagonalGMM else model.to_diagonal()
-    best = np.argsort(-dense(diagonal)(X), axis=1)[:, :2]
-    assert (model.gselect(X, 2) == best).mean() > 0.999
-
-
-@pytest.mark.parametrize("n, count, dim", [(1, 1, 1), (30, 3, 4), (200, 2, 20), (9, 7, 33)])
-def test_kernels_of_pairs(n, count, dim):
-    rng = np.random.default_rng(0)
-    n_components, width = 7, -(-(dim + 1) // LANES) * LANES
-    selected = np.argsort(rng.random((n, n_components)), axis=1)[:, :count].astype(np.int32)
-    order, offsets = pair_kernels.group_pairs(selected, n_components)
-    assert (order == np.argsort(selected.ravel(), kind="stable")).all()
-    assert (np.diff(offsets) == np.bincount(selected.ravel(), minlength=n_components)).all()
-
-    frames, means = np.zeros((n, width), "f4"), np.zeros((n_components, width), "f4")
-    frames[:, :dim], frames[:, dim] = rng.standard_normal((n, dim)), 1
-    means[:, :dim] = rng.standard_normal((n_components, dim))
-    factors = np.zeros((n_components, width, width), "f4")
-    factors[:, :dim, :dim] = np.triu(rng.standard_normal((n_components, dim, dim)))
-    constants = rng.standard_normal(n_components).astype("f4")
-    logs = np.empty(n * count, "f4")
-    pair_kernels.pair_logs(frames, order, offsets, means, factors, constants, count, logs)
-    difference = (frames[:, None] - means[selected]).astype(float)  # (n, N, W)
-    whitened = np.einsum("nkw,nkwv->nkv", difference, factors[selected])
-    expected = constants[selected] - 0.5 * (whitened**2).sum(axis=2)
-    np.testing.assert_allclose(logs.reshape(n, count), expected, rtol=1e-4, atol=1e-4)
-
-    posts = rng.random((n, count)).astype("f4")
-    grams = np.ones((n_components, width, width), "f4")
-    pair_kernels.add_grams(frames, order, offsets, means, posts.ravel(), count, grams)
-    for c in range(n_components):
-        of_c = selected == c
-        v = difference[of_c]
-        expected = np.tril(1 + (v * posts[of_c][:, None]).T @ v)
-        np.testing.assert_allclose(np.tril(grams[c]), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_kernel_prune():
-    posts = np.array([[0.5, 0.3, 0.2], [0.1, 0.15, 0.05], [1, 0, 0]], np.float32)
-    kernels.prune(posts, np.float32(0.25))
-    np.testing.assert_allclose(posts, [[0.625, 0.375, 0], [0, 1, 0], [1, 0, 0]])
