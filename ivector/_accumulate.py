@@ -7,6 +7,8 @@ n frames of one utterance, k components kept for a frame, C components, D featur
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -46,7 +48,8 @@ def accumulate(
     Raises
     ------
     DataError
-        Shapes that do not match, NaN or infinity (names the frame), a component out of range.
+        Shapes that do not match, NaN, infinity or negative posteriors (names the frame), a
+        component out of range.
     """
     indices, posts, features = _check_posteriors(indices, posts, X, n_components)
     shape = (n_components, features.shape[1])
@@ -98,6 +101,13 @@ def accumulate_second(
     return second
 
 
+def ubm_means(ubm: Any) -> np.ndarray:
+    """Means (C, D) float64 of a trained mixture; UsageError if it is none."""
+    if not hasattr(ubm, "means_"):
+        raise UsageError(f"the UBM is not a trained mixture but {ubm!r}; fit or read one")
+    return np.asarray(ubm.means_, np.float64)
+
+
 def count_scale(frames: ArrayLike, posterior_scale: float, max_count: float) -> np.ndarray:
     """Kaldi's scale on the posteriors of an utterance of so many frames (ivector-extract.cc)."""
     if posterior_scale <= 0 or max_count < 0:
@@ -128,6 +138,8 @@ def _check_posteriors(
         if not np.isfinite(array.sum(dtype=np.float64)):
             bad = ~np.isfinite(array).all(1)
             raise DataError(f"{name} of frame {int(bad.argmax())} contain NaN or infinity")
+    if posts.size and posts.min() < 0:
+        raise DataError(f"posteriors of frame {int(posts.min(1).argmin())} are negative")
     used = indices[posts != 0]
     if used.size and (used.min() < 0 or used.max() >= n_components):
         raise DataError(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
+from ivector._accumulate import ubm_means
 from ivector._tv_math import Subspace, whitener
 from ivector._tv_shards import Shard, load
 from ivector.base.errors import UsageError
@@ -46,8 +47,8 @@ def initial_subspace(
         Kaldi's prior offset; 0 for the classical model.
     rng : RandomState
     """
+    means = ubm_means(ubm)
     weights = np.asarray(ubm.weights_, np.float64)
-    means = np.asarray(ubm.means_, np.float64)
     covariances = np.asarray(ubm.covariances_, np.float64)
     diagonal = covariances.ndim == 2
     if diagonal:

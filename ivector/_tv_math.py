@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import linalg
+from scipy.special import xlogy
 
 from ivector import _rfp
 from ivector.base.errors import DataError
@@ -264,10 +265,11 @@ def objective(
     """
     D = model.projection.shape[1]
     log_det = np.array([2.0 * np.log(np.diag(whitener(p))).sum() for p in model.precision])
-    constant = np.log(model.weights) + 0.5 * (log_det - D * np.log(2 * np.pi))
+    constant = 0.5 * (log_det - D * np.log(2 * np.pi))
     n_frames = float(zeroth.sum())
     scatter = D * n_frames if second is None else float(np.vdot(model.precision, second))
-    value = evidence + float(zeroth @ constant) - 0.5 * scatter
+    # N log w is 0 for a component without weight, that no frame belongs to.
+    value = evidence + float(zeroth @ constant + xlogy(zeroth, model.weights).sum()) - 0.5 * scatter
     return value / max(n_frames, np.finfo(float).tiny)
 
 

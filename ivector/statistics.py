@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ivector._accumulate import accumulate, accumulate_second, count_scale
-from ivector.base.errors import DataError
+from ivector._accumulate import accumulate, accumulate_second, count_scale, ubm_means
+from ivector.base.errors import DataError, UsageError
 
 __all__ = ["BaumWelchStatistics", "accumulate", "accumulate_second", "baum_welch"]
 
@@ -117,6 +117,8 @@ class BaumWelchStatistics:
             zeroth, first = self.zeroth[key], self.first[key]
         except IndexError as error:
             raise DataError(f"statistics of {len(self)} utterances: {error}") from error
+        if zeroth.ndim != 2:
+            raise DataError(f"statistics are indexed by utterances alone, got [{key!r}]")
         part = object.__new__(BaumWelchStatistics)  # Checked once already, as a whole.
         whole = isinstance(key, slice) and len(zeroth) == len(self)
         part.zeroth, part.first, part.centre = zeroth, first, self.centre
@@ -370,8 +372,12 @@ def baum_welch(
     ------
     DataError
         Features of another dimension, or with NaN or infinity; names the utterance.
+    UsageError
+        A UBM without parameters, or options out of range.
     """
-    means = np.asarray(ubm.means_, np.float64)
+    if dtype not in ("float32", "float64"):
+        raise UsageError(f"dtype is 'float32' or 'float64', got {dtype!r}")
+    means = ubm_means(ubm)
     C, D = means.shape
     zeroth: list[np.ndarray] = []
     first: list[np.ndarray] = []

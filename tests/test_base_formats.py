@@ -95,10 +95,10 @@ def test_cut_model_file_is_named():
 def test_model_files_hold_no_pickles_and_are_deterministic(tmp_path):
     paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
     for path in paths:
-        save_model(path, "toy", {"w": np.arange(3.0)}, {"n": 3})
+        save_model(path, "toy", {"w": np.arange(3.0)}, {"n": np.int64(3), "floor": np.ones(2)})
     assert paths[0].read_bytes() == paths[1].read_bytes()
     arrays, options = load_model(paths[0], "toy")
-    assert options == {"n": 3} and arrays["w"].tolist() == [0, 1, 2]
+    assert options == {"n": 3, "floor": [1, 1]} and arrays["w"].tolist() == [0, 1, 2]
     with pytest.raises(DataError, match="holds a toy model, expected other"):
         load_model(paths[0], "other")
     paths[0].write_bytes(paths[0].read_bytes()[:50])

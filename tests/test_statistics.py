@@ -222,6 +222,8 @@ def test_bad_posteriors_are_named():
         accumulate(indices, posts, X[0], C)
     with pytest.raises(DataError, match="centre has shape"):
         accumulate(indices, posts, X, C, centre=np.zeros((C, 1)))
+    with pytest.raises(DataError, match="frame 3 are negative"):
+        accumulate_second(indices, np.where(np.arange(10)[:, None] == 3, -1, posts), X, C)
     X[4, 1] = np.nan
     with pytest.raises(DataError, match="features of frame 4"):
         accumulate(indices, posts, X, C)
@@ -268,6 +270,16 @@ def test_many_utterances_equal_one_at_a_time(monkeypatch, block_frames):
         rtol=1e-5,
     )
     np.testing.assert_allclose(together.zeroth.sum(1), [30, 0, 20, 30], rtol=1e-6)
+
+
+def test_what_is_no_trained_ubm_and_no_precision_is_said():
+    rng = np.random.default_rng(0)
+    with pytest.raises(UsageError, match="not a trained mixture but FullGMM"):
+        baum_welch(FullGMM(2), rng.normal(size=(9, D)))
+    with pytest.raises(UsageError, match="'float32' or 'float64'"):
+        baum_welch(real_ubm(rng), rng.normal(size=(9, D)), dtype="int16")
+    with pytest.raises(DataError, match="by utterances alone"):
+        one(9)[0, 1]
 
 
 def test_bad_features_name_the_utterance():

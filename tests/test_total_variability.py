@@ -14,6 +14,7 @@ from sklearn.base import clone
 from ivector import _rfp
 from ivector._tv_update import floored, solve_floored
 from ivector.base.errors import DataError, DegenerateDataWarning, ObjectiveWarning, UsageError
+from ivector.gmm import DiagonalGMM
 from ivector.statistics import BaumWelchStatistics
 from ivector.total_variability import TotalVariability
 
@@ -319,6 +320,8 @@ def test_a_diagonal_ubm_keeps_diagonal_covariances():
 
 
 def test_bad_options_are_refused(ubm, data):
+    with pytest.raises(UsageError, match="not a trained mixture but DiagonalGMM"):
+        TotalVariability(3).fit(data[0], ubm=DiagonalGMM(2))
     stats, _ = data
     bad = [
         {"parametrisation": "jfa"}, {"rank": 0}, {"n_iter": -1}, {"prior_offset": 0.0},
@@ -336,6 +339,21 @@ def test_bad_options_are_refused(ubm, data):
         TotalVariability(3).transform(stats)
     with pytest.raises(UsageError, match="second_order=True"):
         TotalVariability(3).fit(BaumWelchStatistics(stats.zeroth, stats.first), ubm=ubm)
+
+
+def test_a_component_without_weight_does_not_spoil_the_objective(ubm, data):
+    stats, _ = data
+    dead = SimpleNamespace(
+        weights_=np.append(ubm.weights_, 0),
+        means_=np.vstack([ubm.means_, np.ones(D)]),
+        covariances_=np.concatenate([ubm.covariances_, np.eye(D)[None]]),
+    )
+    first = np.pad(stats.first, ((0, 0), (0, 1), (0, 0)))
+    second = np.concatenate([stats.second, np.zeros((1, D, D))])
+    padded = BaumWelchStatistics(np.pad(stats.zeroth, ((0, 0), (0, 1))), first, second, dead.means_)
+    tv = extractor("kaldi", n_iter=2, init="random")
+    with pytest.warns(DegenerateDataWarning, match="1 of 7 components"):
+        assert np.isfinite(tv.fit(padded, ubm=dead).objective_).all()
 
 
 def test_bad_data_are_named(ubm, data):
