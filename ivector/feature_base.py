@@ -168,6 +168,7 @@ class Features(TransformerMixin, BaseEstimator):
             preemphasis=self.preemphasis_coefficient,
             energy=energy,
             energy_floor=max(self.energy_floor, FLOAT_EPSILON),
+            kaldi_rounding=True,
             **kwargs,
         )
 

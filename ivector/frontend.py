@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 import scipy.fft
 
+from ivector._kaldi_fft import transform_matrix
 from ivector._kernels_features import (
     EDGE_MIRROR,
     EDGE_REFLECT,
@@ -50,6 +51,7 @@ EDGES = {
     "centre": EDGE_REFLECT,
 }
 REFERENCE_BLOCK = 1024  # frames, bounds the memory of `reference`
+LONGEST_MATRIX = 2048  # samples; Kaldi's transform as a matrix grows with the square
 
 
 def count_frames(n_samples: int, length: int, shift: int, framing: str) -> int:
@@ -189,6 +191,8 @@ class Frontend:
         Filters act on the square root of the power spectrum.
     log : bool
         Logarithm log(max(bin, floor) + offset).
+    kaldi_rounding : bool
+        Where K is no power of two, Kaldi's inexact transform (`ivector._kaldi_fft`).
     """
 
     window: np.ndarray
@@ -208,6 +212,7 @@ class Frontend:
     offset: float = 0.0
     energy: str = "none"
     energy_floor: float = FLOAT_EPSILON
+    kaldi_rounding: bool = False
 
     def n_frames(self, n_samples: int) -> int:
         """Number of frames that a signal of `n_samples` has."""
@@ -226,7 +231,7 @@ class Frontend:
 
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         """Features (n_frames, C), float32, of samples (n_samples,), float32."""
-        if self.n_fft & (self.n_fft - 1) or self.n_fft < 2:
+        if not _fast(self.n_fft):
             return self.reference(samples).astype(np.float32)
         signal = self._preemphasise(samples)
         out = np.empty((self.n_frames(len(samples)), len(self.columns)), np.float32)
@@ -297,7 +302,7 @@ class Frontend:
             frames = frames - frames.mean(axis=1, keepdims=True)
         windowed = frames - self.preemphasis * np.hstack([frames[:, :1], frames[:, :-1]])
         windowed *= self.window
-        power = np.abs(scipy.fft.rfft(windowed, self.n_fft, axis=1)) ** 2
+        power = self._power(windowed)
         mel = (np.sqrt(power) if self.magnitude else power) @ self.filters.T
         if self.log:
             mel = np.log(np.maximum(mel, self.floor) + self.offset)
@@ -313,6 +318,15 @@ class Frontend:
         out[:, self.columns] = rows
         return out
 
+    def _power(self, windowed: np.ndarray) -> np.ndarray:
+        """Power spectra (n_frames, K // 2 + 1)."""
+        length = self.n_fft
+        if not self.kaldi_rounding or _fast(length) or length % 2 or length > LONGEST_MATRIX:
+            return np.abs(scipy.fft.rfft(windowed, length, axis=1)) ** 2
+        single = windowed.astype(np.float32)
+        parts = transform_matrix(length)[:, : windowed.shape[1]]
+        return sum(np.square(single @ part, dtype=np.float64) for part in parts)
+
 
 def _sparse_rows(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts (B + 1,), first line (B,) and weights of the span of each filter that is not zero."""
@@ -324,6 +338,11 @@ def _sparse_rows(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     weights = np.concatenate([row[slice(*span)] for row, span in zip(filters, spans)])
     first = np.array([start for start, _ in spans], np.int64)
     return starts.astype(np.int64), first, weights.astype(np.float32)
+
+
+def _fast(n_fft: int) -> bool:
+    """Whether the kernels can transform frames of this length."""
+    return n_fft >= 2 and not n_fft & (n_fft - 1)
 
 
 def _take(signal: np.ndarray, index: np.ndarray, framing: str) -> np.ndarray:
