@@ -46,19 +46,32 @@ def read_mark(folder: Path) -> dict[str, Any] | None:
     return mark if isinstance(mark, dict) and isinstance(mark.get("stamp"), str) else None
 
 
-def require(folder: Path, stage: int) -> str:
+def require(folder: Path, stage: int, on: Sequence[str] = ()) -> str:
     """Stamp of a stage that must have been run.
+
+    Parameters
+    ----------
+    folder : Path
+    stage : int
+        Its number in ``run.sh``, for the cure.
+    on : sequence of str
+        Stamps of the stages that it must have been made from.
 
     Raises
     ------
     DataError
-        It has not finished, or its files are not as it left them; says which stage to run.
+        It has not finished, was made from something else, or its files are not as it left them;
+        says which stage to run.
     """
     mark = read_mark(folder)
     if mark is None:
         raise DataError(f"{folder}: stage {stage} has not finished; run with --stage {stage}")
     if defect := _defect(folder, mark):
         raise DataError(f"{folder / defect}; run with --stage {stage} to make it again")
+    if not set(on) <= set(mark.get("upstream", on)):
+        raise DataError(
+            f"{folder}: stages before it were run anew since; run with --stage {stage} to follow"
+        )
     return mark["stamp"]
 
 
@@ -134,7 +147,8 @@ def stage(
             yield work
             seconds = round(time.perf_counter() - start, 3)
             logger.info("%s: finished in %.1f s", folder, seconds)
-        done = {"stamp": stamp, "seconds": seconds, "files": _manifest(work)}
+        done = {"stamp": stamp, "upstream": list(upstream), "seconds": seconds}
+        done["files"] = _manifest(work)
         write_text(work / "done.json", json.dumps(done) + "\n")
         _replace(folder, work)
     finally:

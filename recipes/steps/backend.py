@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from ivector.base.cli import number, whole
-from ivector.base.errors import UsageError
+from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
 from plda import LDA, PLDA, Center, LengthNorm
 from plda.formats import save_model, write_plda, write_transform
@@ -32,6 +32,13 @@ def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) 
     table = read_vectors(vectors)
     utt2spk = read_utt2spk(fold / "train.utt2spk")
     utterances = [utt for utt in sorted(utt2spk) if utt in table]
+    if len(utterances) < len(utt2spk):
+        if not utterances:
+            raise DataError(f"{vectors}: no training utterance has an i-vector; run with --stage 4")
+        logger.warning(
+            "%s: %d of %d training utterances have no i-vector and are left out",
+            fold.name, len(utt2spk) - len(utterances), len(utt2spk),
+        )  # fmt: skip
     X = np.stack([table[utt] for utt in utterances])
     y = np.array([utt2spk[utt] for utt in utterances])
     if arguments.lda_dim > X.shape[1]:

@@ -12,8 +12,10 @@ import numpy as np
 from ivector.base.cli import SEED, Parser, name, whole
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
+from ivector.data import read_table
 from ivector.formats.arks import load_array, read_scp
 from ivector.pipeline import FrontEnd
+from recipes.validate import check_fold
 
 logger = logging.getLogger("recipe")
 
@@ -40,21 +42,29 @@ def folds(data: Path) -> list[Path]:
     Raises
     ------
     DataError
-        There are none.
+        There are none, or one has a defect (`recipes.validate.check_fold`). Better now than after
+        hours of training.
     """
     found = sorted(p for p in data.glob("fold*") if p.is_dir())
     if not found:
         raise DataError(f"{data}: no fold*/ here; run stage 0 first")
+    utt2spk = read_utt2spk(data / "wav" / "utt2spk")
+    defects = [defect for fold in found for defect in check_fold(fold, utt2spk)]
+    if defects:
+        cure = f"; python -m recipes.validate {data} names all {len(defects)} defects"
+        raise DataError(defects[0] + cure * (len(defects) > 1))
     return found
 
 
 def read_utt2spk(path: Path) -> dict[str, str]:
     """Read a two-column utt2spk file."""
-    pairs = [line.split() for line in read_lines(path) if line.strip()]
-    for number, pair in enumerate(pairs, 1):
-        if len(pair) != 2:
-            raise DataError(f"{path}, line {number}: expected 'utterance speaker'")
-    return dict(pairs)  # type: ignore[arg-type]
+    table = read_table(path, str)
+    for utt, speaker in table.items():
+        if speaker.split() != [speaker]:
+            raise DataError(
+                f"{path}: {utt}: expected 'utterance speaker', got {speaker!r} behind it"
+            )
+    return table
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,10 @@ def main(arguments: argparse.Namespace) -> None:
         "score_norm": arguments.score_norm,
     }
     system = arguments.exp / arguments.system
+    features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm = system / "ubm" / fold.name
-        upstream = [require(ubm, 2)]
+        upstream = [features, require(ubm, 2, on=[features])]
         upstream.append(digest(fold / "enroll", fold / "trials", fold / "train.utt2spk"))
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:

@@ -73,8 +73,10 @@ def extract(arguments: argparse.Namespace, fold: Path, system: Path, work: Path)
 def main(arguments: argparse.Namespace) -> None:
     """Run the stage for every fold."""
     system = arguments.exp / arguments.system
+    features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
-        upstream = [require(system / "tv" / fold.name, 3)]
+        ubm = require(system / "ubm" / fold.name, 2, on=[features])
+        upstream = [features, ubm, require(system / "tv" / fold.name, 3, on=[features, ubm])]
         upstream.append(digest(fold / "enroll", fold / "trials"))
         target = system / "ivectors" / fold.name
         with stage(target, {}, upstream, force=arguments.force) as work:

@@ -16,7 +16,7 @@ from fusion.speakers import mapped_speakers, read_enrolments, read_map
 from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
-from recipes.stage import read_mark, stage
+from recipes.stage import read_mark, require, stage
 from recipes.steps.common import folds, logger, make_parser
 
 P_TARGET = (0.01, 0.001)
@@ -78,10 +78,13 @@ def _with_interval(value: Interval, scale: float, digits: int) -> str:
 def evaluate(data: Path, system: Path, parts: Sequence[Path], n_bootstrap: int, label: str) -> Row:
     """Error rates of the scores of some folds, pooled."""
     outputs = [system / "scores" / part.name for part in parts]
+    for output in outputs:
+        require(output, 6)
     scored = align(
         read_scores([out / "scores" for out in outputs]),
         read_trials([out / "trials" for out in outputs]),
     )
+    scored.split()  # says in the list's own terms that a class has no trials
     result = _intervals(data, parts, scored, n_bootstrap) if n_bootstrap else None
     return Row(system.name, label, scored, result)
 

@@ -73,7 +73,8 @@ def main(arguments: argparse.Namespace) -> None:
     options = {"enrolment": arguments.enrolment, "score_norm": arguments.score_norm}
     system = arguments.exp / arguments.system
     for fold in folds(arguments.data):
-        upstream = [require(system / "backend" / fold.name, 5)]
+        vectors = require(system / "ivectors" / fold.name, 4)
+        upstream = [vectors, require(system / "backend" / fold.name, 5, on=[vectors])]
         upstream.append(digest(fold / "enroll", fold / "trials", fold / "train.utt2spk"))
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:

@@ -116,10 +116,14 @@ def normalised(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
             "score normalisation needs training speakers with more utterances than an enrolment; "
             "use --score-norm none"
         )
+    top_n = min(200, len(protocol.cohort_tests), len(cohort.ids))
+    if top_n < 2:
+        raise DataError(
+            "score normalisation needs at least 2 training speakers; use --score-norm none"
+        )
     cross = None
     if kind == "zt":
         cross = np.where(protocol.same_speaker, np.nan, scorer(cohort, protocol.cohort_tests))
-    top_n = min(200, len(cohort.ids), len(protocol.cohort_tests))
     norm = ScoreNorm(kind, top_n=top_n).fit(
         enrol_cohort=scorer(enrolment, protocol.cohort_tests),
         test_cohort=scorer(cohort, tests).T,

@@ -116,9 +116,10 @@ def main(arguments: argparse.Namespace) -> None:
         "seed": arguments.seed,
     }
     system = arguments.exp / arguments.system
+    features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm_folder = system / "ubm" / fold.name
-        upstream = [require(ubm_folder, 2)]
+        upstream = [features, require(ubm_folder, 2, on=[features])]
         target = system / "tv" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:
