@@ -24,7 +24,7 @@ from ivector.base.errors import (
     UsageError,
 )
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
+from ivector.base.shards import map_shards, one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,8 @@ class BaseGMM(BaseEstimator):
             began = time.monotonic()
             total = self._sum_shards(shards, context, f"EM {iteration}/{self.n_iter}")
             self._note_objective(total.log_likelihood / total.n_frames)
-            context = self._maximise(total, context)
+            with one_thread():
+                context = self._maximise(total, context)
             history = self.log_likelihood_
             logger.info(
                 "%s EM %d/%d: %.5f nats per frame, %d components, %.1f s",

@@ -27,6 +27,7 @@ from scipy.special import xlogy
 
 from ivector import _rfp
 from ivector.base.errors import DataError
+from ivector.base.shards import one_thread
 from ivector.statistics import BaumWelchStatistics
 
 # Packed moments and centred statistics of one batch; larger gains nothing, as the products are
@@ -115,6 +116,7 @@ class Accumulators:
         return self
 
 
+@one_thread()
 def derive(model: Subspace) -> Derived:
     """Products of T and Σ⁻¹ that every utterance shares (``ComputeDerivedVars``)."""
     C, D, R = model.projection.shape

@@ -22,7 +22,7 @@ from ivector._gmm_base import BaseGMM
 from ivector._gmm_data import load_shard
 from ivector._gmm_engine import complain_of_frame
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
-from ivector.base.shards import map_shards
+from ivector.base.shards import map_shards, one_thread
 from ivector.gmm import CONSTANT
 
 logger = logging.getLogger(__name__)
@@ -74,7 +74,8 @@ def initialise(model: BaseGMM, shards: list[Any]) -> None:
     size = max(SAMPLE_LEAST, SAMPLE_PER_COMPONENT * model.n_components)
     summary = summarise(shards, size, int(rng.integers(1 << 62)), model.n_jobs)
     check_amount(summary, model.n_components)
-    starts[init](model, summary, rng)
+    with one_thread():
+        starts[init](model, summary, rng)
 
 
 def _start_from(model: BaseGMM, init: BaseGMM, shards: list[Any]) -> None:

@@ -40,7 +40,7 @@ from ivector.base.errors import (
     UsageError,
 )
 from ivector.base.files import load_model, save_model
-from ivector.base.shards import map_shards
+from ivector.base.shards import map_shards, one_thread
 from ivector.statistics import BaumWelchStatistics
 
 logger = logging.getLogger(__name__)
@@ -144,6 +144,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    @one_thread()
     def fit(
         self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None, *, ubm: Any = None
     ) -> TotalVariability:
@@ -393,7 +394,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
                 f"the objective fell from {previous:.6f} to {value:.6f} per frame in iteration "
                 f"{len(self.objective_)}; flooring of covariances or too few data can do this",
                 ObjectiveWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _check_options(self) -> None:
@@ -421,4 +422,4 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         if not self.n_frames_:
             raise DataError("the training statistics hold no frames; check features and VAD")
         for text in degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
-            warnings.warn(text, DegenerateDataWarning, stacklevel=3)
+            warnings.warn(text, DegenerateDataWarning, stacklevel=4)

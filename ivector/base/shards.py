@@ -6,6 +6,7 @@ order, so that results are the same bytes for any ``--nj``.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any, TypeVar
@@ -62,7 +63,17 @@ def map_shards(
 
 def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, Any]) -> R:
     """Call `function` with every BLAS and OpenMP pool limited to one thread."""
+    with one_thread():
+        return function(shard, **kwargs)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """BLAS and OpenMP on one thread, in a ``with`` or as a decorator ``@one_thread()``.
+
+    For training outside of `map_shards`: models are the same bytes whatever the number of cores.
+    """
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):
-        return function(shard, **kwargs)
+        yield
