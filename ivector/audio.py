@@ -240,7 +240,8 @@ def _choose_channel(name: str, samples: np.ndarray, channel: int | str | None) -
     n_channels = samples.shape[1]
     if channel is None and n_channels > 1:
         raise DataError(
-            f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean'"
+            f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean', "
+            "--channel on the command line"
         )
     if channel == "mean":
         return samples.mean(axis=1)

@@ -112,6 +112,11 @@ class Features(TransformerMixin, BaseEstimator):
             if options.get(name) is not None and not isinstance(options[name], Integral):
                 raise UsageError(f"{name} must be a whole number, got {options[name]!r}")
         defaults = inspect.signature(type(self)).parameters
+        for name, value in options.items():
+            # `in` would compare an array with True; 0 and 1 are as good as False and True.
+            yes_or_no = name in defaults and isinstance(defaults[name].default, bool)
+            if yes_or_no and not (isinstance(value, (bool, np.bool_, int)) and value in (0, 1)):
+                raise UsageError(f"{name} must be true or false, got {value!r}")
         for name in (*_FOREIGN.get(self.flavour, ()), *self._foreign()):
             if name in options and options[name] != defaults[name].default:
                 raise UsageError(

@@ -8,6 +8,7 @@ Follows ``ComputeVadEnergy`` of Kaldi's ``ivector/voice-activity-detection.cc``
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,9 @@ class EnergyVAD(BaseEstimator):
 
     def _check(self) -> int:
         """Check the options; return the context."""
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise UsageError(f"{name} must be a number, got {value!r}")
         if not 0 < self.vad_proportion_threshold < 1:
             raise UsageError(
                 "vad_proportion_threshold must be between 0 and 1, both excluded, "

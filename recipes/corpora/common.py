@@ -88,7 +88,9 @@ def find_files(root: Path, extensions: Collection[str]) -> Iterator[Path]:
                 continue
             if entry.is_dir():
                 yield from walk(Path(entry.path), (*above, here))
-            elif entry.is_file() and Path(entry.name).suffix.lower() in extensions:
+            elif (entry.is_file() or entry.is_symlink()) and Path(
+                entry.name
+            ).suffix.lower() in extensions:
                 yield Path(entry.path)
 
     yield from walk(root, ())
@@ -178,15 +180,32 @@ def split_speaker(
 def make_test(
     utt2spk: Mapping[str, str], enrol_utts: int | None, max_trials: int | None
 ) -> tuple[dict[str, list[str]], list[Trial]]:
-    """Make enrolments and trials of the speakers in `utt2spk`; enrolment ids are speakers."""
+    """Make enrolments and trials of the speakers in `utt2spk`; enrolment ids are speakers.
+
+    Speakers with too few utterances for both are left out and counted.
+
+    Raises
+    ------
+    DataError
+        Fewer than two speakers are left.
+    """
     of_speaker: dict[str, list[str]] = defaultdict(list)
     for utterance, speaker in utt2spk.items():
         of_speaker[speaker].append(utterance)
     enroll: dict[str, list[str]] = {}
     tests: dict[str, str] = {}
+    short: list[DataError] = []
     for speaker in sorted(of_speaker):
-        enroll[speaker], rest = split_speaker(of_speaker[speaker], enrol_utts, speaker)
+        try:
+            enroll[speaker], rest = split_speaker(of_speaker[speaker], enrol_utts, speaker)
+        except DataError as error:
+            short.append(error)
+            continue
         tests.update(dict.fromkeys(rest, speaker))
+    if short and len(enroll) < 2:
+        raise short[0]
+    if short:
+        logger.warning("%d speaker(s) are not tested, for example: %s", len(short), short[0])
     return enroll, all_pairs(enroll, tests, {speaker: speaker for speaker in enroll}, max_trials)
 
 

@@ -132,9 +132,18 @@ def _named_by_rule(owned: list[tuple[str, Path, Path]]) -> list[Recording]:
         speakers = [r.speaker for r in sorted(named)]
         if rule is not _stem or speakers == sorted(speakers):
             return named
-    raise DataError(
-        "some recordings of a speaker differ only in their ending or in white space; rename them"
-    )
+    one, two = _of_one_name(owned)
+    raise DataError(f"{one} and {two} differ only in their ending or in white space; rename one")
+
+
+def _of_one_name(owned: list[tuple[str, Path, Path]]) -> tuple[Path, Path]:
+    """Find two recordings that even the longest of the rules gives one id."""
+    seen: dict[str, Path] = {}
+    for speaker, below, path in owned:
+        former = seen.setdefault(_speaker_path(speaker, below), path)
+        if former != path:
+            return former, path
+    raise AssertionError("every id is unique")
 
 
 def _named_in(folds: Iterable[Fold]) -> set[str]:
@@ -150,7 +159,10 @@ def _named_for(
     """Name recordings by the rule that finds most of the protocol's ids."""
     candidates = [named for rule in RULES if (named := _name(owned, rule))]
     if not candidates:
-        raise DataError("some recordings of a speaker have the same name; rename them")
+        one, two = _of_one_name(owned)
+        raise DataError(
+            f"{one} and {two} differ only in their ending or in white space; rename one"
+        )
     best = max(candidates, key=lambda named: sum(r.utterance in wanted for r in named))
     if not any(r.utterance in wanted for r in best):
         raise DataError(

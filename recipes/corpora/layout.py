@@ -108,8 +108,10 @@ def _inspect(recording: Recording) -> tuple[str, int]:
         info = soundfile.info(name)
     except UnicodeEncodeError:
         return "the name is not UTF-8; rename the file", 0
-    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        return f"cannot be read as audio ({str(error).splitlines()[-1][-80:]})", 0
+    except soundfile.LibsndfileError as error:
+        return f"cannot be read as audio ({error.error_string.rstrip('.')})", 0
+    except (OSError, RuntimeError) as error:
+        return f"cannot be read ({error})", 0
     return ("" if info.frames > 0 else "holds no samples"), info.samplerate
 
 

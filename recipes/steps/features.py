@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import inspect
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ivector.audio import audio_defects, read_audio
-from ivector.base.errors import DataError, UsageError
+from ivector.base.cli import whole
+from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.files import read_lines, write_text
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
@@ -43,6 +45,8 @@ class Extractor:
         Folder to write to, and where it will stand when the stage is done.
     strict : bool
         Stop at the first unusable recording.
+    channel : int or "mean", optional
+        Of recordings with several.
     """
 
     mfcc: dict[str, Any]
@@ -50,6 +54,7 @@ class Extractor:
     work: Path
     home: Path
     strict: bool
+    channel: int | str | None = None
 
     def __call__(self, job: tuple[int, list[Part]]) -> list[tuple[str, str, int, int]]:
         """Return (utterance, remark, frames, voiced frames); no frames when it was skipped."""
@@ -77,7 +82,7 @@ class Extractor:
         self, path: str, start: float | None, end: float | None, mfcc: MFCC, vad: EnergyVAD
     ) -> tuple[np.ndarray, np.ndarray, str]:
         rate = int(self.mfcc.get("sample_frequency", 16000))
-        samples, _ = read_audio(path, sample_rate=rate, start=start, end=end)
+        samples, _ = read_audio(path, rate, self.channel, start, end)
         remarks = audio_defects(samples, rate)
         if not np.any(samples):
             raise DataError(f"{path}: every sample is zero; record it again or leave it out")
@@ -126,12 +131,12 @@ def main(arguments: argparse.Namespace) -> None:
     _check_options(arguments, mfcc, vad)
     recordings: list[Part] = list(read_data_dir(arguments.data / "wav").recordings())
     home = arguments.exp / "features"
-    options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict}
+    options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict, "channel": arguments.channel}
     upstream = [state(recordings)]
     with stage(home, options, upstream, force=arguments.force) as work:
         if work is None:
             return
-        extractor = Extractor(mfcc, vad, work, home, arguments.strict)
+        extractor = Extractor(mfcc, vad, work, home, arguments.strict, arguments.channel)
         shards = list(enumerate(make_shards(recordings, UTTERANCES_PER_SHARD)))
         done = map_shards(extractor, shards, nj=arguments.nj)
         rows = [row for part in progress(done, len(shards), "features", "shard") for row in part]
@@ -152,14 +157,25 @@ def state(recordings: Iterable[Part]) -> str:
 
 
 def _check_options(arguments: argparse.Namespace, mfcc: dict, vad: dict) -> None:
+    """Refuse options that make no sense before any recording is read, naming the file."""
+    probe: Any = np.zeros(16000, np.float32)
     for kind, options, path in (
         (MFCC, mfcc, arguments.mfcc_config),
         (EnergyVAD, vad, arguments.vad_config),
     ):
+        known = inspect.signature(kind).parameters
+        if unknown := [name for name in options if name not in known]:
+            dashed = unknown[0].replace("_", "-")
+            raise UsageError(f"{path}: {kind.__name__} has no option --{dashed}")
         try:
-            kind(**options)
-        except TypeError as error:
+            probe = kind(**options).transform(probe)
+        except UserError as error:
             raise UsageError(f"{path}: {error}") from error
+    rate = mfcc.get("sample_frequency", 16000)
+    if rate != int(rate):
+        raise UsageError(
+            f"{arguments.mfcc_config}: --sample-frequency={rate} is not a whole number"
+        )
 
 
 def _finish(work: Path, home: Path, rows: list[tuple[str, str, int, int]], n_shards: int) -> None:
@@ -188,10 +204,23 @@ def _finish(work: Path, home: Path, rows: list[tuple[str, str, int, int]], n_sha
         raise DataError(f"no recording could be used{why}")
 
 
+def _channel(text: str) -> int | str:
+    if text == "mean":
+        return text
+    try:
+        return whole(0)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"takes 0, 1, ... or mean, not {text!r}") from None
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("features", __doc__ or "")
     parser.add_argument("--mfcc-config", type=Path, required=True, help="Kaldi-style MFCC options")
     parser.add_argument("--vad-config", type=Path, required=True, help="Kaldi-style VAD options")
+    parser.add_argument(
+        "--channel", type=_channel, help="of recordings with several: 0, 1, ... or mean; without "
+        "it these are skipped"
+    )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
     return parser
