@@ -83,7 +83,7 @@ def bootstrap_interval(
     band: Sequence[float] | np.ndarray = (),
     n_bootstrap: int = 1000,
     level: float = 0.95,
-    random_state: int | np.random.RandomState | None = 0,
+    random_state: int | np.random.Generator | None = 0,
 ) -> BootstrapResult:
     """Confidence intervals of the EER and of normalised minimum costs.
 
@@ -111,7 +111,7 @@ def bootstrap_interval(
     DataError
         Too few speakers, one class only, NaN, or arrays of different lengths.
     UsageError
-        An impossible prior, cost, level or number of replicates.
+        An impossible prior, cost, level, false-alarm rate or number of replicates.
     """
     if n_bootstrap < 20 or not 0 < level < 1:
         raise UsageError(
@@ -124,6 +124,8 @@ def bootstrap_interval(
     estimates = [points.eer(), *(points.min_dcf(p, c_miss, c_fa) for p in p_target)]
     rng = np.random.default_rng(random_state)
     grid = np.asarray(band, np.float64)
+    if not ((grid >= 0) & (grid <= 1)).all():
+        raise UsageError(f"false-alarm rates of a band must be from 0 to 1, got {band!r}")
     values, misses = _replicates(trials, shared, costs, grid, n_bootstrap, rng)
     found = [
         Interval(estimate, *_corrected(values[:, i], estimate, level), level)

@@ -156,7 +156,7 @@ def test_band_holds_the_curve():
 
 def test_refusals():
     scores, is_target, enrol, test = draw_world(np.random.default_rng(0), 12, 1)
-    for options in ({"n_bootstrap": 5}, {"level": 1.0}, {"p_target": [2]}):
+    for options in ({"n_bootstrap": 5}, {"level": 1.0}, {"p_target": [2]}, {"band": [-0.1]}):
         with pytest.raises(UsageError):
             bootstrap_interval(scores, is_target, enrol, test, **options)
     for arrays, message in [
