@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
 import numpy as np
 
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+
+# Modules that a warning's reader did not write; contextlib holds our decorators.
+_INNER = ("plda", "contextlib", "sklearn")
 
 
 def check_vectors(X: Any, name: str = "X", n_dims: int | None = None) -> np.ndarray:
@@ -189,5 +193,8 @@ def check_n_components(n_components: int | None, n_dims: int, default: int) -> i
 
 
 def warn_degenerate(message: str) -> None:
-    """Give a `DegenerateDataWarning` that points out of this package's private steps."""
-    warnings.warn(message, DegenerateDataWarning, stacklevel=4)
+    """Give a `DegenerateDataWarning` that points at the call from outside of this package."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INNER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, DegenerateDataWarning, stacklevel=level)

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ivector.base.shards import one_thread
 from plda._checks import check_input, check_range, warn_degenerate
 from plda._linalg import diagonalise, eigh_descending, total_covariance
 from plda.model import PLDA
 
 
+@one_thread()
 def adapt_plda(
     model: PLDA,
     X: Any,

@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import DataError, ObjectiveWarning, UsageError
+from ivector.base.shards import one_thread
 from plda._checks import (
     check_counts,
     check_diagonal_model,
@@ -136,6 +137,7 @@ class PLDA(TransformerMixin, BaseEstimator):
         tags.target_tags.required = True
         return tags
 
+    @one_thread()
     def fit(self, X: Any, y: Any = None) -> PLDA:
         """Train by EM (Kaldi's ``PldaEstimator``).
 
@@ -187,7 +189,7 @@ class PLDA(TransformerMixin, BaseEstimator):
                 f"the objective fell from {before:.10g} to {after:.10g} in iteration {iteration};"
                 " the vectors' scale may be extreme: apply LengthNorm first",
                 ObjectiveWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def score(self, X: Any, y: Any) -> float:

@@ -32,6 +32,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.shards import one_thread
 from plda._checks import (
     check_input,
     check_labels,
@@ -163,6 +164,7 @@ class Whiten(_Transformer):
         self.method = method
         self.covariance_floor = covariance_floor
 
+    @one_thread()
     def fit(self, X: Any, y: Any = None) -> Whiten:
         """Find the principal components of `X` (n_vectors, n_features)."""
         X = check_vectors(X)
@@ -217,6 +219,7 @@ class LDA(_LabelledTransformer):
         self.total_covariance_factor = total_covariance_factor
         self.covariance_floor = covariance_floor
 
+    @one_thread()
     def fit(self, X: Any, y: Any = None) -> LDA:
         """Fit on vectors `X` (n_vectors, n_features) of speakers `y` (n_vectors,)."""
         X = check_vectors(X)
@@ -271,6 +274,7 @@ class WCCN(_LabelledTransformer):
     def __init__(self, covariance_floor=1e-6):
         self.covariance_floor = covariance_floor
 
+    @one_thread()
     def fit(self, X: Any, y: Any = None) -> WCCN:
         """Fit on vectors `X` (n_vectors, n_features) of speakers `y` (n_vectors,)."""
         X = check_vectors(X)

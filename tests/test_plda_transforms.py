@@ -200,6 +200,16 @@ def test_length_norm():
         np.testing.assert_array_equal(LengthNorm().transform(np.eye(2) * [1, 0])[1], 0)
 
 
+@needs_rank
+def test_a_warning_points_at_the_caller(estimator):
+    X, y = speakers_and_vectors(np.random.default_rng(0))
+    X = np.hstack([X, X[:, :1]])
+    for fit in (estimator.fit, make_pipeline(estimator).fit):
+        with pytest.warns(DegenerateDataWarning) as caught:
+            fit(X, y)
+        assert {w.filename for w in caught} == {__file__}
+
+
 def test_affine_matrix_does_what_the_transformer_does():
     X, y = speakers_and_vectors(np.random.default_rng(9))
     for transformer in (Center(), Whiten(3), LDA(2), WCCN()):
