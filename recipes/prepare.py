@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ivector.base.cli import Parser, run
+from ivector.base.cli import Parser, run, whole
 from ivector.base.files import read_lines, write_text
 from recipes.corpora import NAMES
 from recipes.corpora.common import AUDIO, find_files
@@ -45,7 +45,7 @@ def make_parser() -> Parser:
             help="stop at a recording that cannot be used, instead of leaving it out",
         )
         sub.add_argument("--force", action="store_true", help="make a complete output again")
-        sub.add_argument("--nj", type=int, default=1, help="processes; changes no result")
+        sub.add_argument("--nj", type=whole(1), default=1, help="processes; changes no result")
         module.add_options(sub)
         sub.set_defaults(module=module)
     return parser
@@ -107,7 +107,8 @@ def fingerprint(options: dict[str, Any]) -> str:
                 continue
             files = find_files(path, AUDIO | {".tar", "", ".txt", ".tsv", ".csv", ".utt2spk"})
             for file in files if path.is_dir() else [path]:
-                status = file.stat()
+                # A link that leads nowhere is told when the recordings are opened.
+                status = file.stat() if file.exists() else file.lstat()
                 line = f"{key} {file} {status.st_size} {status.st_mtime_ns}\n"
                 digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -8,6 +8,7 @@ no byte. Results on it are no results on speech.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ivector.base.errors import UsageError
-from ivector.base.files import atomic_path
+from ivector.base.files import atomic_write
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from recipes.corpora.common import Corpus, Recording, two_folds
@@ -121,9 +122,11 @@ def make_speaker(job: Job) -> tuple[str, str]:
         rng = stream(job.seed, job.speaker, i)
         session = draw_session(rng)
         samples = synthesise(speaker, session, float(rng.uniform(*SECONDS)), job.rate, rng)
-        with atomic_path(path) as temporary:
-            pcm = np.round(samples * 32767).astype(np.int16)
-            soundfile.write(temporary, pcm, job.rate, subtype="PCM_16", format="FLAC")
+        pcm = np.round(samples * 32767).astype(np.int16)
+        packed = io.BytesIO()  # libsndfile does not say that a disk is full
+        soundfile.write(packed, pcm, job.rate, subtype="PCM_16", format="FLAC")
+        with atomic_write(path) as file:
+            file.write(packed.getvalue())
     return name, speaker.gender
 
 

@@ -219,8 +219,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mfcc-config", type=Path, required=True, help="Kaldi-style MFCC options")
     parser.add_argument("--vad-config", type=Path, required=True, help="Kaldi-style VAD options")
     parser.add_argument(
-        "--channel", type=_channel, help="of recordings with several: 0, 1, ... or mean; without "
-        "it these are skipped"
+        "--channel", type=_channel, help="channel to take: 0, 1, ... or mean; without it "
+        "recordings with several are skipped"
     )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
     return parser
