@@ -102,7 +102,7 @@ def _score(
     if choice.plda_smoothing:
         model = model.smooth(choice.plda_smoothing)
     scorer = VectorScorer(vectors, pipeline, model, "book")
-    scores = scorer(protocol.enrolment, protocol.tests)[protocol.pairs[:, 0], protocol.pairs[:, 1]]
+    scores = scorer.trials(protocol.enrolment, protocol.tests, protocol.pairs)
     target = np.array(protocol.targets, bool)
     return scores[target], scores[~target]
 

@@ -12,10 +12,10 @@ from ivector.base.cli import number, whole
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.verification import GMMVerifier
-from recipes.stage import digest, require, stage
+from recipes.stage import require, stage
 from recipes.steps.common import Corpus, folds, make_parser
 from recipes.steps.ivectors import fold_utterances
-from recipes.steps.scoring import SCORE_NORMS, Models, normalised, read_protocol, write_results
+from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
 from recipes.steps.ubm import front_end, load_ubm
 
 TESTS_PER_SHARD = 16
@@ -23,18 +23,23 @@ TESTS_PER_SHARD = 16
 
 @dataclass
 class GMMScorer:
-    """Scores models against tests; adapted models and scores of a pair of sets are kept."""
+    """Scores models against tests; adapted models are kept."""
 
     corpus: Corpus
     verifier: GMMVerifier
     nj: int
     _models: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def __call__(self, models: Models, tests: list[str]) -> np.ndarray:
+    def matrix(self, models: Models, tests: list[str]) -> np.ndarray:
+        """Score all pairs, (n_models, n_tests)."""
         adapted = np.stack([self._enrol(utts) for utts in models.utterances])
         shards = make_shards(tests, TESTS_PER_SHARD)
         parts = map_shards(_Score(self.corpus, self.verifier, adapted), shards, nj=self.nj)
         return np.concatenate(list(progress(parts, len(shards), "GMM scores", "shard")), axis=1)
+
+    def trials(self, models: Models, tests: list[str], pairs: np.ndarray) -> np.ndarray:
+        """Score listed pairs, (n_trials, 2) to (n_trials,); a test is read once for all models."""
+        return self.matrix(models, tests)[pairs[:, 0], pairs[:, 1]]
 
     def _enrol(self, utterances: list[str]) -> np.ndarray:
         key = " ".join(utterances)
@@ -59,9 +64,8 @@ def score(arguments: argparse.Namespace, fold: Path, ubm: Path, work: Path) -> N
     corpus = Corpus(arguments.exp / "features", front_end(ubm))
     usable = set(corpus.usable(fold_utterances(fold), "train, enrolment and test"))
     verifier = GMMVerifier(load_ubm(ubm), relevance=arguments.relevance, top_n=arguments.top_n)
-    protocol = read_protocol(fold, usable)
     scorer = GMMScorer(corpus, verifier, arguments.nj)
-    write_results(work, protocol, normalised(arguments.score_norm, scorer, protocol))
+    score_fold(fold, usable, scorer, arguments.score_norm, work)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -76,7 +80,7 @@ def main(arguments: argparse.Namespace) -> None:
     for fold in folds(arguments.data):
         ubm = system / "ubm" / fold.name
         upstream = [features, require(ubm, 2, on=[features])]
-        upstream.append(digest(fold / "enroll", fold / "trials", fold / "train.utt2spk"))
+        upstream.append(protocol_digest(fold))
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:

@@ -16,8 +16,9 @@ from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.data import read_enroll, read_trials
 from ivector.total_variability import TotalVariability
-from recipes.stage import digest, require, stage
+from recipes.stage import require, stage
 from recipes.steps.common import Corpus, folds, make_parser, read_utt2spk
+from recipes.steps.scoring import protocol_digest, trial_lists
 from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
 from recipes.steps.ubm import front_end
 
@@ -26,7 +27,8 @@ def fold_utterances(fold: Path) -> list[str]:
     """Every utterance a fold needs: training, enrolment and test."""
     wanted = set(read_utt2spk(fold / "train.utt2spk"))
     wanted.update(utt for utts in read_enroll(fold / "enroll").values() for utt in utts)
-    wanted.update(trial.test for trial in read_trials(fold / "trials"))
+    for trial_list in trial_lists(fold):
+        wanted.update(trial.test for trial in read_trials(trial_list))
     return sorted(wanted)
 
 
@@ -77,7 +79,7 @@ def main(arguments: argparse.Namespace) -> None:
     for fold in folds(arguments.data):
         ubm = require(system / "ubm" / fold.name, 2, on=[features])
         upstream = [features, ubm, require(system / "tv" / fold.name, 3, on=[features, ubm])]
-        upstream.append(digest(fold / "enroll", fold / "trials"))
+        upstream.append(protocol_digest(fold))
         target = system / "ivectors" / fold.name
         with stage(target, {}, upstream, force=arguments.force) as work:
             if work is not None:

@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from plda import PLDA, cosine_scores
+from plda import PLDA
+from plda.cosine import cosine_scorer
 from plda.formats import load_model
-from recipes.stage import digest, require, stage
+from plda.scoring import PairScorer
+from recipes.stage import require, stage
 from recipes.steps.common import folds, make_parser
 from recipes.steps.ivectors import read_vectors
-from recipes.steps.scoring import SCORE_NORMS, Models, normalised, read_protocol, write_results
+from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
 
 
 @dataclass
@@ -38,19 +40,28 @@ class VectorScorer:
     plda: PLDA | None
     enrolment: str
 
-    def __call__(self, models: Models, tests: list[str]) -> np.ndarray:
+    def matrix(self, models: Models, tests: list[str]) -> np.ndarray:
+        """Score all pairs, (n_models, n_tests)."""
+        return self._prepare(models, tests).matrix()
+
+    def trials(self, models: Models, tests: list[str], pairs: np.ndarray) -> np.ndarray:
+        """Score listed pairs, (n_trials, 2) to (n_trials,)."""
+        return self._prepare(models, tests).trials(pairs[:, 0], pairs[:, 1])
+
+    def _prepare(self, models: Models, tests: list[str]) -> PairScorer:
         test = self.transforms.transform(np.stack([self.vectors[utt] for utt in tests]))
         counts = np.array([len(utts) for utts in models.utterances])
         if self.enrolment == "book" and self.plda is not None:
             flat = [self.vectors[utt] for utts in models.utterances for utt in utts]
             labels = np.repeat(np.arange(len(counts)), counts)
-            enrol = self.transforms.transform(np.stack(flat))
-            return self.plda.scorer(enrol, test, enrol_labels=labels).matrix()
+            return self.plda.scorer(
+                self.transforms.transform(np.stack(flat)), test, enrol_labels=labels
+            )
         means = [np.mean([self.vectors[u] for u in utts], axis=0) for utts in models.utterances]
         enrol = self.transforms.transform(np.stack(means))
         if self.plda is None:
-            return cosine_scores(enrol, test)
-        return self.plda.score_matrix(enrol, test, n_enrol=counts)
+            return cosine_scorer(enrol, test)
+        return self.plda.scorer(enrol, test, n_enrol=counts)
 
 
 def score(arguments: argparse.Namespace, fold: Path, system: Path, work: Path) -> None:
@@ -64,8 +75,7 @@ def score(arguments: argparse.Namespace, fold: Path, system: Path, work: Path) -
         load_model(plda_path) if plda_path.exists() else None,
         arguments.enrolment,
     )
-    protocol = read_protocol(fold, set(vectors))
-    write_results(work, protocol, normalised(arguments.score_norm, scorer, protocol))
+    score_fold(fold, set(vectors), scorer, arguments.score_norm, work)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -75,7 +85,7 @@ def main(arguments: argparse.Namespace) -> None:
     for fold in folds(arguments.data):
         vectors = require(system / "ivectors" / fold.name, 4)
         upstream = [vectors, require(system / "backend" / fold.name, 5, on=[vectors])]
-        upstream.append(digest(fold / "enroll", fold / "trials", fold / "train.utt2spk"))
+        upstream.append(protocol_digest(fold))
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:

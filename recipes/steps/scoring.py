@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol as TypingProtocol
 
 import numpy as np
 
 from fusion.formats import write_scores
 from ivector.base.errors import DataError
-from ivector.base.files import write_text
 from ivector.data import read_enroll, read_trials, write_trials
 from plda import ScoreNorm
+from recipes.stage import digest
 from recipes.steps.common import read_utt2spk
 
 logger = logging.getLogger("recipe")
@@ -29,8 +29,14 @@ class Models:
     utterances: list[list[str]]
 
 
-# Scores (n_models, n_tests) of models against test utterances.
-Scorer = Callable[[Models, list[str]], np.ndarray]
+class Scorer(TypingProtocol):
+    """What a system brings: scores of models against test utterances."""
+
+    def matrix(self, models: Models, tests: list[str]) -> np.ndarray:
+        """Score all pairs, (n_models, n_tests)."""
+
+    def trials(self, models: Models, tests: list[str], pairs: np.ndarray) -> np.ndarray:
+        """Score listed pairs of rows, (n_trials, 2) to (n_trials,)."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +56,25 @@ class Protocol:
     same_speaker: np.ndarray  # (n_cohort, n_cohort_tests)
 
 
-def read_protocol(fold: Path, usable: set[str]) -> Protocol:
+def trial_lists(fold: Path) -> list[Path]:
+    """The fold's trial lists: ``trials``, and ``trials-NAME`` where there are more."""
+    return [fold / "trials", *sorted(fold.glob("trials-*"))]
+
+
+def protocol_digest(fold: Path) -> str:
+    """Digest of all that decides which trials a fold scores, and how."""
+    return digest(fold / "enroll", fold / "train.utt2spk", *trial_lists(fold))
+
+
+def read_protocol(fold: Path, usable: set[str], trial_list: Path | None = None) -> Protocol:
     """Read a fold, leaving out trials with unusable recordings, which is said."""
+    trial_list = trial_list or fold / "trials"
     enroll = read_enroll(fold / "enroll")
     enrolment = {key: [utt for utt in utts if utt in usable] for key, utts in enroll.items()}
-    trials = list(read_trials(fold / "trials"))
+    trials = list(read_trials(trial_list))
     unknown = {trial.enrol for trial in trials} - set(enroll)
     if unknown:
-        raise DataError(f"{fold / 'trials'}: {len(unknown)} enrolments are not in enroll, "
+        raise DataError(f"{trial_list}: {len(unknown)} enrolments are not in enroll, "
                         f"for example {min(unknown)}")  # fmt: skip
     kept = [t for t in trials if t.test in usable and enrolment[t.enrol]]
     if len(kept) < len(trials):
@@ -66,7 +83,7 @@ def read_protocol(fold: Path, usable: set[str]) -> Protocol:
             fold.name, len(trials) - len(kept), len(trials),
         )  # fmt: skip
     if not kept:
-        raise DataError(f"{fold / 'trials'}: no trial can be scored")
+        raise DataError(f"{trial_list}: no trial can be scored")
     ids = sorted({t.enrol for t in kept})
     tests = sorted({t.test for t in kept})
     row = {key: i for i, key in enumerate(ids)}
@@ -96,19 +113,26 @@ def _cohort(fold: Path, usable: set[str], n_enrol: int) -> tuple[Models, list[st
     return models, [utt for utt, _ in tests], same
 
 
-def normalised(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
-    """Scores of all enrolments against all tests, normalised by the cohort.
+def score_fold(fold: Path, usable: set[str], scorer: Scorer, score_norm: str, work: Path) -> None:
+    """Write the scores of every trial list of a fold: ``scores`` and ``scores-NAME``."""
+    for trial_list in trial_lists(fold):
+        protocol = read_protocol(fold, usable, trial_list)
+        scores = trial_scores(score_norm, scorer, protocol)
+        _write_results(work, trial_list.name, protocol, scores)
+
+
+def trial_scores(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
+    """Score every trial, (n_trials,), normalised by the cohort.
 
     Parameters
     ----------
     kind : str
         Of `SCORE_NORMS`.
-    scorer : callable
-        ``scorer(models, tests)`` gives scores (n_models, n_tests).
+    scorer : Scorer
     protocol : Protocol
     """
     enrolment, tests, cohort = protocol.enrolment, protocol.tests, protocol.cohort
-    scores = scorer(enrolment, tests)
+    scores = scorer.trials(enrolment, tests, protocol.pairs)
     if kind == "none":
         return scores
     if not protocol.cohort_tests:
@@ -123,26 +147,19 @@ def normalised(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
         )
     cross = None
     if kind == "zt":
-        cross = np.where(protocol.same_speaker, np.nan, scorer(cohort, protocol.cohort_tests))
+        cross = scorer.matrix(cohort, protocol.cohort_tests)
+        cross = np.where(protocol.same_speaker, np.nan, cross)
     norm = ScoreNorm(kind, top_n=top_n).fit(
-        enrol_cohort=scorer(enrolment, protocol.cohort_tests),
-        test_cohort=scorer(cohort, tests).T,
+        enrol_cohort=scorer.matrix(enrolment, protocol.cohort_tests),
+        test_cohort=scorer.matrix(cohort, tests).T,
         cohort_cohort=cross,
     )
-    return norm.transform(scores)
+    return norm.transform_trials(scores, protocol.pairs[:, 0], protocol.pairs[:, 1])
 
 
-def write_results(work: Path, protocol: Protocol, scores: np.ndarray) -> None:
-    """Write the score of every trial, and the trials, in the order of the trial list."""
-    pairs = [
-        (protocol.enrolment.ids[i], protocol.tests[j], target)
-        for (i, j), target in zip(protocol.pairs, protocol.targets)
-    ]
-    write_trials(work / "trials", pairs)
-    write_scores(
-        work / "scores",
-        [pair[0] for pair in pairs],
-        [pair[1] for pair in pairs],
-        scores[protocol.pairs[:, 0], protocol.pairs[:, 1]],
-    )
-    write_text(work / "num_trials", f"{len(pairs)}\n")
+def _write_results(work: Path, name: str, protocol: Protocol, scores: np.ndarray) -> None:
+    """Write scores and trials in the order of the trial list."""
+    enrol = [protocol.enrolment.ids[i] for i in protocol.pairs[:, 0]]
+    test = [protocol.tests[j] for j in protocol.pairs[:, 1]]
+    write_trials(work / name, zip(enrol, test, protocol.targets))
+    write_scores(work / name.replace("trials", "scores", 1), enrol, test, scores)
