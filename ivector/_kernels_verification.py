@@ -7,6 +7,12 @@ import numba
 import numpy as np
 
 
+@numba.njit(cache=True)
+def _log_sum_exp(logs):
+    top = logs.max()
+    return top + np.log(np.exp(logs - top).sum())
+
+
 @numba.njit(cache=True, fastmath={"contract", "reassoc"})
 def llr_per_model(frames, selected, base, shifts, penalties):
     """Mean over frames of log p(x | model) − log p(x | UBM), over the frame's selected components.
@@ -39,17 +45,15 @@ def llr_per_model(frames, selected, base, shifts, penalties):
             ubm += np.exp(np.float64(base[t, k]))
         log_ubm = np.log(ubm)
         for m in range(n_models):
-            # About the largest, as far from the UBM a model may gain more than exp can hold.
-            top = -np.inf
+            total = 0.0
             for k in range(n_selected):
                 c = selected[t, k]
                 dot = np.float32(0.0)
                 for d in range(dim):
                     dot += shifts[m, c, d] * frames[t, d]
                 logs[k] = base[t, k] + dot - penalties[m, c]
-                top = max(top, logs[k])
-            total = 0.0
-            for k in range(n_selected):
-                total += np.exp(logs[k] - top)
-            scores[m] += top + np.log(total) - log_ubm
+                total += np.exp(logs[k])
+            # Far from the UBM a model may gain, or lose, more than exp can hold.
+            far = not 1e-200 < total < 1e200
+            scores[m] += (_log_sum_exp(logs) if far else np.log(total)) - log_ubm
     return scores / max(n, 1)
