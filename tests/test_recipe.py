@@ -127,7 +127,7 @@ def test_mistakes_are_told_in_one_line(finished, tmp_path):
     done = recipe(folder, "--no-such-option", "1", check=False)
     assert done.returncode == 2 and "unknown option --no-such-option" in done.stderr
     done = recipe(tmp_path, "--stage", "3", check=False)
-    assert done.returncode == 1 and "run stage 0 first" in done.stderr
+    assert done.returncode == 1 and "run with --stage 1" in done.stderr
     assert "Traceback" not in done.stderr
 
 
