@@ -167,6 +167,8 @@ class FullGMM(BaseGMM):
         self._check_options()
         if self.num_gselect < 1 or not self.max_condition > 1:
             raise UsageError("num_gselect must be at least 1 and max_condition above 1")
+        if np.ndim(self.variance_floor):
+            raise UsageError("variance_floor of a full mixture is one number, a fraction")
         shards = as_shards(X)
         self._start(shards)
         self._checked_amount = False

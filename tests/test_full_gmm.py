@@ -116,6 +116,8 @@ def test_options_of_its_own_are_checked():
     for options in ({"num_gselect": 0}, {"max_condition": 1.0}):
         with pytest.raises(UsageError, match="num_gselect must be at least 1 and max_condition"):
             FullGMM(2, **options).fit(X)
+    with pytest.raises(UsageError, match="one number"):
+        FullGMM(2, variance_floor=[0.1, 0.2]).fit(X)
 
 
 def test_a_covariance_that_is_none_is_named(model):
