@@ -5,6 +5,7 @@ import pytest
 
 from ivector import _rfp
 from ivector._tv_update import floored, solve_floored
+from ivector.base.errors import DataError
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 10, 11])
@@ -45,3 +46,5 @@ def test_floored_covariance_is_the_smallest_above_the_floor():
     np.testing.assert_array_equal(
         floored(np.diag([2.0, 5.0, 4.0]), floor), np.diag([2.0, 5.0, 4.0])
     )
+    with pytest.raises(DataError, match="remove it"):
+        floored(np.zeros((3, 3)), np.zeros((3, 3)))
