@@ -122,5 +122,5 @@ def parse_labels(path: str | os.PathLike, block: Block, column: int) -> np.ndarr
             (line, token) for line, token in zip(block.lines, tokens) if token not in table
         )
         text = token[:40].decode("utf-8", "replace")
-        known = ", ".join(label.decode() for label in table)
+        known = ", ".join(label.decode() for label in {**_LABELS, **table})
         raise DataError(f"{path}, line {line}: label {text!r}, expected one of {known}") from None

@@ -113,13 +113,14 @@ class ShardWriter:
         self, recordings: Sequence[Recording], done: dict[str, Any]
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (utterance, features) and keep count in `done`."""
-        from ivector.audio import read_audio
+        from ivector.audio import read_audio, refuse_zeros
 
         extractor = self.extractor()
         rate = int(extractor.sample_frequency)
         for utt, path, start, end in recordings:
             try:
                 samples, _ = read_audio(path, sample_rate=rate, start=start, end=end)
+                refuse_zeros(samples, path)
                 features = extractor.transform(samples)
                 if not len(features):
                     raise DataError(f"{path}: shorter than one frame; leave it out")
@@ -171,7 +172,8 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
         utt, why = skipped[0]
         logger.warning("%d recordings skipped, for example %s: %s", len(skipped), utt, why)
     if not rows:
-        raise DataError(f"{folder}: no recording could be used, see the warnings")
+        utt, why = skipped[0]
+        raise DataError(f"{folder}: no recording could be used, for example {utt}: {why}")
     for old in folder.glob("logmel.*"):
         if int(old.name.split(".")[1]) >= len(parts) or (
             old.suffix in (".ark", ".f16") and old.name not in {row[1] for row in rows}

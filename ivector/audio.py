@@ -137,6 +137,12 @@ def check_samples(samples: np.ndarray, name: str = "recording") -> np.ndarray:
     return samples
 
 
+def refuse_zeros(samples: np.ndarray, name: str) -> None:
+    """Raise DataError where every sample is zero, as of a dead microphone or an empty channel."""
+    if not np.any(samples):
+        raise DataError(f"{name}: every sample is zero; record it again or leave it out")
+
+
 def audio_defects(samples: np.ndarray, rate: float) -> list[str]:
     """Say what is doubtful about a recording that can be read.
 

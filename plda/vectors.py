@@ -47,6 +47,11 @@ def read_ids_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
     for key, vector in pairs:
         if key in vectors:
             raise DataError(f"{path}: id {key} occurs twice; ids must be unique")
+        if vector.dtype.kind not in "iuf" or not np.isfinite(vector).all():
+            raise DataError(
+                f"{path}: the vector of {key} has something that is no finite number; find out "
+                "why it could not be extracted, or remove it"
+            )
         if vectors and vector.shape != (first := next(iter(vectors.values()))).shape:
             raise DataError(f"{path}: {key} has shape {vector.shape}, the first {first.shape}")
         vectors[key] = vector

@@ -319,10 +319,17 @@ def read_vectors(path: str | os.PathLike) -> dict[str, np.ndarray]:
         key, _, rest = line.strip().partition(" ")
         if not key:
             continue
+        if key in vectors:
+            raise DataError(f"{path}, line {number}: id {key} occurs twice; ids must be unique")
+        rest = rest.strip()
         try:
-            vectors[key] = np.array(rest.replace("[", " ").replace("]", " ").split(), float)
+            if not (rest.startswith("[") and rest.endswith("]")):
+                raise ValueError
+            vectors[key] = np.array(rest[1:-1].split(), float)
         except ValueError:
-            raise DataError(f"{path}, line {number}: not a vector of numbers") from None
+            raise DataError(
+                f"{path}, line {number}: expected 'id [ number ... ]'; cut, or another kind of file"
+            ) from None
     return vectors
 
 

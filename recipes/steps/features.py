@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ivector.audio import audio_defects, read_audio
+from ivector.audio import audio_defects, read_audio, refuse_zeros
 from ivector.base.cli import whole
 from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.files import read_lines, write_text
@@ -84,8 +84,7 @@ class Extractor:
         rate = int(self.mfcc.get("sample_frequency", 16000))
         samples, _ = read_audio(path, rate, self.channel, start, end)
         remarks = audio_defects(samples, rate)
-        if not np.any(samples):
-            raise DataError(f"{path}: every sample is zero; record it again or leave it out")
+        refuse_zeros(samples, path)
         features = mfcc.transform(samples)
         if not len(features):
             raise DataError(f"{path}: shorter than one frame; leave it out")
