@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from ivector.base.shards import one_thread
 from plda import PLDA
 from plda.cosine import cosine_scorer
 from plda.formats import load_model
@@ -64,6 +65,7 @@ class VectorScorer:
         return self.plda.scorer(enrol, test, n_enrol=counts)
 
 
+@one_thread()
 def score(arguments: argparse.Namespace, fold: Path, system: Path, work: Path) -> None:
     """Score one fold's trials into `work`."""
     backend = system / "backend" / fold.name
