@@ -103,10 +103,10 @@ def _inspect(recording: Recording) -> tuple[str, int]:
     name = str(recording.path)
     if name != name.strip() or "\n" in name or name.endswith("|"):
         return "a line of wav.scp cannot hold this name; rename the file", 0
-    if not recording.path.exists():
-        return "no such file, or a link that leads nowhere", 0
     try:
         name.encode("utf-8")
+        if not recording.path.exists():
+            return "no such file, or a link that leads nowhere", 0
         info = soundfile.info(name)
     except UnicodeEncodeError:
         return "the name is not UTF-8; rename the file", 0
