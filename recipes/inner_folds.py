@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector.base.cli import Parser, run
+from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.data import read_enroll
@@ -67,8 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m recipes.inner_folds", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
     parser.add_argument("--out", type=Path, required=True, help="data folder to make")
-    parser.add_argument("--num-folds", type=int, default=4, help="inner folds of each fold")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the cut")
+    parser.add_argument("--num-folds", type=whole(2), default=4, help="inner folds of each fold")
+    parser.add_argument("--seed", type=SEED, default=0, help="seed of the cut")
     return parser
 
 

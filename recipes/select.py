@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion.metrics import OperatingPoints
-from ivector.base.cli import Parser, run
+from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.files import write_text
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
@@ -159,15 +159,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m recipes.select", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="made by recipes.inner_folds")
     parser.add_argument("--features", type=Path, required=True, help="EXP/features of stage 1")
-    parser.add_argument("--num-components", type=int, nargs="+", default=[16, 32, 64])
-    parser.add_argument("--rank", type=int, nargs="+", default=[50, 80])
-    parser.add_argument("--parametrisation", nargs="+", default=["kaldi"])
-    parser.add_argument("--lda-dim", type=int, nargs="+", default=[0, 30])
-    parser.add_argument("--plda-smoothing", type=float, nargs="+", default=[0.0, 0.1, 0.3])
+    parser.add_argument("--num-components", type=whole(1), nargs="+", default=[16, 32, 64])
+    parser.add_argument("--rank", type=whole(1), nargs="+", default=[50, 80])
+    parser.add_argument(
+        "--parametrisation", choices=("kaldi", "classical"), nargs="+", default=["kaldi"]
+    )
+    parser.add_argument("--lda-dim", type=whole(0), nargs="+", default=[0, 30])
+    parser.add_argument("--plda-smoothing", type=number(0, 1), nargs="+", default=[0.0, 0.1, 0.3])
     parser.add_argument("--normalisation", default="cmn", help="as in run.sh")
-    parser.add_argument("--cmn-window", type=int, default=300)
-    parser.add_argument("--nj", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cmn-window", type=whole(1), default=300)
+    parser.add_argument("--nj", type=whole(1), default=1)
+    parser.add_argument("--seed", type=SEED, default=0)
     parser.add_argument("--json", type=Path, help="also write the table here")
     return parser
 
