@@ -25,6 +25,7 @@ import numpy as np
 
 from fusion.metrics import OperatingPoints
 from ivector.base.cli import SEED, Parser, number, run, whole
+from ivector.base.errors import UsageError
 from ivector.base.files import write_text
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
@@ -116,8 +117,10 @@ def combinations(arguments: argparse.Namespace) -> tuple[Choice, ...]:
         arguments.lda_dim,
         arguments.plda_smoothing,
     )
-    return tuple(sorted(choice for choice in (Choice(*c) for c in every)
-                        if choice.lda_dim < choice.rank))  # fmt: skip
+    kept = sorted(choice for choice in (Choice(*c) for c in every) if choice.lda_dim < choice.rank)
+    if not kept:
+        raise UsageError("every --lda-dim is as large as every --rank; 0 leaves LDA out")
+    return tuple(kept)
 
 
 def ranking(results: dict[Choice, list[Split]]) -> Iterator[tuple[Choice, float, float]]:

@@ -21,7 +21,7 @@ from ivector.base.errors import DataError
 from ivector.base.kaldi import read_vectors
 from ivector.base.shards import map_shards
 from plda.vectors import read_ids_vectors
-from recipes import prepare
+from recipes import prepare, select
 from recipes.stage import stage
 from recipes.steps.__main__ import main as step_main
 
@@ -383,3 +383,9 @@ def test_recordings_of_one_name_are_named(tmp_path, complaint):
     assert prepare.cli(folder) == 1
     told = complaint()
     assert "s0/a b.wav" in told and "s0/a_b.wav" in told and not (tmp_path / "data").exists()
+
+
+def test_no_combination_of_options_to_select_from(tmp_path, complaint):
+    options = ["--data", str(tmp_path), "--features", str(tmp_path), "--rank", "4"]
+    assert cli.run(select.build_parser(), select.main, [*options, "--lda-dim", "4"]) == 2
+    assert "every --lda-dim is as large as every --rank" in complaint()
