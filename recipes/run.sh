@@ -18,6 +18,7 @@ stop_stage=10
 nj=                    # processes (results do not depend on it); empty takes all cores
 seed=0
 memory=2048            # MiB that a training process may fill with frames or statistics
+channel=               # of recordings with several: 0, 1, ... or mean; empty refuses them
 strict=false           # stop at the first bad recording instead of skipping and counting it
 data=                  # data folder, default data/CORPUS
 exp=                   # experiment folder, default exp/CORPUS
@@ -72,7 +73,31 @@ for file in "recipes/conf/$corpus.$system.conf" "recipes/conf/$corpus.conf"; do
   [ -f "$file" ] && set -- --config "$file" "$@"
 done
 . recipes/parse_options.sh
-[ $# -eq 0 ] || { echo "run.sh: error: unexpected argument '$1'; options are --NAME VALUE" >&2; exit 2; }
+fail() { echo "run.sh: error: $1" >&2; exit 2; }
+[ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
+for name in stage stop_stage nj seed memory delta_order delta_window cmn_window num_components \
+  num_iters_diag num_iters_full num_gselect rank num_iters_tv lda_dim top_n bootstrap; do
+  case "${!name}" in
+    "") [ $name = stage ] || [ $name = nj ] || fail "--${name//_/-} is empty; it takes a number" ;;
+    *[!0-9]*) fail "--${name//_/-} takes a whole number, got '${!name}'" ;;
+  esac
+done
+for name in stage stop_stage; do
+  [ "${!name:-0}" -le 10 ] || fail "--${name//_/-} is 0 to 10, got ${!name}"
+done
+choice() {  # choice NAME WORD...: refuse another value now, not when its stage is reached
+  local name=$1
+  shift
+  case " $* " in *" ${!name} "*) ;; *) fail "--${name//_/-} is one of: $*; got '${!name}'" ;; esac
+}
+choice system ivector gmm-ubm
+choice normalisation cmn cmvn global_cmn global_cmvn warping none
+choice covariance full diagonal
+choice tv_init random pca
+choice parametrisation kaldi classical
+choice backend plda cosine
+choice enrolment book average
+choice score_norm none z t zt s as
 . recipes/path.sh || exit 1
 set -euo pipefail
 
@@ -107,6 +132,7 @@ fi
 if [ $stage -le 1 ] && [ $stop_stage -ge 1 ]; then
   options=()
   [ "$strict" = false ] || options+=(--strict)
+  [ -z "$channel" ] || options+=(--channel "$channel")
   step features --mfcc-config "$mfcc_config" --vad-config "$vad_config" \
     ${options[@]+"${options[@]}"}
 fi

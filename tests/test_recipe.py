@@ -126,6 +126,9 @@ def test_mistakes_are_told_in_one_line(finished, tmp_path):
     assert done.returncode == 2 and "Traceback" not in done.stderr
     done = recipe(folder, "--no-such-option", "1", check=False)
     assert done.returncode == 2 and "unknown option --no-such-option" in done.stderr
+    for wrong in (("--stage", "x"), ("--stop-stage", "11"), ("--score-norm", "q")):
+        done = recipe(folder, *wrong, check=False)
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, wrong
     done = recipe(tmp_path, "--stage", "3", check=False)
     assert done.returncode == 1 and "run with --stage 1" in done.stderr
     assert "Traceback" not in done.stderr
