@@ -106,13 +106,17 @@ def summarise(shards: list[Any], size: int, seed: int, n_jobs: int = 1) -> Summa
             total += count
             sums = sums + count * (mean - origin)
             squares = squares + scatter + count * (mean - origin) ** 2
+        if len(keys) == size:  # What cannot enter any more is not copied.
+            new_keys = new_keys[: np.searchsorted(new_keys, keys[-1])]
+            new_frames = new_frames[: len(new_keys)]
         keys, frames = _smallest(
             np.concatenate([keys, new_keys]), np.concatenate([frames, new_frames]), size
         )
     if not total or frames is None or origin is None:
         raise DataError("no frames to train on; check the VAD and the feature files")
     offset = sums / total
-    return Summary(total, origin + offset, squares / total - offset**2, frames)
+    sample = frames.astype(np.float64)
+    return Summary(total, origin + offset, squares / total - offset**2, sample)
 
 
 def _scan_shard(shard: Any, size: int, seed: int) -> tuple[int, Any, Any, Any, Any]:
@@ -136,9 +140,9 @@ def _scan_shard(shard: Any, size: int, seed: int) -> tuple[int, Any, Any, Any, A
 
 
 def _smallest(keys: np.ndarray, frames: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct keys, sorted, at most `size`, and their frames as float64."""
+    """Distinct keys, sorted, at most `size`, and their frames."""
     keys, first = np.unique(keys, return_index=True)
-    return keys[:size], frames[first[:size]].astype(np.float64)
+    return keys[:size], frames[first[:size]]
 
 
 def hash_frames(frames: np.ndarray, seed: int) -> np.ndarray:
