@@ -2,7 +2,7 @@
 #
 # Sets PYTHON to an interpreter that has the packages, PYTHONPATH to the repository and LC_ALL=C.
 # Where no Python at hand has them, .venv is made in the repository and they are installed there.
-# NEEDS lists the extras wanted beyond the toolkit itself, with commas between: test, dnn, scale.
+# NEEDS lists the extras wanted beyond the toolkit itself, with commas between: test, dnn, hdf5, scale.
 
 _path_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _path_venv=$_path_root/.venv
@@ -24,8 +24,9 @@ if sys.version_info < (3, 10):
     sys.exit(0)
 wanted = "numpy scipy sklearn numba soundfile joblib kaldiio threadpoolctl tqdm matplotlib"
 extras = {
-    "test": "pytest pytest_cov hypothesis python_speech_features librosa psutil ruff mypy",
-    "dnn": "torch",
+    "test": "pytest pytest_cov hypothesis python_speech_features librosa psutil h5py ruff mypy",
+    "dnn": "torch safetensors",
+    "hdf5": "h5py",
     "scale": "dask distributed",
 }
 for extra in filter(None, sys.argv[1].split(",")):

@@ -3,7 +3,7 @@
 # (a selection of tests, say) coverage is not asked for. The last line is pytest's.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-NEEDS=test
+NEEDS=test,dnn
 . recipes/path.sh || exit 1
 # One thread each: sums have the same bytes everywhere, and the machine may be shared.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
