@@ -18,6 +18,7 @@ Dimension legend: N trials, d columns.
 from __future__ import annotations
 
 import warnings
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,9 +28,10 @@ from fusion._kernels_logistic import logistic_pass
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 _MAX_ITERATIONS = 200
-_STEP = 1e-7  # relative; Newton's last step squares it
+_STEP = 1e-6  # relative; Newton's last step squares it
 _DECREMENT = 1e-15  # expected fall of the cost, relative, that rounding hides
 _FLAT = 1e-8  # the same, below which scores that still move by ½ show a direction without end
+_START_TRIALS = 20_000  # of a class, from which the search among many trials starts
 _COLLINEAR = 1e-10  # of the variance of standardised columns
 
 
@@ -43,7 +45,7 @@ class LogisticFit:
     offset : float
     n_iter : int
     objective : list of float
-        Cost (1), in nats, at zero weights and after each iteration.
+        Cost (1), in nats, at the start and after each iteration.
     separable : bool
         Whether some weights divide the classes without error, so that without a ridge the cost
         falls for ever as they grow.
@@ -269,7 +271,7 @@ class _Problem:
         D. Bertsekas, "Projected Newton methods for optimization problems with simple
         constraints", SIAM J. Control and Optimization 20, 1982.
         """
-        now = self.start  # Zero weights: without a penalty.
+        now = self._first(ridge)
         objective, n_flat = [now.cost], 0
         for _ in range(_MAX_ITERATIONS):
             step = self._newton_step(now, ridge)
@@ -291,6 +293,24 @@ class _Problem:
             if fall <= _DECREMENT * now.cost and not flat:
                 break
         return _Search(now.point, objective, now.separates())
+
+    def _first(self, ridge: float) -> _State:
+        """Zero weights, or with many trials the best ones of every k-th trial of a class."""
+        classes = [np.flatnonzero(self.signed > 0), np.flatnonzero(self.signed < 0)]
+        if max(map(len, classes)) < 2 * _START_TRIALS or self.rank < len(self.columns):
+            return self.start
+        few = copy(self)
+        rows = [c[:: -(-len(c) // _START_TRIALS)] for c in classes]
+        parts = [self.signed[r] * (self.signed[c].sum() / self.signed[r].sum())
+                 for r, c in zip(rows, classes)]  # fmt: skip
+        few.signed = np.concatenate(parts)
+        few.columns = np.ascontiguousarray(self.columns[:, np.concatenate(rows)])
+        few.start = few.state(self.start.point, 0.0)
+        search = few.minimise(ridge)
+        if search.separable:
+            return self.start
+        first = self.state(search.point, ridge)
+        return first if first.cost < self.start.cost else self.start
 
     def _newton_step(self, now: _State, ridge: float) -> np.ndarray:
         free = np.ones(len(now.point), bool)
