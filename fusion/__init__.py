@@ -5,6 +5,7 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "LinearFusion": "fusion.linear",
         "OperatingPoints": "fusion.metrics",
         "eer": "fusion.metrics",
         "eer_interpolated": "fusion.metrics",
