@@ -1,0 +1,329 @@
+"""Fuse systems: ``python -m fusion.fuse A B [C ...] TRIALS --apply EVAL_A EVAL_B --out FUSED``.
+
+Learns one weight a system and an offset that make log-likelihood ratios (natural logarithm) of the
+scores of development trials, and applies them to others. Says what each system brings and what the
+fusion is worth on speakers it has not seen, by cross-validation over speakers, and whether it is
+worse anywhere than its best part. ``--model FILE --apply ...`` applies a fusion saved before.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ivector.base.cli import SEED, Parser, number, run, whole
+from ivector.base.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fusion.formats import Trials
+    from fusion.linear import LinearFusion
+
+GUARDS = ("warn", "best", "refuse")
+# Options that only training takes, and their defaults.
+_LEARNING = {
+    "prior": 0.5, "ridge": 0.0, "non_negative": False, "missing": "refuse", "guard": "warn",
+    "utt2spk": None, "enroll": None,
+}  # fmt: skip
+
+
+def build_parser() -> Parser:
+    """Arguments of the command."""
+    parser = Parser(
+        prog="python -m fusion.fuse",
+        usage="%(prog)s SCORES... TRIALS [--apply SCORES...] [--out FUSED] [--model FILE] [options]"
+        "\n       %(prog)s --model FILE --apply SCORES... --out FUSED [options]",
+        description="Linear logistic fusion of systems to log-likelihood ratios.",
+    )
+    add = parser.add_argument
+    add(
+        "inputs",
+        nargs="*",
+        metavar="SCORES... TRIALS",
+        help="score files to learn from, one a system, and their trial list; NAME=FILE names a "
+        "system, otherwise the file's stem does",
+    )
+    add("--apply", nargs="+", default=[], metavar="SCORES",
+        help="score files to fuse, of the same systems: in their order or named alike")  # fmt: skip
+    add("--apply-trials", nargs="+", default=[], metavar="FILE", type=Path,
+        help="trials to fuse, in this order; without it all pairs that --apply has")  # fmt: skip
+    add("--out", type=Path, metavar="FILE",
+        help="write the fused llr: of --apply, or else of the trials learnt from, each by a "
+        "fusion that saw neither of its speakers; .gz packs it")  # fmt: skip
+    add("--model", type=Path, metavar="FILE",
+        help="JSON file of the fusion: written, or with --apply alone, read")  # fmt: skip
+    add("--prior", type=number(0, 1), default=0.5,
+        help="prior of a target for which the fusion is best; a low one for false alarms that "
+        "matter")  # fmt: skip
+    add("--ridge", type=number(0), default=0.0,
+        help="penalty of squared weights, for few trials or systems much alike")  # fmt: skip
+    add("--non-negative", action="store_true",
+        help="no weights below 0; they rarely help on unseen conditions")  # fmt: skip
+    add("--missing", choices=("refuse", "fallback"), default="refuse",
+        help="what to do with trials that a system has not scored; fallback fuses the systems that "
+        "have, with weights learnt for them")  # fmt: skip
+    add("--guard", choices=GUARDS, default="warn",
+        help="if the fusion is worse than its best part, beyond chance: say so, take the subset "
+        "that is not, or fail")  # fmt: skip
+    add("--p-target", nargs="+", default=["0.01"], metavar="P",
+        help="operating points of the table and the guard: prior, prior:c_miss:c_fa, or a "
+        "preset such as sre16")  # fmt: skip
+    add("--folds", type=whole(0), default=5,
+        help="parts of the speakers in cross-validation; 0 for no table and no guard")  # fmt: skip
+    add("--bootstrap", type=whole(0), default=1000, metavar="N",
+        help="replicates of the guard's intervals; 0 takes every difference for real")  # fmt: skip
+    add("--seed", type=SEED, default=0, help="seed of folds and bootstrap")
+    add("--utt2spk", type=Path, metavar="FILE",
+        help="speakers of the utterances learnt from; without it they are told from the target "
+        "trials")  # fmt: skip
+    add("--enroll", type=Path, metavar="FILE",
+        help="'model utterance...' lines, where a model is named neither as an utterance nor as "
+        "a speaker of --utt2spk")  # fmt: skip
+    add("--score-column", choices=("auto", "first", "last"), default="auto",
+        help="where the score stands, if ids are numbers too")  # fmt: skip
+    add("--subset", action="store_true",
+        help="let score files hold pairs that are not in the trial list")  # fmt: skip
+    add("--allow-duplicates", action="store_true",
+        help="count a trial that is listed several times as often")  # fmt: skip
+    add("--json", type=Path, metavar="FILE", help="write all numbers to a file")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Learn or read a fusion, say what it is worth, and apply it."""
+    _check(arguments)
+    from fusion import _fuse_text as text
+
+    record: dict[str, Any] = {}
+    if arguments.inputs:
+        fusion, llr, trials = _learn(arguments, record)
+    else:
+        fusion = _load(arguments.model)
+        record["fusion"] = fusion.to_dict()
+        text.print_weights(fusion, None)
+    if arguments.apply:
+        llr, trials = _apply(arguments, fusion, record)
+    if arguments.out:
+        _write_scores(arguments.out, trials, llr)
+    if arguments.model and arguments.inputs:
+        from fusion.models import save_model
+
+        save_model(arguments.model, fusion)
+    if arguments.json:
+        import json
+
+        from ivector.base.files import write_text
+
+        write_text(arguments.json, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that make no sense before anything is read."""
+    if not arguments.inputs and not (arguments.model and arguments.apply and arguments.out):
+        raise UsageError(
+            "give SCORES... TRIALS to learn from, or --model, --apply and --out to apply a fusion "
+            "learnt before"
+        )
+    if not arguments.inputs:
+        for name, default in _LEARNING.items():
+            if getattr(arguments, name) != default:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option}: has no effect on a fusion learnt before; leave out")
+    if len(arguments.inputs) in (1, 2):
+        raise UsageError(
+            "give at least two score files and their trial list; for one system use "
+            "python -m fusion.calibrate"
+        )
+    if not 0 < arguments.prior < 1:
+        raise UsageError(f"--prior: is between 0 and 1, got {arguments.prior:g}")
+    if arguments.folds in (1, 2):
+        raise UsageError("--folds: give at least 3, or 0 for no cross-validation")
+    if 0 < arguments.bootstrap < 20:
+        raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
+    if arguments.enroll and not arguments.utt2spk:
+        raise UsageError("--enroll: needs --utt2spk, which has the speakers of its utterances")
+    if arguments.apply_trials and not arguments.apply:
+        raise UsageError("--apply-trials: needs --apply, the score files to fuse")
+    if arguments.apply and not arguments.out:
+        raise UsageError("--apply: needs --out, the file of fused scores")
+    if arguments.inputs and not (arguments.apply or arguments.folds) and arguments.out:
+        raise UsageError("--out: needs --apply or cross-validation (--folds of at least 3)")
+    from fusion.presets import parse_points
+
+    parse_points(arguments.p_target)
+
+
+def _learn(
+    arguments: argparse.Namespace, record: dict[str, Any]
+) -> tuple[LinearFusion, np.ndarray, Trials]:
+    """Train on the development trials; the fusion, cross-validated llr (N,) and the trials."""
+    from fusion import _fuse_text as text
+    from fusion._inputs import systems
+    from fusion.formats import TARGET, ScoredTrials, read_scores, read_trials
+    from fusion.linear import LinearFusion
+    from fusion.score_tables import join
+
+    given = systems(arguments.inputs[:-1], False)
+    trials = read_trials(arguments.inputs[-1])
+    table = join(
+        {name: read_scores(paths, arguments.score_column) for name, paths in given.items()},
+        trials,
+        missing=arguments.missing == "fallback",
+        subset=arguments.subset,
+        allow_duplicates=arguments.allow_duplicates,
+    )
+    ScoredTrials(trials, table[:, 0]).split()  # refuses unknown labels and a single class
+    target = trials.labels == TARGET
+    fusion = LinearFusion(
+        arguments.prior, arguments.ridge, arguments.non_negative, arguments.missing, [*given]
+    ).fit(table, target)
+    print(
+        f"fusion of {len(given)} systems, learnt from {len(trials)} trials ({target.sum()} "
+        f"targets) for a prior of {arguments.prior:g}"
+    )
+    text.print_missing(table, fusion)
+    text.print_weights(fusion, table)
+    llr = table[:, 0]
+    if arguments.folds:
+        fusion, llr = _validate(arguments, fusion, table, target, trials, record)
+    record["fusion"] = fusion.to_dict()
+    return fusion, llr, trials
+
+
+def _validate(
+    arguments: argparse.Namespace,
+    fusion: LinearFusion,
+    table: np.ndarray,
+    target: np.ndarray,
+    trials: Trials,
+    record: dict[str, Any],
+) -> tuple[LinearFusion, np.ndarray]:
+    """Cross-validate and guard; the fusion to use and the cross-validated llr of it."""
+    from fusion import _fuse_text as text
+    from fusion._inputs import speakers
+    from fusion.fusing import Contest, guard, offer, paired
+    from fusion.presets import parse_points
+
+    contest = Contest(
+        fusion,
+        table,
+        target,
+        speakers(trials, arguments.utt2spk, arguments.enroll),
+        parse_points(arguments.p_target),
+        n_folds=arguments.folds,
+        random_state=arguments.seed,
+    )
+    text.print_table(contest)
+    record["cross_validation"] = text.table_record(contest)
+    differences = None
+    if arguments.bootstrap:
+        differences = paired(contest, arguments.bootstrap, arguments.seed)
+    findings = guard(contest, differences)
+    record["guard"] = [text.finding_record(finding) for finding in findings]
+    print("\n".join(text.sentence(finding) for finding in findings) or text.ALL_WELL)
+    if not findings:
+        return fusion, contest.fused().llr
+    chosen, remaining = offer(contest, findings)
+    record["offer"] = {
+        "systems": [contest.names[k] for k in chosen.systems],
+        **text.numbers(chosen),
+    }
+    print(text.offered(chosen, remaining))
+    certain = [finding for finding in findings if finding.certain]
+    if arguments.guard == "refuse" and certain:
+        raise DataError(
+            f"the fusion is worse than its best part at {text.labels(certain)}; use "
+            f"{chosen.name} alone, or give --guard warn or best"
+        )
+    if arguments.guard != "best" or not certain:
+        return fusion, contest.fused().llr
+    print(f"taken: {chosen.name}")
+    fusion = contest.fit(chosen.systems)
+    text.print_weights(fusion, table[:, chosen.systems])
+    return fusion, chosen.llr
+
+
+def _load(path: Path) -> LinearFusion:
+    from fusion.linear import LinearFusion
+    from fusion.models import load_model
+
+    fusion = load_model(path)
+    if not isinstance(fusion, LinearFusion):
+        raise DataError(
+            f"{path}: holds no fusion but a {type(fusion).__name__}; apply it with "
+            "python -m fusion.calibrate"
+        )
+    return fusion
+
+
+def _apply(
+    arguments: argparse.Namespace, fusion: LinearFusion, record: dict[str, Any]
+) -> tuple[np.ndarray, Trials]:
+    """Fuse the score files of --apply; llr (N,) and their trials."""
+    import numpy as np
+
+    from fusion import _fuse_text as text
+    from fusion._inputs import systems
+    from fusion.formats import read_scores, read_trials
+    from fusion.score_tables import all_trials, join
+
+    names = list(fusion.names or ())
+    learnt = list(systems(arguments.inputs[:-1], False)) if arguments.inputs else names
+    given = _match(systems(arguments.apply, False), learnt, names, fusion.missing == "fallback")
+    scores = {name: read_scores(paths, arguments.score_column) for name, paths in given.items()}
+    trials = read_trials(arguments.apply_trials) if arguments.apply_trials else all_trials(scores)
+    joined = join(
+        scores,
+        trials,
+        missing=fusion.missing == "fallback",
+        subset=arguments.subset,
+        allow_duplicates=arguments.allow_duplicates,
+    )
+    table = np.full((len(trials), len(names)), np.nan)
+    table[:, [names.index(name) for name in given]] = joined
+    print(f"fused {len(trials)} trials of {', '.join(given)}")
+    record["applied"] = {"trials": len(trials), "missing": text.print_missing(table, fusion)}
+    return fusion.transform(table), trials
+
+
+def _match(
+    given: dict[str, list[Path]], learnt: Sequence[str], names: Sequence[str], part: bool
+) -> dict[str, list[Path]]:
+    """Files of --apply for each system of a fusion (`names`) learnt from `learnt`.
+
+    By name if every file has the name of a system, else by position.
+    """
+    if set(given) <= set(learnt):
+        missing = [name for name in names if name not in given]
+        if missing and not part:
+            raise UsageError(f"--apply: lacks the system {missing[0]!r}; give its scores too")
+        found = {name: given[name] for name in names if name in given}
+        if not found:
+            raise UsageError(f"--apply: has none of the systems fused, {', '.join(names)}")
+        return found
+    known = [
+        name for name in given if name in learnt and list(given).index(name) != learnt.index(name)
+    ]
+    if known or len(given) not in (len(learnt), len(names)):
+        raise UsageError(
+            f"--apply: cannot tell which file is of which system ({', '.join(given)}); name them "
+            f"as in training: {' '.join(f'{name}=FILE' for name in names)}"
+        )
+    order = learnt if len(given) == len(learnt) else names
+    by_position = dict(zip(order, given.values()))
+    return {name: by_position[name] for name in names}
+
+
+def _write_scores(path: Path, trials: Trials, llr: np.ndarray) -> None:
+    from fusion.formats import write_scores
+
+    enrol = (trials.enrol_ids[i] for i in trials.enrol)
+    test = (trials.test_ids[j] for j in trials.test)
+    write_scores(path, enrol, test, llr)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))
