@@ -13,27 +13,29 @@ Intervals are bias-corrected percentiles (B. Efron, R. Tibshirani, "An introduct
 bootstrap", 1993, section 14.3 with acceleration 0): the convex hull and the least cost fit a
 replicate's fewer distinct speakers too well, and plain percentiles would lie too low.
 
-Dimension legend: N trials, B replicates, P detection costs, G false-alarm rates of a band.
+Dimension legend: N trials, B replicates, P operating points, G false-alarm rates of a band, M
+statistics.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion._kernels_metrics import bootstrap_block
-from fusion.metrics import OperatingPoints, cost_weights
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
-from ivector.base.log import progress
-
-_BLOCK_NUMBERS = 1 << 21  # draws held at once
-_BLOCK_TRIALS = 1 << 28  # weighted between two looks at the clock, about a second
-_LONG = 1 << 31  # trials times replicates from which progress is shown
-_FEW_SPEAKERS = 10
+from fusion._bootstrap import (
+    Drawing,
+    Point,
+    System,
+    all_points,
+    checked_trials,
+    number_units,
+    replicates,
+)
+from ivector.base.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,18 @@ class BootstrapResult:
     eer : Interval
         EER on the ROC convex hull.
     min_dcf : list of Interval
-        One for each prior.
-    replicates : ndarray (B, 1 + P)
-        EER and costs of every replicate that drew both classes.
+        One for each prior, then one for each operating point.
+    replicates : ndarray (B, M)
+        Statistics of every replicate that drew both classes: EER, P least costs, min Cllr and,
+        with log-likelihood ratios, Cllr and P actual costs.
     p_fa, p_miss_low, p_miss_high : ndarray (G,)
         Pointwise band of the miss rate at given false-alarm rates.
+    min_cllr : Interval
+        In bits.
+    cllr : Interval or None
+        In bits; None if the scores are no log-likelihood ratios.
+    act_dcf : list of Interval
+        As `min_dcf`; empty if the scores are no log-likelihood ratios.
     """
 
     eer: Interval
@@ -68,6 +77,9 @@ class BootstrapResult:
     p_fa: np.ndarray
     p_miss_low: np.ndarray
     p_miss_high: np.ndarray
+    min_cllr: Interval
+    cllr: Interval | None = None
+    act_dcf: list[Interval] = field(default_factory=list)
 
 
 def bootstrap_interval(
@@ -80,12 +92,14 @@ def bootstrap_interval(
     p_target: Sequence[float] = (),
     c_miss: float = 1.0,
     c_fa: float = 1.0,
+    points: Sequence[Point] = (),
+    llr: bool = False,
     band: Sequence[float] | np.ndarray = (),
     n_bootstrap: int = 1000,
     level: float = 0.95,
     random_state: int | np.random.Generator | None = 0,
 ) -> BootstrapResult:
-    """Confidence intervals of the EER and of normalised minimum costs.
+    """Confidence intervals of the EER, of normalised detection costs and of Cllr.
 
     Parameters
     ----------
@@ -99,6 +113,12 @@ def bootstrap_interval(
     p_target : sequence of float
         Priors of the costs.
     c_miss, c_fa : float
+        Costs that go with `p_target`.
+    points : sequence of OperatingPoint
+        Further priors, each with its own costs.
+    llr : bool
+        Whether the scores are natural-log likelihood ratios; then Cllr and actual costs are
+        measured too.
     band : sequence of float
         False-alarm rates at which to give an interval of the miss rate.
     n_bootstrap : int
@@ -113,110 +133,47 @@ def bootstrap_interval(
     UsageError
         An impossible prior, cost, level, false-alarm rate or number of replicates.
     """
-    if n_bootstrap < 20 or not 0 < level < 1:
-        raise UsageError(
-            f"an interval needs at least 20 replicates and a level between 0 and 1, got "
-            f"{n_bootstrap} and {level}"
-        )
-    trials = _sorted_trials(scores, is_target, enrol_speaker, test_speaker)
-    points = OperatingPoints(trials[0][trials[1]], trials[0][~trials[1]])
-    costs = np.array([cost_weights(p, c_miss, c_fa) for p in p_target]).reshape(-1, 2)
-    estimates = [points.eer(), *(points.min_dcf(p, c_miss, c_fa) for p in p_target)]
-    rng = np.random.default_rng(random_state)
+    drawing = Drawing(n_bootstrap, level, random_state)
+    costs = all_points(p_target, c_miss, c_fa, points)
     grid = np.asarray(band, np.float64)
     if not ((grid >= 0) & (grid <= 1)).all():
         raise UsageError(f"false-alarm rates of a band must be from 0 to 1, got {band!r}")
-    values, misses = _replicates(trials, shared, costs, grid, n_bootstrap, rng)
-    found = [
-        Interval(estimate, *_corrected(values[:, i], estimate, level), level)
-        for i, estimate in enumerate(estimates)
-    ]
+    (values,), target, *sides = checked_trials([scores], is_target, enrol_speaker, test_speaker)
+    system = System(values, target, number_units(sides[0], sides[1], shared), costs, llr)
+    (found,), misses = replicates([system], drawing, grid)
+    intervals = {
+        key: Interval(float(estimate), *_corrected(found[:, i], estimate, level), level)
+        for i, (key, estimate) in enumerate(zip(system.keys, system.estimates()))
+    }
+    low, high = _band(system, grid, misses, level)
+    return BootstrapResult(
+        **_fields(intervals), replicates=found, p_fa=grid, p_miss_low=low, p_miss_high=high
+    )
+
+
+def _fields(intervals: dict[tuple[str, int], Interval]) -> dict[str, Any]:
+    """Intervals by the fields of a result."""
+    kinds: dict[str, Any] = {"min_dcf": [], "act_dcf": []}
+    for (kind, _), interval in intervals.items():
+        if kind in ("min_dcf", "act_dcf"):
+            kinds[kind].append(interval)
+        else:
+            kinds[kind] = interval
+    return kinds
+
+
+def _band(
+    system: System, grid: np.ndarray, misses: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper miss rates (G,) at false-alarm rates."""
+    points = system.operating
     at = np.searchsorted(-points.rates().p_fa, -grid)
-    miss = [
+    ends = [
         _corrected(misses[:, g], points.misses[k] / points.n_targets, level)
         for g, k in enumerate(at)
     ]
-    low, high = np.array(miss).reshape(-1, 2).T
-    return BootstrapResult(found[0], found[1:], values, grid, low, high)
-
-
-def _sorted_trials(
-    scores: ArrayLike, is_target: ArrayLike, enrol: ArrayLike, test: ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Check the arrays and put the trials in ascending order of score."""
-    values = np.asarray(scores, np.float64)
-    target = np.asarray(is_target, bool)
-    sides = [np.asarray(side) for side in (enrol, test)]
-    if values.ndim != 1 or any(a.shape != values.shape for a in (target, *sides)):
-        shapes = ", ".join(str(np.shape(a)) for a in (values, target, *sides))
-        raise DataError(
-            f"scores, classes and speakers of shapes {shapes}; give four of (n_trials,)"
-        )
-    if np.isnan(values).any():
-        raise DataError(f"{np.isnan(values).sum()} scores are NaN; mend the scoring")
-    if any(not np.issubdtype(side.dtype, np.integer) or (side < 0).any() for side in sides):
-        raise DataError("speakers must be numbers from 0; number them first")
-    order = np.argsort(values, kind="stable")
-    enrol32, test32 = (side.astype(np.int32)[order] for side in sides)
-    return values[order], target[order], enrol32, test32
-
-
-def _replicates(
-    trials: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    shared: bool,
-    costs: np.ndarray,
-    grid: np.ndarray,
-    n_bootstrap: int,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
-    """EER and costs (B, 1 + P) and miss rates (B, G) of the replicates."""
-    scores, target, enrol, test = trials
-    last = np.append(scores[1:] != scores[:-1], True)
-    sizes, enrol, test = _renumber(enrol, test, shared)
-    eer, dcf = np.empty(n_bootstrap), np.empty((n_bootstrap, len(costs)))
-    miss = np.empty((n_bootstrap, len(grid)))
-    step = max(1, min(_BLOCK_NUMBERS // sum(sizes), _BLOCK_TRIALS // len(scores)))
-    starts: Iterable[int] = range(0, n_bootstrap, step)
-    if n_bootstrap * len(scores) > _LONG:
-        starts = progress(starts, desc="bootstrap", unit="block")
-    for start in starts:
-        part = slice(start, min(start + step, n_bootstrap))
-        draws = [
-            [np.bincount(rng.integers(n, size=n), minlength=n) for n in sizes]
-            for _ in range(start, part.stop)
-        ]
-        weights = [np.array(w, np.int64) for w in zip(*draws)]
-        bootstrap_block(
-            enrol, test, target, last, shared, weights[0], weights[-1],
-            costs, grid, eer[part], dcf[part], miss[part],
-        )  # fmt: skip
-    drawn = ~np.isnan(eer)
-    if 2 * drawn.sum() < n_bootstrap:
-        raise DataError("most replicates drew no target or no nontarget trial; use more speakers")
-    return np.column_stack([eer, dcf])[drawn], miss[drawn]
-
-
-def _renumber(
-    enrol: np.ndarray, test: np.ndarray, shared: bool
-) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """Number the speakers that occur without gaps; sizes of the populations to draw from."""
-    if shared:
-        found, codes = np.unique(np.concatenate([enrol, test]), return_inverse=True)
-        sizes = [len(found)]
-        enrol, test = codes[: len(enrol)].astype(np.int32), codes[len(enrol) :].astype(np.int32)
-    else:
-        (one, enrol), (two, test) = (np.unique(a, return_inverse=True) for a in (enrol, test))
-        sizes = [len(one), len(two)]
-        enrol, test = enrol.astype(np.int32), test.astype(np.int32)
-    if min(sizes) < 2:
-        raise DataError("an interval needs at least 2 speakers to draw from; use --bootstrap 0")
-    if min(sizes) < _FEW_SPEAKERS:
-        warnings.warn(
-            f"only {min(sizes)} speakers to draw from: the intervals are rough, use more",
-            DegenerateDataWarning,
-            stacklevel=4,
-        )
-    return sizes, enrol, test
+    low, high = np.array(ends).reshape(-1, 2).T
+    return low, high
 
 
 def _corrected(values: np.ndarray, estimate: float, level: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from fusion import metrics
-from fusion._kernels_metrics import bootstrap_block
+from fusion._kernels_bootstrap import bootstrap_block
 from fusion.formats import read_trials
 from fusion.intervals import _corrected, bootstrap_interval
 from fusion.speakers import linked_speakers, mapped_speakers, read_enrolments, read_map
@@ -30,15 +30,29 @@ def run_kernel(scores, is_target, enrol, test, shared, weights, priors=(0.01, 0.
     order = np.argsort(scores, kind="stable")
     scores, is_target = scores[order], is_target[order]
     last = np.append(scores[1:] != scores[:-1], True)
-    n = len(weights[0])
+    n, p = len(weights[0]), len(priors)
     costs = np.array([metrics.cost_weights(p) for p in priors])
-    eer, dcf, miss = np.empty(n), np.empty((n, len(priors))), np.empty((n, len(grid)))
+    bars = np.searchsorted(scores[last], np.log(costs[:, 1] / costs[:, 0]))
+    bits = np.where(is_target, np.log2(1 + np.exp(-scores)), np.log2(1 + np.exp(scores)))
+    out, miss = np.empty((n, 3 + 2 * p)), np.empty((n, len(grid)))
     sides = [side[order].astype(np.int32) for side in (enrol, test)]
     weights = [np.asarray(w, np.int64) for w in weights]
-    bootstrap_block(
-        *sides, is_target, last, shared, *weights, costs, np.asarray(grid, float), eer, dcf, miss
-    )
-    return eer, dcf, miss
+    grid = np.asarray(grid, float)
+    bootstrap_block(*sides, is_target, last, shared, *weights, costs, bars, bits, grid, out, miss)
+    return out, miss
+
+
+def plain(tar, non, priors=(0.01, 0.3)):
+    """All statistics, by the functions of metrics."""
+    least = [metrics.min_dcf(tar, non, p) for p in priors]
+    actual = [metrics.act_dcf(tar, non, p) for p in priors]
+    return [
+        metrics.eer(tar, non),
+        *least,
+        metrics.min_cllr(tar, non),
+        metrics.cllr(tar, non),
+        *actual,
+    ]
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -49,10 +63,9 @@ def test_weights_of_one_are_the_plain_rates(shared, tied):
         scores = np.round(scores)
     ones = np.ones((1, 8))
     grid = [0.0, 0.05, 0.3, 0.7, 1.0]
-    eer, dcf, miss = run_kernel(scores, is_target, enrol, test, shared, (ones, ones), grid=grid)
+    out, miss = run_kernel(scores, is_target, enrol, test, shared, (ones, ones), grid=grid)
     tar, non = scores[is_target], scores[~is_target]
-    assert eer[0] == pytest.approx(metrics.eer(tar, non), abs=1e-12)
-    assert dcf[0] == pytest.approx([metrics.min_dcf(tar, non, p) for p in (0.01, 0.3)], abs=1e-12)
+    assert out[0] == pytest.approx(plain(tar, non), abs=1e-12)
     curve = metrics.det_curve(tar, non)
     assert miss[0] == pytest.approx([curve.p_miss[curve.p_fa <= g + 1e-12].min() for g in grid])
 
@@ -66,14 +79,12 @@ def test_weights_are_copies(shared):
     one, two = rng.integers(0, 4, (5, 6)), rng.integers(0, 4, (5, 6))
     one[0] = 0
     two = one if shared else two
-    eer, dcf, _ = run_kernel(scores, is_target, enrol, test, shared, (one, two))
-    assert np.isnan(eer[0]) and np.isnan(dcf[0]).all()
+    out, _ = run_kernel(scores, is_target, enrol, test, shared, (one, two))
+    assert np.isnan(out[0]).all()
     for r in range(1, 5):
         copies = np.where((enrol == test) & shared, one[r, enrol], one[r, enrol] * two[r, test])
         many, labels = np.repeat(scores, copies), np.repeat(is_target, copies)
-        assert eer[r] == pytest.approx(metrics.eer(many[labels], many[~labels]), abs=1e-12)
-        least = metrics.min_dcf(many[labels], many[~labels], 0.3)
-        assert dcf[r, 1] == pytest.approx(least, abs=1e-12)
+        assert out[r] == pytest.approx(plain(many[labels], many[~labels]), abs=1e-12)
 
 
 def test_same_seed_same_interval():
@@ -104,7 +115,7 @@ def test_blocks_of_replicates_do_not_matter(monkeypatch):
     world = draw_world(np.random.default_rng(2), 12, 2)
     for shared in (True, False):
         whole = bootstrap_interval(*world, n_bootstrap=50, shared=shared)
-        monkeypatch.setattr("fusion.intervals._BLOCK_NUMBERS", 60)
+        monkeypatch.setattr("fusion._bootstrap._BLOCK_NUMBERS", 60)
         parts = bootstrap_interval(*world, n_bootstrap=50, shared=shared)
         np.testing.assert_array_equal(whole.replicates, parts.replicates)
         monkeypatch.undo()
