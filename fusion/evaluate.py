@@ -8,20 +8,18 @@ from a bootstrap over speakers, told from --utt2spk, or else from the target tri
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion._inputs import add_trial_options, check_trial_options, speakers, systems
 from ivector.base.cli import Parser, run
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from fusion.formats import ScoredTrials, Trials
+    from fusion.formats import ScoredTrials
     from fusion.intervals import BootstrapResult, Interval
     from fusion.metrics import OperatingPoints
     from fusion.speakers import TrialSpeakers
-
-POOLED = "pooled"
 
 
 def build_parser() -> Parser:
@@ -49,24 +47,13 @@ def build_parser() -> Parser:
     add("--pool", action="store_true",
         help="take score files of the same NAME (all, if none is named) for parts of one system, "
         "such as folds; without it, each is a system")  # fmt: skip
-    add("--utt2spk", type=Path, metavar="FILE",
-        help="speakers of the test utterances (and of enrolment), to draw in the bootstrap; "
-        "without it they are told from the target trials")  # fmt: skip
-    add("--enroll", type=Path, metavar="FILE",
-        help="'model utterance...' lines, where a model is named neither as an utterance nor as "
-        "a speaker of --utt2spk")  # fmt: skip
     add("--p-target", nargs="+", type=float, default=[0.01], metavar="P",
         help="priors of a target trial, one minDCF each (costs 1 and 1, normalised)")  # fmt: skip
     add("--bootstrap", type=int, default=1000, metavar="N",
         help="replicates of the intervals; more are steadier and take longer, 0 gives no "
         "intervals")  # fmt: skip
     add("--seed", type=int, default=0, help="seed of the bootstrap")
-    add("--score-column", choices=("auto", "first", "last"), default="auto",
-        help="where the score stands, if ids are numbers too")  # fmt: skip
-    add("--subset", action="store_true",
-        help="let score files hold pairs that are not in TRIALS, to measure a part")  # fmt: skip
-    add("--allow-duplicates", action="store_true",
-        help="count a trial that is listed several times as often")  # fmt: skip
+    add_trial_options(parser)
     for name, what in (("det", "DET"), ("roc", "ROC")):
         add(f"--{name}", type=Path, metavar="FILE", help=f"draw {what} curves, .png or .svg")
     add("--histogram", type=Path, metavar="FILE",
@@ -82,12 +69,14 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.formats import align, read_scores, read_trials
     from fusion.metrics import OperatingPoints
 
-    systems = _systems(arguments.scores, arguments.pool)
+    given = systems(arguments.scores, arguments.pool)
     trials = read_trials([arguments.trials, *arguments.more_trials])
-    speakers = _speakers(arguments, trials) if arguments.bootstrap else None
+    told: TrialSpeakers | None = None
+    if arguments.bootstrap:
+        told = speakers(trials, arguments.utt2spk, arguments.enroll)
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
-    for name, paths in systems.items():
+    for name, paths in given.items():
         scored = align(
             read_scores(paths, arguments.score_column),
             trials,
@@ -96,20 +85,20 @@ def main(arguments: argparse.Namespace) -> None:
         )
         tar, non = scored.split()
         points[name] = OperatingPoints(tar, non)
-        if speakers:
-            intervals[name] = _bootstrap(scored, speakers, arguments)
+        if told:
+            intervals[name] = _bootstrap(scored, told, arguments)
         if arguments.histogram:
             from fusion.plots import plot_score_histogram
 
             path = arguments.histogram
-            if len(systems) > 1:
+            if len(given) > 1:
                 path = path.with_name(f"{path.stem}-{_file_name(name)}{path.suffix}")
             plot_score_histogram(path, tar, non, title=name)
-    rows = [_row(name, points[name], intervals.get(name), arguments) for name in systems]
-    _print(rows, arguments, speakers)
+    rows = [_row(name, points[name], intervals.get(name), arguments) for name in given]
+    _print(rows, arguments, told)
     _draw(arguments, points, intervals)
     if arguments.json:
-        _write_json(arguments, rows, speakers)
+        _write_json(arguments, rows, told)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -123,47 +112,15 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
     if arguments.seed < 0:
         raise UsageError(f"--seed: must not be negative, got {arguments.seed}")
-    if arguments.enroll and not arguments.utt2spk:
-        raise UsageError("--enroll: needs --utt2spk, which has the speakers of its utterances")
+    check_trial_options(arguments)
     for name in ("det", "roc", "histogram"):
         path = getattr(arguments, name)
         if path and path.suffix.lower() not in (".png", ".svg"):
             raise UsageError(f"--{name}: give a name that ends in .png or .svg, got {path}")
 
 
-def _systems(given: list[str], pool: bool) -> dict[str, list[Path]]:
-    """Score files of each system, by name, in the order given."""
-    systems: dict[str, list[Path]] = {}
-    for text in given:
-        name, equals, file = text.partition("=")
-        if not equals or os.path.exists(text):
-            name, file = "", text
-        if equals and not file:
-            raise UsageError(f"{text}: give NAME=FILE")
-        path = Path(file)
-        stem = Path(path.stem).stem if path.suffix == ".gz" else path.stem
-        systems.setdefault(name or (POOLED if pool else stem), []).append(path)
-    twice = [name for name, paths in systems.items() if len(paths) > 1]
-    if twice and not pool:
-        raise UsageError(
-            f"{len(systems[twice[0]])} score files are named {twice[0]!r}; name them with "
-            "NAME=FILE, or give --pool if they are parts of one system"
-        )
-    return systems
-
-
-def _speakers(arguments: argparse.Namespace, trials: Trials) -> TrialSpeakers:
-    from fusion.speakers import linked_speakers, mapped_speakers, read_enrolments, read_map
-
-    if not arguments.utt2spk:
-        return linked_speakers(trials)
-    utt2spk = read_map(arguments.utt2spk)
-    models = read_enrolments(arguments.enroll, utt2spk) if arguments.enroll else None
-    return mapped_speakers(trials, utt2spk, models)
-
-
 def _bootstrap(
-    scored: ScoredTrials, speakers: TrialSpeakers, arguments: argparse.Namespace
+    scored: ScoredTrials, told: TrialSpeakers, arguments: argparse.Namespace
 ) -> BootstrapResult:
     from fusion.formats import TARGET
     from fusion.intervals import bootstrap_interval
@@ -172,8 +129,8 @@ def _bootstrap(
     return bootstrap_interval(
         scored.values,
         scored.trials.labels == TARGET,
-        speakers.enrol,
-        speakers.test,
+        told.enrol,
+        told.test,
         p_target=arguments.p_target,
         band=det_band() if arguments.det else (),
         n_bootstrap=arguments.bootstrap,
@@ -213,7 +170,7 @@ def _row(
 
 
 def _print(
-    rows: list[dict[str, Any]], arguments: argparse.Namespace, speakers: TrialSpeakers | None
+    rows: list[dict[str, Any]], arguments: argparse.Namespace, told: TrialSpeakers | None
 ) -> None:
     """Print the table, its columns aligned, and what the intervals are."""
 
@@ -237,10 +194,10 @@ def _print(
         line = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]
         print("  ".join(line))
     print("EER: on the ROC convex hull; interp.: on the ROC itself. minDCF(P_target): normalised.")
-    if speakers:
+    if told:
         print(
             f"[ , ]: 95 % intervals, {arguments.bootstrap} bootstrap replicates of "
-            f"{speakers.n_speakers} speakers ({speakers.source})."
+            f"{told.n_speakers} speakers ({told.source})."
         )
 
 
@@ -263,20 +220,20 @@ def _file_name(name: str) -> str:
 
 
 def _write_json(
-    arguments: argparse.Namespace, rows: list[dict[str, Any]], speakers: TrialSpeakers | None
+    arguments: argparse.Namespace, rows: list[dict[str, Any]], told: TrialSpeakers | None
 ) -> None:
     import json
 
     from ivector.base.files import write_text
 
     content: dict[str, Any] = {"systems": rows}
-    if speakers:
+    if told:
         content["bootstrap"] = {
             "replicates": arguments.bootstrap,
             "seed": arguments.seed,
             "level": 0.95,
-            "speakers": speakers.n_speakers,
-            "speakers_from": speakers.source,
+            "speakers": told.n_speakers,
+            "speakers_from": told.source,
         }
     write_text(arguments.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

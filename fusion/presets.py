@@ -1,0 +1,107 @@
+"""Operating points, one by one and those of the evaluations, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ivector.base.errors import UsageError
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Prior of a target trial and the costs of the two errors.
+
+    Parameters
+    ----------
+    p_target : float
+        Between 0 and 1.
+    c_miss, c_fa : float
+        Costs of a miss and of a false alarm.
+
+    Raises
+    ------
+    UsageError
+        The prior is not strictly between 0 and 1, or a cost is not positive and finite.
+    """
+
+    p_target: float
+    c_miss: float = 1.0
+    c_fa: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p_target < 1:
+            raise UsageError(f"priors are between 0 and 1, got {self.p_target:g}")
+        if not (0 < self.c_miss < math.inf and 0 < self.c_fa < math.inf):
+            raise UsageError(
+                f"costs are positive, got c_miss {self.c_miss:g} and c_fa {self.c_fa:g}"
+            )
+
+    @property
+    def threshold(self) -> float:
+        """Log-likelihood ratio (natural) from which accepting costs less than rejecting."""
+        miss, accept = self.c_miss * self.p_target, self.c_fa * (1 - self.p_target)
+        return math.log(accept) - math.log(miss)
+
+    @property
+    def prior(self) -> float:
+        """Effective prior: the one that decides alike when both costs are 1."""
+        miss, accept = self.c_miss * self.p_target, self.c_fa * (1 - self.p_target)
+        return miss / (miss + accept)
+
+    @property
+    def label(self) -> str:
+        """``P_tar 0.01``, with the costs where they are not 1."""
+        text = f"P_tar {self.p_target:g}"
+        if (self.c_miss, self.c_fa) != (1, 1):
+            text += f", C_miss {self.c_miss:g}, C_fa {self.c_fa:g}"
+        return text
+
+
+PRESETS: dict[str, tuple[OperatingPoint, ...]] = {
+    "sre08": (OperatingPoint(0.01, 10, 1),),
+    "sre10": (OperatingPoint(0.001),),
+    "sre12": (OperatingPoint(0.01), OperatingPoint(0.001)),
+    "sre16": (OperatingPoint(0.01), OperatingPoint(0.005)),
+    "sre18": (OperatingPoint(0.01), OperatingPoint(0.005)),
+    "sre19": (OperatingPoint(0.01), OperatingPoint(0.005)),
+    "sre21": (OperatingPoint(0.01), OperatingPoint(0.05)),
+    "voxsrc": (OperatingPoint(0.05),),
+    "voxceleb": (OperatingPoint(0.01), OperatingPoint(0.001)),
+}
+
+
+def parse_points(words: Sequence[str]) -> list[OperatingPoint]:
+    """Operating points from words, in order; one that several words name is there once.
+
+    Parameters
+    ----------
+    words : sequence of str
+        A prior (``0.01``), a prior and costs (``0.01:10:1``, p:c_miss:c_fa), or the name of one
+        of `PRESETS`.
+
+    Raises
+    ------
+    UsageError
+        A word is none of these, impossible, or given twice.
+    """
+    found: dict[OperatingPoint, None] = {}
+    for number, word in enumerate(words):
+        if word in words[:number]:
+            raise UsageError(f"the operating point {word} is given twice")
+        found |= dict.fromkeys(PRESETS.get(word.lower()) or [_parse(word)])
+    return list(found)
+
+
+def _parse(word: str) -> OperatingPoint:
+    try:
+        numbers = [float(text) for text in word.split(":")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 3):
+        raise UsageError(
+            f"{word!r} is no operating point; give a prior such as 0.01, a prior and costs such as "
+            f"0.01:10:1, or one of {', '.join(PRESETS)}"
+        )
+    return OperatingPoint(*numbers)
