@@ -9,10 +9,13 @@ worse anywhere than its best part. ``--model FILE --apply ...`` applies a fusion
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion._inputs import add_trial_options, check_trial_options, systems
+from fusion.presets import parse_points
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -46,6 +49,10 @@ def build_parser() -> Parser:
         help="score files to learn from, one a system, and their trial list; NAME=FILE names a "
         "system, otherwise the file's stem does",
     )
+    add("--trials", dest="more_trials", nargs="+", default=[], metavar="FILE", type=Path,
+        help="further trial lists to learn from, read on after TRIALS; for folds")  # fmt: skip
+    add("--pool", action="store_true",
+        help="take score files of one NAME for parts of one system, such as folds")  # fmt: skip
     add("--apply", nargs="+", default=[], metavar="SCORES",
         help="score files to fuse, of the same systems: in their order or named alike")  # fmt: skip
     add("--apply-trials", nargs="+", default=[], metavar="FILE", type=Path,
@@ -76,18 +83,7 @@ def build_parser() -> Parser:
     add("--bootstrap", type=whole(0), default=1000, metavar="N",
         help="replicates of the guard's intervals; 0 takes every difference for real")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of folds and bootstrap")
-    add("--utt2spk", type=Path, metavar="FILE",
-        help="speakers of the utterances learnt from; without it they are told from the target "
-        "trials")  # fmt: skip
-    add("--enroll", type=Path, metavar="FILE",
-        help="'model utterance...' lines, where a model is named neither as an utterance nor as "
-        "a speaker of --utt2spk")  # fmt: skip
-    add("--score-column", choices=("auto", "first", "last"), default="auto",
-        help="where the score stands, if ids are numbers too")  # fmt: skip
-    add("--subset", action="store_true",
-        help="let score files hold pairs that are not in the trial list")  # fmt: skip
-    add("--allow-duplicates", action="store_true",
-        help="count a trial that is listed several times as often")  # fmt: skip
+    add_trial_options(parser)
     add("--json", type=Path, metavar="FILE", help="write all numbers to a file")
     return parser
 
@@ -143,16 +139,13 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--folds: give at least 3, or 0 for no cross-validation")
     if 0 < arguments.bootstrap < 20:
         raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
-    if arguments.enroll and not arguments.utt2spk:
-        raise UsageError("--enroll: needs --utt2spk, which has the speakers of its utterances")
+    check_trial_options(arguments)
     if arguments.apply_trials and not arguments.apply:
         raise UsageError("--apply-trials: needs --apply, the score files to fuse")
     if arguments.apply and not arguments.out:
         raise UsageError("--apply: needs --out, the file of fused scores")
     if arguments.inputs and not (arguments.apply or arguments.folds) and arguments.out:
         raise UsageError("--out: needs --apply or cross-validation (--folds of at least 3)")
-    from fusion.presets import parse_points
-
     parse_points(arguments.p_target)
 
 
@@ -161,13 +154,16 @@ def _learn(
 ) -> tuple[LinearFusion, np.ndarray, Trials]:
     """Train on the development trials; the fusion, cross-validated llr (N,) and the trials."""
     from fusion import _fuse_text as text
-    from fusion._inputs import systems
     from fusion.formats import TARGET, ScoredTrials, read_scores, read_trials
     from fusion.linear import LinearFusion
     from fusion.score_tables import join
 
-    given = systems(arguments.inputs[:-1], False)
-    trials = read_trials(arguments.inputs[-1])
+    given = systems(arguments.inputs[:-1], arguments.pool)
+    if len(given) < 2:
+        raise UsageError(
+            f"all score files are of one system, {next(iter(given))!r}; name them with NAME=FILE"
+        )
+    trials = read_trials([arguments.inputs[-1], *arguments.more_trials])
     table = join(
         {name: read_scores(paths, arguments.score_column) for name, paths in given.items()},
         trials,
@@ -205,7 +201,6 @@ def _validate(
     from fusion import _fuse_text as text
     from fusion._inputs import speakers
     from fusion.fusing import Contest, guard, offer, paired
-    from fusion.presets import parse_points
 
     contest = Contest(
         fusion,
@@ -266,13 +261,12 @@ def _apply(
     import numpy as np
 
     from fusion import _fuse_text as text
-    from fusion._inputs import systems
     from fusion.formats import read_scores, read_trials
     from fusion.score_tables import all_trials, join
 
     names = list(fusion.names or ())
-    learnt = list(systems(arguments.inputs[:-1], False)) if arguments.inputs else names
-    given = _match(systems(arguments.apply, False), learnt, names, fusion.missing == "fallback")
+    learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names
+    given = _match(arguments.apply, arguments.pool, learnt, names, fusion.missing == "fallback")
     scores = {name: read_scores(paths, arguments.score_column) for name, paths in given.items()}
     trials = read_trials(arguments.apply_trials) if arguments.apply_trials else all_trials(scores)
     joined = join(
@@ -290,30 +284,27 @@ def _apply(
 
 
 def _match(
-    given: dict[str, list[Path]], learnt: Sequence[str], names: Sequence[str], part: bool
+    files: list[str], pool: bool, learnt: Sequence[str], names: Sequence[str], part: bool
 ) -> dict[str, list[Path]]:
-    """Files of --apply for each system of a fusion (`names`) learnt from `learnt`.
+    """Files of --apply for the systems of a fusion (`names`) out of those it was `learnt` from.
 
     By name if every file has the name of a system, else by position.
     """
+    given = systems(files, pool)
     if set(given) <= set(learnt):
         missing = [name for name in names if name not in given]
-        if missing and not part:
+        if len(missing) == len(names) or (missing and not part):
             raise UsageError(f"--apply: lacks the system {missing[0]!r}; give its scores too")
-        found = {name: given[name] for name in names if name in given}
-        if not found:
-            raise UsageError(f"--apply: has none of the systems fused, {', '.join(names)}")
-        return found
-    known = [
-        name for name in given if name in learnt and list(given).index(name) != learnt.index(name)
-    ]
-    if known or len(given) not in (len(learnt), len(names)):
+        return {name: given[name] for name in names if name in given}
+    named = [text for text in files if "=" in text and not os.path.exists(text)]
+    moved = [name for n, name in enumerate(given) if name in learnt and n != learnt.index(name)]
+    if named or moved or len(given) != len(learnt):
         raise UsageError(
-            f"--apply: cannot tell which file is of which system ({', '.join(given)}); name them "
-            f"as in training: {' '.join(f'{name}=FILE' for name in names)}"
+            f"--apply: takes one score file for each of {', '.join(learnt)}, got "
+            f"{', '.join(given)}; name them {' '.join(f'{name}=FILE' for name in learnt)}, and "
+            "give a trial list with --apply-trials"
         )
-    order = learnt if len(given) == len(learnt) else names
-    by_position = dict(zip(order, given.values()))
+    by_position = dict(zip(learnt, given.values()))
     return {name: by_position[name] for name in names}
 
 

@@ -135,10 +135,32 @@ def test_apply_by_name_and_by_position(corpus, capsys):
     assert [line.split()[:2] for line in Path("a").read_text().splitlines()] == trials
     capsys.readouterr()
     assert call(*use, "e", "--apply", *renamed[:2]) == 2
-    assert "cannot tell which file is of which system" in capsys.readouterr().err
+    assert "takes one score file for each of plda, cosine, gmm" in capsys.readouterr().err
+    assert call(*use, "e", "--apply", *renamed, "eval/trials") == 2
+    assert "give a trial list with --apply-trials" in capsys.readouterr().err
     assert call(*use, "e", "--apply", "gmm=" + renamed[2], *renamed[:2]) == 2
+    assert call(*use, "e", "--apply", *("x" + text for text in named)) == 2
     assert call(*use, "e", "--apply", "gmm=" + renamed[2], "plda=" + renamed[0]) == 2
     assert "lacks the system 'cosine'" in capsys.readouterr().err
+
+
+def test_folds_are_pooled(corpus, capsys):
+    lines = Path("dev/trials").read_text().splitlines(keepends=True)
+    parts = {"one": lines[:500], "two": lines[500:]}
+    for part, mine in parts.items():
+        Path(f"trials.{part}").write_text("".join(mine))
+        pairs = {tuple(line.split()[:2]) for line in mine}
+        for name in SHIFTS:
+            rows = Path(f"dev/{name}.scores").read_text().splitlines(keepends=True)
+            kept = [row for row in rows if tuple(row.split()[:2]) in pairs]
+            Path(f"{name}.{part}").write_text("".join(kept))
+    folds = [f"{name}={name}.{part}" for part in parts for name in SHIFTS]
+    lists = ("trials.one", "--trials", "trials.two")
+    assert call(*folds, *lists, "--pool", "--model", "m.json", "--folds", 0) == 0
+    assert call(*files("dev"), "dev/trials", "--model", "n.json", "--folds", 0) == 0
+    assert Path("m.json").read_bytes() == Path("n.json").read_bytes()
+    assert call("plda.one", "plda.two", *lists, "--pool") == 2
+    assert "all score files are of one system" in capsys.readouterr().err
 
 
 def test_out_without_apply_is_cross_validated(corpus, capsys):
