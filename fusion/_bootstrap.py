@@ -8,13 +8,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion._kernels_bootstrap import bootstrap_block
 from fusion.metrics import OperatingPoints, act_dcf, cllr, cost_weights
+from fusion.presets import OperatingPoint
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.base.log import progress
 
@@ -24,41 +24,14 @@ _LONG = 1 << 31  # trials times replicates from which progress is shown
 _FEW_SPEAKERS = 10
 
 
-class Point(Protocol):
-    """What is used of a `fusion.presets.OperatingPoint`."""
-
-    @property
-    def p_target(self) -> float: ...
-    @property
-    def c_miss(self) -> float: ...
-    @property
-    def c_fa(self) -> float: ...
-
-
 @dataclass(frozen=True)
-class Costs:
-    """Prior and costs of one detection cost."""
+class Interval:
+    """An estimate and its confidence interval; error rates are fractions."""
 
-    p_target: float
-    c_miss: float
-    c_fa: float
-
-
-def all_points(
-    p_target: Sequence[float], c_miss: float, c_fa: float, points: Sequence[Point]
-) -> list[Costs]:
-    """Operating points of priors with common costs, then those given as such.
-
-    Raises
-    ------
-    UsageError
-        An impossible prior or cost.
-    """
-    found = [Costs(p, c_miss, c_fa) for p in p_target]
-    found += [Costs(point.p_target, point.c_miss, point.c_fa) for point in points]
-    for point in found:
-        cost_weights(point.p_target, point.c_miss, point.c_fa)
-    return found
+    estimate: float
+    low: float
+    high: float
+    level: float
 
 
 @dataclass(frozen=True)
@@ -159,7 +132,7 @@ class System:
     scores : ndarray (N,) float64
     target : ndarray (N,) bool
     units : Units
-    points : sequence of Costs
+    points : sequence of OperatingPoint
     llr : bool
         Whether the scores are natural-log likelihood ratios, so that Cllr and actual costs count.
 
@@ -176,7 +149,7 @@ class System:
         scores: np.ndarray,
         target: np.ndarray,
         units: Units,
-        points: Sequence[Costs],
+        points: Sequence[OperatingPoint],
         llr: bool,
     ):
         self.operating = OperatingPoints(scores[target], scores[~target])
@@ -260,3 +233,29 @@ def replicates(
     if 2 * drawn.sum() < n:
         raise DataError("most replicates drew no target or no nontarget trial; use more speakers")
     return [found[drawn] for found in values], misses[drawn]
+
+
+def corrected(values: np.ndarray, estimate: float, level: float) -> tuple[float, float, float]:
+    """Bias-corrected percentile interval of replicates (B,), and the p-value of zero.
+
+    The interval includes the estimate. The p-value is two-sided: 1 less the level at which an end
+    of the interval reaches zero.
+    """
+    from scipy.special import ndtr, ndtri
+
+    n = len(values)
+    bias, zero = (_quantile_of(values, at) for at in (estimate, 0.0))
+    tail = ndtri((1 + level) / 2)
+    low, high = np.quantile(values, ndtr(2 * bias + np.array([-tail, tail])))
+    p_value = 2 * ndtr(-abs(2 * bias - zero))
+    return min(float(low), estimate), max(float(high), estimate), max(float(p_value), 1 / n)
+
+
+def _quantile_of(values: np.ndarray, at: float) -> float:
+    """Normal deviate of the part of replicates below `at`."""
+    from scipy.special import ndtri
+
+    n = len(values)
+    # Half of the ties: replicates of a discrete statistic often equal the estimate.
+    below = ((values < at).sum() + (values <= at).sum()) / (2 * n)
+    return float(ndtri(np.clip(below, 1 / n, 1 - 1 / n)))

@@ -28,24 +28,25 @@ from numpy.typing import ArrayLike
 
 from fusion._bootstrap import (
     Drawing,
-    Point,
+    Interval,
     System,
-    all_points,
     checked_trials,
+    corrected,
     number_units,
     replicates,
 )
+from fusion.paired import Difference, PairedResult, paired_bootstrap
+from fusion.presets import OperatingPoint
 from ivector.base.errors import UsageError
 
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its confidence interval; error rates are fractions."""
-
-    estimate: float
-    low: float
-    high: float
-    level: float
+__all__ = [
+    "BootstrapResult",
+    "Difference",
+    "Interval",
+    "PairedResult",
+    "bootstrap_interval",
+    "paired_bootstrap",
+]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def bootstrap_interval(
     p_target: Sequence[float] = (),
     c_miss: float = 1.0,
     c_fa: float = 1.0,
-    points: Sequence[Point] = (),
+    points: Sequence[OperatingPoint] = (),
     llr: bool = False,
     band: Sequence[float] | np.ndarray = (),
     n_bootstrap: int = 1000,
@@ -134,7 +135,7 @@ def bootstrap_interval(
         An impossible prior, cost, level, false-alarm rate or number of replicates.
     """
     drawing = Drawing(n_bootstrap, level, random_state)
-    costs = all_points(p_target, c_miss, c_fa, points)
+    costs = [*(OperatingPoint(p, c_miss, c_fa) for p in p_target), *points]
     grid = np.asarray(band, np.float64)
     if not ((grid >= 0) & (grid <= 1)).all():
         raise UsageError(f"false-alarm rates of a band must be from 0 to 1, got {band!r}")
@@ -142,7 +143,7 @@ def bootstrap_interval(
     system = System(values, target, number_units(sides[0], sides[1], shared), costs, llr)
     (found,), misses = replicates([system], drawing, grid)
     intervals = {
-        key: Interval(float(estimate), *_corrected(found[:, i], estimate, level), level)
+        key: Interval(float(estimate), *corrected(found[:, i], estimate, level)[:2], level)
         for i, (key, estimate) in enumerate(zip(system.keys, system.estimates()))
     }
     low, high = _band(system, grid, misses, level)
@@ -169,21 +170,8 @@ def _band(
     points = system.operating
     at = np.searchsorted(-points.rates().p_fa, -grid)
     ends = [
-        _corrected(misses[:, g], points.misses[k] / points.n_targets, level)
+        corrected(misses[:, g], points.misses[k] / points.n_targets, level)[:2]
         for g, k in enumerate(at)
     ]
     low, high = np.array(ends).reshape(-1, 2).T
     return low, high
-
-
-def _corrected(values: np.ndarray, estimate: float, level: float) -> tuple[float, float]:
-    """Bias-corrected percentile interval of replicates (B,); includes the estimate."""
-    from scipy.special import ndtr, ndtri
-
-    n = len(values)
-    # Half of the ties: replicates of a discrete statistic often equal the estimate.
-    below = ((values < estimate).sum() + (values <= estimate).sum()) / (2 * n)
-    bias = ndtri(np.clip(below, 1 / n, 1 - 1 / n))
-    tail = ndtri((1 + level) / 2)
-    low, high = np.quantile(values, ndtr(2 * bias + np.array([-tail, tail])))
-    return min(float(low), estimate), max(float(high), estimate)
