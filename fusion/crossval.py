@@ -70,7 +70,9 @@ def cross_validate(
     sides = [np.asarray(side) for side in (enrol_speaker, test_speaker)]
     if any(len(a) != len(table) for a in (*sides, *([] if extra is None else [extra]))):
         raise DataError("scores, speakers and quality measures must be one for each trial")
-    enrol, test = speaker_blocks(*sides, target, n_folds=n_folds, random_state=random_state)
+    enrol, test = speaker_blocks(
+        sides[0], sides[1], target, n_folds=n_folds, random_state=random_state
+    )
     llr = np.empty(len(table))
     for held_out, training in _parts(enrol, test, target, n_folds):
         model = clone(estimator)
