@@ -2,7 +2,8 @@
 
 ``python -m recipes.inner_folds --data data/hyke --out data/hyke-cv`` writes a data folder whose
 folds test training speakers on models trained on the other training speakers; ``run.sh --data
-data/hyke-cv`` runs on it as on any other. The outer folds' enrolments and trials play no part, but
+data/hyke-cv`` runs on it as on any other, and stage 9 learns calibration and fusion from it. Inner
+folds of an earlier cut are removed. The outer folds' enrolments and trials play no part, but
 for the number of enrolment utterances.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 from pathlib import Path
 
@@ -22,20 +24,32 @@ from ivector.data import read_enroll
 from recipes.steps.common import folds, read_utt2spk
 
 
-def write_fold(folder: Path, utt2spk: dict[str, str], held_out: set[str], n_enrol: int) -> int:
-    """Write one inner fold; return its number of trials."""
+def write_fold(
+    folder: Path, utt2spk: dict[str, str], held_out: set[str], n_enrol: int, n_models: int
+) -> int:
+    """Write one inner fold; return its number of trials.
+
+    A speaker has up to `n_models` models, each of the next `n_enrol` of her utterances in a circle,
+    tried against all her other utterances and all of the others.
+    """
     tests: dict[str, list[str]] = {}
     for utt, speaker in sorted(utt2spk.items()):
         if speaker in held_out:
             tests.setdefault(speaker, []).append(utt)
     usable = {spk: utts for spk, utts in tests.items() if len(utts) > n_enrol}
     train = [f"{u} {s}\n" for u, s in sorted(utt2spk.items()) if s not in held_out]
-    enroll = [" ".join([spk, *utts[:n_enrol]]) + "\n" for spk, utts in usable.items()]
+    models = {
+        (spk, k): {utts[(k * n_enrol + i) % len(utts)] for i in range(n_enrol)}
+        for spk, utts in usable.items()
+        for k in range(min(n_models, len(utts)))
+    }
+    enroll = [f"{spk}-{k} {' '.join(sorted(utts))}\n" for (spk, k), utts in models.items()]
     trials = [
-        f"{model} {utt} {'target' if model == speaker else 'nontarget'}\n"
-        for model in usable
+        f"{model}-{k} {utt} {'target' if model == speaker else 'nontarget'}\n"
+        for (model, k), enrolled in models.items()
         for speaker, utts in usable.items()
-        for utt in utts[n_enrol:]
+        for utt in utts
+        if utt not in enrolled
     ]
     if len(usable) < 2:
         raise DataError(f"{folder.name}: fewer than 2 speakers to test; take fewer inner folds")
@@ -47,15 +61,19 @@ def write_fold(folder: Path, utt2spk: dict[str, str], held_out: set[str], n_enro
 def main(arguments: argparse.Namespace) -> None:
     """Write the inner folds of every outer fold."""
     total = 0
+    written = set()
     for number, fold in enumerate(folds(arguments.data)):
         utt2spk = read_utt2spk(fold / "train.utt2spk")
         n_enrol = statistics.mode(len(utts) for utts in read_enroll(fold / "enroll").values())
         speakers = sorted(set(utt2spk.values()))
         order = np.random.default_rng([arguments.seed, number]).permutation(len(speakers))
-        for k in range(arguments.num_folds):
+        for k in range(min(arguments.num_folds, arguments.first or arguments.num_folds)):
             held_out = {speakers[i] for i in order[k :: arguments.num_folds]}
             inner = arguments.out / f"{fold.name}-{k}"
-            total += write_fold(inner, utt2spk, held_out, n_enrol)
+            total += write_fold(inner, utt2spk, held_out, n_enrol, arguments.models)
+            written.add(inner)
+    for former in sorted(set(arguments.out.glob("fold*-*")) - written):
+        shutil.rmtree(former)
     link = arguments.out / "wav"
     if not link.exists():
         link.symlink_to(os.path.relpath(arguments.data / "wav", arguments.out))
@@ -68,6 +86,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
     parser.add_argument("--out", type=Path, required=True, help="data folder to make")
     parser.add_argument("--num-folds", type=whole(2), default=4, help="inner folds of each fold")
+    parser.add_argument(
+        "--first", type=whole(1), help="write so many of them only, as training takes long"
+    )
+    parser.add_argument(
+        "--models", type=whole(1), default=1, help="models a speaker, of different utterances"
+    )
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the cut")
     return parser
 

@@ -12,8 +12,9 @@ corpus=synthetic       # synthetic folder hyke librispeech voxceleb1 voxceleb2 t
 corpus_dir=            # where its recordings are
 protocol=              # folder corpus: fold*/{train.utt2spk,enroll,trials}; empty makes one
 prepare_options=       # more for stage 0, see: python -m recipes.prepare CORPUS --help
-system=ivector         # ivector, or gmm-ubm (MAP-adapted models, no total variability)
+system=all             # ivector (PLDA), cosine (of the i-vectors), gmm-ubm (MAP-adapted models), or all
 stage=                 # first stage to run, even if done already; empty continues what is missing
+resume=false           # true: from --stage on, too, continue what is missing
 stop_stage=10
 nj=                    # processes (results do not depend on it); empty takes all cores
 seed=0
@@ -47,12 +48,19 @@ enrolment=book         # several enrolment utterances: book (exact) or average (
 score_norm=none        # none, z, t, zt, s, as: against the training speakers
 relevance=16           # gmm-ubm: relevance factor
 top_n=10               # gmm-ubm: Gaussians scored in each frame
+dev_folds=4            # parts of the training speakers, each scored by systems trained on the others, to
+                       # learn calibration and fusion from; 0: neither
+dev_folds_used=        # so many of them only, where training takes long; empty takes all
+dev_models=5           # models of each of their speakers, of different utterances
+fusion_prior=0.5       # of a target, for which calibration and fusion weigh errors
+fusion_ridge=0.0       # penalty of large fusion weights
 bootstrap=1000         # replicates of the confidence intervals
 
 help_message="Usage: bash recipes/run.sh [--NAME VALUE]...
 The options are the variables on top of recipes/run.sh, with dashes for underscores;
 recipes/conf/CORPUS.conf and recipes/conf/CORPUS.SYSTEM.conf set them for a corpus, --config FILE for you.
-Stages: 0 corpus, 1 features, 2 UBM, 3 total variability, 4 i-vectors, 5 back-end, 6 scores, 10 report."
+Stages: 0 corpus, 1 features, 2 UBM, 3 total variability, 4 i-vectors, 5 back-end, 6 scores,
+9 calibration and fusion, 10 report. Stages 2 to 6 are run for every system in turn."
 
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -76,9 +84,10 @@ done
 fail() { echo "run.sh: error: $1" >&2; exit 2; }
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
 for name in stage stop_stage nj seed memory delta_order delta_window cmn_window num_components \
-  num_iters_diag num_iters_full num_gselect rank num_iters_tv lda_dim top_n bootstrap; do
+  num_iters_diag num_iters_full num_gselect rank num_iters_tv lda_dim top_n dev_folds \
+  dev_folds_used dev_models bootstrap; do
   case "${!name}" in
-    "") [ $name = stage ] || [ $name = nj ] || fail "--${name//_/-} is empty; it takes a number" ;;
+    "") [ $name = stage ] || [ $name = nj ] || [ $name = dev_folds_used ] || fail "--${name//_/-} is empty; it takes a number" ;;
     *[!0-9]*) fail "--${name//_/-} takes a whole number, got '${!name}'" ;;
   esac
 done
@@ -90,7 +99,7 @@ choice() {  # choice NAME WORD...: refuse another value now, not when its stage 
   shift
   case " $* " in *" ${!name} "*) ;; *) fail "--${name//_/-} is one of: $*; got '${!name}'" ;; esac
 }
-choice system ivector gmm-ubm
+choice system all ivector cosine gmm-ubm
 choice normalisation cmn cmvn global_cmn global_cmvn warping none
 choice covariance full diagonal
 choice tv_init random pca
@@ -107,11 +116,14 @@ done
 data=${data:-data/$corpus}
 exp=${exp:-exp/$corpus}
 nj=${nj:-$("$PYTHON" -c 'import joblib; print(joblib.cpu_count())')}
+first=${stage:-0}
 force=()
-[ -z "$stage" ] || force=(--force)
-stage=${stage:-0}
-common=(--data "$data" --exp "$exp" --system "$system" --nj "$nj" --seed "$seed")
-common+=(${force[@]+"${force[@]}"})
+[ -z "$stage" ] || [ "$resume" = true ] || force=(--force)
+systems=$system
+[ "$system" != all ] || systems="ivector cosine gmm-ubm"
+common=(--data "$data" --exp "$exp" --nj "$nj" --seed "$seed" ${force[@]+"${force[@]}"})
+
+within() { [ "$first" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
 step() {  # step NAME OPTION...: run one stage script
   local name=$1
@@ -119,7 +131,11 @@ step() {  # step NAME OPTION...: run one stage script
   "$PYTHON" -m recipes.steps "$name" "${common[@]}" "$@"
 }
 
-if [ $stage -le 0 ] && [ $stop_stage -ge 0 ]; then
+again() {  # again OPTION...: this script with the same options and more
+  PYTHON=$PYTHON bash recipes/run.sh ${given[@]+"${given[@]}"} --nj "$nj" "$@"
+}
+
+if within 0; then
   options=()
   [ -z "$corpus_dir" ] || options+=(--corpus-dir "$corpus_dir")
   [ -z "$protocol" ] || options+=(--protocol "$protocol")
@@ -129,7 +145,7 @@ if [ $stage -le 0 ] && [ $stop_stage -ge 0 ]; then
     ${options[@]+"${options[@]}"} ${words[@]+"${words[@]}"}
 fi
 
-if [ $stage -le 1 ] && [ $stop_stage -ge 1 ]; then
+if within 1; then
   options=()
   [ "$strict" = false ] || options+=(--strict)
   [ -z "$channel" ] || options+=(--channel "$channel")
@@ -137,49 +153,75 @@ if [ $stage -le 1 ] && [ $stop_stage -ge 1 ]; then
     ${options[@]+"${options[@]}"}
 fi
 
-if [ $stage -le 2 ] && [ $stop_stage -ge 2 ]; then
-  [ "$system" = ivector ] || covariance=diagonal
-  step ubm --num-components "$num_components" --covariance "$covariance" \
-    --num-iters-diag "$num_iters_diag" --num-iters-full "$num_iters_full" \
-    --num-gselect "$num_gselect" --memory "$memory" \
-    --delta-order "$delta_order" --delta-window "$delta_window" \
-    --normalisation "$normalisation" --cmn-window "$cmn_window"
-fi
-
-if [ "$system" = ivector ]; then
-  if [ $stage -le 3 ] && [ $stop_stage -ge 3 ]; then
-    step total_variability --rank "$rank" --num-iters "$num_iters_tv" \
-      --parametrisation "$parametrisation" --init "$tv_init" --num-gselect "$num_gselect" --min-post "$min_post"
-  fi
-
-  if [ $stage -le 4 ] && [ $stop_stage -ge 4 ]; then
-    step ivectors
-  fi
-
-  if [ $stage -le 5 ] && [ $stop_stage -ge 5 ]; then
-    step backend --backend "$backend" --lda-dim "$lda_dim" --plda-smoothing "$plda_smoothing"
-  fi
-
-  if [ $stage -le 6 ] && [ $stop_stage -ge 6 ]; then
-    step scores --enrolment "$enrolment" --score-norm "$score_norm"
-  fi
+if [ "$system" = all ]; then  # each with its own configuration, recipes/conf/CORPUS.SYSTEM.conf
+  for one in $systems; do
+    start=$((first > 2 ? first : 2))
+    # The cosine system reads the i-vectors of the other.
+    [ $one != cosine ] || [ $start -ge 5 ] || start=5
+    stop=$((stop_stage < 6 ? stop_stage : 6))
+    [ $start -gt $stop ] || again --system $one --data "$data" --exp "$exp" --stage $start \
+      --stop-stage $stop --resume $([ ${#force[@]} = 0 ] && echo true || echo false)
+  done
 else
-  if [ $stage -le 6 ] && [ $stop_stage -ge 6 ]; then
-    step gmm_ubm --relevance "$relevance" --top-n "$top_n" --score-norm "$score_norm"
+  trunk=$system
+  [ "$system" != cosine ] || trunk=ivector
+
+  if within 2; then
+    [ "$system" != gmm-ubm ] || covariance=diagonal
+    step ubm --system $trunk --num-components "$num_components" --covariance "$covariance" \
+      --num-iters-diag "$num_iters_diag" --num-iters-full "$num_iters_full" \
+      --num-gselect "$num_gselect" --memory "$memory" \
+      --delta-order "$delta_order" --delta-window "$delta_window" \
+      --normalisation "$normalisation" --cmn-window "$cmn_window"
+  fi
+
+  if [ "$system" = gmm-ubm ]; then
+    if within 6; then
+      step gmm_ubm --system $system --relevance "$relevance" --top-n "$top_n" \
+        --score-norm "$score_norm"
+    fi
+  else
+    if within 3; then
+      step total_variability --system $trunk --rank "$rank" --num-iters "$num_iters_tv" \
+        --parametrisation "$parametrisation" --init "$tv_init" \
+        --num-gselect "$num_gselect" --min-post "$min_post"
+    fi
+
+    if within 4; then
+      step ivectors --system $trunk
+    fi
+
+    if within 5; then
+      [ "$system" != cosine ] || backend=cosine
+      step backend --system $system --vectors $trunk --backend "$backend" --lda-dim "$lda_dim" \
+        --plda-smoothing "$plda_smoothing"
+    fi
+
+    if within 6; then
+      step scores --system $system --vectors $trunk --enrolment "$enrolment" \
+        --score-norm "$score_norm"
+    fi
   fi
 fi
 
-for n in 7 8 9; do
-  if [ $stage -le $n ] && [ $stop_stage -ge $n ]; then
-    case $n in
-      7) what="x-vector training" ;;
-      8) what="x-vector embeddings and scores" ;;
-      9) what="calibration and fusion" ;;
-    esac
-    echo "stage $n: not installed yet ($what)"
+for n in 7 8; do
+  if within $n; then
+    echo "stage $n: not installed yet (x-vectors)"
   fi
 done
 
-if [ $stage -le 10 ] && [ $stop_stage -ge 10 ]; then
+if within 9 && [ "$dev_folds" -gt 0 ]; then
+  # Systems of the same options on parts of the training speakers; what is there is left alone.
+  options=()
+  [ -z "$dev_folds_used" ] || options+=(--first "$dev_folds_used")
+  "$PYTHON" -m recipes.inner_folds --data "$data" --out "$exp/development/data" \
+    --num-folds "$dev_folds" --models "$dev_models" --seed "$seed" ${options[@]+"${options[@]}"}
+  ln -sfn ../features "$exp/development/features"
+  again --data "$exp/development/data" --exp "$exp/development" --stage 2 --resume true --stop-stage 6
+  step fusion --systems $systems --development "$exp/development" --fusion-prior "$fusion_prior" \
+    --fusion-ridge "$fusion_ridge"
+fi
+
+if within 10; then
   step report --bootstrap "$bootstrap"
 fi

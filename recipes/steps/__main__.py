@@ -8,7 +8,8 @@ import sys
 from ivector.base.cli import run
 
 NAMES = (
-    "features", "ubm", "total_variability", "ivectors", "backend", "scores", "gmm_ubm", "report"
+    "features", "ubm", "total_variability", "ivectors", "backend", "scores", "gmm_ubm", "fusion",
+    "report",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Stage 6: scores of every trial of every fold, i-vector system."""
+"""Stage 6: scores of every trial of every fold by i-vectors, with PLDA or the cosine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.pipeline import Pipeline
 
+from ivector.base.cli import name
 from ivector.base.shards import one_thread
 from plda import PLDA
 from plda.cosine import cosine_scorer
@@ -66,10 +67,12 @@ class VectorScorer:
 
 
 @one_thread()
-def score(arguments: argparse.Namespace, fold: Path, system: Path, work: Path) -> None:
+def score(
+    arguments: argparse.Namespace, fold: Path, system: Path, vectors_folder: Path, work: Path
+) -> None:
     """Score one fold's trials into `work`."""
     backend = system / "backend" / fold.name
-    vectors = read_vectors(system / "ivectors" / fold.name / "ivectors.npz")
+    vectors = read_vectors(vectors_folder / "ivectors.npz")
     plda_path = backend / "plda.npz"
     scorer = VectorScorer(
         vectors,
@@ -85,18 +88,20 @@ def main(arguments: argparse.Namespace) -> None:
     options = {"enrolment": arguments.enrolment, "score_norm": arguments.score_norm}
     system = arguments.exp / arguments.system
     for fold in folds(arguments.data):
-        vectors = require(system / "ivectors" / fold.name, 4)
+        folder = arguments.exp / (arguments.vectors or system.name) / "ivectors" / fold.name
+        vectors = require(folder, 4)
         upstream = [vectors, require(system / "backend" / fold.name, 5, on=[vectors])]
         upstream.append(protocol_digest(fold))
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:
-                score(arguments, fold, system, work)
+                score(arguments, fold, system, folder, work)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("scores", __doc__ or "")
+    parser.add_argument("--vectors", type=name, help="system whose i-vectors to take, default own")
     parser.add_argument("--enrolment", choices=("book", "average"), default="book")
     parser.add_argument("--score-norm", choices=SCORE_NORMS, default="none")
     return parser
