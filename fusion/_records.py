@@ -125,7 +125,7 @@ def read_blocks(
     """
     width = 0
     number = 1
-    for data in _whole_lines(path):
+    for data in whole_lines(path):
         counts, n_lines = _tokens_per_line(data)
         if not width and counts.any():
             width = int(counts[np.flatnonzero(counts)[0]])
@@ -145,7 +145,7 @@ def read_blocks(
         raise DataError(f"{path}: is empty; expected lines '{expected}'")
 
 
-def _whole_lines(path: str | os.PathLike) -> Iterator[bytes]:
+def whole_lines(path: str | os.PathLike) -> Iterator[bytes]:
     """Yield a file's content cut at ends of lines, checked to be UTF-8 text."""
     number = 1
     try:
