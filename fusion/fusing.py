@@ -21,6 +21,7 @@ from sklearn.base import clone
 from fusion.crossval import cross_validate
 from fusion.linear import LinearFusion
 from fusion.metrics import OperatingPoints, act_dcf, cllr
+from fusion.paired import paired_bootstrap
 
 if TYPE_CHECKING:
     from fusion.intervals import Interval
@@ -203,7 +204,22 @@ def paired(
     contest: Contest, n_bootstrap: int = 1000, random_state: int = 0
 ) -> Callable[[Measured, Measured], Mapping[tuple[str, int], Interval]]:
     """Intervals of second minus first by a paired bootstrap over speakers, for `guard`."""
-    return lambda a,b: {}
+
+    def differences(one: Measured, two: Measured) -> Mapping[tuple[str, int], Interval]:
+        found = paired_bootstrap(
+            one.llr,
+            two.llr,
+            contest.target,
+            contest.speakers.enrol,
+            contest.speakers.test,
+            points=contest.points,
+            llr=True,
+            n_bootstrap=n_bootstrap,
+            random_state=random_state,
+        ).differences
+        return {metric: difference.interval for metric, difference in found.items()}
+
+    return differences
 
 
 def guard(

@@ -12,13 +12,14 @@ Dimension legend: N trials, K systems, M patterns of systems that are present to
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 
+from fusion.bounded import BoundedFit, bound, fit_bounded
 from fusion.logistic import LogisticFit, binary_labels, fit_logistic
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
@@ -42,6 +43,9 @@ class LinearFusion(BaseEstimator):
     ridge : float
         Penalty of the squared weights of standardised scores, as in `fit_logistic`; for few
         training trials or for systems that are much alike. 1e-3 is little.
+    bounded : bool
+        Whether to take some trials for outliers (`fusion.bounded`): they neither tilt the weights,
+        nor is any llr larger than their share, found in training, allows.
     non_negative : bool
         Whether no system may get a weight below 0.
     missing : {"refuse", "fallback"}
@@ -61,6 +65,8 @@ class LinearFusion(BaseEstimator):
     pattern_weights_ : ndarray (M, K) float64
         0 where a system is not of the pattern.
     pattern_offsets_ : ndarray (M,) float64
+    pattern_outlier_log_odds_ : ndarray (M, 2) float64, or (M, 0)
+        If bounded: of outliers among targets and among nontargets, see `bound`.
     pattern_trials_ : ndarray (M,) int64
         Trials each was trained on: all that have the scores of its systems.
     separable_ : bool
@@ -77,12 +83,14 @@ class LinearFusion(BaseEstimator):
         self,
         prior: float = 0.5,
         ridge: float = 0.0,
+        bounded: bool = False,
         non_negative: bool = False,
         missing: str = "refuse",
         names: Sequence[str] | None = None,
     ):
         self.prior = prior
         self.ridge = ridge
+        self.bounded = bounded
         self.non_negative = non_negative
         self.missing = missing
         self.names = names
@@ -144,7 +152,7 @@ class LinearFusion(BaseEstimator):
             )
         present = ~np.isnan(table)
         if present.all():
-            return table @ self.weights_ + self.offset_
+            return self._bound(table @ self.weights_ + self.offset_, 0)
         self._refuse_missing(present)
         llr = np.empty(len(table))
         for pattern, rows in _group(present):
@@ -158,8 +166,11 @@ class LinearFusion(BaseEstimator):
             # Picked, not multiplied by 0: the other systems' scores are NaN.
             used = self.patterns_[m]
             llr[rows] = table[np.ix_(rows, used)] @ self.pattern_weights_[m, used]
-            llr[rows] += self.pattern_offsets_[m]
+            llr[rows] = self._bound(llr[rows] + self.pattern_offsets_[m], m)
         return llr
+
+    def _bound(self, llr: np.ndarray, m: int) -> np.ndarray:
+        return bound(llr, *self.pattern_outlier_log_odds_[m]) if self.bounded else llr
 
     def fit_transform(self, S: ArrayLike, y: ArrayLike) -> np.ndarray:
         """Log-likelihood ratios (N,) of the trials trained on, which flatter the fusion."""
@@ -173,6 +184,7 @@ class LinearFusion(BaseEstimator):
                 "systems": np.flatnonzero(pattern).tolist(),
                 "weights": self.pattern_weights_[m, pattern].tolist(),
                 "offset": float(self.pattern_offsets_[m]),
+                "outlier_log_odds": self.pattern_outlier_log_odds_[m].tolist(),
                 "trials": int(self.pattern_trials_[m]),
             }
             for m, pattern in enumerate(self.patterns_)
@@ -196,6 +208,8 @@ class LinearFusion(BaseEstimator):
         try:
             fusion = cls(**content["options"])
             fusion._check_options()
+            if not all(isinstance(name, str) for name in fusion.names or ()):
+                raise TypeError("names that are no texts")
             n_systems = len(fusion.names or ())
             fusion._check_names(n_systems)
             patterns = list(content["patterns"])
@@ -207,24 +221,34 @@ class LinearFusion(BaseEstimator):
                 fusion.pattern_weights_[m, pattern["systems"]] = pattern["weights"]
             fusion.pattern_offsets_ = np.array([float(p["offset"]) for p in patterns])
             fusion.pattern_trials_ = np.array([int(p["trials"]) for p in patterns])
+            odds = [pattern["outlier_log_odds"] for pattern in patterns]
+            fusion.pattern_outlier_log_odds_ = np.array(odds, np.float64).reshape(len(odds), -1)
             fusion.separable_, fusion.rank_ = bool(content["separable"]), int(content["rank"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             raise DataError(f"not a fusion of this toolkit, or damaged ({error})") from None
         numbers = [fusion.pattern_weights_.ravel(), fusion.pattern_offsets_]
+        numbers.append(fusion.pattern_outlier_log_odds_.ravel())
         if not len(patterns) or not fusion.patterns_[0].all():
             raise DataError("not a fusion of this toolkit: the weights of all systems lack")
+        if fusion.pattern_outlier_log_odds_.shape[1] != 2 * bool(fusion.bounded):
+            raise DataError("not a fusion of this toolkit: the bounds are impossible")
         if not np.isfinite(np.concatenate(numbers)).all():
             raise DataError("not a fusion of this toolkit: a weight is not a finite number")
         fusion.weights_ = fusion.pattern_weights_[0].copy()
         fusion.offset_ = float(fusion.pattern_offsets_[0])
         return fusion
 
-    def _keep(self, fits: list[tuple[np.ndarray, LogisticFit, np.ndarray, int, int]]) -> None:
+    def _keep(
+        self, fits: list[tuple[np.ndarray, LogisticFit | BoundedFit, np.ndarray, int, int]]
+    ) -> None:
         self.patterns_ = np.array([fit[0] for fit in fits])
         self.pattern_weights_ = np.zeros(self.patterns_.shape)
         for m, (pattern, _, weights, _, _) in enumerate(fits):
             self.pattern_weights_[m, pattern] = weights
         self.pattern_offsets_ = np.array([fit[1].offset for fit in fits], np.float64)
+        self.pattern_outlier_log_odds_ = np.array(
+            [getattr(fit[1], "outlier_log_odds", ()) for fit in fits], np.float64
+        )
         self.pattern_trials_ = np.array([fit[4] for fit in fits], np.int64)
         self.separable_ = bool(fits[0][1].separable)
         self.weights_ = self.pattern_weights_[0].copy()
@@ -232,24 +256,25 @@ class LinearFusion(BaseEstimator):
 
     def _fit_pattern(
         self, table: np.ndarray, target: np.ndarray, pattern: np.ndarray
-    ) -> tuple[LogisticFit, np.ndarray, int, int]:
+    ) -> tuple[LogisticFit | BoundedFit, np.ndarray, int, int]:
         """Fit on the trials with all scores of a pattern: the fit, weights, rank and trials."""
         rows = ~np.isnan(table[:, pattern]).any(axis=1)
         scores = table if rows.all() and pattern.all() else table[np.ix_(rows, pattern)]
         labels = target[rows]
         self._refuse_degenerate(scores, labels, pattern)
+        learn: Callable[..., LogisticFit | BoundedFit] = (
+            fit_bounded if self.bounded else fit_logistic
+        )
         basis = _independent(scores)
         rank = len(basis)
         ridge = self.ridge
         if rank < scores.shape[1] and not ridge:
             self._tell_collinear(pattern, rank)
             if not self.non_negative:
-                fit = fit_logistic(scores @ basis.T, labels, prior=self.prior)
+                fit = learn(scores @ basis.T, labels, prior=self.prior)
                 return fit, fit.weights @ basis, rank, len(scores)
             ridge = _TIE_RIDGE
-        fit = fit_logistic(
-            scores, labels, prior=self.prior, ridge=ridge, non_negative=self.non_negative
-        )
+        fit = learn(scores, labels, prior=self.prior, ridge=ridge, non_negative=self.non_negative)
         return fit, fit.weights, rank, len(scores)
 
     def _trainable(self, table: np.ndarray, target: np.ndarray, pattern: np.ndarray) -> bool:
