@@ -65,8 +65,10 @@ def bound(z: ArrayLike, target_log_odds: float, nontarget_log_odds: float) -> np
     """Equation (1) of the module: llr of unbounded ones."""
     z = np.asarray(z, np.float64)
     a, c = target_log_odds, nontarget_log_odds
-    top = np.logaddexp(z, a) - np.logaddexp(0, a)
-    return top - np.logaddexp(0, c + z) + np.logaddexp(0, c)
+    # exp(z) is taken out of both where it is large, so that z may be infinite.
+    low, high = np.minimum(z, 0), np.maximum(z, 0)
+    top = np.logaddexp(low, a - high) - np.logaddexp(0, a)
+    return top - np.logaddexp(-high, c + low) + np.logaddexp(0, c)
 
 
 def unbound(llr: float, target_log_odds: float, nontarget_log_odds: float) -> float:
@@ -145,7 +147,15 @@ class _Search:
 
     def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray]:
         gradient = np.empty(len(point))
-        cost = bounded_pass(self._columns, self._signed, point, self._shift, *self._extra, gradient)
+        cost = bounded_pass(
+            self._columns,
+            self._signed,
+            point,
+            self._shift,
+            self._extra[0],
+            self._extra[1],
+            gradient,
+        )
         gradient[:-3] += self._ridge * point[:-3]
         return cost + self._ridge / 2 * point[:-3] @ point[:-3], gradient
 

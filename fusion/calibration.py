@@ -7,7 +7,7 @@ Three ways, each trained on scored trials of known class:
   Leeuwen, "A comparison of linear and non-linear calibrations for speaker recognition", Odyssey
   2014; M. I. Mandasari, R. Saeidi, M. McLaren, D. van Leeuwen, "Quality measure functions for
   calibration of speaker recognition systems in various duration conditions", IEEE Trans. ASLP 21,
-  2013);
+  2013); or bounded, so that outliers can neither tilt nor pass it (`fusion.bounded`);
 - "isotonic": any non-decreasing function, by the pool-adjacent-violators algorithm with one
   target and one nontarget trial added below and above all others, so that no llr is infinite
   (Laplace's rule of succession, BOSARIS's ``opt_loglr`` with 'laplace');
@@ -39,6 +39,7 @@ from fusion._calibrators import (
     quality_table,
     score_column,
 )
+from fusion.bounded import bound, fit_bounded, unbound
 from fusion.logistic import binary_labels, fit_logistic, refuse_one_class
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
@@ -48,7 +49,13 @@ if TYPE_CHECKING:
 METHODS = ("logistic", "isotonic", "gaussian")
 # Learned arrays of each method, and how many numbers: a name stands for a size to be found.
 _LEARNED: dict[str, dict[str, Any]] = {
-    "logistic": {"coef_": "columns", "mean_": "measures", "scale_": "measures", "range_": "ends"},
+    "logistic": {
+        "coef_": "columns",
+        "mean_": "measures",
+        "scale_": "measures",
+        "range_": "ends",
+        "outlier_log_odds_": "odds",
+    },
     "isotonic": {"knots_": "knots", "llr_": "knots"},
     "gaussian": {"means_": 2, "variances_": 2},
 }
@@ -66,6 +73,9 @@ class Calibration(BaseEstimator):
         Prior of a target at which "logistic" should serve best; the others have no use for it.
     ridge : float
         Penalty of "logistic", as in `fit_logistic`.
+    bounded : bool
+        Whether "logistic" takes some trials for outliers: no llr is larger than the share of
+        outliers, found in training, allows. It needs some hundred trials of either class.
     interactions : bool
         Whether quality measures also change the slope of the score, not only the offset.
     names : sequence of str, optional
@@ -78,6 +88,8 @@ class Calibration(BaseEstimator):
         interactions, of their products with the score.
     offset_ : float
         "logistic".
+    outlier_log_odds_ : ndarray (0,) or (2,) float64
+        "logistic", if bounded: of outliers among targets and among nontargets, see `bound`.
     mean_, scale_ : ndarray (Q,) float64
         By which quality measures are standardised.
     range_ : ndarray (2 Q,) float64
@@ -97,12 +109,14 @@ class Calibration(BaseEstimator):
         method: str = "logistic",
         prior: float = 0.5,
         ridge: float = 0.0,
+        bounded: bool = False,
         interactions: bool = False,
         names: Sequence[str] | None = None,
     ):
         self.method = method
         self.prior = prior
         self.ridge = ridge
+        self.bounded = bounded
         self.interactions = interactions
         self.names = names
 
@@ -159,7 +173,8 @@ class Calibration(BaseEstimator):
         check_is_fitted(self)
         values = score_column(scores)
         if self.method == "logistic":
-            return self._affine(values, self._measures(quality, len(values)))
+            llr = self._affine(values, self._measures(quality, len(values)))
+            return bound(llr, *self.outlier_log_odds_) if self.bounded else llr
         if quality is not None:
             raise DataError(f"a {self.method} calibration takes no quality measures")
         if self.method == "isotonic":
@@ -194,6 +209,7 @@ class Calibration(BaseEstimator):
         if self.method == "logistic":
             measures = self.mean_ if quality is None else np.atleast_1d(np.asarray(quality, float))
             low, high = self._affine(np.array([0.0, 1.0]), np.tile(measures, (2, 1)))
+            aim = unbound(aim, *self.outlier_log_odds_) if self.bounded else aim
             return crossing(high - low, low - aim)
         if self.method == "isotonic":
             return knot_threshold(self.knots_, self.llr_, aim)
@@ -210,7 +226,11 @@ class Calibration(BaseEstimator):
             return {}
         measures = self._names(len(self.mean_))
         names = ["score", *measures, *(f"score x {name}" for name in measures)]
-        return {**dict(zip(names, map(float, self.coef_))), "offset": float(self.offset_)}
+        found = {**dict(zip(names, map(float, self.coef_))), "offset": float(self.offset_)}
+        if self.bounded:
+            ends = bound([-np.inf, np.inf], *self.outlier_log_odds_)
+            found.update(zip(("lowest llr", "highest llr"), map(float, ends)))
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Options and learned numbers, fit for JSON."""
@@ -270,6 +290,8 @@ class Calibration(BaseEstimator):
             size = len(self.mean_)
             if not math.isfinite(self.offset_) or (self.scale_ <= 0).any():
                 raise ValueError("the offset or a scale is impossible")
+            if len(self.outlier_log_odds_) != 2 * bool(self.bounded):
+                raise ValueError("the bounds are impossible")
             if len(self.coef_) != 1 + size * (1 + bool(self.interactions)):
                 raise ValueError(f"{len(self.coef_)} coefficients for {size} quality measures")
             if len(self.range_) != 2 * size or len(self.names or [None] * size) != size:
@@ -299,7 +321,9 @@ class Calibration(BaseEstimator):
         if self.interactions:
             columns.append((values - middle)[:, None] * standard)
         table = np.hstack(columns) if n_measures else values[:, None]
-        fit = fit_logistic(table, target, prior=self.prior, ridge=self.ridge)
+        learn = fit_bounded if self.bounded else fit_logistic
+        fit = learn(table, target, prior=self.prior, ridge=self.ridge)
+        self.outlier_log_odds_ = np.array(getattr(fit, "outlier_log_odds", ()), np.float64)
         self.coef_, self.offset_ = fit.weights.copy(), float(fit.offset)
         if self.interactions and n_measures:
             self.coef_[1 : 1 + n_measures] -= middle * self.coef_[1 + n_measures :]
