@@ -12,7 +12,9 @@ corpus=synthetic       # synthetic folder hyke librispeech voxceleb1 voxceleb2 t
 corpus_dir=            # where its recordings are
 protocol=              # folder corpus: fold*/{train.utt2spk,enroll,trials}; empty makes one
 prepare_options=       # more for stage 0, see: python -m recipes.prepare CORPUS --help
-system=all             # ivector (PLDA), cosine (of the i-vectors), gmm-ubm (MAP-adapted models), or all
+system=all             # one of the systems, or all of them
+systems="ivector cosine gmm-ubm"  # ivector (PLDA), cosine (of the i-vectors), gmm-ubm (MAP-adapted
+                       # models), gmm-ubm-s (of the same models, with s-norm)
 stage=                 # first stage to run, even if done already; empty continues what is missing
 resume=false           # true: from --stage on, too, continue what is missing
 stop_stage=10
@@ -52,8 +54,8 @@ dev_folds=4            # parts of the training speakers, each scored by systems 
                        # learn calibration and fusion from; 0: neither
 dev_folds_used=        # so many of them only, where training takes long; empty takes all
 dev_models=5           # models of each of their speakers, of different utterances
-fusion_prior=0.5       # of a target, for which calibration and fusion weigh errors
-fusion_ridge=0.0       # penalty of large fusion weights
+fusion_prior=0.1       # of a target, for which calibration and fusion weigh errors
+fusion_ridge=          # penalty of large fusion weights; empty: the best on held-out speakers
 bootstrap=1000         # replicates of the confidence intervals
 
 help_message="Usage: bash recipes/run.sh [--NAME VALUE]...
@@ -77,7 +79,10 @@ for word in "$@"; do  # the corpus and system decide which configuration is read
   previous=$word
 done
 set -- ${given[@]+"${given[@]}"}
-for file in "recipes/conf/$corpus.$system.conf" "recipes/conf/$corpus.conf"; do
+trunk=$system  # whose models it shares
+case $system in cosine) trunk=ivector ;; gmm-ubm-s) trunk=gmm-ubm ;; esac
+for file in "recipes/conf/$corpus.$system.conf" "recipes/conf/$corpus.$trunk.conf" \
+  "recipes/conf/$corpus.conf"; do
   [ -f "$file" ] && set -- --config "$file" "$@"
 done
 . recipes/parse_options.sh
@@ -99,7 +104,10 @@ choice() {  # choice NAME WORD...: refuse another value now, not when its stage 
   shift
   case " $* " in *" ${!name} "*) ;; *) fail "--${name//_/-} is one of: $*; got '${!name}'" ;; esac
 }
-choice system all ivector cosine gmm-ubm
+choice system all ivector cosine gmm-ubm gmm-ubm-s
+for one in $systems; do
+  case $one in ivector|cosine|gmm-ubm|gmm-ubm-s) ;; *) fail "--systems: no system '$one'" ;; esac
+done
 choice normalisation cmn cmvn global_cmn global_cmvn warping none
 choice covariance full diagonal
 choice tv_init random pca
@@ -119,8 +127,7 @@ nj=${nj:-$("$PYTHON" -c 'import joblib; print(joblib.cpu_count())')}
 first=${stage:-0}
 force=()
 [ -z "$stage" ] || [ "$resume" = true ] || force=(--force)
-systems=$system
-[ "$system" != all ] || systems="ivector cosine gmm-ubm"
+[ "$system" = all ] || systems=$system
 common=(--data "$data" --exp "$exp" --nj "$nj" --seed "$seed" ${force[@]+"${force[@]}"})
 
 within() { [ "$first" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
@@ -156,18 +163,17 @@ fi
 if [ "$system" = all ]; then  # each with its own configuration, recipes/conf/CORPUS.SYSTEM.conf
   for one in $systems; do
     start=$((first > 2 ? first : 2))
-    # The cosine system reads the i-vectors of the other.
-    [ $one != cosine ] || [ $start -ge 5 ] || start=5
+    case $one in  # what others made already is not made again
+      cosine) start=$((start > 5 ? start : 5)) ;;
+      gmm-ubm-s) start=6 ;;
+    esac
     stop=$((stop_stage < 6 ? stop_stage : 6))
     [ $start -gt $stop ] || again --system $one --data "$data" --exp "$exp" --stage $start \
       --stop-stage $stop --resume $([ ${#force[@]} = 0 ] && echo true || echo false)
   done
 else
-  trunk=$system
-  [ "$system" != cosine ] || trunk=ivector
-
   if within 2; then
-    [ "$system" != gmm-ubm ] || covariance=diagonal
+    [ $trunk = ivector ] || covariance=diagonal
     step ubm --system $trunk --num-components "$num_components" --covariance "$covariance" \
       --num-iters-diag "$num_iters_diag" --num-iters-full "$num_iters_full" \
       --num-gselect "$num_gselect" --memory "$memory" \
@@ -175,9 +181,10 @@ else
       --normalisation "$normalisation" --cmn-window "$cmn_window"
   fi
 
-  if [ "$system" = gmm-ubm ]; then
+  if [ $trunk = gmm-ubm ]; then
     if within 6; then
-      step gmm_ubm --system $system --relevance "$relevance" --top-n "$top_n" \
+      [ "$system" = gmm-ubm ] || score_norm=s
+      step gmm_ubm --system $system --trunk $trunk --relevance "$relevance" --top-n "$top_n" \
         --score-norm "$score_norm"
     fi
   else
@@ -193,12 +200,12 @@ else
 
     if within 5; then
       [ "$system" != cosine ] || backend=cosine
-      step backend --system $system --vectors $trunk --backend "$backend" --lda-dim "$lda_dim" \
+      step backend --system $system --trunk $trunk --backend "$backend" --lda-dim "$lda_dim" \
         --plda-smoothing "$plda_smoothing"
     fi
 
     if within 6; then
-      step scores --system $system --vectors $trunk --enrolment "$enrolment" \
+      step scores --system $system --trunk $trunk --enrolment "$enrolment" \
         --score-norm "$score_norm"
     fi
   fi
@@ -218,8 +225,10 @@ if within 9 && [ "$dev_folds" -gt 0 ]; then
     --num-folds "$dev_folds" --models "$dev_models" --seed "$seed" ${options[@]+"${options[@]}"}
   ln -sfn ../features "$exp/development/features"
   again --data "$exp/development/data" --exp "$exp/development" --stage 2 --resume true --stop-stage 6
+  options=()
+  [ -z "$fusion_ridge" ] || options+=(--fusion-ridge "$fusion_ridge")
   step fusion --systems $systems --development "$exp/development" --fusion-prior "$fusion_prior" \
-    --fusion-ridge "$fusion_ridge"
+    ${options[@]+"${options[@]}"}
 fi
 
 if within 10; then

@@ -72,7 +72,7 @@ def main(arguments: argparse.Namespace) -> None:
     }
     system = arguments.exp / arguments.system
     for fold in folds(arguments.data):
-        vectors = arguments.exp / (arguments.vectors or system.name) / "ivectors" / fold.name
+        vectors = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
         target = system / "backend" / fold.name
         with stage(target, options, [require(vectors, 4)], force=arguments.force) as work:
             if work is not None:
@@ -82,7 +82,7 @@ def main(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("backend", __doc__ or "")
-    parser.add_argument("--vectors", type=name, help="system whose i-vectors to take, default own")
+    parser.add_argument("--trunk", type=name, help="system whose i-vectors to take, default own")
     parser.add_argument("--backend", choices=("plda", "cosine"), default="plda")
     parser.add_argument(
         "--lda-dim", type=whole(0), default=0, help="dimensions LDA keeps; 0: no LDA"

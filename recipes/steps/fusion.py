@@ -2,7 +2,8 @@
 
 The development scores are those of trials between training speakers, by systems of the same options
 trained on the other training speakers (`recipes.inner_folds`): no speaker who is enrolled or tested
-plays a part. For each fold the step learns one calibration a system and one linear fusion, and
+plays a part. For each fold the step learns one calibration a system and one linear fusion; the
+systems of it and its ridge are those of least Cllr on held-out speakers. It then
 turns the fold's scores into log-likelihood ratios: ``fusion/FOLD/SYSTEM.scores`` and
 ``fusion/FOLD/fusion.scores``, the models beside them.
 """
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from fusion.calibration import Calibration
+from fusion.crossval import cross_validate
 from fusion.formats import TARGET, Scores, Trials, align, read_scores, read_trials, write_scores
 from fusion.linear import LinearFusion
 from fusion.metrics import cllr
 from fusion.models import save_model
+from fusion.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
 from ivector.base.cli import name, number
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
@@ -28,6 +31,7 @@ from recipes.stage import require, stage
 from recipes.steps.common import folds, logger, make_parser
 
 FUSED = "fusion"
+RIDGES = (0.0, 2e-4, 1e-3, 5e-3)
 
 
 @dataclass(frozen=True)
@@ -74,25 +78,65 @@ def _labelled(table: Table) -> np.ndarray:
     return table.trials.labels == TARGET
 
 
+def choose(
+    arguments: argparse.Namespace, development: Table, speakers: TrialSpeakers
+) -> tuple[list[str], float]:
+    """Systems to fuse and ridge of least Cllr on speakers held out.
+
+    Systems are left out one after the other, as long as the others do better without.
+    """
+    target = _labelled(development)
+    systems = list(arguments.systems)
+
+    def cost(kept: Sequence[str], ridge: float) -> float:
+        columns = [systems.index(one) for one in kept]
+        llr = cross_validate(
+            _fusion(arguments, ridge, kept), development.scores[:, columns], target,
+            speakers.enrol, speakers.test,
+        )  # fmt: skip
+        return cllr(llr[target], llr[~target])
+
+    ridges = [arguments.fusion_ridge] if arguments.fusion_ridge is not None else RIDGES
+    least, ridge = min((cost(systems, ridge), ridge) for ridge in ridges)
+    kept = systems
+    while len(kept) > 1:
+        fewer = [[one for one in kept if one != out] for out in kept]
+        found, best, new = min((cost(some, r), some, r) for some in fewer for r in ridges)
+        if found > least:
+            break
+        least, kept, ridge = found, best, new
+    logger.info("fusion of %s, ridge %g: Cllr %.4f on held-out speakers", kept, ridge, least)
+    return kept, ridge
+
+
+def _fusion(arguments: argparse.Namespace, ridge: float, names: Sequence[str]) -> LinearFusion:
+    return LinearFusion(
+        prior=arguments.fusion_prior, ridge=ridge, bounded=True, non_negative=True, names=names
+    )
+
+
 def learn(
-    arguments: argparse.Namespace, development: Table, systems: Sequence[str]
+    arguments: argparse.Namespace, development: Table, speakers: TrialSpeakers
 ) -> dict[str, Calibration | LinearFusion]:
     """One calibration for each system, and the fusion, by name."""
-    target = _labelled(development)
+    target, systems = _labelled(development), arguments.systems
     models: dict[str, Calibration | LinearFusion] = {}
     for column, system in enumerate(systems):
-        calibration = Calibration(prior=arguments.fusion_prior)
+        calibration = Calibration(prior=arguments.fusion_prior, bounded=True)
         models[system] = calibration.fit(development.scores[:, column], target)
-    fusion = LinearFusion(
-        prior=arguments.fusion_prior, ridge=arguments.fusion_ridge, non_negative=True
-    )
-    models[FUSED] = fusion.fit(development.scores, target)
+    kept, ridge = choose(arguments, development, speakers)
+    columns = [systems.index(system) for system in kept]
+    models[FUSED] = _fusion(arguments, ridge, kept).fit(development.scores[:, columns], target)
     return models
 
 
-def apply(model: Calibration | LinearFusion, table: Table, column: int | None) -> np.ndarray:
+def apply(models: dict[str, Calibration | LinearFusion], name: str, table: Table) -> np.ndarray:
     """Log-likelihood ratios (n_trials,) of a system's scores, or of all systems' together."""
-    return model.transform(table.scores if column is None else table.scores[:, column])
+    systems = [system for system in models if system != FUSED]
+    model = models[name]
+    if isinstance(model, LinearFusion):
+        return model.transform(table.scores[:, [systems.index(one) for one in model.names or ()]])
+    return model.transform(table.scores[:, systems.index(name)])
 
 
 def _write(path: Path, trials: Trials, llr: np.ndarray) -> None:
@@ -101,34 +145,31 @@ def _write(path: Path, trials: Trials, llr: np.ndarray) -> None:
     write_scores(path, enrol, test, llr)
 
 
-def _summary(models: dict[str, Calibration | LinearFusion], development: Table) -> str:
-    """Cllr of every model on what it learnt from."""
-    target = _labelled(development)
-    lines = []
-    for column, (system, model) in enumerate(models.items()):
-        llr = apply(model, development, None if system == FUSED else column)
-        lines.append(f"{system} {cllr(llr[target], llr[~target]):.3f}")
-    return ", ".join(lines)
-
-
 def fuse(
     arguments: argparse.Namespace, inner: Sequence[str], scored: Sequence[Path], work: Path
 ) -> None:
     """Learn from a fold's development scores, calibrate and fuse its scores into `work`."""
-    systems = arguments.systems
     home = arguments.development
-    development = read_table([[home / one / "scores" / part for part in inner] for one in systems])
-    models = learn(arguments, development, systems)
-    logger.info("Cllr on the development trials: %s", _summary(models, development))
+    development = read_table(
+        [[home / one / "scores" / part for part in inner] for one in arguments.systems]
+    )
+    models = learn(arguments, development, _speakers(home / "data", inner, development.trials))
     for system, model in models.items():
         save_model(work / f"{system}.json", model)
     for part in sorted(path.name.removeprefix("scores") for path in scored[0].glob("scores*")):
         table = read_table([[folder] for folder in scored], part)
         trials = (scored[0] / f"trials{part}").read_text(encoding="utf-8")
         write_text(work / f"trials{part}", trials)
-        for column, system in enumerate(models):
-            llr = apply(models[system], table, None if system == FUSED else column)
-            _write(work / f"{system}{part}.scores", table.trials, llr)
+        for system in models:
+            _write(work / f"{system}{part}.scores", table.trials, apply(models, system, table))
+
+
+def _speakers(data: Path, parts: Sequence[str], trials: Trials) -> TrialSpeakers:
+    utt2spk = read_map(data / "wav" / "utt2spk")
+    models: dict[str, str] = {}
+    for part in parts:
+        models.update(read_enrolments(data / part / "enroll", utt2spk))
+    return mapped_speakers(trials, utt2spk, models)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -161,10 +202,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--development", type=Path, required=True, help="experiment on the training speakers"
     )
     parser.add_argument(
-        "--fusion-prior", type=number(0, 1), default=0.5,
+        "--fusion-prior", type=number(0, 1), default=0.1,
         help="prior of a target for which errors are weighed",
     )  # fmt: skip
     parser.add_argument(
-        "--fusion-ridge", type=number(0), default=0.0, help="penalty of large weights"
+        "--fusion-ridge",
+        type=number(0),
+        help="penalty of large weights, default: the best of "
+        f"{', '.join(map(str, RIDGES))} on held-out speakers",
     )
     return parser

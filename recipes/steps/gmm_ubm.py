@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector.base.cli import number, whole
+from ivector.base.cli import name, number, whole
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.verification import GMMVerifier
@@ -78,7 +78,7 @@ def main(arguments: argparse.Namespace) -> None:
     system = arguments.exp / arguments.system
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
-        ubm = system / "ubm" / fold.name
+        ubm = arguments.exp / (arguments.trunk or system.name) / "ubm" / fold.name
         upstream = [features, require(ubm, 2, on=[features])]
         upstream.append(protocol_digest(fold))
         target = system / "scores" / fold.name
@@ -90,6 +90,7 @@ def main(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("gmm_ubm", __doc__ or "")
+    parser.add_argument("--trunk", type=name, help="system whose UBM to take, default own")
     parser.add_argument("--relevance", type=number(0), default=16.0, help="relevance factor of MAP")
     parser.add_argument(
         "--top-n", type=whole(1), default=10, help="components scored in each frame"

@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> None:
     options = {"enrolment": arguments.enrolment, "score_norm": arguments.score_norm}
     system = arguments.exp / arguments.system
     for fold in folds(arguments.data):
-        folder = arguments.exp / (arguments.vectors or system.name) / "ivectors" / fold.name
+        folder = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
         vectors = require(folder, 4)
         upstream = [vectors, require(system / "backend" / fold.name, 5, on=[vectors])]
         upstream.append(protocol_digest(fold))
@@ -101,7 +101,7 @@ def main(arguments: argparse.Namespace) -> None:
 def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("scores", __doc__ or "")
-    parser.add_argument("--vectors", type=name, help="system whose i-vectors to take, default own")
+    parser.add_argument("--trunk", type=name, help="system whose i-vectors to take, default own")
     parser.add_argument("--enrolment", choices=("book", "average"), default="book")
     parser.add_argument("--score-norm", choices=SCORE_NORMS, default="none")
     return parser
