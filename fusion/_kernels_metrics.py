@@ -1,4 +1,4 @@
-"""Kernels of the error rates: merging sorted scores and the convex hull.
+"""Kernels of the metrics: merging sorted scores, the convex hull, the logarithmic cost.
 
 All counts are int64, so that ties and collinear points are decided exactly.
 
@@ -60,13 +60,13 @@ def lower_hull(x, y, n, vertices):
 def crossing(x, y, points, n):
     """Error rate where the curve through the first n `points` has P_miss = P_fa.
 
-    `x` counts rejected nontargets and `y` missed targets, from none at the first point to all at
-    the last.
+    `x` counts rejected nontargets and `y` missed targets; all at the last point, and few enough at
+    the first that P_miss is below P_fa.
     """
     n_non, n_tar = x[points[n - 1]], y[points[n - 1]]
-    before = -float(n_tar) * n_non
-    for i in range(1, n):
-        a, b = points[i - 1], points[i]
+    before = 0.0
+    for i in range(n):
+        a, b = points[max(i - 1, 0)], points[i]
         # P_miss - P_fa, times n_tar n_non
         after = float(y[b]) * n_non + float(x[b]) * n_tar - float(n_tar) * n_non
         if after >= 0:
@@ -74,3 +74,34 @@ def crossing(x, y, points, n):
             return (y[a] + part * (y[b] - y[a])) / n_tar
         before = after
     return np.nan
+
+
+@njit(cache=True)
+def softplus_sum(x, below, sign, shift):
+    """Sum of ln(1 + exp(sign x + shift)).
+
+    Where `below` is not empty, ``x[i]`` counts ``below[i + 1] - below[i]`` times. The logarithm is
+    taken of products of many 1 + exp(-|.|), which lie between 1 and 2: an exponential a term, and
+    next to no logarithms.
+    """
+    total = logs = 0.0
+    product = 1.0
+    counted = below.size > 0
+    for i in range(x.size):
+        count = below[i + 1] - below[i] if counted else 1
+        if count == 0:
+            continue
+        argument = sign * x[i] + shift
+        if argument > 0:
+            total += count * argument
+        part = np.exp(-abs(argument))
+        if part < 1e-8:  # 1 + part would lose its digits; ln(1 + part) is part to 16 places
+            total += count * part * (1 - part / 2)
+        elif count == 1:
+            product *= 1 + part
+            if product > 1e150:
+                logs += np.log(product)
+                product = 1.0
+        else:
+            total += count * np.log1p(part)
+    return total + logs + np.log(product)

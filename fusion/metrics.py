@@ -12,19 +12,31 @@ most papers, on the ROC itself; it is never below `eer`. Kaldi's ``compute-eer``
 through the target scores and prints the miss rate of the first whose miss rate is at least the
 false-alarm rate: a multiple of 1 / n_targets, up to that much above `eer_interpolated`.
 
-Dimension legend: K points of the curve, one for each distinct score and one that rejects all.
+Where scores are natural log-likelihood ratios (llr), what they are worth at a prior or over all
+priors is measured too: actual costs, Cllr, empirical cross-entropy, Bayes error.
+
+Infinite scores are scores; NaN is refused, as it can stand on no side of a threshold.
+
+Dimension legend: K points of the curve, one for each distinct score and one that rejects all;
+G prior log-odds.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion._kernels_metrics import crossing, lower_hull, merge_counts
-from ivector.base.errors import DataError, UsageError
+from fusion._arrays import ascending, checked, log_odds, priors
+from fusion._kernels_metrics import crossing, lower_hull, merge_counts, softplus_sum
+from fusion.presets import PRESETS, OperatingPoint
+from ivector.base.errors import UsageError
+
+_EACH_ONCE = np.empty(0, np.int64)
 
 
 class DetCurve(NamedTuple):
@@ -33,6 +45,24 @@ class DetCurve(NamedTuple):
     p_miss: np.ndarray
     p_fa: np.ndarray
     thresholds: np.ndarray
+
+
+class CrossEntropy(NamedTuple):
+    """Empirical cross-entropies (G,) in bits: as given, after PAV, and without scores."""
+
+    prior_log_odds: np.ndarray
+    actual: np.ndarray
+    minimum: np.ndarray
+    default: np.ndarray
+
+
+class BayesError(NamedTuple):
+    """Error rates (G,): at the Bayes threshold, at the best one, and without scores."""
+
+    prior_log_odds: np.ndarray
+    actual: np.ndarray
+    minimum: np.ndarray
+    default: np.ndarray
 
 
 class OperatingPoints:
@@ -58,7 +88,7 @@ class OperatingPoints:
     """
 
     def __init__(self, tar: ArrayLike, non: ArrayLike):
-        tar, non = np.sort(_checked(tar, "target")), np.sort(_checked(non, "nontarget"))
+        tar, non = ascending(tar, "target"), ascending(non, "nontarget")
         self.n_targets, self.n_nontargets = len(tar), len(non)
         size = len(tar) + len(non) + 1
         thresholds = np.empty(size)
@@ -86,8 +116,14 @@ class OperatingPoints:
 
     def eer_interpolated(self) -> float:
         """See `eer_interpolated`."""
-        points = np.arange(len(self.misses))
-        return float(crossing(self.rejections, self.misses, points, len(points)))
+        n_tar, n_non, last = self.n_targets, self.n_nontargets, len(self.misses) - 1
+
+        def miss_less_fa(k: int) -> int:
+            """P_miss - P_fa times both counts; it grows with k."""
+            return int(self.misses[k]) * n_non + (int(self.rejections[k]) - n_non) * n_tar
+
+        k = bisect_left(range(last), 0, key=miss_less_fa)
+        return float(crossing(self.rejections, self.misses, np.array([k - 1, k, last]), 3))
 
     def best_point(self, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> int:
         """Position of the point of least detection cost (the first, if several)."""
@@ -104,41 +140,93 @@ class OperatingPoints:
         p_miss, p_fa, _ = self.rates(self.hull)
         return float(np.min(weights[0] * p_miss + weights[1] * p_fa))
 
+    def act_dcf(
+        self, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0, normalised: bool = True
+    ) -> float:
+        """See `act_dcf`."""
+        weights = cost_weights(p_target, c_miss, c_fa, normalised)
+        p_miss, p_fa = self._at(_threshold(weights))
+        return float(weights[0] * p_miss + weights[1] * p_fa)
+
+    def c_primary(self, points: str | Sequence[OperatingPoint], minimum: bool = False) -> float:
+        """See `c_primary`."""
+        cost = self.min_dcf if minimum else self.act_dcf
+        return float(np.mean([cost(p.p_target, p.c_miss, p.c_fa) for p in _points(points)]))
+
+    def cllr(self) -> float:
+        """See `cllr`."""
+        return self._cross_entropy(0.0)
+
     def min_cllr(self) -> float:
         """See `min_cllr`."""
-        llr, n_tar, n_non = self._blocks()
-        miss = n_tar[n_tar > 0] @ np.logaddexp(0, -llr[n_tar > 0]) / self.n_targets
-        accept = n_non[n_non > 0] @ np.logaddexp(0, llr[n_non > 0]) / self.n_nontargets
-        return float((miss + accept) / 2 / np.log(2))
+        return self._cross_entropy(0.0, minimum=True)
+
+    def ece(self, prior_log_odds: ArrayLike) -> CrossEntropy:
+        """See `ece`."""
+        odds = log_odds(prior_log_odds)
+        actual = [self._cross_entropy(o) for o in odds.tolist()]
+        least = [self._cross_entropy(o, minimum=True) for o in odds.tolist()]
+        prior, other = priors(odds)
+        default = prior * np.logaddexp(0, -odds) + other * np.logaddexp(0, odds)
+        return CrossEntropy(odds, np.array(actual), np.array(least), default / np.log(2))
+
+    def bayes_error(self, prior_log_odds: ArrayLike, normalised: bool = True) -> BayesError:
+        """See `bayes_error`."""
+        odds = log_odds(prior_log_odds)
+        prior, other = priors(odds)
+        default = np.minimum(prior, other)
+        scale = default if normalised else 1.0
+        p_miss, p_fa = self._at(-odds)
+        actual = prior * p_miss + other * p_fa
+        hull = self.rates(self.hull)
+        least = [np.min(p * hull.p_miss + q * hull.p_fa) for p, q in zip(prior, other)]
+        return BayesError(odds, actual / scale, np.array(least) / scale, default / scale)
 
     def pav(self, scores: ArrayLike) -> np.ndarray:
         """Log-likelihood ratios (n,) of scores after monotone recalibration on these points."""
-        llr, _, _ = self._blocks()
         edges = self.thresholds[self.hull[1:-1]]
-        return llr[np.searchsorted(edges, np.asarray(scores, np.float64), side="right")]
+        return self._blocks[np.searchsorted(edges, checked(scores, "given"), side="right")]
 
-    def _blocks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """LLR, targets and nontargets of each edge of the hull (a block of PAV)."""
+    @cached_property
+    def _blocks(self) -> np.ndarray:
+        """LLR of each edge of the hull (a block of PAV)."""
         n_tar = np.diff(self.misses[self.hull])
         n_non = np.diff(self.rejections[self.hull])
         with np.errstate(divide="ignore"):
-            llr = np.log(n_tar / self.n_targets) - np.log(n_non / self.n_nontargets)
-        return llr, n_tar, n_non
+            return np.log(n_tar / self.n_targets) - np.log(n_non / self.n_nontargets)
 
-
-def _checked(scores: ArrayLike, name: str) -> np.ndarray:
-    try:
-        array = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise DataError(f"the {name} scores are not numbers") from None
-    if array.ndim != 1 or not len(array):
-        raise DataError(f"{name} scores of shape {array.shape}; give at least one, as (n,)")
-    if np.isnan(array).any():
-        raise DataError(
-            f"{np.isnan(array).sum()} of {len(array)} {name} scores are NaN, first at "
-            f"{int(np.argmax(np.isnan(array)))}; mend the scoring"
+    def _at(self, thresholds: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P_miss and P_fa where scores from `thresholds` on are accepted."""
+        k = np.searchsorted(self.thresholds, thresholds)
+        return (
+            self.misses[k] / self.n_targets,
+            (self.n_nontargets - self.rejections[k]) / self.n_nontargets,
         )
-    return array
+
+    def _cross_entropy(self, odds: float, minimum: bool = False) -> float:
+        """Cross-entropy in bits at prior log-odds, of the scores or after PAV."""
+        llr, tar, non = self.thresholds[:-1], self.misses, self.rejections
+        if minimum:
+            llr, tar, non = self._blocks, tar[self.hull], non[self.hull]
+        miss = softplus_sum(llr, tar, -1.0, -odds) / self.n_targets
+        accept = softplus_sum(llr, non, 1.0, odds) / self.n_nontargets
+        prior, other = priors(odds)
+        return float((prior * miss + other * accept) / np.log(2))
+
+
+def _threshold(weights: tuple[float, float]) -> float:
+    """LLR from which accepting costs no more than rejecting."""
+    return float(np.log(weights[1]) - np.log(weights[0]))
+
+
+def _points(points: str | Sequence[OperatingPoint]) -> Sequence[OperatingPoint]:
+    if isinstance(points, str):
+        if points not in PRESETS:
+            raise UsageError(f"no preset {points!r}; there are {', '.join(PRESETS)}")
+        return PRESETS[points]
+    if not points:
+        raise UsageError("give at least one operating point")
+    return points
 
 
 def cost_weights(
@@ -232,11 +320,40 @@ def act_dcf(
 
     Takes log-likelihood ratios (natural logarithm); otherwise like `min_dcf`.
     """
-    tar_llr, non_llr = _checked(tar_llr, "target"), _checked(non_llr, "nontarget")
+    tar_llr, non_llr = checked(tar_llr, "target"), checked(non_llr, "nontarget")
     weights = cost_weights(p_target, c_miss, c_fa, normalised)
-    threshold = np.log(weights[1]) - np.log(weights[0])
+    threshold = _threshold(weights)
     p_miss, p_fa = np.mean(tar_llr < threshold), np.mean(non_llr >= threshold)
     return float(weights[0] * p_miss + weights[1] * p_fa)
+
+
+def c_primary(
+    tar_llr: ArrayLike,
+    non_llr: ArrayLike,
+    points: str | Sequence[OperatingPoint],
+    minimum: bool = False,
+) -> float:
+    """Mean of the normalised detection costs at several operating points, NIST's C_primary.
+
+    As defined by the evaluation plan of NIST SRE 2016 and those after it.
+
+    Parameters
+    ----------
+    tar_llr, non_llr : array-like (n_targets,), (n_nontargets,)
+        Log-likelihood ratios (natural logarithm); any scores, if `minimum`.
+    points : str or sequence of fusion.presets.OperatingPoint
+        Name of a preset, such as ``"sre16"``, or the points.
+    minimum : bool
+        Whether to take each cost at its best threshold instead of the Bayes threshold.
+
+    Raises
+    ------
+    DataError
+        A class has no scores, or a score is not a number.
+    UsageError
+        No such preset, or no points.
+    """
+    return OperatingPoints(tar_llr, non_llr).c_primary(points, minimum)
 
 
 def det_curve(tar: ArrayLike, non: ArrayLike) -> DetCurve:
@@ -279,11 +396,65 @@ def cllr(tar_llr: ArrayLike, non_llr: ArrayLike) -> float:
     N. Brümmer, J. du Preez, "Application-independent evaluation of speaker detection", 2006,
     equation 41; takes natural logarithms and raises what `eer` does.
     """
-    tar_llr, non_llr = _checked(tar_llr, "target"), _checked(non_llr, "nontarget")
-    miss, accept = np.logaddexp(0, -tar_llr).mean(), np.logaddexp(0, non_llr).mean()
+    tar_llr, non_llr = checked(tar_llr, "target"), checked(non_llr, "nontarget")
+    miss = softplus_sum(tar_llr, _EACH_ONCE, -1.0, 0.0) / len(tar_llr)
+    accept = softplus_sum(non_llr, _EACH_ONCE, 1.0, 0.0) / len(non_llr)
     return float((miss + accept) / 2 / np.log(2))
 
 
 def min_cllr(tar: ArrayLike, non: ArrayLike) -> float:
     """`cllr` after the best monotone recalibration (`pav`), in bits."""
     return OperatingPoints(tar, non).min_cllr()
+
+
+def ece(tar_llr: ArrayLike, non_llr: ArrayLike, prior_log_odds: ArrayLike) -> CrossEntropy:
+    """Empirical cross-entropy of the posteriors that llrs give, over priors.
+
+    D. Ramos, J. Gonzalez-Rodriguez, "Reliable support: measuring calibration of likelihood
+    ratios", Forensic Science International 230, 2013. At even odds it is `cllr`.
+
+    Parameters
+    ----------
+    tar_llr, non_llr : array-like (n_targets,), (n_nontargets,)
+        Log-likelihood ratios (natural logarithm).
+    prior_log_odds : array-like (G,)
+        Natural log-odds of a target; their decimal logarithms are often drawn.
+
+    Returns
+    -------
+    prior_log_odds, actual, minimum, default : ndarray (G,)
+        In bits. `minimum` is that after `pav`, what discrimination costs; `default` that of llrs
+        of 0, the entropy of the prior: llrs that cost more do harm.
+
+    Raises
+    ------
+    DataError
+        A class has no scores, or a score is not a number.
+    UsageError
+        Log-odds that are not finite.
+    """
+    return OperatingPoints(tar_llr, non_llr).ece(prior_log_odds)
+
+
+def bayes_error(
+    tar_llr: ArrayLike, non_llr: ArrayLike, prior_log_odds: ArrayLike, normalised: bool = True
+) -> BayesError:
+    """Bayes error rate over priors: the curves of an APE plot.
+
+    N. Brümmer, E. de Villiers, "The BOSARIS toolkit", 2011. A prior and costs count as
+    their effective prior (`fusion.presets.OperatingPoint.prior`). Takes and raises what `ece` does.
+
+    Parameters
+    ----------
+    tar_llr, non_llr : array-like (n_targets,), (n_nontargets,)
+    prior_log_odds : array-like (G,)
+    normalised : bool
+        Whether to divide by the error of the better decision without scores.
+
+    Returns
+    -------
+    prior_log_odds, actual, minimum, default : ndarray (G,)
+        Errors at the Bayes threshold, minus the prior log-odds; at the best threshold; and of the
+        better decision without scores.
+    """
+    return OperatingPoints(tar_llr, non_llr).bayes_error(prior_log_odds, normalised)
