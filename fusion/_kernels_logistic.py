@@ -23,7 +23,7 @@ _LARGEST = 600.0  # Less would be denormal once it is weighed, and slow.
 
 @njit(inline="always", fastmath=FAST, error_model="numpy")
 def exp_of_minus(a):
-    """exp(−a) for 0 ≤ a (no less than exp(−600)): 2^−k exp(r) with |r| ≤ ln 2 / 2, by the series of degree 12."""
+    """exp(−a) for 0 ≤ a, and exp(−600) beyond: 2^−k exp(r), |r| ≤ ln 2 / 2, by its series."""
     a = a if a < _LARGEST else _LARGEST
     k = np.floor(a * 1.4426950408889634 + 0.5)
     # ln 2 in two parts, the first with few enough bits that k times it is exact.
