@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion.bounded import bound
 from fusion.fusing import Contest, Finding, Measured
 from fusion.linear import LinearFusion
 
@@ -34,6 +35,9 @@ def print_weights(fusion: LinearFusion, table: np.ndarray | None) -> None:
             row.append(f"{fusion.weights_[k] * np.nanstd(table[:, k]):.3f}")
         rows.append(row)
     columns([head, *rows, ["offset", f"{fusion.offset_:.6g}", *[""] * (len(head) - 2)]])
+    if fusion.bounded:
+        low, high = bound([-np.inf, np.inf], *fusion.pattern_outlier_log_odds_[0])
+        print(f"every llr is between {low:.3f} and {high:.3f}")
     if len(fusion.patterns_) > 1:
         print(f"and {len(fusion.patterns_) - 1} fusions of fewer systems, for missing scores")
 
@@ -51,10 +55,8 @@ def print_table(contest: Contest) -> None:
     points = contest.points
     head = ["on unseen speakers", "EER %", "Cllr", "min Cllr"]
     head += [f"{kind}({point.label})" for point in points for kind in ("minDCF", "actDCF")]
-    missing = any(row.missing for row in contest.parts())
-    rows = [(f"{row.name} alone", row) for row in contest.parts()]
-    rows += [("all fused", contest.fused())]
-    rows += [(f"without {name}", row) for name, row in zip(contest.names, contest.left_out())]
+    rows = contest.everything()
+    missing = any(row.missing for _, row in rows)
     table = [head + ["missing"] * missing]
     for label, row in rows:
         cells = [label, f"{100 * row.eer:.2f}", f"{row.cllr:.4f}", f"{row.min_cllr:.4f}"]
@@ -67,6 +69,17 @@ def print_table(contest: Contest) -> None:
         f"({contest.speakers.source}); each llr is of a fusion that saw neither speaker"
         + ("; an llr that is missing counts as 0" if missing else "")
     )
+    print(f"what each system brings: {'; '.join(_brings(contest))}")
+
+
+def _brings(contest: Contest) -> list[str]:
+    """What is lost without each system."""
+    fused = contest.fused()
+    return [
+        f"without {name} EER {100 * (row.eer - fused.eer):+.2f} %, "
+        f"Cllr {row.cllr - fused.cllr:+.4f}"
+        for name, row in zip(contest.names, contest.left_out())
+    ]
 
 
 def numbers(row: Measured) -> dict[str, Any]:

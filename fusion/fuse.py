@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 GUARDS = ("warn", "best", "refuse")
 # Options that only training takes, and their defaults.
 _LEARNING = {
-    "prior": 0.5, "ridge": 0.0, "non_negative": False, "missing": "refuse", "guard": "warn",
-    "utt2spk": None, "enroll": None,
+    "prior": 0.5, "ridge": 0.0, "non_negative": False, "bounded": False, "missing": "refuse",
+    "guard": "warn", "utt2spk": None, "enroll": None,
 }  # fmt: skip
 
 
@@ -69,6 +69,9 @@ def build_parser() -> Parser:
         help="penalty of squared weights, for few trials or systems much alike")  # fmt: skip
     add("--non-negative", action="store_true",
         help="no weights below 0; they rarely help on unseen conditions")  # fmt: skip
+    add("--bounded", action="store_true",
+        help="take some trials for outliers, which cannot tilt the weights; no llr is then larger "
+        "than so many trials can show")  # fmt: skip
     add("--missing", choices=("refuse", "fallback"), default="refuse",
         help="what to do with trials that a system has not scored; fallback fuses the systems that "
         "have, with weights learnt for them")  # fmt: skip
@@ -107,7 +110,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.model and arguments.inputs:
         from fusion.models import save_model
 
-        save_model(arguments.model, fusion)
+        save_model(arguments.model, fusion, record["training"])
     if arguments.json:
         import json
 
@@ -173,9 +176,10 @@ def _learn(
     )
     ScoredTrials(trials, table[:, 0]).split()  # refuses unknown labels and a single class
     target = trials.labels == TARGET
-    fusion = LinearFusion(
-        arguments.prior, arguments.ridge, arguments.non_negative, arguments.missing, [*given]
-    ).fit(table, target)
+    options = ("prior", "ridge", "non_negative", "missing", "bounded")
+    fusion = LinearFusion(names=[*given], **{name: getattr(arguments, name) for name in options})
+    fusion.fit(table, target)
+    record["training"] = {"trials": len(trials), "targets": int(target.sum())}
     print(
         f"fusion of {len(given)} systems, learnt from {len(trials)} trials ({target.sum()} "
         f"targets) for a prior of {arguments.prior:g}"

@@ -22,12 +22,14 @@ from fusion.crossval import cross_validate
 from fusion.linear import LinearFusion
 from fusion.metrics import OperatingPoints, act_dcf, cllr
 from fusion.paired import paired_bootstrap
+from ivector.base.log import progress
 
 if TYPE_CHECKING:
     from fusion.intervals import Interval
     from fusion.presets import OperatingPoint
     from fusion.speakers import TrialSpeakers
 
+_LONG = 1 << 20  # trials times sets of systems from which progress is shown
 _ALL_SUBSETS = 5  # systems up to which the guard tries every subset
 
 
@@ -113,6 +115,20 @@ class Contest:
     def _clone(self, systems: Sequence[int]) -> LinearFusion:
         return clone(self.estimator).set_params(names=[self.names[k] for k in systems])
 
+    def everything(self) -> list[tuple[str, Measured]]:
+        """The rows of the table, named: the parts, all systems, and all but one."""
+        n_systems = len(self.names)
+        sets = [(f"{name} alone", {k}) for k, name in enumerate(self.names)]
+        sets.append(("all fused", {*range(n_systems)}))
+        if n_systems > 2:
+            sets += [
+                (f"without {name}", {*range(n_systems)} - {k}) for k, name in enumerate(self.names)
+            ]
+        todo: Iterable[tuple[str, set[int]]] = sets
+        if len(sets) * len(self.table) > _LONG:
+            todo = progress(sets, desc="cross-validation", unit="fusion")
+        return [(label, self.measure(systems)) for label, systems in todo]
+
     def parts(self) -> list[Measured]:
         """Each system alone, calibrated."""
         return [self.measure([k]) for k in range(len(self.names))]
@@ -123,10 +139,8 @@ class Contest:
 
     def left_out(self) -> list[Measured]:
         """All systems but one, in the order of the one; of two that is the other alone."""
-        everything = range(len(self.names))
-        if len(everything) < 3:
-            return []
-        return [self.measure(set(everything) - {k}) for k in everything]
+        n_systems = len(self.names)
+        return [self.measure({*range(n_systems)} - {k}) for k in range(n_systems)]
 
     def _measure(self, chosen: tuple[int, ...]) -> Measured:
         scores = self.table[:, chosen]

@@ -43,9 +43,6 @@ class LinearFusion(BaseEstimator):
     ridge : float
         Penalty of the squared weights of standardised scores, as in `fit_logistic`; for few
         training trials or for systems that are much alike. 1e-3 is little.
-    bounded : bool
-        Whether to take some trials for outliers (`fusion.bounded`): they neither tilt the weights,
-        nor is any llr larger than their share, found in training, allows.
     non_negative : bool
         Whether no system may get a weight below 0.
     missing : {"refuse", "fallback"}
@@ -53,6 +50,9 @@ class LinearFusion(BaseEstimator):
         that are there with weights trained for them.
     names : sequence of str, optional
         Names of the systems, for messages and the saved model.
+    bounded : bool
+        Whether to take some trials for outliers (`fusion.bounded`): they neither tilt the weights,
+        nor is any llr larger than their share, found in training, allows.
 
     Attributes
     ----------
@@ -83,17 +83,17 @@ class LinearFusion(BaseEstimator):
         self,
         prior: float = 0.5,
         ridge: float = 0.0,
-        bounded: bool = False,
         non_negative: bool = False,
         missing: str = "refuse",
         names: Sequence[str] | None = None,
+        bounded: bool = False,
     ):
         self.prior = prior
         self.ridge = ridge
-        self.bounded = bounded
         self.non_negative = non_negative
         self.missing = missing
         self.names = names
+        self.bounded = bounded
 
     def fit(self, S: ArrayLike, y: ArrayLike) -> LinearFusion:
         """Train on scored trials.

@@ -25,6 +25,13 @@ class _Rows(Origin):
     def name(self) -> str:
         return self._whole.name
 
+    @property
+    def paths(self) -> list[str]:
+        return self._whole.paths
+
+    def place(self, row: int) -> tuple[str, int]:
+        return self._whole.place(int(self._rows[row]))
+
     def where(self, row: int) -> str:
         return self._whole.where(int(self._rows[row]))
 
@@ -38,6 +45,13 @@ class _Joined(Origin):
     @property
     def name(self) -> str:
         return " + ".join(origin.name for origin in self._origins)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for origin in self._origins for path in origin.paths]
+
+    def place(self, row: int) -> tuple[str, int]:
+        return self._origins[self._table[row]].place(int(self._row[row]))
 
     def where(self, row: int) -> str:
         return self._origins[self._table[row]].where(int(self._row[row]))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,7 @@ def test_learns_and_applies(corpus, capsys):
         assert f"{name} alone" in text and f"without {name}" in text
     assert "fusion of 3 systems, learnt from 1280 trials (80 targets)" in text
     assert "5 folds of 16 speakers" in text
+    assert re.search(r"what each system brings: without plda EER \+\d", text)
     numbers = json.loads(Path("out/numbers.json").read_text())
     table = numbers["cross_validation"]
     assert table["fused"]["cllr"] < min(row["cllr"] for row in table["without"].values())
@@ -142,6 +144,16 @@ def test_apply_by_name_and_by_position(corpus, capsys):
     assert call(*use, "e", "--apply", *("x" + text for text in named)) == 2
     assert call(*use, "e", "--apply", "gmm=" + renamed[2], "plda=" + renamed[0]) == 2
     assert "lacks the system 'cosine'" in capsys.readouterr().err
+
+
+def test_bounded(corpus, capsys):
+    learn = (*files("dev"), "dev/trials", "--bounded", *QUICK)
+    assert call(*learn, "--apply", *files("eval"), "--out", "f", "--model", "m.json") == 0
+    low, high = re.search(r"every llr is between (\S+) and (\S+)", capsys.readouterr().out).groups()
+    llr = read_scores("f").values
+    assert float(low) - 1e-3 < llr.min() < 0 < llr.max() < float(high) + 1e-3
+    assert call("--model", "m.json", "--apply", *files("eval"), "--out", "g") == 0
+    assert Path("f").read_bytes() == Path("g").read_bytes()
 
 
 def test_folds_are_pooled(corpus, capsys):
