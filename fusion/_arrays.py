@@ -56,6 +56,6 @@ def log_odds(prior_log_odds: ArrayLike) -> np.ndarray:
     return odds
 
 
-def priors(odds: float | np.ndarray) -> tuple[np.floating | np.ndarray, np.floating | np.ndarray]:
+def priors(odds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities of target and nontarget at log-odds."""
     return np.exp(-np.logaddexp(0, -odds)), np.exp(-np.logaddexp(0, odds))

@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike
 
 from fusion._arrays import ascending, checked, log_odds, priors
 from fusion._kernels_metrics import crossing, lower_hull, merge_counts, softplus_sum
-from fusion.presets import PRESETS, OperatingPoint
+from fusion.presets import OperatingPoint, named_points
 from ivector.base.errors import UsageError
 
 _EACH_ONCE = np.empty(0, np.int64)
@@ -151,7 +151,7 @@ class OperatingPoints:
     def c_primary(self, points: str | Sequence[OperatingPoint], minimum: bool = False) -> float:
         """See `c_primary`."""
         cost = self.min_dcf if minimum else self.act_dcf
-        return float(np.mean([cost(p.p_target, p.c_miss, p.c_fa) for p in _points(points)]))
+        return float(np.mean([cost(p.p_target, p.c_miss, p.c_fa) for p in named_points(points)]))
 
     def cllr(self) -> float:
         """See `cllr`."""
@@ -210,23 +210,13 @@ class OperatingPoints:
             llr, tar, non = self._blocks, tar[self.hull], non[self.hull]
         miss = softplus_sum(llr, tar, -1.0, -odds) / self.n_targets
         accept = softplus_sum(llr, non, 1.0, odds) / self.n_nontargets
-        prior, other = priors(odds)
+        prior, other = priors(np.array(odds))
         return float((prior * miss + other * accept) / np.log(2))
 
 
 def _threshold(weights: tuple[float, float]) -> float:
     """LLR from which accepting costs no more than rejecting."""
     return float(np.log(weights[1]) - np.log(weights[0]))
-
-
-def _points(points: str | Sequence[OperatingPoint]) -> Sequence[OperatingPoint]:
-    if isinstance(points, str):
-        if points not in PRESETS:
-            raise UsageError(f"no preset {points!r}; there are {', '.join(PRESETS)}")
-        return PRESETS[points]
-    if not points:
-        raise UsageError("give at least one operating point")
-    return points
 
 
 def cost_weights(

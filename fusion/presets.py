@@ -1,4 +1,22 @@
-"""Operating points, one by one and those of the evaluations, by name."""
+"""Operating points, one by one and those of the evaluations, by name.
+
+`PRESETS` are those of the evaluation plans, for the core condition or that of telephone speech:
+
+========  ============================================  ========================================
+sre08     C_miss 10, C_fa 1, P_target 0.01              NIST SRE 2008 plan, performance measure
+sre10     1, 1, 0.001                                   SRE 2010 plan, core test
+sre12     1, 1, 0.01 and 0.001 (C_primary: their mean)  SRE 2012 plan, primary measure
+sre16     1, 1, 0.01 and 0.005                          SRE 2016 plan, primary metric
+sre18     1, 1, 0.01 and 0.005                          SRE 2018 plan, CMN2 (VAST: 0.05)
+sre19     1, 1, 0.01 and 0.005                          SRE 2019 CTS challenge (multimedia: 0.05)
+sre21     1, 1, 0.01 and 0.05                           SRE 2021 plan, all tracks
+voxsrc    1, 1, 0.05                                    VoxCeleb Speaker Recognition Challenges
+voxceleb  1, 1, 0.01 and 0.001                          Kaldi's recipe, many papers; no evaluation
+========  ============================================  ========================================
+
+Costs are normalised by that of the better decision without scores. SRE 2012 also weighted nontarget
+trials of known and unknown speakers; here all nontarget trials count alike.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +76,11 @@ class OperatingPoint:
             text += f", C_miss {self.c_miss:g}, C_fa {self.c_fa:g}"
         return text
 
+    @property
+    def statement(self) -> str:
+        """What to do with a log-likelihood ratio, in words."""
+        return f"{self.label}: accept from llr {self.threshold:.3f} on"
+
 
 PRESETS: dict[str, tuple[OperatingPoint, ...]] = {
     "sre08": (OperatingPoint(0.01, 10, 1),),
@@ -92,6 +115,23 @@ def parse_points(words: Sequence[str]) -> list[OperatingPoint]:
             raise UsageError(f"the operating point {word} is given twice")
         found |= dict.fromkeys(PRESETS.get(word.lower()) or [_parse(word)])
     return list(found)
+
+
+def named_points(points: str | Sequence[OperatingPoint]) -> Sequence[OperatingPoint]:
+    """Operating points of a preset, or the ones given.
+
+    Raises
+    ------
+    UsageError
+        No such preset, or no points.
+    """
+    if not isinstance(points, str):
+        if not points:
+            raise UsageError("give at least one operating point")
+        return points
+    if points.lower() not in PRESETS:
+        raise UsageError(f"no preset {points!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[points.lower()]
 
 
 def _parse(word: str) -> OperatingPoint:
