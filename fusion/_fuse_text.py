@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fusion.bounded import bound
-from fusion.fusing import Contest, Finding, Measured
+from fusion.fusing import Contest, Finding, Measured, measure
 from fusion.linear import LinearFusion
+from fusion.presets import OperatingPoint
 
 ALL_WELL = "guard: the fusion is nowhere worse than its best part"
 
@@ -52,18 +53,8 @@ def columns(table: Sequence[Sequence[str]]) -> None:
 
 def print_table(contest: Contest) -> None:
     """Print every part, the fusion and what is left without each system."""
-    points = contest.points
-    head = ["on unseen speakers", "EER %", "Cllr", "min Cllr"]
-    head += [f"{kind}({point.label})" for point in points for kind in ("minDCF", "actDCF")]
-    rows = contest.everything()
-    missing = any(row.missing for _, row in rows)
-    table = [head + ["missing"] * missing]
-    for label, row in rows:
-        cells = [label, f"{100 * row.eer:.2f}", f"{row.cllr:.4f}", f"{row.min_cllr:.4f}"]
-        for pair in zip(row.min_dcf, row.act_dcf):
-            cells += [f"{cost:.4f}" for cost in pair]
-        table.append(cells + [str(row.missing)] * missing)
-    columns(table)
+    rows = [(label, numbers(row)) for label, row in contest.everything()]
+    missing = _print_rows("on unseen speakers", rows, contest.points)
     print(
         f"cross-validated: {contest.n_folds} folds of {contest.speakers.n_speakers} speakers "
         f"({contest.speakers.source}); each llr is of a fusion that saw neither speaker"
@@ -80,6 +71,50 @@ def _brings(contest: Contest) -> list[str]:
         f"Cllr {row.cllr - fused.cllr:+.4f}"
         for name, row in zip(contest.names, contest.left_out())
     ]
+
+
+def print_applied(
+    llr: np.ndarray,
+    table: np.ndarray,
+    target: np.ndarray,
+    names: Sequence[str],
+    points: Sequence[OperatingPoint],
+) -> dict[str, Any]:
+    """Print and return what systems (N, K) and their fusion (N,) are worth on labelled trials.
+
+    Systems are measured as they are, on the trials that they have scored.
+    """
+    found: dict[str, Any] = {}
+    for name, scores in zip(names, table.T):
+        here = ~np.isnan(scores)
+        if target[here].any() and not target[here].all():
+            found[name] = measure(scores[here], target[here], points, llr=False)
+            found[name]["missing"] = int((~here).sum())
+    fused = {**measure(llr, target, points), "missing": 0}
+    rows = [(f"{name} as it is", row) for name, row in found.items()]
+    _print_rows("of --apply", [*rows, ("all fused", fused)], points)
+    return {"alone": found, "fused": fused}
+
+
+def _print_rows(
+    title: str, rows: Sequence[tuple[str, dict[str, Any]]], points: Sequence[OperatingPoint]
+) -> bool:
+    """Print metrics, a line for each name; whether scores are missing."""
+    head = [title, "EER %", "Cllr", "min Cllr"]
+    head += [f"{kind}({point.label})" for point in points for kind in ("minDCF", "actDCF")]
+    missing = any(row["missing"] for _, row in rows)
+    table = [head + ["missing"] * missing]
+    for label, row in rows:
+        cells = [label, f"{100 * row['eer']:.2f}", _number(row["cllr"]), _number(row["min_cllr"])]
+        for pair in zip(row["min_dcf"], row["act_dcf"]):
+            cells += [_number(cost) for cost in pair]
+        table.append(cells + [str(row["missing"])] * missing)
+    columns(table)
+    return missing
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def numbers(row: Measured) -> dict[str, Any]:

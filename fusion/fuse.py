@@ -56,7 +56,8 @@ def build_parser() -> Parser:
     add("--apply", nargs="+", default=[], metavar="SCORES",
         help="score files to fuse, of the same systems: in their order or named alike")  # fmt: skip
     add("--apply-trials", nargs="+", default=[], metavar="FILE", type=Path,
-        help="trials to fuse, in this order; without it all pairs that --apply has")  # fmt: skip
+        help="trials to fuse, in this order, and to measure if they have labels; without it all "
+        "pairs that --apply has")  # fmt: skip
     add("--out", type=Path, metavar="FILE",
         help="write the fused llr: of --apply, or else of the trials learnt from, each by a "
         "fusion that saw neither of its speakers; .gz packs it")  # fmt: skip
@@ -265,7 +266,7 @@ def _apply(
     import numpy as np
 
     from fusion import _fuse_text as text
-    from fusion.formats import read_scores, read_trials
+    from fusion.formats import TARGET, UNKNOWN, read_scores, read_trials
     from fusion.score_tables import all_trials, join
 
     names = list(fusion.names or ())
@@ -284,7 +285,12 @@ def _apply(
     table[:, [names.index(name) for name in given]] = joined
     print(f"fused {len(trials)} trials of {', '.join(given)}")
     record["applied"] = {"trials": len(trials), "missing": text.print_missing(table, fusion)}
-    return fusion.transform(table), trials
+    llr = fusion.transform(table)
+    target = trials.labels == TARGET
+    if not (trials.labels == UNKNOWN).any() and target.any() and not target.all():
+        points = parse_points(arguments.p_target)
+        record["applied"] |= text.print_applied(llr, table, target, names, points)
+    return llr, trials
 
 
 def _match(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
@@ -155,20 +155,25 @@ class Contest:
             n_folds=self.n_folds,
             random_state=self.random_state,
         )
-        tar, non = llr[self.target], llr[~self.target]
-        points = OperatingPoints(tar, non)
-        costs = [(p.p_target, p.c_miss, p.c_fa) for p in self.points]
-        return Measured(
-            " + ".join(self.names[k] for k in chosen),
-            chosen,
-            llr,
-            points.eer(),
-            cllr(tar, non),
-            points.min_cllr(),
-            tuple(points.min_dcf(*cost) for cost in costs),
-            tuple(act_dcf(tar, non, *cost) for cost in costs),
-            int((~here).sum()),
-        )
+        found = measure(llr, self.target, self.points)
+        name = " + ".join(self.names[k] for k in chosen)
+        return Measured(name, chosen, llr, missing=int((~here).sum()), **found)
+
+
+def measure(
+    scores: np.ndarray, target: np.ndarray, points: Sequence[OperatingPoint], llr: bool = True
+) -> dict[str, Any]:
+    """Metrics of scores (N,), by the fields of `Measured`; actual ones only of an llr."""
+    tar, non = scores[target], scores[~target]
+    curve = OperatingPoints(tar, non)
+    costs = [(point.p_target, point.c_miss, point.c_fa) for point in points]
+    return {
+        "eer": curve.eer(),
+        "cllr": cllr(tar, non) if llr else None,
+        "min_cllr": curve.min_cllr(),
+        "min_dcf": tuple(curve.min_dcf(*cost) for cost in costs),
+        "act_dcf": tuple(act_dcf(tar, non, *cost) if llr else None for cost in costs),
+    }
 
 
 @dataclass(frozen=True)

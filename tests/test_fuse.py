@@ -146,6 +146,21 @@ def test_apply_by_name_and_by_position(corpus, capsys):
     assert "lacks the system 'cosine'" in capsys.readouterr().err
 
 
+def test_labelled_trials_of_apply_are_measured(corpus, capsys):
+    drop("eval/gmm.scores", 10)
+    learn = (*files("dev"), "dev/trials", "--folds", 0, "--missing", "fallback")
+    use = ("--apply", *files("eval"), "--apply-trials", "eval/trials", "--out", "f", "--json", "j")
+    assert call(*learn, *use) == 0
+    text = capsys.readouterr().out
+    applied = json.loads(Path("j").read_text())["applied"]
+    eer, cllr = measured("f", "eval/trials")
+    assert applied["fused"]["eer"] == pytest.approx(eer, abs=1e-6)
+    assert applied["fused"]["cllr"] == pytest.approx(cllr, abs=1e-6)
+    assert applied["alone"]["plda"]["eer"] == measured("eval/plda.scores", "eval/trials")[0]
+    assert applied["alone"]["plda"]["cllr"] is None and applied["alone"]["gmm"]["missing"] == 10
+    assert "gmm as it is" in text and "all fused" in text and "missing" in text
+
+
 def test_bounded(corpus, capsys):
     learn = (*files("dev"), "dev/trials", "--bounded", *QUICK)
     assert call(*learn, "--apply", *files("eval"), "--out", "f", "--model", "m.json") == 0
