@@ -2,4 +2,12 @@
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "build": "dnn.models",
+        "build_from_config": "dnn.models",
+        "build_loss": "dnn.losses",
+        "fold": "dnn.folding",
+    },
+)

@@ -1,0 +1,58 @@
+"""Speaker networks by name: ``build("ecapa", n_features=80)``.
+
+Every model maps features (batch, n_frames, n_features) float32, and the number of valid frames of
+each (batch,) where the batch is padded, to embeddings (batch, embedding_dim).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dnn.registry import Entry, create, split_config
+
+if TYPE_CHECKING:
+    from dnn.models.base import SpeakerNetwork
+
+MODELS = {
+    "xvector": Entry("dnn.models.xvector", "XVector"),
+    "xvector-small": Entry(
+        "dnn.models.xvector",
+        "XVector",
+        {"channels": (256, 256, 256, 256, 512), "embedding_dim": 128, "segment7_dim": 0},
+    ),
+    "ecapa": Entry("dnn.models.ecapa", "EcapaTdnn"),
+    "resnetse34l": Entry("dnn.models.resnet", "ResNetSE34L"),
+    "vgg-m": Entry("dnn.models.vgg", "VggM"),
+    "deep-speaker-rescnn": Entry("dnn.models.deep_speaker", "DeepSpeakerResCnn"),
+    "deep-speaker-gru": Entry("dnn.models.deep_speaker_gru", "DeepSpeakerGru"),
+    "conformer": Entry("dnn.models.conformer", "Conformer"),
+}
+
+
+def build(name: str, **options: Any) -> SpeakerNetwork:
+    """A model with fresh weights (from torch's global generator: seed it first).
+
+    Parameters
+    ----------
+    name : str
+        One of `MODELS`.
+    **options
+        Arguments of the model's class; the rest keep their defaults.
+
+    Returns
+    -------
+    SpeakerNetwork
+
+    Raises
+    ------
+    UsageError
+        An unknown name or option, or options that make no network.
+    """
+    return create(MODELS, "model", name, options)
+
+
+def build_from_config(config: Mapping[str, Any]) -> SpeakerNetwork:
+    """A model with fresh weights, of the structure that ``model.config()`` told."""
+    name, options = split_config(config, "model")
+    return build(name, **options)

@@ -1,0 +1,75 @@
+"""Objects made from a name and plain options, and told back as such, so that a file can hold them.
+
+A class keeps every argument of its constructor as an attribute of the same name (scikit-learn's
+habit); `config_of` reads them back, `create` builds from them. A configuration is JSON: names,
+numbers, booleans and lists, nothing that could run.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from ivector.base.errors import UsageError
+
+
+class Entry(NamedTuple):
+    """Where a class lives, and the options in which this name differs from its defaults."""
+
+    module: str
+    attribute: str
+    options: Mapping[str, Any] = {}
+
+
+def create(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[str, Any]) -> Any:
+    """The object that a table knows under a name; `kind` says in errors what was looked for.
+
+    Raises
+    ------
+    UsageError
+        An unknown name, an option that the class does not have, or one that it needs.
+    """
+    if name not in table:
+        raise UsageError(f"no {kind} is called {name!r}; there are {', '.join(sorted(table))}")
+    entry = table[name]
+    cls = getattr(import_module(entry.module), entry.attribute)
+    known = _parameters(cls)
+    if unknown := sorted(set(options) - set(known)):
+        raise UsageError(f"{kind} {name} has no option {unknown[0]!r}; it has {', '.join(known)}")
+    given = {**entry.options, **options}
+    if absent := [p for p, v in known.items() if v.default is v.empty and p not in given]:
+        raise UsageError(f"{kind} {name} needs the option {absent[0]!r}")
+    return cls(**given)
+
+
+def config_of(thing: Any, name: str) -> dict[str, Any]:
+    """Name and options of an object, fit for JSON; ``create`` of them makes its equal."""
+    options = {p: getattr(thing, p) for p in _parameters(type(thing))}
+    return {
+        "name": name,
+        "options": {p: list(v) if isinstance(v, tuple) else v for p, v in options.items()},
+    }
+
+
+def split_config(config: Mapping[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of a configuration that may come from a file.
+
+    Raises
+    ------
+    UsageError
+        It is not ``{"name": ..., "options": {...}}``.
+    """
+    name, options = config.get("name"), config.get("options", {})
+    if not isinstance(name, str) or not isinstance(options, Mapping):
+        raise UsageError(
+            f"a {kind} configuration holds a name and options, as config() writes it; "
+            f"this one holds {', '.join(map(str, config)) or 'nothing'}"
+        )
+    return name, dict(options)
+
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Arguments of a constructor, by name."""
+    return dict(inspect.signature(cls).parameters)
