@@ -275,3 +275,39 @@ def test_well_posed_systems_warn_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         LinearFusion(missing="fallback").fit(scores, target)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", range(150))
+def test_whatever_comes_is_fused_or_refused(seed):
+    rng = np.random.default_rng(seed)
+    n, k = rng.integers(1, 40), rng.integers(1, 5)
+    scores, target = rng.normal(size=(n, k)), rng.random(n) < rng.choice([0.1, 0.5])
+    kind = seed % 6
+    if kind == 0:
+        scores = np.round(scores)
+    elif kind == 1:
+        scores *= 10.0 ** rng.integers(-300, 300, size=k)
+    elif kind == 2:
+        scores[:, -1] = scores[:, 0]
+    elif kind == 3:
+        scores += 10.0 ** rng.integers(0, 17)
+    elif kind == 4:
+        scores = rng.choice([0.0, 1.0, -1e308, 1e308, 1e-310], size=(n, k))
+    else:
+        scores[:, 0] += 100 * target
+    if rng.random() < 0.4:
+        scores[rng.random(scores.shape) < 0.3] = np.nan
+    options = {
+        "ridge": rng.choice([0, 1e-6, 0.1]),
+        "non_negative": bool(rng.random() < 0.5),
+        "missing": str(rng.choice(["refuse", "fallback"])),
+    }
+    try:
+        fusion = LinearFusion(**options).fit(scores, target)
+        llr = fusion.transform(scores)
+    except DataError:
+        return
+    assert np.isfinite(llr).all() and np.isfinite(fusion.weights_).all()
+    loaded = LinearFusion.from_dict(fusion.to_dict())
+    np.testing.assert_array_equal(loaded.transform(scores), llr)
