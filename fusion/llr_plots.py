@@ -218,7 +218,7 @@ def _over_odds(
 ) -> float:
     """Draw actual and least errors over the prior log-odds, with marks; the highest actual one."""
     odds = _odds(shown)
-    at = np.array([_logit(mark.prior) for mark in shown])
+    at = np.array([logit(mark.prior) for mark in shown])
     style: dict[str, Any] = {"markersize": 7, "markeredgecolor": look.ground, "zorder": 5}
     highest = 0.0
     for number, (name, points) in enumerate(systems.items()):
@@ -285,11 +285,12 @@ def pav_steps(points: OperatingPoints) -> tuple[np.ndarray, np.ndarray]:
 
 def _odds(shown: Sequence[Mark]) -> np.ndarray:
     """Grid of prior log-odds (G,) that has all marks well inside."""
-    most = max([_ODDS, *(abs(_logit(mark.prior)) + 1 for mark in shown)])
+    most = max([_ODDS, *(abs(logit(mark.prior)) + 1 for mark in shown)])
     return np.linspace(-most, most, _GRID)
 
 
-def _logit(prior: float) -> float:
+def logit(prior: float) -> float:
+    """Natural log-odds of a probability."""
     return float(np.log(prior) - np.log1p(-prior))
 
 

@@ -1,0 +1,170 @@
+"""Tables of a report, of cells in words, for the page and for Markdown alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Record = dict[str, Any]
+NAMES = {"eer": "EER", "min_dcf": "minDCF", "act_dcf": "actDCF", "cllr": "Cllr"}
+NAMES["min_cllr"] = "min Cllr"
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its number, what goes with it, and whether it is the best of its column."""
+
+    text: str
+    extra: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cell of a row is its name, and so is a part's of its rows."""
+
+    key: str
+    caption: str
+    head: list[str]
+    parts: list[tuple[str, list[list[Cell]]]] = field(default_factory=list)
+
+
+def percent(value: float) -> str:
+    """A rate in percent, without the sign."""
+    return f"{100 * value:.2f}"
+
+
+def four(value: float) -> str:
+    """A cost or an entropy."""
+    return f"{value:.4f}" if math.isfinite(value) else "∞"
+
+
+def count(number: int) -> str:
+    """A number of things, with thin spaces between thousands."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def p_text(p_value: float, replicates: int) -> str:
+    """A p-value, which replicates bound from below."""
+    least = max(1 / replicates, 0.001)
+    return f"p ≤ {least:.2g}" if p_value <= least else f"p = {p_value:.2g}"
+
+
+def interval(number: Record, show: Callable[[float], str]) -> str:
+    """Ends of an interval in words; "" if there is none."""
+    if number["low"] is None:
+        return ""
+    return f"{show(number['low'])} to {show(number['high'])}"
+
+
+def tables(content: Record) -> list[Table]:
+    """Systems, differences if there are several, and one for each condition."""
+    found = [_systems(content)]
+    if content["comparison"]:
+        found.append(_differences(content))
+    return found + [_condition(content, n, c) for n, c in enumerate(content["conditions"], 1)]
+
+
+def _metrics(content: Record, rows: Sequence[Record]) -> list[tuple[str, list[Cell]]]:
+    """Columns of metrics: head and one cell a row."""
+    any_llr = any(row["llr"] for row in rows)
+    columns = [("EER %", [row["eer"] for row in rows], percent)]
+    for i, point in enumerate(content["points"]):
+        columns.append((f"minDCF, {point['label']}", [row["min_dcf"][i] for row in rows], four))
+        if any_llr:
+            actual = [row["act_dcf"][i] if row["llr"] else None for row in rows]
+            columns.append((f"actDCF, {point['label']}", actual, four))
+    if any_llr:
+        columns.append(("Cllr", [row["cllr"] for row in rows], four))
+    columns.append(("min Cllr", [row["min_cllr"] for row in rows], four))
+    if any_llr:
+        loss = [
+            {"estimate": row["calibration_loss"], "low": None} if row["llr"] else None
+            for row in rows
+        ]
+        columns.append(("Calibration loss", loss, four))
+    return [(head, _column(numbers, show)) for head, numbers, show in columns]
+
+
+def _column(numbers: Sequence[Record | None], show: Callable[[float], str]) -> list[Cell]:
+    """Cells of one metric; the least is the best, where there is something to choose from."""
+    known = [number["estimate"] for number in numbers if number]
+    least = min(known) if len(known) > 1 and min(known) < max(known) else None
+    return [
+        Cell(show(number["estimate"]), interval(number, show), number["estimate"] == least)
+        if number
+        else Cell(NONE)
+        for number in numbers
+    ]
+
+
+def _systems(content: Record) -> Table:
+    rows = content["systems"]
+    columns = _metrics(content, rows)
+    caption = "Error rates, costs and calibration of the systems"
+    if content["bootstrap"]:
+        caption += ", with 95 % intervals"
+    cells = [
+        [Cell(row["system"]), *(column[n] for _, column in columns)] for n, row in enumerate(rows)
+    ]
+    return Table("systems", caption, ["System", *(head for head, _ in columns)], [("", cells)])
+
+
+def metric_name(metric: Record, content: Record) -> str:
+    """Name of a metric of a comparison, with its operating point."""
+    name = NAMES[metric["metric"]]
+    if metric["point"] is None:
+        return name
+    return f"{name}, {content['points'][metric['point']]['label']}"
+
+
+def difference_text(metric: Record) -> Callable[[float], str]:
+    """How a metric's differences are written: percent points or plain, with a sign."""
+    scale, digits = (100, 2) if metric["metric"] == "eer" else (1, 4)
+
+    def show(value: float) -> str:
+        return f"{scale * value:+.{digits}f}".replace("-", "−") if math.isfinite(value) else NONE
+
+    return show
+
+
+def _differences(content: Record) -> Table:
+    compared = content["comparison"]
+    longest = max((row["metrics"] for row in compared["systems"]), key=len)
+    heads = [metric_name(metric, content) for metric in longest]
+    heads[0] += " (points of %)"
+    rows = []
+    for row in compared["systems"]:
+        cells = [Cell(row["system"])]
+        for metric in row["metrics"]:
+            show = difference_text(metric)
+            extra = interval(metric, show)
+            if extra:
+                extra += f"; {p_text(metric['p_value'], content['bootstrap']['replicates'])}"
+            cells.append(Cell(show(metric["difference"]), extra))
+        cells += [Cell(NONE)] * (len(heads) + 1 - len(cells))
+        rows.append(cells)
+    caption = f"Difference of each system from {compared['best']}; above zero is worse"
+    return Table("differences", caption, ["System", *heads], [("", rows)])
+
+
+def _condition(content: Record, number: int, found: Record) -> Table:
+    parts: list[tuple[str, list[list[Cell]]]] = []
+    heads = ["System"]
+    for part in found["parts"]:
+        size = f"{part['value']}: {count(part['trials'])} trials, {count(part['targets'])} targets"
+        if part["systems"] is None:
+            parts.append((f"{size}; one class only, so nothing to measure", []))
+            continue
+        columns = _metrics(content, part["systems"])
+        heads = ["System", *(head for head, _ in columns)]
+        rows = [
+            [Cell(row["system"]), *(column[n] for _, column in columns)]
+            for n, row in enumerate(part["systems"])
+        ]
+        parts.append((size, rows))
+    caption = f"The systems by {found['condition']}"
+    return Table(f"condition-{number}", caption, heads, parts)
