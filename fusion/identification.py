@@ -19,7 +19,7 @@ Dimension legend: N tests, M models, E tests of enrolled speakers, K thresholds.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -214,14 +214,21 @@ def _columns(labels: ArrayLike, models: Sequence[Hashable] | None, n_models: int
                 "0 to n_models - 1, or -1 for a speaker not enrolled"
             )
         return columns.astype(np.int64)
-    names = list(models)
+    names = _list(models)
     if len(names) != n_models:
         raise DataError(f"{len(names)} names of models but scores of {n_models}; give one each")
     positions = {name: i for i, name in enumerate(names)}
     if len(positions) < n_models:
         twice = next(name for i, name in enumerate(names) if positions[name] != i)
         raise DataError(f"the model {twice!r} is there twice; give each speaker one model")
-    return np.array([_position(label, positions) for label in np.asarray(labels, object).tolist()])
+    return np.array([_position(label, positions) for label in _list(labels)], np.int64)
+
+
+def _list(names: Any) -> list[Hashable]:
+    listed = names.tolist() if isinstance(names, np.ndarray) else list(names)
+    if not all(isinstance(name, Hashable) for name in listed):
+        raise DataError("labels and models are named by words or numbers; give one name for each")
+    return listed
 
 
 def _position(label: Hashable, positions: dict[Hashable, int]) -> int:
@@ -236,8 +243,9 @@ def _position(label: Hashable, positions: dict[Hashable, int]) -> int:
 
 def _names(models: Sequence[Hashable]) -> np.ndarray:
     """Names (M,), of one kind if they are strings or numbers."""
-    names = np.asarray(list(models))
-    return names if names.ndim == 1 else np.array([*models, None], object)[:-1]
+    listed = _list(models)
+    names = np.asarray(listed)
+    return names if names.ndim == 1 else np.array([*listed, None], object)[:-1]
 
 
 def _refuse_unknown(columns: np.ndarray) -> None:
