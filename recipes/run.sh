@@ -55,7 +55,8 @@ dev_folds=4            # parts of the training speakers, each scored by systems 
 dev_folds_used=        # so many of them only, where training takes long; empty takes all
 dev_models=5           # models of each of their speakers, of different utterances
 fusion_prior=0.1       # of a target, for which calibration and fusion weigh errors
-fusion_ridge=          # penalty of large fusion weights; empty: the best on held-out speakers
+fusion_ridge=0.0       # penalty of large fusion weights
+fusion_systems=        # which of the systems to fuse; empty takes all
 bootstrap=1000         # replicates of the confidence intervals
 
 help_message="Usage: bash recipes/run.sh [--NAME VALUE]...
@@ -226,9 +227,9 @@ if within 9 && [ "$dev_folds" -gt 0 ]; then
   ln -sfn ../features "$exp/development/features"
   again --data "$exp/development/data" --exp "$exp/development" --stage 2 --resume true --stop-stage 6
   options=()
-  [ -z "$fusion_ridge" ] || options+=(--fusion-ridge "$fusion_ridge")
+  [ "$system" != all ] || [ -z "$fusion_systems" ] || options+=(--fuse $fusion_systems)
   step fusion --systems $systems --development "$exp/development" --fusion-prior "$fusion_prior" \
-    ${options[@]+"${options[@]}"}
+    --fusion-ridge "$fusion_ridge" ${options[@]+"${options[@]}"}
 fi
 
 if within 10; then
