@@ -1,126 +1,362 @@
-"""Which column is what in a score file or trial list, and its tokens as numbers."""
+"""Score files and trial lists as arrays: lines to cells, ids to numbers, scores and labels parsed.
+
+Every block of a file is read by plain code, or if the file is large by the kernels of
+`fusion._kernels_records`, which leave to that code whatever is not plain.
+"""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fusion._records import Block, Interner, Origin, read_blocks
+from fusion._headers import cells_of
+from fusion._layouts import (
+    LABELS,
+    NUMBER,
+    SCORE_LINE,
+    TRIAL_LINE,
+    UNKNOWN,
+    Layout,
+    guess_delimiter,
+    label_first,
+    named_value,
+    read_header,
+    score_first,
+)
+from fusion._records import Growing, Interner, Origin, Report, refuse, slices, whole_lines
 from ivector.base.errors import DataError, UsageError
 
-TARGET, NONTARGET, UNKNOWN = 1, 0, -1
-_LABELS = {b"target": TARGET, b"nontarget": NONTARGET}
-_DIGIT_LABELS = {b"1": TARGET, b"0": NONTARGET, b"-1": UNKNOWN}
-_NUMBER = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|inf(?:inity)?)\Z", re.I)
-SCORE_LINE = "enrol test score' or 'score enrol test"
-TRIAL_LINE = "enrol test target|nontarget' or '1|0 enrol test"
-_LOOK = 10_000  # records looked at to tell the columns apart
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
+FAST_BYTES = 1 << 22  # below, loading the kernels takes longer than they save
+_LOOK_LINES = 10_000
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive records of a file: cells as tokens, or as places in a text.
+
+    Parameters
+    ----------
+    first : int
+        Number of the line at which the block begins.
+    lines : ndarray (n_records,)
+        Line of each record, from the first.
+    tokens : dict of int to list of bytes, optional
+        Cells of the wanted columns.
+    text : ndarray (n_bytes,) uint8, optional
+    places : dict of int to tuple of two ndarray (n_records,), optional
+        Where the cells of a column start and end in `text`.
+    """
+
+    first: int
+    lines: np.ndarray
+    tokens: dict[int, list[bytes]] | None = None
+    text: np.ndarray | None = None
+    places: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def line(self, row: int) -> int:
+        """Line number of a record."""
+        return self.first + int(self.lines[row])
+
+    def codes(self, column: int, interner: Interner) -> np.ndarray:
+        """Numbers (n_records,) int32 of a column's ids."""
+        if self.tokens is not None:
+            return interner.codes(self.tokens[column])
+        assert self.text is not None and self.places is not None
+        return interner.codes_of(self.text, *self.places[column])
+
+    def cells(self, column: int, rows: np.ndarray) -> list[bytes]:
+        """Some cells of a column."""
+        if self.tokens is not None:
+            return [self.tokens[column][row] for row in rows]
+        assert self.text is not None and self.places is not None
+        starts, ends = self.places[column]
+        return slices(self.text, starts[rows], ends[rows])
 
 
 def read_pairs(
-    paths: Paths,
-    n_columns: Sequence[int],
-    expected: str,
-    layout: Callable[[str | os.PathLike, Block], tuple[int, int, int]],
-    parse: Callable[[str | os.PathLike, Block, int], np.ndarray],
-    dtype: np.dtype,
+    paths: Paths, scores: bool, score_column: str = "auto", report: Report = refuse
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], list[str], Origin]:
-    """Read files of pairs of ids with one value each; `layout` gives the three columns."""
-    enrol, test, origin = Interner(), Interner(), Origin()
-    parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    """Read files of pairs of ids with one score or label each.
+
+    Returns
+    -------
+    enrol, test : ndarray (n,) int32
+    values : ndarray (n,) float64 or int8
+    enrol_ids, test_ids : list of str
+    origin : Origin
+    """
+    enrol, test, origin, labels = Interner(), Interner(), Origin(), _Labels()
+    parts = [Growing(np.dtype(kind)) for kind in ("i4", "i4", "f8" if scores else "i1")]
     row = 0
-    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
-        origin.start_file(path, row)
-        columns = None
-        for block in read_blocks(path, n_columns, expected):
-            columns = columns or layout(path, block)
-            value = parse(path, block, columns[2])
-            parts.append(
-                (enrol.codes(block.column(columns[0])), test.codes(block.column(columns[1])), value)
-            )
-            origin.add(block.lines)
-            row += len(block)
-    if not parts:
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if not given:
         raise UsageError("no files to read were given")
-    joined = [np.concatenate(arrays) for arrays in zip(*parts)]
-    return joined[0], joined[1], joined[2].astype(dtype), enrol.ids(), test.ids(), origin
+    for path in given:
+        origin.start_file(path, row)
+        if is_hdf5(path):
+            from fusion.hdf5 import read_cells
+
+            names, codes, values = read_cells(path, scores, report)
+            new = [
+                interner.codes([name.encode("utf-8") for name in side])[code]
+                for interner, side, code in zip((enrol, test), names, codes)
+            ]
+            for part, array in zip(parts, (*new, values)):
+                part.extend(array)
+            row += len(values)
+            continue
+        for block, layout in _read_blocks(path, scores, score_column, report):
+            parts[0].extend(block.codes(layout.enrol, enrol))
+            parts[1].extend(block.codes(layout.test, test))
+            parse = parse_scores if scores else labels.parse
+            parts[2].extend(parse(path, block, layout.value, report))
+            origin.add(block.first, block.lines)
+            row += len(block)
+    arrays = [part.done() for part in parts]
+    return arrays[0], arrays[1], arrays[2], enrol.ids(), test.ids(), origin
 
 
-def score_first(path: str | os.PathLike, block: Block) -> bool:
-    """Whether the first column holds the scores, and not the last."""
-    outer = [block.column(i)[:_LOOK] for i in (0, 2)]
-    is_number = [_mostly(_NUMBER.match, tokens) for tokens in outer]
-    if is_number[0] != is_number[1]:
-        return is_number[0]
-    where = f"{path}, line {block.lines[0]}"
-    if not is_number[0]:
-        raise DataError(
-            f"{where}: neither the first nor the last column is a number; expected '{SCORE_LINE}'"
-        )
-    is_real = [_mostly(re.compile(rb"[.eEnN]").search, tokens) for tokens in outer]
-    if is_real[0] == is_real[1]:
-        raise DataError(
-            f"{where}: both the first and the last column could be scores; say which is, with "
-            f"--score-column first or last (score_column= in Python)"
-        )
-    return is_real[0]
+def is_hdf5(path: str | os.PathLike) -> bool:
+    """Whether a file's first bytes are those of HDF5."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _mostly(test: Callable[[bytes], Any], tokens: list[bytes]) -> bool:
-    """Whether half of the tokens or more pass, so that one bad line does not mislead."""
-    return 2 * sum(1 for token in tokens if test(token)) >= len(tokens)
+def _read_blocks(
+    path: str | os.PathLike, scores: bool, score_column: str, report: Report
+) -> Iterator[tuple[Block, Layout]]:
+    """Read a text file, gzipped or not, as blocks of records; each with the file's layout.
+
+    LF and CRLF ends, tabs, repeated blanks, empty lines and a byte-order mark are tolerated.
+    """
+    expected = SCORE_LINE if scores else TRIAL_LINE
+    layout: Layout | None = None
+    number, fast, any_rows = 1, False, False
+    for data in whole_lines(path, report):
+        n_lines = data.count(b"\n")
+        first, text = number, data
+        number += n_lines
+        if layout is None:
+            skipped, start = blank_start(data)
+            if start == len(data):
+                continue
+            layout = find_layout(path, first + skipped, data[start:], scores, score_column)
+            if layout.header:
+                end = data.find(b"\n", start) + 1
+                first, text = first + skipped + 1, data[end:] if end else b""
+        fast = fast or len(data) >= FAST_BYTES
+        block = _split_fast(text, first, layout) if fast else None
+        if block is None:
+            block = _split(path, text, first, layout, expected, report)
+        if len(block):
+            any_rows = True
+            yield block, layout
+    if layout is None:
+        raise DataError(f"{path}: is empty; expected lines '{expected}'")
+    if not any_rows and layout.header:
+        raise DataError(f"{path}: has a header and no lines")
 
 
-def label_first(path: str | os.PathLike, block: Block) -> bool:
-    """Whether the first column holds the labels, and not the last."""
-    first, last = (block.column(i)[:_LOOK] for i in (0, 2))
-    if _mostly(_LABELS.__contains__, last):
-        return False
-    is_label = [_mostly(_DIGIT_LABELS.__contains__, tokens) for tokens in (first, last)]
-    if is_label[0] == is_label[1]:
-        both = "both the first and the last" if is_label[0] else "neither the first nor the last"
-        raise DataError(
-            f"{path}, line {block.lines[0]}: {both} column could be the label; write the list as "
-            "'enrol test target|nontarget'"
-        )
-    return is_label[0]
+def blank_start(data: bytes) -> tuple[int, int]:
+    """Lines of blanks that a text begins with, and where the first other line starts."""
+    stripped = data.lstrip()
+    blanks = data[: len(data) - len(stripped)]
+    return blanks.count(b"\n"), blanks.rfind(b"\n") + 1 if stripped else len(data)
 
 
-def parse_scores(path: str | os.PathLike, block: Block, column: int) -> np.ndarray:
-    tokens = block.column(column)
+def find_layout(
+    path: str | os.PathLike, number: int, data: bytes, scores: bool, score_column: str
+) -> Layout:
+    """Layout of a file by a text that starts with its first record, which is line `number`."""
+    line = data[: data.find(b"\n") if b"\n" in data else len(data)].decode("utf-8")
+    layout = read_header(line)
+    if layout:
+        return replace(layout, value=named_value(path, number, layout, scores))
+    delimiter = guess_delimiter(line)
+    widths = (3,) if scores else (3, 2)
+    try:
+        width = len(cells_of(line, delimiter))
+    except ValueError:
+        width = widths[0]
+    width = width if width in widths else widths[0]
+    if width == 2:
+        return Layout(delimiter, False, 2, 0, 1)
+    if score_column != "auto" and scores:
+        value_first = score_column == "first"
+    else:
+        tell = score_first if scores else label_first
+        rows = look(data, delimiter, width)
+        value_first = not rows or tell(path, number, *([row[i] for row in rows] for i in (0, 2)))
+    where = (1, 2, 0) if value_first else (0, 1, 2)
+    return Layout(delimiter, False, width, *where)
+
+
+def look(data: bytes, delimiter: str, width: int) -> list[list[bytes]]:
+    """Cells of the first records of a text, without those that have another number of them."""
+    rows = []
+    for line in data.split(b"\n", _LOOK_LINES)[:_LOOK_LINES]:
+        if not delimiter:
+            cells = line.split()
+        else:
+            try:
+                cells = [c.encode("utf-8") for c in cells_of(line.decode("utf-8"), delimiter)]
+            except ValueError:
+                continue
+        if len(cells) == width:
+            rows.append(cells)
+    return rows
+
+
+def _split_fast(data: bytes, first: int, layout: Layout) -> Block | None:
+    """Block by the kernel, or None if it has anything unusual."""
+    from fusion._kernels_records import split_cells
+
+    wanted = layout.wanted
+    text = np.frombuffer(data, np.uint8)
+    n = data.count(b"\n") + 1
+    starts, ends = np.empty((2, len(wanted), n), np.int64)
+    lines = np.empty(n, np.int64)
+    delimiter = ord(layout.delimiter) if layout.delimiter else 0
+    n = split_cells(text, delimiter, layout.width, np.array(wanted), starts, ends, lines)
+    if n < 0:
+        return None
+    places = {column: (starts[i, :n], ends[i, :n]) for i, column in enumerate(wanted)}
+    return Block(first, lines[:n], None, text, places)
+
+
+def _split(
+    path: str | os.PathLike,
+    data: bytes,
+    first: int,
+    layout: Layout,
+    expected: str,
+    report: Report,
+) -> Block:
+    """Block by plain code; lines with another number of cells are reported and left out."""
+    rows: list[list[bytes]] = []
+    lines: list[int] = []
+    for n, line in enumerate(data.split(b"\n")):
+        cells: list[bytes]
+        if not layout.delimiter:
+            cells = line.split()
+        elif line.isspace() or not line:
+            continue
+        elif b'"' not in line:
+            mark = layout.delimiter.encode()
+            cells = [cell.strip() for cell in line.split(mark)]
+        else:
+            try:
+                cells = [
+                    c.encode("utf-8") for c in cells_of(line.decode("utf-8"), layout.delimiter)
+                ]
+            except ValueError as error:
+                report(path, first + n, str(error))
+                continue
+        if len(cells) == layout.width and b"" not in cells:
+            rows.append(cells)
+            lines.append(n)
+        elif cells:
+            problem = _wrong_cells(line, cells, layout, expected)
+            if problem:
+                report(path, first + n, problem)
+            else:
+                rows.append(cells)
+                lines.append(n)
+    columns = list(zip(*rows)) or [()] * layout.width
+    tokens = {column: list(columns[column]) for column in layout.wanted}
+    return Block(first, np.array(lines, np.int64), tokens)
+
+
+def _wrong_cells(line: bytes, cells: list[bytes], layout: Layout, expected: str) -> str:
+    """What is wrong with the cells of a line; "" if an empty one is not needed."""
+    text = line.decode("utf-8").strip()
+    if len(cells) != layout.width:
+        form = "as in the header" if layout.header else f"'{expected}'"
+        other = guess_delimiter(text) if not layout.delimiter else ""
+        mixed = "; it is delimited otherwise than the first line" if (
+            other or (layout.delimiter and layout.delimiter not in text)
+        ) else ""  # fmt: skip
+        return f"expected {layout.width} columns {form}, found {len(cells)} in {text[:60]!r}{mixed}"
+    names = {layout.enrol: "enrolment id", layout.test: "test id", layout.value: "score or label"}
+    empty = [names[column] for column in layout.wanted if not cells[column]]
+    return f"the {empty[0]} is empty in {text[:60]!r}" if empty else ""
+
+
+def parse_scores(
+    path: str | os.PathLike, block: Block, column: int, report: Report = refuse
+) -> np.ndarray:
+    """Scores (n_records,) float64 of a block; what is reported and goes on is NaN."""
+    if block.tokens is None:
+        from fusion._kernels_records import parse_numbers
+
+        assert block.text is not None and block.places is not None
+        values, hard = np.empty(len(block)), np.empty(len(block), np.int64)
+        hard = hard[: parse_numbers(block.text, *block.places[column], values, hard)]
+        tokens = block.cells(column, hard) if len(hard) else []
+        values[hard] = _floats(path, block, hard, tokens, report)
+        return values
+    return _floats(path, block, np.arange(len(block)), block.tokens[column], report)
+
+
+def _floats(
+    path: str | os.PathLike, block: Block, rows: np.ndarray, tokens: list[bytes], report: Report
+) -> np.ndarray:
+    """Numbers (n,) of some cells, which stand in some rows of a block."""
     try:
         values = np.fromiter(map(float, tokens), np.float64, len(tokens))
         # float() takes '1_000', which no other program writes or reads as a number.
-        good = bool(np.isfinite(values).all()) and b"_" not in b" ".join(tokens)
+        if np.isfinite(values).all() and b"_" not in b" ".join(tokens):
+            return values
     except ValueError:
-        good = False
-    if good:
-        return values
-    for line, token in zip(block.lines, tokens):
+        pass
+    values = np.full(len(tokens), np.nan)
+    for i, (row, token) in enumerate(zip(rows, tokens)):
         text = token[:40].decode("utf-8", "replace")
-        if not _NUMBER.match(token):
-            raise DataError(f"{path}, line {line}: the score {text!r} is not a number")
-        if not np.isfinite(float(token)):
-            raise DataError(f"{path}, line {line}: the score {text!r} is not finite")
-    raise AssertionError("unreachable: a bad score was seen but not found")
+        if not NUMBER.match(token):
+            report(path, block.line(int(row)), f"the score {text!r} is not a number", "number")
+            continue
+        values[i] = float(token)
+        if not np.isfinite(values[i]):
+            report(path, block.line(int(row)), f"the score {text!r} is not finite", "finite")
+    return values
 
 
-def parse_labels(path: str | os.PathLike, block: Block, column: int) -> np.ndarray:
-    if column < 0:
-        return np.full(len(block), UNKNOWN, np.int8)
-    tokens = block.column(column)
-    table = _LABELS if tokens[0] in _LABELS else _DIGIT_LABELS
-    try:
-        return np.fromiter(map(table.__getitem__, tokens), np.int8, len(tokens))
-    except KeyError:
-        line, token = next(
-            (line, token) for line, token in zip(block.lines, tokens) if token not in table
-        )
-        text = token[:40].decode("utf-8", "replace")
-        known = ", ".join(label.decode() for label in {**_LABELS, **table})
-        raise DataError(f"{path}, line {line}: label {text!r}, expected one of {known}") from None
+class _Labels:
+    """Labels of trials; words are looked up once, not by line."""
+
+    def __init__(self) -> None:
+        self._words = Interner()
+        self._meanings: list[int] = []  # 2 for a word that is none
+
+    def parse(
+        self, path: str | os.PathLike, block: Block, column: int, report: Report = refuse
+    ) -> np.ndarray:
+        """Labels (n_records,) int8 of a block; what is reported and goes on is unknown."""
+        if column < 0:
+            return np.full(len(block), UNKNOWN, np.int8)
+        codes = block.codes(column, self._words)
+        new = self._words.ids(len(self._meanings))
+        self._meanings += [LABELS.get(word.casefold(), 2) for word in new]
+        labels = np.array(self._meanings, np.int8)[codes]
+        for row in np.flatnonzero(labels == 2):
+            (token,) = block.cells(column, np.array([row]))
+            text = token[:40].decode("utf-8", "replace")
+            report(
+                path,
+                block.line(int(row)),
+                f"label {text!r}, expected one of target, nontarget, 1, 0, -1",
+                "label",
+            )
+        labels[labels == 2] = UNKNOWN
+        return labels

@@ -7,7 +7,7 @@ import os
 
 from ivector.base.errors import DataError
 
-DELIMITERS = "\t,;"
+BLANKS = " \t\n\r\x0b\x0c"  # what bytes.split() takes for blank
 # What other toolkits and evaluations call the columns, without case, blanks and punctuation.
 # "targettype" and "LLR" are of NIST's key and output files (SRE18, 19, 21).
 ENROL = frozenset(
@@ -43,23 +43,31 @@ def sniff(line: str) -> str:
     return mark if most else ""
 
 
-def split_line(path: str | os.PathLike, number: int, line: str, delimiter: str) -> list[str]:
+def cells_of(line: str, delimiter: str) -> list[str]:
     """Cells of a line, stripped; quotes as in RFC 4180 (but within one line).
 
     Raises
     ------
-    DataError
+    ValueError
         A quote is not closed, or a cell is enormous.
     """
     if not delimiter:
-        return line.split()
+        return [cell.decode("utf-8") for cell in line.encode("utf-8").split()]
     if '"' not in line:
-        return [cell.strip() for cell in line.split(delimiter)]
+        return [cell.strip(BLANKS) for cell in line.split(delimiter)]
     try:
         (cells,) = csv.reader([line], delimiter=delimiter, strict=True, skipinitialspace=True)
-    except (csv.Error, ValueError) as error:
-        raise DataError(f"{path}, line {number}: a quoted cell is damaged: {error}") from None
-    return [cell.strip() for cell in cells]
+    except csv.Error as error:
+        raise ValueError(f"a quoted cell is damaged: {error}") from None
+    return [cell.strip(BLANKS) for cell in cells]
+
+
+def split_line(path: str | os.PathLike, number: int, line: str, delimiter: str) -> list[str]:
+    """Cells of a line as `cells_of`, with a DataError for damage."""
+    try:
+        return cells_of(line, delimiter)
+    except ValueError as error:
+        raise DataError(f"{path}, line {number}: {error}") from None
 
 
 def find(names: list[str], role: frozenset[str]) -> int:

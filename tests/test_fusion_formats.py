@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusion import _records
+from fusion import _columns, _records
 from fusion.formats import align, read_scores, read_trials, write_scores
 from ivector.base.errors import DataError, UsageError
 
@@ -101,7 +101,7 @@ BAD_SCORES = {
     "blank": (b" \n\t\r\n", "is empty"),
     "cut gzip": (gzip.compress(b"a b 1.0\n" * 99)[:-12], "cannot be read"),
     "bad gzip": (b"\x1f\x8bxxxxxxxxxxxxxxx", "cannot be read"),
-    "no line ends": (b"x" * ((1 << 20) + 1) * 9, "over 1 MiB"),
+    "no line ends": (b"x" * ((1 << 20) + 1) * 9, "line 1: is longer than 1 MiB"),
 }
 
 
@@ -116,7 +116,7 @@ def test_bad_scores(put, content, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a b target\na c Target\n", "line 2: label 'Target', expected one of target, nontarget"),
+        ("a b target\na c Tarmac\n", "line 2: label 'Tarmac', expected one of target, nontarget"),
         ("1 a b\n2 a c\n1 a d\n", "line 2: label '2'"),
         ("a b x\n", "neither the first nor the last column could be the label"),
         ("1 a 0\n", "both the first and the last column could be the label"),
@@ -206,6 +206,7 @@ def test_small_blocks_give_the_same(put, monkeypatch):
     whole = read_scores(put(text))
     for size in (1, 7, 64):
         monkeypatch.setattr(_records, "BLOCK_BYTES", size)
+        monkeypatch.setattr(_columns, "FAST_BYTES", 1 << (size % 64))
         part = read_scores(put(text))
         assert as_pairs(part) == as_pairs(whole)
         assert [part.origin.where(i) for i in (0, 99, 199)] == [
@@ -270,3 +271,138 @@ def test_any_content_is_read_or_refused(put, scores, trials):
 
 def put_any(put, content, name):
     return put(content if isinstance(content, bytes) else content.encode("utf-8", "replace"), name)
+
+
+@pytest.fixture(params=["plain code", "kernels"])
+def speed(request, monkeypatch):
+    monkeypatch.setattr(_columns, "FAST_BYTES", 0 if request.param == "kernels" else 1 << 60)
+
+
+TABLES = {
+    "spreadsheet": ("Enrol,Test,Score\n", ",", "{e},{t},{s}"),
+    "semicolons, other order": ("llr; segment-id; model_id\n", ";", "{s}; {t}; {e}"),
+    "NIST output": ("modelid\tsegmentid\tside\tLLR\n", "\t", "{e}\t{t}\ta\t{s}"),
+    "blanks": ("enrolment test score\n", " ", "{e} {t} {s}"),
+    "empty columns": ("note,enroll,test,llr,\n", ",", ",{e},{t},{s},"),
+    "no header": ("", ",", "{e},{t},{s}"),
+    "no header, blanks after commas": ("", ",", "{s}, {e}, {t}"),
+    "quotes": ("enroll,test,score\n", ",", '"{e}","{t}",{s}'),
+}
+
+
+@pytest.mark.parametrize(("header", "mark", "form"), TABLES.values(), ids=TABLES)
+def test_tables_of_scores(put, speed, header, mark, form):
+    text = header + "".join(form.format(e=e, t=t, s=s) + "\r\n" for e, t, s in PAIRS)
+    scores = read_scores(put("\ufeff" + text))
+    assert as_pairs(scores) == PAIRS
+    assert scores.origin.where(2).endswith(f"line {3 + bool(header)}")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("modelid\tsegmentid\tside\ttargettype\n{}\tx\ta\ttarget\n{}\ty\ta\tnontarget\n", [1, 0]),
+        ("label,enrol,test\n1,{},x\n0,{},y\n", [1, 0]),
+        ("enrol,test,key\n{},x,TGT\n{},y,imp\n", [1, 0]),
+        ("enrol;test;is_target\n{};x;True\n{};y;False\n", [1, 0]),
+        ("enrol test key\n{} x -1\n{} y 1\n", [-1, 1]),
+        ("model,segment\n{},x\n{},y\n", [-1, -1]),
+        ("{},x\n{},y\n", [-1, -1]),
+        ("target {} x\nnontarget {} y\n", [1, 0]),
+    ],
+)
+def test_tables_of_trials(put, speed, text, labels):
+    trials = read_trials(put(text.format("é m" if "," in text.partition("{}")[0] else "m", "m")))
+    assert trials.labels.tolist() == labels
+    assert trials.test_ids == ["x", "y"]
+
+
+BAD_TABLES = {
+    "no score": ("enrol,test,label\na,b,1\n", "line 1: the header names no column of scores"),
+    "no lines": ("enrol,test,score\n\n", "has a header and no lines"),
+    "mixed": ("a,b,1\na b 2\n", "line 2: expected 3 columns.*delimited otherwise"),
+    "mixed blanks": ("a b 1\n\na,b,2\n", "line 3: expected 3 columns.*delimited otherwise"),
+    "header and blanks": ("enrol,test,score\na b 2\n", "line 2: expected 3 columns as in the head"),
+    "too few": ("enrol,test,x,score\na,b,2\n", "line 2: expected 4 columns as in the header"),
+    "no id": ("enrol,test,score\na,b,2\n,b,2\n", "line 3: the enrolment id is empty"),
+    "no number": ("enrol,test,score\na,b,\n", "line 2: the score or label is empty"),
+    "quote": ('enrol,test,score\n"a,b,2\n', "line 2: a quoted cell is damaged"),
+    "NaN": ("score,enrol,test\n1,a,b\n\nnan,a,c\n", "line 4: the score 'nan' is not finite"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_bad_tables(put, speed, text, message):
+    with pytest.raises(DataError, match=message):
+        read_scores(put(text))
+
+
+CELLS = st.sampled_from(
+    ["a", "bb", "é", "", "1", "-1", "1.5", ".5", "5.", "1e3", "1E-2", "nan", "1_0", "x y", '"q"',
+     "target", "0.1234567890123456789", "1e400", "9007199254740993", "+2", "-", "."]
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    mark=st.sampled_from([" ", ",", ";", "\t", ", "]),
+    end=st.sampled_from(["\n", "\r\n", "\n \n"]),
+    head=st.sampled_from(["", "enrol,test,score", "score,enrol,x,test"]),
+    rows=st.lists(st.lists(CELLS, min_size=3, max_size=4), min_size=1, max_size=8),
+    last=st.booleans(),
+)
+def test_kernels_read_what_plain_code_reads(tmp_path_factory, mark, end, head, rows, last):
+    records = [head.split(","), *rows] if head else rows
+    path = tmp_path_factory.mktemp("any", numbered=True) / "file"
+    path.write_text(end.join(mark.join(cells) for cells in records) + end * last)
+    for read in (read_scores, read_trials):
+        found = []
+        for fast in (0, 1 << 60):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(_columns, "FAST_BYTES", fast)
+                try:
+                    table = read(path)
+                    lines = [table.origin.where(i) for i in range(len(table))]
+                    values = getattr(table, "values", getattr(table, "labels", None)).tolist()
+                    found.append((table.enrol_ids, table.test_ids, values, lines))
+                except DataError as error:
+                    found.append(str(error))
+        assert found[0] == found[1]
+
+
+def test_kernel_rounds_numbers_as_python():
+    from fusion._kernels_records import parse_numbers
+
+    rng = np.random.default_rng(0)
+    numbers = rng.normal(size=20_000) * 10.0 ** rng.integers(-9, 9, 20_000)
+    texts = [f"{x:.{n}{kind}}" for x, n, kind in zip(
+        numbers.tolist(), rng.integers(0, 19, len(numbers)), rng.choice(["f", "e", "g"], 20_000)
+    )] + [repr(x) for x in numbers.tolist()]  # fmt: skip
+    # Halfway between two float64, and next to it.
+    texts += [str(2**53 + 1), str(2**60 + 128), "9007199254740993.0", "9007199254740993.1"]
+    data = "\n".join(texts).encode()
+    ends = np.cumsum([len(text) + 1 for text in texts]) - 1
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    values, hard = np.empty(len(texts)), np.empty(len(texts), np.int64)
+    n_hard = parse_numbers(np.frombuffer(data, np.uint8), starts, ends, values, hard)
+    done = np.ones(len(texts), bool)
+    done[hard[:n_hard]] = False
+    assert done.mean() > 0.75
+    np.testing.assert_array_equal(values[done], np.array([float(t) for t in texts])[done])
+
+
+def test_ids_keep_their_numbers_when_tables_grow():
+    interner, rng = _records.Interner(), np.random.default_rng(0)
+    expected: dict[bytes, int] = {}
+    for turn in range(6):
+        words = [b"%d" % n * (n % 40) for n in rng.integers(0, 4000, 5000)]
+        codes = [expected.setdefault(word, len(expected)) for word in words]
+        if turn in (0, 3):
+            found = interner.codes(words)
+        else:
+            ends = np.cumsum([len(word) for word in words])
+            starts = ends - [len(word) for word in words]
+            found = interner.codes_of(np.frombuffer(b"".join(words), np.uint8), starts, ends)
+        np.testing.assert_array_equal(found, codes)
+    assert [word.encode() for word in interner.ids()] == list(expected)
+    assert len(interner) == len(expected)

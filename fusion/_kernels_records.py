@@ -1,0 +1,240 @@
+"""Kernels that split, number and parse the lines of score files, 8 MiB at a time.
+
+They do the common case alone: lines of one number of columns, without quotes, with plain numbers.
+What they leave to the readable code of `fusion._columns` they say, and never guess; so whatever
+they return is what that code returns. All positions are in bytes of `data` (n_bytes,) uint8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_SPACE, _TAB, _LF, _VT, _FF, _CR = 32, 9, 10, 11, 12, 13
+_QUOTE, _PLUS, _MINUS, _POINT, _ZERO, _NINE = 34, 43, 45, 46, 48, 57
+_MOST = np.uint64(9 * 10**17)  # with a digit more it still fits into 63 bits
+_EXACT = 22  # 10**22 is the last power of ten that is a float64
+_POWERS = 10.0 ** np.arange(_EXACT + 1)
+
+
+@njit(cache=True, inline="always")
+def _blank(code):
+    return code == _SPACE or (code >= _TAB and code <= _CR)
+
+
+@njit(cache=True)
+def split_cells(data, delimiter, width, columns, starts, ends, lines):
+    """Find some cells of every line that is not blank.
+
+    Parameters
+    ----------
+    data : ndarray (n_bytes,) uint8
+    delimiter : int
+        Code of the delimiter, 0 for runs of blanks.
+    width : int
+        Cells that each line must have.
+    columns : ndarray (n_wanted,) int64
+        Ascending positions of the wanted cells in a line.
+    starts, ends : ndarray (n_wanted, n_lines) int64
+        Filled with where the wanted cells start and end, blanks about them left out.
+    lines : ndarray (n_lines,) int64
+        Filled with the number of each line, from 0.
+
+    Returns
+    -------
+    int
+        Lines found, or -1 if a line has a quote, another number of cells or an empty wanted cell.
+    """
+    n_wanted, size = len(columns), len(data)
+    row = line = position = 0
+    while position < size:
+        wanted = cell = 0
+        while position < size and data[position] != _LF:
+            while position < size and data[position] != _LF and _blank(data[position]):
+                if delimiter and data[position] == delimiter:
+                    break
+                position += 1
+            start = end = position
+            while position < size and data[position] != _LF:
+                code = data[position]
+                if delimiter:
+                    if code == delimiter:
+                        break
+                    if code == _QUOTE:
+                        return -1
+                elif _blank(code):
+                    break
+                position += 1
+                if not _blank(code):
+                    end = position
+            if not delimiter and end == start:
+                break
+            if wanted < n_wanted and cell == columns[wanted]:
+                if end == start and not (cell == 0 and (position == size or data[position] == _LF)):
+                    return -1
+                starts[wanted, row], ends[wanted, row] = start, end
+                wanted += 1
+            cell += 1
+            if delimiter and position < size and data[position] == delimiter:
+                position += 1
+                if position == size or data[position] == _LF:
+                    cell += 1  # an empty last cell
+            elif delimiter and end == start and cell == 1:
+                cell = 0  # a line of blanks
+        if cell:
+            if cell != width or wanted != n_wanted:
+                return -1
+            lines[row] = line
+            row += 1
+        position += 1
+        line += 1
+    return row
+
+
+@njit(cache=True)
+def number_ids(data, starts, ends, first, table, hashes, arena, offsets, n_ids, codes):
+    """Number ids in the order in which they are first met, by a hash table with open addressing.
+
+    Parameters
+    ----------
+    data : ndarray (n_bytes,) uint8
+    starts, ends : ndarray (n_rows,) int64
+    first : int
+        Row to begin with.
+    table : ndarray (a power of 2,) int32
+        Id in each slot, -1 for none.
+    hashes : ndarray (capacity,) uint64
+    arena : ndarray (n_arena,) uint8
+        Bytes of all ids, one after another.
+    offsets : ndarray (capacity + 1,) int64
+        Where each id starts in the arena.
+    n_ids : int
+        Ids known already.
+    codes : ndarray (n_rows,) int32
+        Filled with the number of each row's id.
+
+    Returns
+    -------
+    row, n_ids : int
+        Row at which the tables became full, or the number of rows; and ids known then.
+    """
+    mask = np.uint64(len(table) - 1)
+    for row in range(first, len(starts)):
+        start, size = starts[row], ends[row] - starts[row]
+        mixed = np.uint64(14695981039346656037)
+        for i in range(start, start + size):
+            mixed = (mixed ^ np.uint64(data[i])) * np.uint64(1099511628211)
+        mixed ^= mixed >> np.uint64(32)
+        slot = mixed & mask
+        while True:
+            known = table[slot]
+            if known < 0:
+                break
+            if hashes[known] == mixed and offsets[known + 1] - offsets[known] == size:
+                base, same = offsets[known], True
+                for i in range(size):
+                    if arena[base + i] != data[start + i]:
+                        same = False
+                        break
+                if same:
+                    break
+            slot = (slot + np.uint64(1)) & mask
+        if known < 0:
+            base = offsets[n_ids]
+            if n_ids == len(hashes) or base + size > len(arena):
+                return row, n_ids
+            for i in range(size):
+                arena[base + i] = data[start + i]
+            hashes[n_ids] = mixed
+            offsets[n_ids + 1] = base + size
+            table[slot] = known = n_ids
+            n_ids += 1
+        codes[row] = known
+    return len(starts), n_ids
+
+
+@njit(cache=True)
+def parse_numbers(data, starts, ends, values, hard):
+    """Parse decimal numbers, correctly rounded.
+
+    A number is m / 10^k or m 10^k. With m below 2^53 and k up to 22 one operation on float64
+    rounds once (Clinger 1990, "How to read floating point numbers accurately"). For a longer m,
+    the division is carried to twice the precision, and left to others if that is too near to the
+    middle of two float64.
+
+    Parameters
+    ----------
+    data : ndarray (n_bytes,) uint8
+    starts, ends : ndarray (n_rows,) int64
+    values : ndarray (n_rows,) float64
+        Filled.
+    hard : ndarray (n_rows,) int64
+        Filled with the rows that were not parsed: longer numbers, and what is not a number.
+
+    Returns
+    -------
+    int
+        How many were not.
+    """
+    n_hard = 0
+    for row in range(len(starts)):
+        i, end = starts[row], ends[row]
+        negative = data[i] == _MINUS
+        if negative or data[i] == _PLUS:
+            i += 1
+        whole, scale, n_digits = np.uint64(0), 0, 0
+        point, fits = False, True
+        while i < end:
+            code = data[i]
+            if code >= _ZERO and code <= _NINE:
+                fits = fits and whole < _MOST
+                whole = whole * np.uint64(10) + np.uint64(code - _ZERO)
+                n_digits += 1
+                scale += point
+            elif code == _POINT and not point:
+                point = True
+            else:
+                break
+            i += 1
+        fits = fits and n_digits > 0
+        if i < end and fits and (data[i] | 32) == 101:  # e
+            i += 1
+            down = i < end and data[i] == _MINUS
+            if i < end and (down or data[i] == _PLUS):
+                i += 1
+            power, digits = 0, 0
+            while i < end and data[i] >= _ZERO and data[i] <= _NINE and digits < 4:
+                power = power * 10 + (data[i] - _ZERO)
+                digits += 1
+                i += 1
+            fits = fits and digits > 0
+            scale += power if down else -power
+        fits = fits and i == end and -_EXACT <= scale <= _EXACT
+        if fits:
+            value, fits = _scaled(whole, scale)
+            values[row] = -value if negative else value
+        if not fits:
+            hard[n_hard] = row
+            n_hard += 1
+    return n_hard
+
+
+@njit(cache=True, inline="always")
+def _scaled(whole, scale):
+    """``whole / 10**scale`` and whether it is sure to be rounded correctly."""
+    high = np.float64(whole)
+    if whole <= np.uint64(1) << np.uint64(53):
+        return (high / _POWERS[scale] if scale >= 0 else high * _POWERS[-scale]), True
+    if scale < 0:
+        return high, False
+    power = _POWERS[scale]
+    first = high / power
+    # high - first * power exactly (Dekker 1971), and what `high` lacks of `whole`.
+    a, b = first * 134217729.0, power * 134217729.0
+    a, b = a - (a - first), b - (b - power)
+    product = first * power
+    error = ((a * b - product) + a * (power - b) + (first - a) * b) + (first - a) * (power - b)
+    lost = np.float64(np.int64(whole) - np.int64(high))
+    second = (((high - product) - error) + lost) / power
+    low, up = first + second * (1 - 1e-14), first + second * (1 + 1e-14)
+    return low, low == up
