@@ -34,6 +34,8 @@ __getattr__, __dir__, __all__ = attach(
         "Calibration": "fusion.calibration",
         "LinearFusion": "fusion.linear",
         "cross_validate": "fusion.crossval",
+        "fit_logistic": "fusion.logistic",
+        "describe_llr": "fusion.wording",
         "save_model": "fusion.models",
         "load_model": "fusion.models",
         "plot_det": "fusion.plots",

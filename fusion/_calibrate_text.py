@@ -63,12 +63,12 @@ def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
             f"{len(model.knots_)} knots, llr {model.llr_[0]:.4g} to {model.llr_[-1]:.4g} for "
             f"scores {model.knots_[0]:.6g} to {model.knots_[-1]:.6g}"
         )
-    elif model.method == "logistic" and not len(model.mean_):
+    elif model.method == "logistic" and not len(model.mean_) and not model.bounded:
         print(f"llr = {model.coef_[0]:.6g} x score {model.offset_:+.6g}")
     else:
         rows = [[name, f"{value:.6g}"] for name, value in model.parameters().items()]
         columns([["parameter", "value"], *rows])
-        if model.method == "logistic":
+        if model.method == "logistic" and len(model.mean_):
             print("quality measures count in standard deviations from their mean of training")
     if model.method == "logistic" and model.separable_:
         print("the classes did not overlap: the slope is that of a small ridge, not of the data")
@@ -93,5 +93,5 @@ def print_thresholds(
         finite = None if score is None or math.isinf(score) else score
         found.append({"p_target": point.p_target, "c_miss": point.c_miss, "c_fa": point.c_fa,
                       "llr": point.threshold, "score": finite})  # fmt: skip
-    print(f"such as {describe_llr(points[0].threshold, points[0].p_target)}")
+    print(f"in words, {describe_llr(points[0].threshold, points[0].p_target)}")
     return found

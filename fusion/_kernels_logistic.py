@@ -1,4 +1,4 @@
-"""Kernel of the logistic regression: cost, gradient, Hessian and margins in one pass.
+"""Kernels of the logistic regression: standardising; cost, gradient, Hessian, margins in one pass.
 
 Trials are taken in blocks that stay in cache; the loops over a block have no branches and no calls,
 so that LLVM vectorises them (Python's rule that dividing by 0 raises would be a branch, hence the
@@ -142,3 +142,42 @@ def logistic_pass(columns, signed, weights, offset, shift, gradient, hessian):
     for i in range(BLOCK):
         lowest, highest = min(lowest, low[i]), max(highest, high[i])
     return cost, lowest, highest
+
+
+@njit(cache=True, fastmath=FAST, error_model="numpy", nogil=True)
+def standardise(table, signed, unit, columns, mean, spread):
+    """Columns of weighted mean 0 and variance 1.
+
+    Parameters
+    ----------
+    table : ndarray (N, d) float64
+    signed : ndarray (N,) float64
+        Weights, whatever their signs; their magnitudes sum to 1.
+    unit : ndarray (d,) float64
+        By which columns are divided first.
+    columns, mean, spread : ndarray (d, N), (d,), (d,) float64
+        Filled; mean and spread are those of ``table / unit``.
+    """
+    n, d = table.shape
+    mean[:] = 0.0
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        for j in range(d):
+            total, scale = 0.0, 1.0 / unit[j]
+            for i in range(start, stop):
+                value = table[i, j] * scale
+                columns[j, i] = value
+                total += abs(signed[i]) * value
+            mean[j] += total
+    for j in range(d):
+        column, centre, square = columns[j], mean[j], 0.0
+        for start in range(0, n, BLOCK):
+            total = 0.0
+            for i in range(start, min(start + BLOCK, n)):
+                column[i] -= centre
+                total += abs(signed[i]) * column[i] * column[i]
+            square += total
+        spread[j] = np.sqrt(square)
+        scale = 1.0 / spread[j]
+        for i in range(n):
+            column[i] *= scale

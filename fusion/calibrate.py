@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # Options that only training takes, and their defaults.
 _LEARNING = {
-    "method": "logistic", "prior": 0.5, "ridge": 0.0, "use": [], "interactions": False,
-    "utt2spk": None, "enroll": None,
+    "method": "logistic", "prior": 0.5, "ridge": 0.0, "bounded": False, "use": [],
+    "interactions": False, "utt2spk": None, "enroll": None,
 }  # fmt: skip
 
 
@@ -64,6 +64,9 @@ def build_parser() -> Parser:
         "matter")  # fmt: skip
     add("--ridge", type=number(0), default=0.0,
         help="penalty of squared weights of logistic, for few trials or many measures")  # fmt: skip
+    add("--bounded", action="store_true",
+        help="logistic, with llr bounded by the share of outliers, so that a few wrong labels or "
+        "bad recordings do not tilt it; needs some hundred trials of either class")  # fmt: skip
     add("--quality", nargs="+", default=[], metavar="FILE", type=Path,
         help="tables of quality measures of the trials learnt from: a header and 'enrol test "
         "COL...' or 'id COL...' lines, or Kaldi's utt2dur")  # fmt: skip
@@ -71,7 +74,8 @@ def build_parser() -> Parser:
         help="columns of --quality to use, all by default; of a table by recording, COL stands for "
         "enrol_COL and test_COL; log:COL takes logarithms, as fits durations")  # fmt: skip
     add("--interactions", action="store_true",
-        help="let quality measures change the slope of the score as well; needs more trials")  # fmt: skip
+        help="let quality measures change the slope of the score as well; needs more "
+        "trials")  # fmt: skip
     add("--apply-quality", nargs="+", default=[], metavar="FILE", type=Path,
         help="tables of quality measures of --apply; those of --quality by default")  # fmt: skip
     add("--p-target", nargs="+", metavar="P",
@@ -104,7 +108,7 @@ def main(arguments: argparse.Namespace) -> None:
         model, training, llr, trials = _learn(arguments, points, record)
     else:
         model, training = _load(arguments.model)
-    text.print_model(model, training)
+        text.print_model(model, training)
     record["calibration"], record["training"] = model.to_dict(), training
     record["thresholds"] = text.print_thresholds(model, points)
     if arguments.apply:
@@ -155,8 +159,9 @@ def _check(arguments: argparse.Namespace) -> None:
     if (arguments.use or arguments.interactions) and not arguments.quality:
         name = "use" if arguments.use else "interactions"
         raise UsageError(f"--{name}: needs --quality, the tables of quality measures")
-    if arguments.quality and arguments.method != "logistic":
-        raise UsageError(f"--quality: needs --method logistic, not {arguments.method}")
+    for name in ("quality", "bounded"):
+        if getattr(arguments, name) and arguments.method != "logistic":
+            raise UsageError(f"--{name}: needs --method logistic, not {arguments.method}")
     check_trial_options(arguments)
 
 
@@ -164,7 +169,8 @@ def _explain(arguments: argparse.Namespace, points: list[OperatingPoint]) -> Non
     from fusion.wording import describe_llr
 
     for llr in arguments.explain:
-        for prior in [point.p_target for point in points] or [None]:
+        priors: list[float | None] = [point.p_target for point in points]
+        for prior in priors or [None]:
             print(describe_llr(llr, prior))
     print(
         "The ratio alone is not the probability that one person spoke both: that depends on how "
@@ -195,7 +201,12 @@ def _learn(
     if arguments.quality:
         names, quality = _quality(arguments.quality, arguments.use, trials)
     model = Calibration(
-        arguments.method, arguments.prior, arguments.ridge, arguments.interactions, names
+        method=arguments.method,
+        prior=arguments.prior,
+        ridge=arguments.ridge,
+        bounded=arguments.bounded,
+        interactions=arguments.interactions,
+        names=names,
     ).fit(scores, target, quality)
     whose = speakers(trials, arguments.utt2spk, arguments.enroll)
     training = {
@@ -205,6 +216,7 @@ def _learn(
         "speakers": whose.n_speakers,
         "speakers_from": whose.source,
     }
+    text.print_model(model, training)
     llr = scores
     if arguments.folds:
         llr = cross_validate(

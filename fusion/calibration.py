@@ -351,11 +351,13 @@ class Calibration(BaseEstimator):
                 f"{len(names)}: {', '.join(names) or 'none'}"
             )
         ends = self.range_.reshape(-1, 2)
-        outside = ((measures < ends[:, 0]) | (measures > ends[:, 1])).mean(axis=0)
+        margin = 0.1 * (ends[:, 1] - ends[:, 0])
+        beyond = (measures < ends[:, 0] - margin) | (measures > ends[:, 1] + margin)
+        outside = beyond.mean(axis=0)
         for name, share, (low, high) in zip(names, outside, ends):
             if share > 0.05:
                 warnings.warn(
-                    f"{share:.0%} of trials have a {name} outside of the {low:g} to {high:g} "
+                    f"{share:.0%} of trials have a {name} far outside of the {low:g} to {high:g} "
                     "trained on: their llr are a guess; train on trials like them",
                     DegenerateDataWarning,
                     stacklevel=3,

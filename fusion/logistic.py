@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion._kernels_logistic import logistic_pass
+from fusion._kernels_logistic import logistic_pass, standardise
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 _MAX_ITERATIONS = 200
@@ -160,18 +160,17 @@ def _checked(
         if not used.all():
             table, target, weight = table[used], target[used], weight[used]
     refuse_one_class(target)
-    finite = np.isfinite(table)
-    if not finite.all():
-        wrong = np.argwhere(~finite)
-        raise DataError(
-            f"{len(wrong)} values are NaN or infinite, first in trial {wrong[0, 0]}, column "
-            f"{wrong[0, 1]}; mend the scoring"
-        )
     for j, column in enumerate(table.T):
-        spread, largest = np.ptp(column), np.abs(column[0])
-        if spread <= 4 * np.finfo(np.float64).eps * largest:
+        low, high = float(column.min()), float(column.max())  # NaN if there is one
+        if not (np.isfinite(low) and np.isfinite(high)):
+            wrong = np.argwhere(~np.isfinite(table))
+            raise DataError(
+                f"{len(wrong)} values are NaN or infinite, first in trial {wrong[0, 0]}, column "
+                f"{wrong[0, 1]}; mend the scoring"
+            )
+        if high / 2 - low / 2 <= 2 * np.finfo(np.float64).eps * max(abs(low), abs(high)):
             which = f"column {j} is" if table.shape[1] > 1 else "all scores are"
-            raise DataError(f"{which} {column[0]:g}, which tells nothing; leave it out or mend it")
+            raise DataError(f"{which} {low:g}, which tells nothing; leave it out or mend it")
     return table, target, weight
 
 
@@ -235,19 +234,16 @@ class _Problem:
         prior: float,
         non_negative: bool,
     ):
+        self.prior = prior
         self.shift = float(np.log(prior) - np.log1p(-prior))
         self.non_negative = non_negative
         self.signed = _signed_weights(target, weight, prior)
-        total = np.abs(self.signed)
         # Squares of huge or tiny scores would overflow.
-        unit = np.abs(table).max(axis=0)
-        columns = np.ascontiguousarray(table.T) / unit[:, None]
-        mean = columns @ total
-        columns -= mean[:, None]
-        spread = np.sqrt(np.square(columns) @ total)
-        columns /= spread[:, None]
-        self.columns, self.mean, self.spread, self.unit = columns, mean, spread, unit
-        self.start = self.state(np.zeros(len(columns) + 1), 0.0)
+        self.unit = np.array([max(-column.min(), column.max()) for column in table.T])
+        self.columns = np.empty(table.T.shape)
+        self.mean, self.spread = np.empty(len(self.unit)), np.empty(len(self.unit))
+        standardise(table, self.signed, self.unit, self.columns, self.mean, self.spread)
+        self.start = self.state(np.zeros(len(self.unit) + 1), 0.0)
         # At zero weights every trial curves the cost alike: this is P (1 − P) the correlations.
         correlation = self.start.hessian[:-1, :-1] / (prior * (1 - prior))
         self.rank = int(np.sum(np.linalg.eigvalsh(correlation) > _COLLINEAR))
@@ -295,14 +291,20 @@ class _Problem:
         return _Search(now.point, objective, now.separates())
 
     def _first(self, ridge: float) -> _State:
-        """Zero weights, or with many trials the best ones of every k-th trial of a class."""
-        classes = [np.flatnonzero(self.signed > 0), np.flatnonzero(self.signed < 0)]
-        if max(map(len, classes)) < 2 * _START_TRIALS or self.rank < len(self.columns):
+        """Zero weights, or with many trials the best ones of every k-th trial for each class."""
+        n_targets = int(np.count_nonzero(self.signed > 0))
+        counts = n_targets, len(self.signed) - n_targets
+        if max(counts) < 2 * _START_TRIALS or self.rank < len(self.columns):
             return self.start
         few = copy(self)
-        rows = [c[:: -(-len(c) // _START_TRIALS)] for c in classes]
-        parts = [self.signed[r] * (self.signed[c].sum() / self.signed[r].sum())
-                 for r, c in zip(rows, classes)]  # fmt: skip
+        rows, parts = [], []
+        for count, sign, share in zip(counts, (1, -1), (self.prior, 1 - self.prior)):
+            k = -(-count // _START_TRIALS)
+            picked = k * np.flatnonzero(sign * self.signed[::k] > 0)
+            if not len(picked):  # Classes that alternate with the period k.
+                return self.start
+            rows.append(picked)
+            parts.append(self.signed[picked] * (sign * share / self.signed[picked].sum()))
         few.signed = np.concatenate(parts)
         few.columns = np.ascontiguousarray(self.columns[:, np.concatenate(rows)])
         few.start = few.state(self.start.point, 0.0)

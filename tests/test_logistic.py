@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from fusion._kernels_logistic import BLOCK, logistic_pass
+from fusion._kernels_logistic import BLOCK, logistic_pass, standardise
 from fusion.logistic import fit_logistic
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
@@ -79,6 +79,19 @@ def test_kernel_at_extreme_scores():
         loss, _, _ = logistic_pass(one, np.ones(1), np.ones(1), 0.0, 0.0, gradient, hessian)
         assert loss == pytest.approx(np.logaddexp(0, -value), rel=1e-15, abs=1e-260)
         assert gradient[1] == pytest.approx(-expit(-value), rel=1e-15, abs=1e-260)
+
+
+@pytest.mark.parametrize("n", [2, 2 * BLOCK + 37])
+def test_standardising_equals_its_definition(n):
+    rng = np.random.default_rng(n)
+    table, weight = rng.normal(5, 3, (n, 3)), rng.dirichlet(np.ones(n))
+    signed, unit = weight * rng.choice([-1, 1], n), np.array([1.0, 10.0, 1e100])
+    columns, mean, spread = np.empty((3, n)), np.empty(3), np.empty(3)
+    standardise(table, signed, unit, columns, mean, spread)
+    scaled = table / unit
+    np.testing.assert_allclose(mean, weight @ scaled, rtol=1e-13)
+    np.testing.assert_allclose(spread, np.sqrt(weight @ (scaled - mean) ** 2), rtol=1e-11)
+    np.testing.assert_allclose(columns, ((scaled - mean) / spread).T, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("d", [1, 3])
