@@ -1,8 +1,9 @@
 """Measure systems: ``python -m fusion.evaluate SCORES... TRIALS``.
 
 Prints one line a system: EER on the ROC convex hull and minimum detection costs with their
-confidence intervals, and the interpolated EER. Scores are matched to trials by ids. Intervals come
-from a bootstrap over speakers, told from --utt2spk, or else from the target trials.
+confidence intervals, and the interpolated EER; with --llr also what the scores are worth as natural
+log-likelihood ratios. Scores are matched to trials by ids. Intervals come from a bootstrap over
+speakers, told from --utt2spk, or else from the target trials.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion._evaluate_text import Asked, measured, print_tables
 from fusion._inputs import add_trial_options, check_trial_options, speakers, systems
+from fusion.presets import PRESETS, OperatingPoint, parse_points
 from ivector.base.cli import Parser, run
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
     from fusion.formats import ScoredTrials
-    from fusion.intervals import BootstrapResult, Interval
+    from fusion.intervals import BootstrapResult
     from fusion.metrics import OperatingPoints
     from fusion.speakers import TrialSpeakers
 
@@ -47,8 +50,15 @@ def build_parser() -> Parser:
     add("--pool", action="store_true",
         help="take score files of the same NAME (all, if none is named) for parts of one system, "
         "such as folds; without it, each is a system")  # fmt: skip
-    add("--p-target", nargs="+", type=float, default=[0.01], metavar="P",
-        help="priors of a target trial, one minDCF each (costs 1 and 1, normalised)")  # fmt: skip
+    add("--p-target", nargs="+", type=float, default=[], metavar="P",
+        help="priors of a target trial, one minDCF each (costs 1 and 1, normalised); 0.01, if "
+        "there are no --points")  # fmt: skip
+    add("--points", nargs="+", default=[], metavar="POINT",
+        help=f"further operating points: a prior, prior:c_miss:c_fa, or those of an evaluation, "
+        f"with their C_primary: {', '.join(PRESETS)}")  # fmt: skip
+    add("--llr", action="store_true",
+        help="the scores are natural-log likelihood ratios: measure Cllr and the actual costs, of "
+        "decisions at the Bayes threshold")  # fmt: skip
     add("--bootstrap", type=int, default=1000, metavar="N",
         help="replicates of the intervals; more are steadier and take longer, 0 gives no "
         "intervals")  # fmt: skip
@@ -66,6 +76,7 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Read, measure, print, and write what was asked for."""
     _check(arguments)
+    asked = _asked(arguments)
     from fusion.formats import align, read_scores, read_trials
     from fusion.metrics import OperatingPoints
 
@@ -86,7 +97,7 @@ def main(arguments: argparse.Namespace) -> None:
         tar, non = scored.split()
         points[name] = OperatingPoints(tar, non)
         if told:
-            intervals[name] = _bootstrap(scored, told, arguments)
+            intervals[name] = _bootstrap(scored, told, asked, arguments)
         if arguments.histogram:
             from fusion.plots import plot_score_histogram
 
@@ -94,20 +105,15 @@ def main(arguments: argparse.Namespace) -> None:
             if len(given) > 1:
                 path = path.with_name(f"{path.stem}-{_file_name(name)}{path.suffix}")
             plot_score_histogram(path, tar, non, title=name)
-    rows = [_row(name, points[name], intervals.get(name), arguments) for name in given]
-    _print(rows, arguments, told)
-    _draw(arguments, points, intervals)
+    rows = [measured(name, points[name], intervals.get(name), asked) for name in given]
+    print_tables(rows, asked, told, arguments.bootstrap)
+    _draw(arguments, asked, points, intervals)
     if arguments.json:
         _write_json(arguments, rows, told)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse options that make no sense before anything is read."""
-    wrong = [p for p in arguments.p_target if not 0 < p < 1]
-    if wrong:
-        raise UsageError(f"--p-target: priors are between 0 and 1, got {wrong[0]:g}")
-    if len(set(arguments.p_target)) < len(arguments.p_target):
-        raise UsageError("--p-target: a prior is given twice")
     if arguments.bootstrap and arguments.bootstrap < 20:
         raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
     if arguments.seed < 0:
@@ -119,8 +125,21 @@ def _check(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--{name}: give a name that ends in .png or .svg, got {path}")
 
 
+def _asked(arguments: argparse.Namespace) -> Asked:
+    """What is to be measured, of the options."""
+    if len(set(arguments.p_target)) < len(arguments.p_target):
+        raise UsageError("--p-target: a prior is given twice")
+    for prior in arguments.p_target:
+        if not 0 < prior < 1:
+            raise UsageError(f"--p-target: priors are between 0 and 1, got {prior:g}")
+    priors = arguments.p_target or ([] if arguments.points else [0.01])
+    points = [*map(OperatingPoint, priors), *parse_points(arguments.points)]
+    presets = [word.lower() for word in arguments.points if len(PRESETS.get(word.lower(), ())) > 1]
+    return Asked([*dict.fromkeys(points)], [*dict.fromkeys(presets)], arguments.llr)
+
+
 def _bootstrap(
-    scored: ScoredTrials, told: TrialSpeakers, arguments: argparse.Namespace
+    scored: ScoredTrials, told: TrialSpeakers, asked: Asked, arguments: argparse.Namespace
 ) -> BootstrapResult:
     from fusion.formats import TARGET
     from fusion.intervals import bootstrap_interval
@@ -131,85 +150,24 @@ def _bootstrap(
         scored.trials.labels == TARGET,
         told.enrol,
         told.test,
-        p_target=arguments.p_target,
+        points=asked.points,
+        llr=asked.llr,
         band=det_band() if arguments.det else (),
         n_bootstrap=arguments.bootstrap,
         random_state=arguments.seed,
     )
 
 
-def _row(
-    name: str,
-    points: OperatingPoints,
-    intervals: BootstrapResult | None,
-    arguments: argparse.Namespace,
-) -> dict[str, Any]:
-    """All numbers of one system; error rates as fractions."""
-
-    def ends(interval: Interval | None) -> list[float] | None:
-        return [interval.low, interval.high] if interval else None
-
-    costs = [
-        {
-            "p_target": prior,
-            "min_dcf": points.min_dcf(prior),
-            "interval": ends(intervals.min_dcf[i] if intervals else None),
-        }
-        for i, prior in enumerate(arguments.p_target)
-    ]
-    return {
-        "system": name,
-        "trials": points.n_targets + points.n_nontargets,
-        "targets": points.n_targets,
-        "nontargets": points.n_nontargets,
-        "eer": points.eer(),
-        "eer_interval": ends(intervals.eer if intervals else None),
-        "eer_interpolated": points.eer_interpolated(),
-        "min_dcf": costs,
-    }
-
-
-def _print(
-    rows: list[dict[str, Any]], arguments: argparse.Namespace, told: TrialSpeakers | None
-) -> None:
-    """Print the table, its columns aligned, and what the intervals are."""
-
-    def number(value: float, ends: list[float] | None, scale: float, digits: int) -> str:
-        text = f"{scale * value:.{digits}f}"
-        if ends is None:
-            return text
-        return f"{text} [{scale * ends[0]:.{digits}f}, {scale * ends[1]:.{digits}f}]"
-
-    head = ["system", "trials", "targets", "nontargets", "EER %", "EER interp. %"]
-    head += [f"minDCF({prior:g})" for prior in arguments.p_target]
-    table = [head]
-    for row in rows:
-        cells = [row["system"], *(str(row[key]) for key in ("trials", "targets", "nontargets"))]
-        cells.append(number(row["eer"], row["eer_interval"], 100, 2))
-        cells.append(number(row["eer_interpolated"], None, 100, 2))
-        cells += [number(cost["min_dcf"], cost["interval"], 1, 4) for cost in row["min_dcf"]]
-        table.append(cells)
-    widths = [max(map(len, column)) for column in zip(*table)]
-    for cells in table:
-        line = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]
-        print("  ".join(line))
-    print("EER: on the ROC convex hull; interp.: on the ROC itself. minDCF(P_target): normalised.")
-    if told:
-        print(
-            f"[ , ]: 95 % intervals, {arguments.bootstrap} bootstrap replicates of "
-            f"{told.n_speakers} speakers ({told.source})."
-        )
-
-
 def _draw(
     arguments: argparse.Namespace,
+    asked: Asked,
     points: dict[str, OperatingPoints],
     intervals: dict[str, BootstrapResult],
 ) -> None:
     from fusion.plots import plot_det, plot_roc
 
     if arguments.det:
-        plot_det(arguments.det, points, arguments.p_target, intervals)
+        plot_det(arguments.det, points, asked.points, intervals)
     if arguments.roc:
         plot_roc(arguments.roc, points)
 

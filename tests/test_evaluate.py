@@ -74,6 +74,62 @@ def test_table_and_json(corpus, capsys):
     assert "12 speakers (from the target trials" in notes[-1]
 
 
+def test_points_and_presets(corpus, capsys):
+    points = ("--p-target", 0.5, "--points", "0.01:10:1", "SRE16", "voxsrc")
+    assert call("fold0.scores", "trials0", *points, "--bootstrap", 50, "--json", "o") == 0
+    tar, non = classes(corpus[0])
+    (row,) = json.loads(Path("o").read_text())["systems"]
+    words = [(c["p_target"], c["c_miss"], c["c_fa"]) for c in row["min_dcf"]]
+    assert words == [(0.5, 1, 1), (0.01, 10, 1), (0.01, 1, 1), (0.005, 1, 1), (0.05, 1, 1)]
+    assert [c["min_dcf"] for c in row["min_dcf"]] == [metrics.min_dcf(tar, non, *w) for w in words]
+    (primary,) = row["min_c_primary"]
+    assert primary["preset"] == "sre16"
+    assert primary["c_primary"] == metrics.c_primary(tar, non, "sre16", minimum=True)
+    low, high = primary["interval"]
+    assert low <= primary["c_primary"] <= high
+    assert row["min_cllr"] == metrics.min_cllr(tar, non)
+    assert row["min_cllr_interval"][0] < row["min_cllr"] < row["min_cllr_interval"][1]
+    assert "cllr" not in row and "act_dcf" not in row
+    head, line, *_ = capsys.readouterr().out.splitlines()
+    assert "minDCF(0.01:10:1)" in head and "min C_primary(sre16)" in head
+    assert f"{primary['c_primary']:.4f} [{low:.4f}, {high:.4f}]" in line
+    # --points alone: the default prior is not there
+    assert call("fold0.scores", "trials0", "--points", "voxsrc", "--bootstrap", 0) == 0
+    head = capsys.readouterr().out.splitlines()[0]
+    assert "minDCF(0.05)" in head and "0.01" not in head and "C_primary" not in head
+
+
+def test_log_likelihood_ratios(corpus, capsys):
+    options = ("--points", "sre21", "--llr", "--json", "o", "--det", "d.svg")
+    assert call("fold0.scores", "other0.scores", "trials0", *options, "--bootstrap", 100) == 0
+    tar, non = classes(corpus[0])
+    row, other = json.loads(Path("o").read_text())["systems"]
+    assert row["cllr"] == pytest.approx(metrics.cllr(tar, non), rel=1e-12)
+    assert row["cllr"] != other["cllr"]
+    assert [c["act_dcf"] for c in row["act_dcf"]] == [
+        metrics.act_dcf(tar, non, p) for p in (0.01, 0.05)
+    ]
+    assert row["act_dcf"][0]["threshold"] == pytest.approx(np.log(99))
+    (primary,) = row["act_c_primary"]
+    assert primary["c_primary"] == pytest.approx(metrics.c_primary(tar, non, "sre21"))
+    for value, ends in [
+        (row["cllr"], row["cllr_interval"]),
+        (primary["c_primary"], primary["interval"]),
+        *((c["act_dcf"], c["interval"]) for c in row["act_dcf"]),
+    ]:
+        assert ends[0] <= value <= ends[1]
+    out = capsys.readouterr().out
+    first, second = (out.index("fold0", at) for at in (0, out.index("as log-likelihood ratios")))
+    assert (
+        f"{row['cllr']:.4f} [" in out[second:] and f"{row['cllr']:.4f} [" not in out[first:second]
+    )
+    assert "P_tar 0.01: accept from llr 4.595 on" in out and "act C_primary(sre21)" in out
+    assert call("fold0.scores", "trials0", *options, "--bootstrap", 0) == 0
+    (row,) = json.loads(Path("o").read_text())["systems"]
+    assert row["cllr_interval"] is None and row["act_c_primary"][0]["interval"] is None
+    capsys.readouterr()
+
+
 def test_speakers_told_by_files_agree(corpus, capsys):
     options = ("--bootstrap", 100, "--json")
     assert call("fold0.scores", "trials0", *options, "a") == 0
@@ -142,6 +198,8 @@ BAD = {
     "same name": (["fold0.scores", "./fold0.scores", "trials0"], 2, "NAME=FILE"),
     "no file in name": (["x=", "trials0"], 2, "NAME=FILE"),
     "prior": (["fold0.scores", "trials0", "--p-target", "1"], 2, "between 0 and 1"),
+    "preset": (["fold0.scores", "trials0", "--points", "sre99"], 2, "one of sre08"),
+    "costs": (["fold0.scores", "trials0", "--points", ".1:0:1"], 2, "costs are positive"),
     "prior twice": (["fold0.scores", "trials0", "--p-target", ".1", ".1"], 2, "twice"),
     "replicates": (["fold0.scores", "trials0", "--bootstrap", "3"], 2, "at least 20"),
     "seed": (["fold0.scores", "trials0", "--seed", "-1"], 2, "negative"),

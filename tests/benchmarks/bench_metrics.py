@@ -1,19 +1,22 @@
-"""EER and minDCF of 10⁷ scores against scikit-learn's roc_curve; the bootstrap against re-sorting.
+"""EER, minDCF, Cllr and min Cllr of 10⁷ scores against scikit-learn; the bootstrap; reading files.
 
 ``python tests/benchmarks/bench_metrics.py [N_SCORES]``. One thread, median of 5, peers in the same
 run. The work is one sort, about n log2 n comparisons, and passes over memory: the table gives
 comparisons a second beside the machine's rate of float32 products, for scale only, and the time of
-NumPy's bare sort of the same scores, which is the floor.
+NumPy's bare sort of the same scores, which is the floor. Peak memory is that of a process that
+only makes the scores and measures them. PYLLR is timed too where it is installed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[name] = "1"
 
 import statistics  # noqa: E402
+import subprocess  # noqa: E402
 import sys  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
@@ -24,11 +27,12 @@ import numpy as np  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from sklearn.isotonic import IsotonicRegression  # noqa: E402
 from sklearn.metrics import roc_curve  # noqa: E402
 
 from fusion.formats import align, read_scores, read_trials  # noqa: E402
 from fusion.intervals import bootstrap_interval  # noqa: E402
-from fusion.metrics import OperatingPoints  # noqa: E402
+from fusion.metrics import OperatingPoints, cllr  # noqa: E402
 
 REPEATS = 5
 PRIOR = 0.01
@@ -52,10 +56,13 @@ def sgemm_rate() -> float:
     return 2 * 1024**3 / median_time(lambda: a @ a)[0]
 
 
-def ours(tar: np.ndarray, non: np.ndarray) -> tuple[float, float, float]:
-    """EER on the hull, EER on the ROC, and minimum cost."""
+def ours(tar: np.ndarray, non: np.ndarray) -> tuple[float, float, float, float, float]:
+    """EER on the hull, EER on the ROC, least cost, Cllr and least Cllr."""
     points = OperatingPoints(tar, non)
-    return points.eer(), points.eer_interpolated(), points.min_dcf(PRIOR)
+    return (
+        points.eer(), points.eer_interpolated(), points.min_dcf(PRIOR), cllr(tar, non),
+        points.min_cllr(),
+    )  # fmt: skip
 
 
 def with_scikit_learn(tar: np.ndarray, non: np.ndarray) -> tuple[float, float]:
@@ -70,24 +77,75 @@ def with_scikit_learn(tar: np.ndarray, non: np.ndarray) -> tuple[float, float]:
     return float(miss[k - 1] + part * (miss[k] - miss[k - 1])), float(cost)
 
 
-def bench_metrics(n: int) -> None:
-    """Compare with scikit-learn on n scores, 2 % of them targets."""
+def with_isotonic(tar: np.ndarray, non: np.ndarray) -> tuple[float, float]:
+    """Cllr and least Cllr by scikit-learn's isotonic regression."""
+    labels = np.repeat(np.array([1.0, 0.0]), [len(tar), len(non)])
+    fit = IsotonicRegression(y_min=0, y_max=1).fit_transform(np.concatenate([tar, non]), labels)
+    with np.errstate(divide="ignore"):
+        llr = np.log(fit) - np.log1p(-fit) - np.log(len(tar) / len(non))
+
+    def cost(tar_llr: np.ndarray, non_llr: np.ndarray) -> float:
+        both = np.logaddexp(0, -tar_llr).mean() + np.logaddexp(0, non_llr).mean()
+        return float(both / 2 / np.log(2))
+
+    return cost(tar, non), cost(llr[: len(tar)], llr[len(tar) :])
+
+
+def with_pyllr(tar: np.ndarray, non: np.ndarray) -> object:
+    """What PYLLR's quick evaluation gives: Cllr, least Cllr, EER."""
+    from pyllr import quick_eval
+
+    return quick_eval.tarnon_2_eer_dcf_cllr(tar, non)
+
+
+def scores_of(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Calibrated llr of n trials, 2 % of them targets."""
     rng = np.random.default_rng(0)
-    tar, non = rng.normal(2, 1, n // 50), rng.normal(0, 1, n - n // 50)
+    tar, non = rng.normal(2, 2, n // 50), rng.normal(-2, 2, n - n // 50)
+    return tar, non
+
+
+def bench_metrics(n: int) -> None:
+    """Compare with scikit-learn on n scores."""
+    tar, non = scores_of(n)
     scores = np.concatenate([tar, non])
-    hull, eer, cost = ours(tar, non)
+    hull, eer, cost, actual, least = ours(tar, non)
     peer_eer, peer_cost = with_scikit_learn(tar, non)
+    peer_cllr, peer_min_cllr = with_isotonic(tar, non)
     assert abs(eer - peer_eer) < 1e-9 and abs(cost - peer_cost) < 1e-9 and hull <= eer
-    t_sort, t_ours, t_peer = median_time(
-        lambda: np.sort(scores), lambda: ours(tar, non), lambda: with_scikit_learn(tar, non)
+    assert abs(actual - peer_cllr) < 1e-9 and abs(least - peer_min_cllr) < 1e-9
+    peers: list[tuple[str, Callable[[], object]]] = [
+        ("numpy.sort alone", lambda: np.sort(scores)),
+        ("ours: 2 EERs, minDCF, Cllr, min Cllr", lambda: ours(tar, non)),
+        ("roc_curve: EER, minDCF", lambda: with_scikit_learn(tar, non)),
+        ("IsotonicRegression: Cllr, min Cllr", lambda: with_isotonic(tar, non)),
+    ]
+    if importlib.util.find_spec("pyllr"):
+        peers.append(("PYLLR: EER, minDCF, Cllrs", lambda: with_pyllr(tar, non)))
+    times = median_time(*(function for _, function in peers))
+    print(
+        f"{n:,} scores: EER hull {100 * hull:.3f} %, ROC {100 * eer:.3f} %, minDCF {cost:.4f}, "
+        f"Cllr {actual:.4f}, min Cllr {least:.4f}"
     )
-    print(f"{n:,} scores: EER hull {100 * hull:.3f} %, ROC {100 * eer:.3f} %, minDCF {cost:.4f}")
-    print("                            seconds    ratio")
-    for name, seconds in (("numpy.sort alone", t_sort), ("ours: 2 EERs, minDCF", t_ours),
-                          ("scikit-learn: EER, minDCF", t_peer)):  # fmt: skip
-        print(f"  {name:26s}{seconds:8.3f}{seconds / t_ours:9.2f}")
-    rate = n * np.log2(n) / t_ours
+    print(f"{'':40s}seconds    ratio")
+    for (name, _), seconds in zip(peers, times):
+        print(f"  {name:37s}{seconds:8.3f}{seconds / times[1]:9.2f}")
+    rate = n * np.log2(n) / times[1]
     print(f"  {rate / 1e6:.0f} million comparisons/s; sgemm {sgemm_rate() / 1e9:.1f} Gflop/s")
+    for what in ("nothing", "ours"):
+        command = [sys.executable, __file__, str(n), "--peak", what]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"  peak memory of the scores and {what}: {done.stdout.strip()} MiB")
+
+
+def peak(n: int, what: str) -> None:
+    """Print the peak memory, in MiB, of a process that makes the scores and measures them."""
+    import resource
+
+    tar, non = scores_of(n)
+    if what == "ours":
+        ours(tar, non)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 
 def bench_bootstrap(n_speakers: int = 87, n_tests: int = 8, n_bootstrap: int = 1000) -> None:
@@ -148,6 +206,10 @@ def bench_files(n: int = 1_000_000) -> None:
 
 
 if __name__ == "__main__":
-    bench_metrics(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000)
+    size = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000_000
+    if "--peak" in sys.argv:
+        peak(size, sys.argv[-1])
+        raise SystemExit
+    bench_metrics(size)
     bench_bootstrap()
     bench_files()
