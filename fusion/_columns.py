@@ -142,11 +142,9 @@ def _read_blocks(
     """
     expected = SCORE_LINE if scores else TRIAL_LINE
     layout: Layout | None = None
-    number, fast, any_rows = 1, False, False
-    for data in whole_lines(path, report):
-        n_lines = data.count(b"\n")
-        first, text = number, data
-        number += n_lines
+    fast = any_rows = False
+    for first, n_lines, data in whole_lines(path, report):
+        text = data
         if layout is None:
             skipped, start = blank_start(data)
             if start == len(data):
@@ -156,7 +154,7 @@ def _read_blocks(
                 end = data.find(b"\n", start) + 1
                 first, text = first + skipped + 1, data[end:] if end else b""
         fast = fast or len(data) >= FAST_BYTES
-        block = _split_fast(text, first, layout) if fast else None
+        block = _split_fast(text, first, layout, n_lines) if fast else None
         if block is None:
             block = _split(path, text, first, layout, expected, report)
         if len(block):
@@ -218,13 +216,13 @@ def look(data: bytes, delimiter: str, width: int) -> list[list[bytes]]:
     return rows
 
 
-def _split_fast(data: bytes, first: int, layout: Layout) -> Block | None:
+def _split_fast(data: bytes, first: int, layout: Layout, n_lines: int) -> Block | None:
     """Block by the kernel, or None if it has anything unusual."""
     from fusion._kernels_records import split_cells
 
     wanted = layout.wanted
     text = np.frombuffer(data, np.uint8)
-    n = data.count(b"\n") + 1
+    n = n_lines + 1
     starts, ends = np.empty((2, len(wanted), n), np.int64)
     lines = np.empty(n, np.int64)
     delimiter = ord(layout.delimiter) if layout.delimiter else 0

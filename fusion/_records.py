@@ -191,8 +191,12 @@ class Origin:
         return f"{path}, line {line}" if line else path
 
 
-def whole_lines(path: str | os.PathLike, report: Report = refuse) -> Iterator[bytes]:
+def whole_lines(
+    path: str | os.PathLike, report: Report = refuse
+) -> Iterator[tuple[int, int, bytes]]:
     """Yield a file's content cut at ends of lines, unpacked and checked to be UTF-8 text.
+
+    Each part comes after the number of its first line and the number of its ends of lines.
 
     Raises
     ------
@@ -208,15 +212,18 @@ def whole_lines(path: str | os.PathLike, report: Report = refuse) -> Iterator[by
                 cut = data.rfind(b"\n") + 1
                 rest = data[cut:]
                 if cut:
-                    yield _checked(data[:cut], path, number, report)
-                    number += data.count(b"\n", 0, cut)
+                    data = data[:cut]
+                    # bytes.count() takes several times as long.
+                    n_lines = np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+                    yield number, n_lines, _checked(data, path, number, report)
+                    number += n_lines
                 if len(rest) > MAX_LINE_BYTES:
                     raise DataError(
                         f"{path}, line {number}: is longer than 1 MiB; this is not a text of "
                         "trials or scores"
                     )
             if rest:
-                yield _checked(rest, path, number, report)
+                yield number, 0, _checked(rest, path, number, report)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read: {reason}") from error

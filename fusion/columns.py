@@ -102,12 +102,9 @@ def read_columns(path: str | os.PathLike) -> Columns:
 
 def _lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     """Number and text of each line."""
-    number = 1
-    for data in whole_lines(path):
-        for line in data.decode("utf-8").split("\n"):
-            yield number, line.rstrip("\r")
-            number += 1
-        number -= data.endswith(b"\n")
+    for number, _, data in whole_lines(path):
+        for n, line in enumerate(data.decode("utf-8").split("\n")):
+            yield number + n, line.rstrip("\r")
 
 
 def _kaldi_name(path: str | os.PathLike, first: list[str]) -> str:
