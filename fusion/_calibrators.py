@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from fusion.metrics import OperatingPoints
 from ivector.base.errors import DataError, DegenerateDataWarning
 
+LARGEST = 1e50  # of scores: no system's are, and their squares must not overflow
+
 
 def crossing(slope: float, offset: float) -> float:
     """Where slope · s + offset rises through 0."""
@@ -36,6 +38,8 @@ def score_column(scores: ArrayLike) -> np.ndarray:
     if values.ndim != 1 or not len(values):
         raise DataError(f"scores of shape {np.shape(scores)}; give (n_trials,)")
     refuse_infinite(values, "scores")
+    if np.abs(values).max() > LARGEST:
+        raise DataError(f"a score is {values[np.abs(values).argmax()]:g}; mend the scoring")
     return values
 
 
@@ -136,11 +140,11 @@ def gaussian_threshold(means: np.ndarray, variances: np.ndarray, aim: float) -> 
     step = float(means[1] - means[0])
     # llr = a s² + b s + c, about the mean of nontargets.
     a, b = (1 / v0 - 1 / v1) / 2, step / v1
-    c = (math.log(v0 / v1) - step**2 / v1) / 2 - aim
+    c = (math.log(v0) - math.log(v1) - step * step / v1) / 2 - aim
     if v0 == v1:
         return float(means[0]) + crossing(b, c)
     inside = b * b - 4 * a * c
-    if inside < 0:
+    if not inside >= 0:
         return -math.inf if a > 0 else math.inf
     # The root where 2 a s + b = +√: the rising side, written so that nothing cancels.
     root = math.sqrt(inside)

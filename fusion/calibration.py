@@ -30,6 +30,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from fusion._calibrators import (
+    LARGEST,
     crossing,
     fit_gaussians,
     gaussian_llr,
@@ -286,6 +287,10 @@ class Calibration(BaseEstimator):
         elif self.method == "gaussian":
             if len(self.means_) != 2 or len(self.variances_) != 2 or (self.variances_ <= 0).any():
                 raise ValueError("two means and two positive variances are needed")
+            if (np.abs(self.means_) > LARGEST).any() or (self.variances_ > LARGEST**2).any():
+                raise ValueError("a mean or a variance is impossible")
+            if (self.variances_ < LARGEST**-4).any():
+                raise ValueError("a variance is impossible")
         else:
             size = len(self.mean_)
             if not math.isfinite(self.offset_) or (self.scale_ <= 0).any():
