@@ -45,16 +45,22 @@ Systems = Mapping[str, OperatingPoints]
 
 @dataclass(frozen=True)
 class Look:
-    """Colours of a plot: of its curves, text, side marks, grid and ground."""
+    """Colours of a plot: of its curves, text, side marks, grid and ground.
+
+    `order` has the number of each system drawn, if they are some of those of another plot and
+    are to look as there.
+    """
 
     series: tuple[str, ...] = COLOURS
     ink: str = "#000000"
     faint: str = "#737373"
     grid: str = "#E0E0E0"
     ground: str = "#FFFFFF"
+    order: tuple[int, ...] = ()
 
     def curve(self, number: int) -> tuple[str, str]:
         """Colour and line style of a system; the pair repeats after 28."""
+        number = self.order[number] if self.order else number
         return self.series[number % len(self.series)], STYLES[number % len(STYLES)]
 
 

@@ -55,14 +55,16 @@ a{color:var(--link)}
 a:focus-visible,.scroll:focus-visible{outline:3px solid var(--link);outline-offset:2px}
 nav ul{display:flex;flex-wrap:wrap;gap:.2rem 1.1rem;list-style:none;padding:0;margin:.8rem 0 0}
 nav a{display:inline-block;padding:.25rem 0}
-.scroll{overflow-x:auto;margin:1rem 0;border:1px solid var(--line);border-radius:6px}
+.scroll{overflow-x:auto;margin:1rem 0;border:1px solid var(--line);border-radius:6px;
+background:linear-gradient(to left,var(--ground) 40%,transparent) right/3rem 100% no-repeat local,
+linear-gradient(to left,var(--line),transparent) right/1.2rem 100% no-repeat scroll}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.94rem}
 caption{text-align:left;padding:.6rem .75rem;color:var(--soft)}
 caption span{position:sticky;left:.75rem;display:inline-block;
 max-width:min(62rem,calc(100vw - 5rem))}
-th,td{padding:.45rem .75rem;text-align:right;vertical-align:top;white-space:nowrap;
+th,td{padding:.45rem .6rem;text-align:right;vertical-align:top;white-space:nowrap;
 border-top:1px solid var(--line)}
-thead th{vertical-align:bottom;white-space:normal;min-width:6.4rem;background:var(--tint)}
+thead th{vertical-align:bottom;white-space:normal;min-width:5.2rem;background:var(--tint)}
 th:first-child{text-align:left;position:sticky;left:0;background:var(--ground);
 white-space:normal;overflow-wrap:anywhere;min-width:6.5rem;max-width:16rem}
 thead th:first-child,th[scope=rowgroup]{background:var(--tint)}
@@ -70,12 +72,12 @@ th[scope=rowgroup]{max-width:none}
 th[scope=rowgroup] span{position:sticky;left:.75rem;display:inline-block;
 max-width:calc(100vw - 5rem)}
 tbody th{font-weight:600}
-small{display:block;color:var(--soft);font-size:.82rem}
+small{display:block;color:var(--soft);font-size:.82rem;font-weight:400}
 .plots{display:grid;gap:2rem 2.2rem;
 grid-template-columns:repeat(auto-fit,minmax(min(100%,25rem),1fr))}
 figure{margin:0;min-width:0}
 figure h3{margin-top:.2rem}
-figure svg.plot,figure>svg{display:block;width:100%;max-width:36rem;height:auto;overflow:visible}
+figure>svg{display:block;width:100%;max-width:31rem;height:auto;overflow:visible}
 svg text{font-family:inherit;stroke:none}
 svg path{stroke-linejoin:round}
 .key{list-style:none;display:flex;flex-wrap:wrap;gap:.15rem 1.2rem;padding:0;margin:.4rem 0;
@@ -157,7 +159,7 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Sequence[PageFigure]]
 def _table(table: Table) -> str:
     """A table in a box that scrolls, by keyboard too."""
     caption = f"{table.key}-caption"
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.head)
+    head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in table.head)
     bodies = []
     for name, rows in table.parts:
         group = ""
@@ -180,9 +182,13 @@ def _row(cells: Sequence[Cell]) -> str:
 
 
 def _cell(cell: Cell) -> str:
+    return f"<td>{_text(cell)}</td>"
+
+
+def _text(cell: Cell) -> str:
     text = f"<strong>{escape(cell.text)}</strong>" if cell.best else escape(cell.text)
-    extra = f"<small>{escape(cell.extra)}</small>" if cell.extra else ""
-    return f"<td>{text}{extra}</td>"
+    # A blank, so that what is set in lines is not read as one word.
+    return text + "".join(f" <small>{escape(line)}</small>" for line in cell.extra)
 
 
 def _plots(figures: Sequence[PageFigure], key: str = "") -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 N_SERIES = 7
+_FONT_SIZE = 10.5
 PAGE = Look(
     series=tuple(f"#0000a{n}" for n in range(1, N_SERIES + 1)),
     ink="#010101",
@@ -58,13 +59,13 @@ def inline_svg(
     title, text : str
         What a screen reader says: the name of the plot, and what it shows.
     size : (float, float)
-        Width and height in inches; a font size of 10 is 1/33 of 4.6 inches.
+        Width and height in inches, of 72 pixels; the page stretches it.
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     file = io.StringIO()
-    with mpl.rc_context({**SETTINGS, "svg.fonttype": "none"}):
+    with mpl.rc_context({**SETTINGS, "svg.fonttype": "none", "font.size": _FONT_SIZE}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         options: dict[str, Any] = {"metadata": {"Date": None, "Creator": None}}

@@ -5,8 +5,8 @@ A figure's words hold its numbers, so that who cannot see it learns what it show
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fusion.presets import OperatingPoint
 
 _SYMBOLS = dict(zip("osDv^<>pP", "●■◆▼▲◀▶⬟✚"))
-_WIDE, _SQUARE, _TALL, _SMALL = (4.6, 3.9), (4.6, 4.4), (4.6, 5.4), (4.6, 3.2)
+_WIDE, _SQUARE, _TALL, _SMALL = (4.3, 3.7), (4.3, 4.2), (4.3, 5.2), (4.3, 3.0)
 _DASHES = {"-": "", "--": "6 3", "-.": "7 2 1.5 2", ":": "1.5 2.5"}
 
 
@@ -69,8 +69,9 @@ def error_figures(
         [f"{name}: {_misses(p)}" for name, p in systems.items()],
         "Lower and further left is better. Each curve is one system at every threshold; both "
         "scales are stretched at small rates."
-        + (" Shaded: 95 % of the miss rate at a false-alarm rate." if intervals else "")
-        + f" Dotted: beyond, a rate rests on fewer than {plots.RULE_OF} errors.",
+        + (" Shaded: 95 % interval of the miss rate at each false-alarm rate." if intervals else "")
+        + f" Dotted: left of or below it, a rate rests on fewer than "
+        f"{plots.RULE_OF} errors.",
         {name: f"{name}, EER {100 * p.eer():.2f} %" for name, p in systems.items()},
         [("●", "EER"), *_symbols(shown, "least cost, ")],
     )  # fmt: skip
@@ -98,14 +99,19 @@ def histogram_figures(systems: Systems) -> list[PageFigure]:
     ]  # fmt: skip
 
 
-def llr_figures(systems: Systems, points: Sequence[OperatingPoint]) -> list[PageFigure]:
-    """Tippett, reliability, Bayes error and ECE plots."""
+def llr_figures(
+    everything: Systems, llr: Collection[str], points: Sequence[OperatingPoint]
+) -> list[PageFigure]:
+    """Tippett, reliability, Bayes error and ECE plots of the systems that `llr` names."""
     shown = marks(points)
-    names = {name: name for name in systems}
+    systems = {name: everything[name] for name in everything if name in llr}
+    # The colours that these systems have among all.
+    look = replace(PAGE, order=tuple(n for n, name in enumerate(everything) if name in llr))
+    names = {name: name if name in llr else "" for name in everything}
     symbols = _symbols(shown, "")
     tippett = _figure(
         "tippett", "Tippett plot", _WIDE,
-        lambda figure: llr_plots.draw_tippett(figure, PAGE, systems),
+        lambda figure: llr_plots.draw_tippett(figure, look, systems),
         [f"{name}: {_misleading(p)}" for name, p in systems.items()],
         "Rising, wide: which part of the target trials has at most this likelihood ratio. Falling, "
         "thin: which part of the nontarget trials has at least it. What rises left of 1 or falls "
@@ -114,7 +120,7 @@ def llr_figures(systems: Systems, points: Sequence[OperatingPoint]) -> list[Page
     )  # fmt: skip
     reliability = _figure(
         "reliability", "Reliability (PAV)", _TALL,
-        lambda figure: llr_plots.draw_reliability(figure, PAGE, systems),
+        lambda figure: llr_plots.draw_reliability(figure, look, systems),
         [f"{name}: {_deviation(p)}" for name, p in systems.items()],
         "Calibrated likelihood ratios follow the diagonal; flatter is overconfident, steeper too "
         "cautious. The vertical ends are where the trials of one class run out. Below: how many "
@@ -123,16 +129,16 @@ def llr_figures(systems: Systems, points: Sequence[OperatingPoint]) -> list[Page
     )  # fmt: skip
     ape = _figure(
         "ape", "Normalised Bayes error", _WIDE,
-        lambda figure: llr_plots.draw_ape(figure, PAGE, systems, shown),
+        lambda figure: llr_plots.draw_ape(figure, look, systems, shown),
         [f"{name}: {_costs(p, shown)}" for name, p in systems.items()],
         "What decisions cost at every prior, as part of the cost of deciding without scores "
         "(dashed, 1). Wide: actual. Thin: the least that any threshold reaches. Wide near thin is "
-        "well calibrated.",
+        "well calibrated. Log-odds of 0 are a prior of one half, −4.6 of one in a hundred.",
         names, symbols,
     )  # fmt: skip
     ece = _figure(
         "ece", "Empirical cross-entropy", _WIDE,
-        lambda figure: llr_plots.draw_ece(figure, PAGE, systems, shown),
+        lambda figure: llr_plots.draw_ece(figure, look, systems, shown),
         [f"{name}: {_entropy(p)}" for name, p in systems.items()],
         "How much is still unknown after the likelihood ratio, at every prior. Wide: actual. Thin: "
         "after the best recalibration. Dashed: without scores. At log-odds 0 it is Cllr.",
@@ -159,9 +165,11 @@ def _figure(
 
 
 def series(texts: Sequence[str]) -> list[tuple[int, str, str]]:
-    """Legend of systems in the order in which they are drawn."""
+    """Legend of systems in the order in which they are drawn; without those of no text."""
     return [
-        (n % N_SERIES + 1, _DASHES[STYLES[n % len(STYLES)]], text) for n, text in enumerate(texts)
+        (n % N_SERIES + 1, _DASHES[STYLES[n % len(STYLES)]], text)
+        for n, text in enumerate(texts)
+        if text
     ]
 
 

@@ -15,10 +15,10 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its number, what goes with it, and whether it is the best of its column."""
+    """A cell: its number, lines of what goes with it, and whether it is the best of its column."""
 
     text: str
-    extra: str = ""
+    extra: tuple[str, ...] = ()
     best: bool = False
 
 
@@ -28,7 +28,7 @@ class Table:
 
     key: str
     caption: str
-    head: list[str]
+    head: list[Cell]
     parts: list[tuple[str, list[list[Cell]]]] = field(default_factory=list)
 
 
@@ -53,11 +53,11 @@ def p_text(p_value: float, replicates: int) -> str:
     return f"p ≤ {least:.2g}" if p_value <= least else f"p = {p_value:.2g}"
 
 
-def interval(number: Record, show: Callable[[float], str]) -> str:
+def interval(number: Record, show: Callable[[float], str], link: str = " to ") -> str:
     """Ends of an interval in words; "" if there is none."""
     if number["low"] is None:
         return ""
-    return f"{show(number['low'])} to {show(number['high'])}"
+    return f"{show(number['low'])}{link}{show(number['high'])}"
 
 
 def tables(content: Record) -> list[Table]:
@@ -68,24 +68,25 @@ def tables(content: Record) -> list[Table]:
     return found + [_condition(content, n, c) for n, c in enumerate(content["conditions"], 1)]
 
 
-def _metrics(content: Record, rows: Sequence[Record]) -> list[tuple[str, list[Cell]]]:
+def _metrics(content: Record, rows: Sequence[Record]) -> list[tuple[Cell, list[Cell]]]:
     """Columns of metrics: head and one cell a row."""
     any_llr = any(row["llr"] for row in rows)
-    columns = [("EER %", [row["eer"] for row in rows], percent)]
+    columns = [(Cell("EER %"), [row["eer"] for row in rows], percent)]
     for i, point in enumerate(content["points"]):
-        columns.append((f"minDCF, {point['label']}", [row["min_dcf"][i] for row in rows], four))
+        least = [row["min_dcf"][i] for row in rows]
+        columns.append((Cell("minDCF", _lines(point)), least, four))
         if any_llr:
             actual = [row["act_dcf"][i] if row["llr"] else None for row in rows]
-            columns.append((f"actDCF, {point['label']}", actual, four))
+            columns.append((Cell("actDCF", _lines(point)), actual, four))
     if any_llr:
-        columns.append(("Cllr", [row["cllr"] for row in rows], four))
-    columns.append(("min Cllr", [row["min_cllr"] for row in rows], four))
+        columns.append((Cell("Cllr"), [row["cllr"] for row in rows], four))
+    columns.append((Cell("min Cllr"), [row["min_cllr"] for row in rows], four))
     if any_llr:
         loss = [
             {"estimate": row["calibration_loss"], "low": None} if row["llr"] else None
             for row in rows
         ]
-        columns.append(("Calibration loss", loss, four))
+        columns.append((Cell("Calibration loss"), loss, four))
     return [(head, _column(numbers, show)) for head, numbers, show in columns]
 
 
@@ -94,11 +95,21 @@ def _column(numbers: Sequence[Record | None], show: Callable[[float], str]) -> l
     known = [number["estimate"] for number in numbers if number]
     least = min(known) if len(known) > 1 and min(known) < max(known) else None
     return [
-        Cell(show(number["estimate"]), interval(number, show), number["estimate"] == least)
+        Cell(show(number["estimate"]), _ends(number, show), number["estimate"] == least)
         if number
         else Cell(NONE)
         for number in numbers
     ]
+
+
+def _ends(number: Record, show: Callable[[float], str]) -> tuple[str, ...]:
+    text = interval(number, show, "–")
+    return (text,) if text else ()
+
+
+def _lines(point: Record) -> tuple[str, ...]:
+    """An operating point for a narrow column."""
+    return tuple(point["label"].split(", "))
 
 
 def _systems(content: Record) -> Table:
@@ -110,15 +121,9 @@ def _systems(content: Record) -> Table:
     cells = [
         [Cell(row["system"]), *(column[n] for _, column in columns)] for n, row in enumerate(rows)
     ]
-    return Table("systems", caption, ["System", *(head for head, _ in columns)], [("", cells)])
-
-
-def metric_name(metric: Record, content: Record) -> str:
-    """Name of a metric of a comparison, with its operating point."""
-    name = NAMES[metric["metric"]]
-    if metric["point"] is None:
-        return name
-    return f"{name}, {content['points'][metric['point']]['label']}"
+    return Table(
+        "systems", caption, [Cell("System"), *(head for head, _ in columns)], [("", cells)]
+    )
 
 
 def difference_text(metric: Record) -> Callable[[float], str]:
@@ -134,33 +139,35 @@ def difference_text(metric: Record) -> Callable[[float], str]:
 def _differences(content: Record) -> Table:
     compared = content["comparison"]
     longest = max((row["metrics"] for row in compared["systems"]), key=len)
-    heads = [metric_name(metric, content) for metric in longest]
-    heads[0] += " (points of %)"
+    heads = [
+        Cell(NAMES[metric["metric"]], () if i is None else _lines(content["points"][i]))
+        for metric, i in ((metric, metric["point"]) for metric in longest)
+    ]
+    heads[0] = Cell("EER", ("points of %",))
     rows = []
     for row in compared["systems"]:
         cells = [Cell(row["system"])]
         for metric in row["metrics"]:
             show = difference_text(metric)
-            extra = interval(metric, show)
-            if extra:
-                extra += f"; {p_text(metric['p_value'], content['bootstrap']['replicates'])}"
-            cells.append(Cell(show(metric["difference"]), extra))
+            text = interval(metric, show)
+            extra = (text, p_text(metric["p_value"], content["bootstrap"]["replicates"]))
+            cells.append(Cell(show(metric["difference"]), extra if text else ()))
         cells += [Cell(NONE)] * (len(heads) + 1 - len(cells))
         rows.append(cells)
     caption = f"Difference of each system from {compared['best']}; above zero is worse"
-    return Table("differences", caption, ["System", *heads], [("", rows)])
+    return Table("differences", caption, [Cell("System"), *heads], [("", rows)])
 
 
 def _condition(content: Record, number: int, found: Record) -> Table:
     parts: list[tuple[str, list[list[Cell]]]] = []
-    heads = ["System"]
+    heads = [Cell("System")]
     for part in found["parts"]:
         size = f"{part['value']}: {count(part['trials'])} trials, {count(part['targets'])} targets"
         if part["systems"] is None:
             parts.append((f"{size}; one class only, so nothing to measure", []))
             continue
         columns = _metrics(content, part["systems"])
-        heads = ["System", *(head for head, _ in columns)]
+        heads = [Cell("System"), *(head for head, _ in columns)]
         rows = [
             [Cell(row["system"]), *(column[n] for _, column in columns)]
             for n, row in enumerate(part["systems"])

@@ -234,21 +234,22 @@ def markdown(content: Record) -> str:
 
 def _md_table(table: Table) -> list[str]:
     lines = [f"{_md(table.caption)}.", ""]
-    lines += [_md_row(table.head), "|" + " :--- |" + " ---: |" * (len(table.head) - 1)]
+    head = [Cell(", ".join((cell.text, *cell.extra))) for cell in table.head]
+    lines += [_md_row(head), "|" + " :--- |" + " ---: |" * (len(table.head) - 1)]
     for name, rows in table.parts:
         if name:
-            lines.append(_md_row([f"*{_md(name)}*", *[""] * (len(table.head) - 1)], escaped=True))
-        lines += [_md_row([_md_cell(cell) for cell in row], escaped=True) for row in rows]
+            lines.append(f"| *{_md(name)}* |" + " |" * (len(table.head) - 1))
+        lines += map(_md_row, rows)
     return lines
 
 
 def _md_cell(cell: Cell) -> str:
     text = f"**{_md(cell.text)}**" if cell.best else _md(cell.text)
-    return f"{text} ({_md(cell.extra)})" if cell.extra else text
+    return f"{text} ({_md('; '.join(cell.extra))})" if cell.extra else text
 
 
-def _md_row(cells: Sequence[str], escaped: bool = False) -> str:
-    return "| " + " | ".join(cell if escaped else _md(cell) for cell in cells) + " |"
+def _md_row(cells: Sequence[Cell]) -> str:
+    return "| " + " | ".join(map(_md_cell, cells)) + " |"
 
 
 def _md(text: str) -> str:

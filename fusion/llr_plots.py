@@ -92,12 +92,14 @@ def draw_tippett(figure: Figure, look: Look, systems: Systems) -> Axes:
     for number, (name, points) in enumerate(systems.items()):
         colour, style = look.curve(number)
         x = np.clip(points.thresholds / LN10, low - 1, high + 1)
+        x = np.concatenate([[low - 1], x])
         # The targets below the next threshold are those at or below this one.
-        below = np.append(points.misses[1:], points.n_targets) / points.n_targets
+        below = np.concatenate([points.misses, [points.n_targets]]) / points.n_targets
+        above = np.concatenate([[1.0], points.rates().p_fa])
         drawn: dict[str, Any] = {"color": colour, "linestyle": style, "zorder": 3}
         curves: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
             (below, {"where": "post", "linewidth": 1.8, "label": name}),
-            (points.rates().p_fa, {"where": "pre", "linewidth": 1.0}),
+            (above, {"where": "pre", "linewidth": 1.0}),
         )
         for y, rest in curves:
             keep = thin(x, y, ((high - low) / 1500, 1e-3))

@@ -64,15 +64,11 @@ class Report:
         from fusion._html import page
         from fusion._report_plots import error_figures, histogram_figures, llr_figures
 
-        calibrated = {
-            row["system"]: self.systems[row["system"]]
-            for row in self.content["systems"]
-            if row["llr"]
-        }
+        llr = [row["system"] for row in self.content["systems"] if row["llr"]]
         figures = {
             "errors": error_figures(self.systems, self.points, self.intervals),
             "scores": histogram_figures(self.systems),
-            "llr": llr_figures(calibrated, self.points) if calibrated else [],
+            "llr": llr_figures(self.systems, llr, self.points) if llr else [],
         }
         return page(self.content, figures)
 
