@@ -1,4 +1,4 @@
-"""Losses that compare the utterances of a batch with each other: triplet, angular-prototypical, GE2E.
+"""Losses that compare the utterances of a batch: triplet, angular-prototypical, GE2E.
 
 Dimension legend: N utterances, D embedding dimensions, M speakers of a batch, K utterances of each.
 """

@@ -75,7 +75,7 @@ class SelfAttentivePooling(nn.Module):
 class AttentiveStatisticsPooling(nn.Module):
     """Weighted mean and standard deviation over time: (B, T, D) to (B, 2D).
 
-    Scores eₜ = V tanh(W [xₜ, μ, σ] + b) + k with a weight for every frame and dimension, where the
+    Scores eₜ = V tanh(W [xₜ, μ, σ] + b) with a weight for every frame and dimension, where the
     utterance's mean and deviation give the context (B. Desplanques, J. Thienpondt, K. Demuynck,
     "ECAPA-TDNN", Interspeech 2020, equations 1 to 5). ``context=False, per_dimension=False`` is
     the earlier form with one weight a frame (K. Okabe, T. Koshinaka, K. Shinoda, Interspeech 2018).
@@ -90,7 +90,8 @@ class AttentiveStatisticsPooling(nn.Module):
         # The context is the same at all frames: its share of the product is taken once for each
         # utterance, a third of the work of the product with [x, μ, σ] at every frame.
         self.context = nn.Linear(2 * n_dims, n_hidden, bias=False) if context else None
-        self.score = FrameLinear(n_hidden, n_dims if per_dimension else 1)
+        # Without the papers' k, which is the same at all frames and cancels in the softmax.
+        self.score = FrameLinear(n_hidden, n_dims if per_dimension else 1, bias=False)
 
     def weights(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attention (B, T, D) or (B, T, 1), of sum 1 over the valid frames."""

@@ -43,7 +43,7 @@ class RelativeAttention(nn.Module):
         super().__init__()
         self.n_heads, self.dropout = n_heads, dropout
         self.norm = nn.LayerNorm(dim)
-        self.project = FrameLinear(dim, 3 * dim)
+        self.project = FrameLinear(dim, 3 * dim, bias=False)  # u and v are the queries' biases
         self.position = nn.Linear(dim, dim, bias=False)
         self.content_bias = nn.Parameter(torch.zeros(n_heads, 1, dim // n_heads))  # u
         self.position_bias = nn.Parameter(torch.zeros(n_heads, 1, dim // n_heads))  # v

@@ -9,14 +9,14 @@ A. Gulati et al., "Conformer: convolution-augmented transformer for speech recog
 | prenet      | affine n_features → d                                       | (n + 1) d     |
 | n_blocks ×: |                                                             |               |
 | ½ feed fwd  | norm, affine d → 4d, swish, affine 4d → d                   | 8d² + 7d      |
-| attention   | norm, affine d → 3d, positions d → d, u, v, affine d → d    | 5d² + 8d      |
-| convolution | norm, d → 2d, GLU, depthwise k, batch norm, swish, d → d    | 3d² + (k + 8) d |
+| attention   | norm, d → 3d, positions d → d, u, v, affine d → d           | 5d² + 5d      |
+| convolution | norm, d → 2d, GLU, depthwise k, batch norm, swish, d → d    | 3d² + (k + 7)d |
 | ½ feed fwd  | as above                                                    | 8d² + 7d      |
 | norm        | layer norm                                                  | 2d            |
 | pooling     | self-attentive                                              | d² + 2d       |
 | embedding   | affine d → embedding_dim                                    |               |
 
-A block has 24d² + (k + 32) d parameters. Crops of the speaker-classification task are 128 frames
+A block has 24d² + (k + 28) d parameters. Crops of the speaker-classification task are 128 frames
 of 40 log-mel bins, 600 speakers, under the AM-softmax loss.
 
 Dimension legend: B batch, T frames, d model dimension, H heads, K = d / H.
@@ -42,7 +42,9 @@ class ConvolutionModule(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.expand = FrameLinear(dim, 2 * dim)
-        self.depthwise = nn.Conv2d(dim, dim, (1, kernel), padding=(0, kernel // 2), groups=dim)
+        self.depthwise = nn.Conv2d(
+            dim, dim, (1, kernel), padding=(0, kernel // 2), groups=dim, bias=False
+        )
         self.batch_norm: nn.Module = nn.BatchNorm2d(dim)
         self.project = FrameLinear(dim, dim)
 

@@ -10,12 +10,13 @@ and aggregation in TDNN based speaker verification", Interspeech 2020, figure 2.
 | SE-Res2 2    | 3, 3               | C → C        | 746,432   | 2,713,344 |
 | SE-Res2 3    | 3, 4               | C → C        | 746,432   | 2,713,344 |
 | aggregation  | 1, 1               | 3C → 1536    | 2,360,832 | 4,720,128 |
-| pooling      | attention over 128 | 1536 → 3072  | 788,096   | 788,096   |
-| embedding    | norm, affine, norm | 3072 → 192   | 596,544   | 596,544   |
-| total        |                    |              | 6.19 M    | 14.66 M   |
+| pooling      | attention over 128 | 1536 → 3072  | 786,560   | 786,560   |
+| embedding    | norm, affine, norm | 3072 → 192   | 593,280   | 593,280   |
+| total        |                    |              | 6.19 M    | 14.65 M   |
 
 The paper states 6.2 M and 14.7 M. Each SE-Res2 block takes the sum of the outputs of all layers
-before it. Convolutions are followed by ReLU, then batch norm, and keep the number of frames.
+before it. Convolutions are followed by ReLU, then batch norm, and keep the number of frames. Biases
+that a later step cancels (the attention's scores', those before the last norm) are left out.
 
 Dimension legend: B batch, T frames, C channels.
 """
@@ -137,9 +138,10 @@ class EcapaTdnn(SpeakerNetwork):
         self.pooling = AttentiveStatisticsPooling(aggregation_dim, bottleneck)
         self.embedding = nn.Sequential(
             nn.BatchNorm1d(self.pooling.output_dim),
-            nn.Linear(self.pooling.output_dim, embedding_dim),
+            nn.Linear(self.pooling.output_dim, embedding_dim, bias=False),
             nn.BatchNorm1d(embedding_dim),
         )
+        self.embedding[0].register_parameter("bias", None)
 
     def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Output of the last batch norm."""

@@ -70,7 +70,7 @@ class VggM(SpeakerNetwork):
     Parameters
     ----------
     n_features : int
-        Frequency bins; 512 in the paper. At least 84, which leave one bin to fc6.
+        Frequency bins; 512 in the paper. At least 97, which leave one bin to fc6.
     embedding_dim : int
         Outputs of fc7.
     width : float
