@@ -34,7 +34,6 @@ from numpy.typing import ArrayLike
 from fusion._arrays import ascending, checked, log_odds, priors
 from fusion._kernels_metrics import crossing, lower_hull, merge_counts, softplus_sum
 from fusion.presets import OperatingPoint, named_points
-from ivector.base.errors import UsageError
 
 _EACH_ONCE = np.empty(0, np.int64)
 
@@ -230,12 +229,9 @@ def cost_weights(
     Raises
     ------
     UsageError
-        The prior is not strictly between 0 and 1, or a cost is not positive and finite.
+        What `fusion.presets.OperatingPoint` raises.
     """
-    if not 0 < p_target < 1:
-        raise UsageError(f"the prior of a target must be between 0 and 1, got {p_target}")
-    if not (0 < c_miss < np.inf and 0 < c_fa < np.inf):
-        raise UsageError(f"costs must be positive, got c_miss {c_miss} and c_fa {c_fa}")
+    OperatingPoint(p_target, c_miss, c_fa)  # refuses the impossible
     miss, accept = c_miss * p_target, c_fa * (1 - p_target)
     scale = min(miss, accept) if normalised else 1.0
     return miss / scale, accept / scale

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 
 from ivector.base.errors import UsageError
 
+_EXTREME = 1e100
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -41,7 +43,8 @@ class OperatingPoint:
     Raises
     ------
     UsageError
-        The prior is not strictly between 0 and 1, or a cost is not positive and finite.
+        The prior is not strictly between 0 and 1, a cost is not positive and finite, or they are
+        so extreme that the cost has no float64.
     """
 
     p_target: float
@@ -54,6 +57,12 @@ class OperatingPoint:
         if not (0 < self.c_miss < math.inf and 0 < self.c_fa < math.inf):
             raise UsageError(
                 f"costs are positive, got c_miss {self.c_miss:g} and c_fa {self.c_fa:g}"
+            )
+        miss, accept = self.c_miss * self.p_target, self.c_fa * (1 - self.p_target)
+        if not (miss < _EXTREME * accept < math.inf and accept < _EXTREME * miss < math.inf):
+            raise UsageError(
+                f"one error costs next to nothing beside the other at prior {self.p_target:g}, "
+                f"c_miss {self.c_miss:g}, c_fa {self.c_fa:g}; take numbers less extreme"
             )
 
     @property

@@ -21,7 +21,8 @@ def test_numbers_of_a_point():
 
 
 @pytest.mark.parametrize("numbers", [(0,), (1,), (-0.1,), (math.nan,), (0.5, 0), (0.5, 1, -1),
-                                     (0.5, math.inf), (0.5, 1, math.nan)])  # fmt: skip
+                                     (0.5, math.inf), (0.5, 1, math.nan), (1e-320,),
+                                     (0.5, 1e200, 1e-200)])  # fmt: skip
 def test_impossible_points(numbers):
     with pytest.raises(UsageError):
         OperatingPoint(*numbers)
