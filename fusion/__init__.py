@@ -25,6 +25,8 @@ __getattr__, __dir__, __all__ = attach(
         "confusion": "fusion.identification",
         "fnir_at_fpir": "fusion.identification",
         "identification_curve": "fusion.identification",
+        "top_k_interval": "fusion.identification_intervals",
+        "fnir_interval": "fusion.identification_intervals",
         "bootstrap_interval": "fusion.intervals",
         "analytic_interval": "fusion.intervals",
         "compare_systems": "fusion.comparison",

@@ -45,6 +45,20 @@ class IdentificationCurve(NamedTuple):
     thresholds: np.ndarray
 
 
+class Searches(NamedTuple):
+    """What decides open-set identification.
+
+    `enrolled` (N,) bool, whether the test's speaker is; `own` (E,), score of the right model;
+    `found` (E,), probability that it is on the candidate list; `other` (O,), highest score of each
+    test of a speaker not enrolled.
+    """
+
+    enrolled: np.ndarray
+    own: np.ndarray
+    found: np.ndarray
+    other: np.ndarray
+
+
 def top_k_accuracy(
     scores: ArrayLike, labels: ArrayLike, k: int = 1, *, models: Sequence[Hashable] | None = None
 ) -> float:
@@ -67,9 +81,19 @@ def top_k_accuracy(
     UsageError
         A k below 1 or beyond the number of models.
     """
+    return float(in_top_k(scores, labels, k, models=models).mean())
+
+
+def in_top_k(
+    scores: ArrayLike, labels: ArrayLike, k: int = 1, *, models: Sequence[Hashable] | None = None
+) -> np.ndarray:
+    """Probability (N,) that each test's right model is among the k highest.
+
+    Between 0 and 1 only where models tie. Takes and raises what `top_k_accuracy` does.
+    """
     table, columns = _checked(scores, labels, models)
     _refuse_unknown(columns)
-    return float(_among_highest(table, columns, _rank(k, table)).mean())
+    return _among_highest(table, columns, _rank(k, table))
 
 
 def confusion(
@@ -133,6 +157,26 @@ def identification_curve(
     UsageError
         A rank below 1 or beyond the number of models.
     """
+    _, own, found, other = open_set(scores, labels, rank=rank, models=models)
+    other, order = np.sort(other), np.argsort(own)
+    own, found = own[order], found[order]
+    thresholds = np.append(np.unique(np.concatenate([own, other])), np.inf)
+    fpir = 1 - np.searchsorted(other, thresholds) / len(other)
+    # Found at or above each threshold; +inf, the last one, stands for "nothing is returned".
+    left = np.append(np.cumsum(found[::-1])[::-1], 0.0)
+    fnir = 1 - left[np.searchsorted(own, thresholds)] / len(own)
+    fpir[-1], fnir[-1] = 0, 1
+    return IdentificationCurve(fpir, fnir, thresholds)
+
+
+def open_set(
+    scores: ArrayLike,
+    labels: ArrayLike,
+    *,
+    rank: int | None = None,
+    models: Sequence[Hashable] | None = None,
+) -> Searches:
+    """What decides each search; takes and raises what `identification_curve` does."""
     table, columns = _checked(scores, labels, models)
     enrolled = columns != _NOT_ENROLLED
     if enrolled.all() or not enrolled.any():
@@ -142,16 +186,7 @@ def identification_curve(
     found = np.ones(len(own))
     if rank is not None:
         found = _among_highest(table[enrolled], columns[enrolled], _rank(rank, table))
-    other = np.sort(table[~enrolled].max(axis=1))
-    order = np.argsort(own)
-    own, found = own[order], found[order]
-    thresholds = np.append(np.unique(np.concatenate([own, other])), np.inf)
-    fpir = 1 - np.searchsorted(other, thresholds) / len(other)
-    # Found at or above each threshold; +inf, the last one, stands for "nothing is returned".
-    left = np.append(np.cumsum(found[::-1])[::-1], 0.0)
-    fnir = 1 - left[np.searchsorted(own, thresholds)] / len(own)
-    fpir[-1], fnir[-1] = 0, 1
-    return IdentificationCurve(fpir, fnir, thresholds)
+    return Searches(enrolled, own, found, table[~enrolled].max(axis=1))
 
 
 def fnir_at_fpir(

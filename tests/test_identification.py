@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 
 from fusion import identification as ident
+from fusion import identification_intervals as intervals
 from ivector.base.errors import DataError, UsageError
 
 CASES = settings(max_examples=100, deadline=None)
@@ -174,3 +175,65 @@ def test_bad_usage():
     for rate in (-0.1, 1.1, np.nan):
         with pytest.raises(UsageError, match="from 0 to 1"):
             ident.fnir_at_fpir(GOOD, [0, -1], rate)
+
+
+@CASES
+@given(searches(), st.sampled_from([None, 1]), st.integers(0, 99))
+def test_weighted_fnir_is_that_of_copied_tests(case, rank, seed):
+    scores, labels = case
+    if -1 not in labels or max(labels) < 0:
+        return
+    rng = np.random.default_rng(seed)
+    speaker = rng.integers(0, 3, len(labels))
+    draws = rng.integers(0, 3, (5, 3))
+    found = ident.open_set(scores, labels, rank=rank)
+    for limit in (0, 0.3, 0.5, 1):
+        got = intervals.weighted_fnir(found, speaker, draws, limit)
+        for value, draw in zip(got, draws):
+            copies = np.repeat(np.arange(len(labels)), draw[speaker])
+            copied = np.array(labels)[copies]
+            if -1 not in copied or max(copied) < 0:
+                assert np.isnan(value)
+                continue
+            expected = ident.fnir_at_fpir(scores[copies], copied, limit, rank=rank)
+            assert value == pytest.approx(expected, abs=1e-9)
+
+
+def simulated(n_speakers=40, n_tests=6, seed=0):
+    """Tests of speakers, half of them enrolled, whose tests are good or bad together."""
+    rng = np.random.default_rng(seed)
+    speaker = np.repeat(np.arange(n_speakers), n_tests)
+    labels = np.where(speaker < n_speakers // 2, speaker, -1)
+    quality = rng.normal(0, 1.5, n_speakers)[speaker]
+    scores = rng.normal(size=(len(speaker), n_speakers // 2))
+    own = labels >= 0
+    scores[own, labels[own]] += 2 + quality[own]
+    return scores, labels, speaker
+
+
+def test_intervals_draw_speakers():
+    scores, labels, speaker = simulated()
+    own = labels >= 0
+    closed = intervals.top_k_interval(scores[own], labels[own], speaker[own])
+    assert closed.estimate == ident.top_k_accuracy(scores[own], labels[own])
+    assert closed.low < closed.estimate < closed.high
+    alone = intervals.top_k_interval(scores[own], labels[own], np.arange(own.sum()))
+    assert closed.high - closed.low > 1.2 * (alone.high - alone.low)
+    names = np.array([f"s{n:02d}" for n in speaker])
+    found = intervals.fnir_interval(scores, labels, names, 0.1)
+    assert found.estimate == ident.fnir_at_fpir(scores, labels, 0.1)
+    assert 0 < found.low < found.estimate < found.high < 1
+    assert found == intervals.fnir_interval(scores, labels, speaker, 0.1)
+    assert found != intervals.fnir_interval(scores, labels, speaker, 0.1, random_state=1)
+
+
+def test_intervals_refuse():
+    scores, labels, speaker = simulated(4, 1)
+    with pytest.raises(DataError, match="speakers of shape"):
+        intervals.fnir_interval(scores, labels, speaker[1:], 0.1)
+    with pytest.raises(DataError, match="at least 2 speakers"):
+        intervals.top_k_interval(GOOD, [0, 1], ["a", "a"])
+    with pytest.raises(UsageError, match="20 replicates"):
+        intervals.top_k_interval(GOOD, [0, 1], ["a", "b"], n_bootstrap=5)
+    with pytest.raises(UsageError, match="from 0 to 1"):
+        intervals.fnir_interval(scores, labels, speaker, 2)
