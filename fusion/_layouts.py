@@ -130,8 +130,8 @@ def looks_like_trials(rows: list[list[bytes]]) -> bool:
     first, last = ([row[i] for row in rows] for i in (0, -1))
     if any(_mostly(_is_in(_WORDS), tokens) for tokens in (first, last)):
         return True
-    # A column of -1, 0 and 1 alone could be scores of nothing but a decision.
-    return any(_mostly(_is_in(_DIGITS), tokens) for tokens in (first, last)) and not any(
+    # Scores may be whole numbers, and some of them -1, 0 and 1; labels are nothing else.
+    return any(_mostly(_is_in(_DIGITS), tokens, 0.95) for tokens in (first, last)) and not any(
         _mostly(lambda token: NUMBER.match(token) and _REAL.search(token), tokens)
         for tokens in (first, last)
     )
@@ -152,6 +152,6 @@ def _is_in(table: dict[str, int]) -> Callable[[bytes], bool]:
     return lambda token: token.decode("utf-8").casefold() in table
 
 
-def _mostly(test: Callable[[bytes], Any], tokens: list[bytes]) -> bool:
+def _mostly(test: Callable[[bytes], Any], tokens: list[bytes], share: float = 0.5) -> bool:
     """Whether half of the tokens or more pass, so that one bad line does not mislead."""
-    return 2 * sum(1 for token in tokens if test(token)) >= len(tokens)
+    return sum(1 for token in tokens if test(token)) >= share * len(tokens)

@@ -214,7 +214,7 @@ def whole_lines(
                 if cut:
                     data = data[:cut]
                     # bytes.count() takes several times as long.
-                    n_lines = np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+                    n_lines = int(np.count_nonzero(np.frombuffer(data, np.uint8) == ord("\n")))
                     yield number, n_lines, _checked(data, path, number, report)
                     number += n_lines
                 if len(rest) > MAX_LINE_BYTES:
