@@ -54,7 +54,7 @@ dev_folds=4            # parts of the training speakers, each scored by systems 
                        # learn calibration and fusion from; 0: neither
 dev_folds_used=        # so many of them only, where training takes long; empty takes all
 dev_models=5           # models of each of their speakers, of different utterances
-fusion_prior=0.1       # of a target, for which calibration and fusion weigh errors
+fusion_prior=0.5       # of a target, for which calibration and fusion weigh errors; 0.5 is Cllr
 fusion_ridge=0.0       # penalty of large fusion weights
 fusion_systems=        # which of the systems to fuse; empty takes all
 bootstrap=1000         # replicates of the confidence intervals
@@ -233,5 +233,5 @@ if within 9 && [ "$dev_folds" -gt 0 ]; then
 fi
 
 if within 10; then
-  step report --bootstrap "$bootstrap"
+  step report --bootstrap "$bootstrap" --command "bash recipes/run.sh${given[*]+ ${given[*]}}"
 fi

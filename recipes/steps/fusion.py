@@ -4,8 +4,9 @@ The development scores are those of trials between training speakers, by systems
 trained on the other training speakers (`recipes.inner_folds`): no speaker who is enrolled or tested
 plays a part. For each fold the step learns one calibration a system and one linear fusion, tells
 what each system brings on training speakers held out, and
-turns the fold's scores into log-likelihood ratios: ``fusion/FOLD/SYSTEM.scores`` and
-``fusion/FOLD/fusion.scores``, the models beside them.
+turns the fold's scores into log-likelihood ratios: ``fusion/llr/FOLD/SYSTEM.scores`` and
+``fusion/llr/FOLD/fusion.scores``, the models beside them. One system alone is calibrated only, in
+``SYSTEM/llr/FOLD``.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ def learn(
     for column, system in enumerate(systems):
         calibration = Calibration(prior=arguments.fusion_prior, bounded=True)
         models[system] = calibration.fit(development.scores[:, column], target)
+    if len(systems) == 1:
+        return models
     fused = arguments.fuse or systems
     scores = development.scores[:, [systems.index(system) for system in fused]]
     fusion = LinearFusion(
@@ -167,7 +170,7 @@ def main(arguments: argparse.Namespace) -> None:
         scored = [arguments.exp / system / "scores" / fold.name for system in systems]
         upstream = [require(folder, 6) for folder in scored]
         upstream += [require(home / one / "scores" / part, 9) for one in systems for part in mine]
-        target = arguments.exp / FUSED / fold.name
+        target = arguments.exp / (FUSED if len(systems) > 1 else systems[0]) / "llr" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:
                 fuse(arguments, mine, scored, work)

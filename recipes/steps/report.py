@@ -1,26 +1,33 @@
-"""Stage 10: error rates with their intervals, DET plot, score distributions, times."""
+"""Stage 10: error rates with their intervals, what the llr are worth, a page with plots, times."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusion.formats import ScoredTrials, align, read_scores, read_trials
+import numpy as np
+
+from fusion.formats import TARGET, ScoredTrials, Trials, align, read_scores, read_trials
 from fusion.intervals import BootstrapResult, Interval, bootstrap_interval
 from fusion.metrics import OperatingPoints
 from fusion.plots import det_band, plot_det, plot_score_histogram
-from fusion.speakers import mapped_speakers, read_enrolments, read_map
+from fusion.presets import OperatingPoint
+from fusion.reporting import Report, make_report
+from fusion.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
 from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
-from recipes.stage import read_mark, require, stage
+from recipes.stage import read_mark, require, stage, versions
 from recipes.steps.common import folds, logger, make_parser
 
 P_TARGET = (0.01, 0.001)
 HEADER = ("system", "trials of", "targets", "nontargets", "EER %", "minDCF(0.01)", "minDCF(0.001)")
+LLR_HEADER = ["system", "EER %"] + [
+    f"{kind}DCF({p:g})" for p in P_TARGET for kind in ("min", "act")
+] + ["Cllr", "min Cllr"]  # fmt: skip
 CAUTION = (
     "Intervals: 95 %, bootstrap over speakers. EER: ROC convex hull. A corpus with one session per "
     "speaker gives lower error rates than the field; use these to compare systems on equal terms."
@@ -92,14 +99,10 @@ def evaluate(data: Path, system: Path, parts: Sequence[Path], n_bootstrap: int, 
 def _intervals(
     data: Path, parts: Sequence[Path], scored: ScoredTrials, n_bootstrap: int
 ) -> BootstrapResult:
-    utt2spk = read_map(data / "wav" / "utt2spk")
-    models: dict[str, str] = {}
-    for part in parts:
-        models.update(read_enrolments(part / "enroll", utt2spk))
-    speakers = mapped_speakers(scored.trials, utt2spk, models)
+    speakers = _speakers(data, parts, scored.trials)
     return bootstrap_interval(
         scored.values,
-        scored.trials.labels == 1,
+        scored.trials.labels == TARGET,
         speakers.enrol,
         speakers.test,
         p_target=P_TARGET,
@@ -108,10 +111,22 @@ def _intervals(
     )
 
 
+def _speakers(data: Path, parts: Sequence[Path], trials: Trials) -> TrialSpeakers:
+    utt2spk = read_map(data / "wav" / "utt2spk")
+    models: dict[str, str] = {}
+    for part in parts:
+        models.update(read_enrolments(part / "enroll", utt2spk))
+    return mapped_speakers(trials, utt2spk, models)
+
+
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    cells = [list(HEADER)] + [row.cells() for row in rows]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADER))]
+    return markdown_table([list(HEADER)] + [row.cells() for row in rows])
+
+
+def markdown_table(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of cells, the first of them the head, as a Markdown table."""
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in cells]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
     return "\n".join(lines) + "\n"
@@ -128,8 +143,87 @@ def times(exp: Path) -> str:
     return "\n".join(["| stage | seconds |", "|---|---|", *lines]) + "\n"
 
 
+def ratios(exp: Path, parts: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files of the llr that stage 9 made of the scores as they are now, by system."""
+    homes = [exp / "fusion" / "llr", *sorted(exp.glob("*/llr"))]
+    found: dict[str, list[Path]] = {}
+    for home in homes:
+        marks = [read_mark(home / part.name) for part in parts]
+        if not all(marks):
+            continue
+        names = {path.stem for path in (home / parts[0].name).glob("*.scores")}
+        systems = sorted(names, key=lambda name: (name == "fusion", name))
+        upstream = [set(mark["upstream"]) for mark in marks if mark]
+        scores = [[_stamp(exp / name / "scores" / part.name) for name in systems
+                   if name != "fusion"] for part in parts]  # fmt: skip
+        if not all(set(now) <= then for now, then in zip(scores, upstream)):
+            logger.warning("%s: scores are newer, left out; run with --stage 9", home)
+            continue
+        for name in systems:
+            files = [home / part.name / f"{name}.scores" for part in parts]
+            found.setdefault(name, files)
+    return found
+
+
+def _stamp(folder: Path) -> str:
+    mark = read_mark(folder)
+    return mark["stamp"] if mark else ""
+
+
+def page(
+    arguments: argparse.Namespace, parts: Sequence[Path], raw: Mapping[str, Sequence[Path]]
+) -> Report:
+    """Report on the llr of all systems, or on their scores where there are no llr."""
+    llr = ratios(arguments.exp, parts)
+    files = llr or raw
+    lists = [path.with_name("trials") for path in next(iter(raw.values()))]
+    trials = read_trials(lists)
+    speakers = _speakers(arguments.data, parts, trials)
+    conditions = {}
+    if len(parts) > 1:
+        names = np.array([part.name for part in parts], object)
+        conditions["fold"] = np.repeat(names, [len(read_trials(path)) for path in lists])
+    return make_report(
+        trials.labels == TARGET,
+        speakers.enrol,
+        speakers.test,
+        {name: align(read_scores(paths), trials).values for name, paths in files.items()},
+        llr=list(llr),
+        points=[OperatingPoint(p) for p in P_TARGET],
+        n_bootstrap=arguments.bootstrap,
+        conditions=conditions,
+        title=f"Speaker verification on {arguments.data.name}",
+        commands=[arguments.command] if arguments.command else [],
+        versions=versions(),
+        notes=[CAUTION],
+        speakers_from=speakers.source,
+        random_state=arguments.seed,
+    )
+
+
+def llr_table(found: Report) -> str:
+    """What the log-likelihood ratios are worth, as a Markdown table; empty without any."""
+    rows = [row for row in found.record()["systems"] if row["llr"]]
+    if not rows:
+        return ""
+    lines = [LLR_HEADER]
+    for row in rows:
+        cells = [row["system"], _cell(row["eer"], 100, 2)]
+        for least, actual in zip(row["min_dcf"], row["act_dcf"]):
+            cells += [_cell(least, 1, 3), _cell(actual, 1, 3)]
+        lines.append([*cells, _cell(row["cllr"], 1, 3), _cell(row["min_cllr"], 1, 3)])
+    return markdown_table(lines)
+
+
+def _cell(value: Mapping[str, float | None], scale: float, digits: int) -> str:
+    if value["low"] is None or value["high"] is None:
+        return f"{scale * float(value['estimate'] or 0):.{digits}f}"
+    ends = [f"{scale * float(value[key] or 0):.{digits}f}" for key in ("estimate", "low", "high")]
+    return f"{ends[0]} [{ends[1]}, {ends[2]}]"
+
+
 def report(arguments: argparse.Namespace, work: Path) -> str:
-    """Write the report of every system that has scores into `work`; return its table."""
+    """Write the report of every system that has scores into `work`; return its tables."""
     parts = folds(arguments.data)
     systems = _scored_systems(arguments.exp, parts)
     rows = []
@@ -146,7 +240,12 @@ def report(arguments: argparse.Namespace, work: Path) -> str:
     for row in pooled:
         name = f"{title}: {row.system}"
         plot_score_histogram(work / f"scores-{row.system}.png", *row.scored.split(), title=name)
+    raw = {s.name: [s / "scores" / part.name / "scores" for part in parts] for s in systems}
+    found = page(arguments, parts, raw)
+    found.write(work / "report.html")
     text = table(rows)
+    if calibrated := llr_table(found):
+        text += f"\nAs log-likelihood ratios, calibrated and fused by stage 9:\n\n{calibrated}"
     pictures = "\n".join(f"![]({path.name})" for path in sorted(work.glob("*.png")))
     write_text(
         work / "results.md",
@@ -154,7 +253,7 @@ def report(arguments: argparse.Namespace, work: Path) -> str:
     )
     records = json.dumps([row.record() for row in rows], indent=1)
     write_text(work / "results.json", records + "\n")
-    return text
+    return text + "\n"
 
 
 def _scored_systems(exp: Path, parts: Sequence[Path]) -> list[Path]:
@@ -173,7 +272,7 @@ def main(arguments: argparse.Namespace) -> None:
         assert work is not None
         text = report(arguments, work)
     print(text + CAUTION)
-    logger.info("report: %s, DET plot: %s", target / "results.md", target / "det.png")
+    logger.info("report: %s and %s", target / "results.md", target / "report.html")
 
 
 def _replicates(text: str) -> int:
@@ -186,5 +285,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bootstrap", type=_replicates, default=1000, help="replicates of the intervals; 0: none"
     )
+    parser.add_argument("--command", default="", help="what made the results, for the page")
     parser.add_argument("--pooled-only", action="store_true", help="no rows of single folds")
     return parser
