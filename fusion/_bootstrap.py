@@ -8,6 +8,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,20 +36,28 @@ class Interval:
     level: float
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How often to draw, and how wide the intervals are."""
+def check_drawing(n_bootstrap: int, level: float) -> None:
+    """Raise UsageError unless there are enough replicates and the level is between 0 and 1."""
+    check_level(level)
+    if n_bootstrap < 20:
+        raise UsageError(f"an interval needs at least 20 replicates, got {n_bootstrap}")
 
-    n_bootstrap: int
-    level: float
-    random_state: int | np.random.Generator | None
 
-    def __post_init__(self):
-        if self.n_bootstrap < 20 or not 0 < self.level < 1:
-            raise UsageError(
-                f"an interval needs at least 20 replicates and a level between 0 and 1, got "
-                f"{self.n_bootstrap} and {self.level}"
-            )
+def check_level(level: float) -> None:
+    """Raise UsageError unless the level is between 0 and 1."""
+    if not 0 < level < 1:
+        raise UsageError(f"the level of an interval must be between 0 and 1, got {level}")
+
+
+def fields(found: dict[tuple[str, int], Any]) -> dict[str, Any]:
+    """What was found for each statistic, by the fields of a result."""
+    kinds: dict[str, Any] = {"min_dcf": [], "act_dcf": []}
+    for (kind, _), one in found.items():
+        if kind in ("min_dcf", "act_dcf"):
+            kinds[kind].append(one)
+        else:
+            kinds[kind] = one
+    return kinds
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,7 @@ class System:
         if llr:
             self.keys += [("cllr", 0), *(("act_dcf", i) for i in n_points)]
 
+    @cached_property
     def estimates(self) -> np.ndarray:
         """Statistics (M,) of the trials as they are."""
         costs = [(p.p_target, p.c_miss, p.c_fa) for p in self.points]
@@ -212,7 +223,10 @@ def draws(
 
 
 def replicates(
-    systems: Sequence[System], drawing: Drawing, grid: np.ndarray | Sequence[float] = ()
+    systems: Sequence[System],
+    n_bootstrap: int,
+    rng: np.random.Generator,
+    grid: np.ndarray | Sequence[float] = (),
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Statistics (B, M) of each system under the same draws; miss rates (B, G) of the first.
 
@@ -221,8 +235,7 @@ def replicates(
     DataError
         Most draws lack a class.
     """
-    rng = np.random.default_rng(drawing.random_state)
-    units, n = systems[0].units, drawing.n_bootstrap
+    units, n = systems[0].units, n_bootstrap
     values = [np.empty((n, len(system.keys))) for system in systems]
     misses = np.empty((n, len(grid)))
     for part, weights in draws(units, len(systems[0].scores), n, rng):
@@ -233,29 +246,3 @@ def replicates(
     if 2 * drawn.sum() < n:
         raise DataError("most replicates drew no target or no nontarget trial; use more speakers")
     return [found[drawn] for found in values], misses[drawn]
-
-
-def corrected(values: np.ndarray, estimate: float, level: float) -> tuple[float, float, float]:
-    """Bias-corrected percentile interval of replicates (B,), and the p-value of zero.
-
-    The interval includes the estimate. The p-value is two-sided: 1 less the level at which an end
-    of the interval reaches zero.
-    """
-    from scipy.special import ndtr, ndtri
-
-    n = len(values)
-    bias, zero = (_quantile_of(values, at) for at in (estimate, 0.0))
-    tail = ndtri((1 + level) / 2)
-    low, high = np.quantile(values, ndtr(2 * bias + np.array([-tail, tail])))
-    p_value = 2 * ndtr(-abs(2 * bias - zero))
-    return min(float(low), estimate), max(float(high), estimate), max(float(p_value), 1 / n)
-
-
-def _quantile_of(values: np.ndarray, at: float) -> float:
-    """Normal deviate of the part of replicates below `at`."""
-    from scipy.special import ndtri
-
-    n = len(values)
-    # Half of the ties: replicates of a discrete statistic often equal the estimate.
-    below = ((values < at).sum() + (values <= at).sum()) / (2 * n)
-    return float(ndtri(np.clip(below, 1 / n, 1 - 1 / n)))

@@ -1,8 +1,8 @@
 """Are two systems different? A paired bootstrap over speakers, and McNemar's test.
 
 Both systems are measured under the same draws of speakers, so that what makes speakers easy or
-hard for both cancels in the difference. The two-sided p-value is that of the level at which the
-interval of the difference would just reach zero.
+hard for both cancels in the difference. The two-sided p-value is 1 less the level at which the
+interval of the difference just reaches zero.
 
 Dimension legend: N trials, B replicates, P operating points.
 """
@@ -15,8 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion._bootstrap import Drawing, Interval, System, checked_trials, corrected, number_units
-from fusion._bootstrap import replicates as _replicates
+from fusion._bootstrap import (
+    Interval,
+    System,
+    check_drawing,
+    checked_trials,
+    number_units,
+    replicates,
+)
+from fusion._ends import difference
+from fusion._influence import degrees, unit_sums
+from fusion._optimism import SPLITS, optimism
 from fusion.presets import OperatingPoint
 
 
@@ -92,18 +101,32 @@ def paired_bootstrap(
     UsageError
         An impossible level or number of replicates.
     """
-    drawing = Drawing(n_bootstrap, level, random_state)
+    check_drawing(n_bootstrap, level)
     both, target, enrol, test = checked_trials(
         [scores_a, scores_b], is_target, enrol_speaker, test_speaker
     )
     units = number_units(enrol, test, shared)
     systems = [System(scores, target, units, points, llr) for scores in both]
-    (one, two), _ = _replicates(systems, drawing)
-    first, second = (system.estimates() for system in systems)
+    rng = np.random.default_rng(random_state)
+    found, _ = replicates(systems, n_bootstrap, rng)
+    gained = optimism(systems, SPLITS, rng)
+    first, second = (unit_sums(system) for system in systems)
+    free = degrees([two - one for one, two in zip(first, second)])
+    one, two = (_raised(*parts) for parts in zip(systems, found, gained))
+    errors = (two - one).std(axis=0, ddof=1)
     differences = {}
     for i, key in enumerate(systems[0].keys):
-        change = float(second[i] - first[i])
-        low, high, p_value = corrected(two[:, i] - one[:, i], change, level)
-        interval = Interval(change, low, high, level)
-        differences[key] = Difference(float(first[i]), float(second[i]), interval, p_value)
-    return PairedResult(differences, two - one)
+        a, b = (float(system.estimates[i]) for system in systems)
+        gain = gained[1][i] - gained[0][i]
+        differences[key] = Difference(a, b, *difference(b - a, gain, errors[i], free[i], level))
+    return PairedResult(differences, found[1] - found[0])
+
+
+def _raised(system: System, found: np.ndarray, gained: np.ndarray) -> np.ndarray:
+    """Replicates (B, M) brought to the size of the estimate without its optimism.
+
+    They spread in proportion to their size, and are even smaller than the estimate.
+    """
+    size = found.mean(axis=0)
+    whole = np.divide(system.estimates + gained, size, out=np.ones(len(size)), where=size > 0)
+    return found * whole
