@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from fusion._bootstrap import corrected
 from fusion._report_conditions import groups
 from fusion.intervals import BootstrapResult, Interval, bootstrap_interval
 from fusion.metrics import OperatingPoints, act_dcf, cllr
+from fusion.paired import Difference, paired_bootstrap
 from fusion.presets import OperatingPoint
 from ivector.base.errors import DataError, DegenerateDataWarning
 
@@ -46,6 +46,17 @@ class Draw:
             llr=llr, band=band, n_bootstrap=self.n_bootstrap, level=LEVEL,
             random_state=self.seed,
         )  # fmt: skip
+
+    def paired(
+        self, one: np.ndarray, two: np.ndarray, llr: bool
+    ) -> dict[tuple[str, int], Difference]:
+        """Differences of two systems under the same draws; none without a bootstrap."""
+        if not self.n_bootstrap:
+            return {}
+        return paired_bootstrap(
+            one, two, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
+            llr=llr, n_bootstrap=self.n_bootstrap, level=LEVEL, random_state=self.seed,
+        ).differences  # fmt: skip
 
     def part(self, chosen: np.ndarray) -> Draw:
         """The same for some of the trials."""
@@ -91,43 +102,44 @@ def numbers(
     return row
 
 
-def comparison(
-    rows: list[Record], intervals: dict[str, BootstrapResult], points: Sequence[OperatingPoint]
-) -> Record | None:
+def comparison(rows: list[Record], scores: dict[str, np.ndarray], draw: Draw) -> Record | None:
     """Every other system less the one of least EER, under the same draws of speakers."""
     if len(rows) < 2:
         return None
-    best = min(rows, key=lambda row: row["eer"]["estimate"])
+    best = min(rows, key=_rank)
     found: list[Record] = []
     for row in rows:
         if row is not best:
-            metrics = _differences(best, row, intervals, points)
+            metrics = _differences(best, row, scores, draw)
             found.append({"system": row["system"], "metrics": metrics})
     return {"best": best["system"], "by": "EER", "systems": found}
 
 
+def _rank(row: Record) -> tuple[float, float]:
+    """EER, and for systems of one order of trials, such as before and after calibration, Cllr."""
+    return row["eer"]["estimate"], row["cllr"]["estimate"] if row["llr"] else np.inf
+
+
 def _differences(
-    best: Record,
-    row: Record,
-    intervals: dict[str, BootstrapResult],
-    points: Sequence[OperatingPoint],
+    best: Record, row: Record, scores: dict[str, np.ndarray], draw: Draw
 ) -> list[Record]:
-    keys: list[tuple[str, int]] = [("eer", 0), *(("min_dcf", i) for i in range(len(points)))]
-    keys += [("min_cllr", 0)]
-    if best["llr"] and row["llr"]:
-        keys += [("cllr", 0), *(("act_dcf", i) for i in range(len(points)))]
-    # Replicates have these columns in this order, those of likelihood ratios last.
-    rates = [intervals[r["system"]].replicates for r in (best, row) if intervals]
+    both = best["llr"] and row["llr"]
+    numbers = range(len(draw.points))
+    keys: list[tuple[str, int]] = [("eer", 0), *(("min_dcf", i) for i in numbers), ("min_cllr", 0)]
+    if both:
+        keys += [("cllr", 0), *(("act_dcf", i) for i in numbers)]
+    paired = draw.paired(scores[best["system"]], scores[row["system"]], both)
     found = []
-    for column, (kind, i) in enumerate(keys):
-        one, two = (r[kind] if kind.endswith(("eer", "cllr")) else r[kind][i] for r in (best, row))
-        change = two["estimate"] - one["estimate"]
-        entry: Record = {"metric": kind, "point": i if kind.endswith("dcf") else None}
-        entry |= {"difference": change, "low": None, "high": None, "p_value": None}
-        if rates:
-            draws = rates[1][:, column] - rates[0][:, column]
-            ends = corrected(draws, change, LEVEL)
-            entry |= dict(zip(("low", "high", "p_value"), ends))
+    for kind, i in keys:
+        of_point = kind.endswith("dcf")
+        one, two = (r[kind][i] if of_point else r[kind] for r in (best, row))
+        entry: Record = {"metric": kind, "point": i if of_point else None}
+        entry |= {"difference": two["estimate"] - one["estimate"]}
+        entry |= {"low": None, "high": None, "p_value": None}
+        if paired:
+            known = paired[kind, i]
+            entry |= {"low": known.interval.low, "high": known.interval.high}
+            entry["p_value"] = known.p_value
         found.append(entry)
     return found
 

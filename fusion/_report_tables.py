@@ -47,10 +47,9 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
 
 
-def p_text(p_value: float, replicates: int) -> str:
-    """A p-value, which replicates bound from below."""
-    least = max(1 / replicates, 0.001)
-    return f"p ≤ {least:.2g}" if p_value <= least else f"p = {p_value:.2g}"
+def p_text(p_value: float) -> str:
+    """A p-value to two digits, where it is not tiny."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
 def interval(number: Record, show: Callable[[float], str], link: str = " to ") -> str:
@@ -149,9 +148,10 @@ def _differences(content: Record) -> Table:
         cells = [Cell(row["system"])]
         for metric in row["metrics"]:
             show = difference_text(metric)
-            text = interval(metric, show)
-            extra = (text, p_text(metric["p_value"], content["bootstrap"]["replicates"]))
-            cells.append(Cell(show(metric["difference"]), extra if text else ()))
+            extra: tuple[str, ...] = ()
+            if content["bootstrap"]:
+                extra = (interval(metric, show), p_text(metric["p_value"]))
+            cells.append(Cell(show(metric["difference"]), extra))
         cells += [Cell(NONE)] * (len(heads) + 1 - len(cells))
         rows.append(cells)
     caption = f"Difference of each system from {compared['best']}; above zero is worse"

@@ -72,8 +72,9 @@ def summary(content: Record) -> list[str]:
         f"{'is a target trial' if size['targets'] == 1 else 'are target trials'}: one person "
         "spoke both sides."
     )
-    best = min(content["systems"], key=lambda row: row["eer"]["estimate"])
     several = len(content["systems"]) > 1
+    named = content["comparison"]["best"] if several else content["systems"][0]["system"]
+    best = next(row for row in content["systems"] if row["system"] == named)
     ends = interval(best["eer"], percent)
     text_best = (
         f"{best['system']} {'makes the fewest errors' if several else 'reaches'}"
@@ -100,11 +101,13 @@ def _runner_up(content: Record) -> str:
     compared = content["comparison"]
     row = min(compared["systems"], key=lambda row: row["metrics"][0]["difference"])
     metric, other = row["metrics"][0], row["system"]
+    if metric["difference"] == 0:
+        return f"{other} has the same EER."
     less = f"{100 * metric['difference']:.2f} % EER"
     if metric["low"] is None:
         return f"That is {less} less than {other}, the next; without intervals, this may be chance."
     ends = f"95 % interval {percent(metric['low'])} to {percent(metric['high'])}"
-    ends += f", {p_text(metric['p_value'], content['bootstrap']['replicates'])}".replace("-", "−")
+    ends += f", {p_text(metric['p_value'])}".replace("-", "−")
     if metric["low"] > 0:
         return f"{compared['best']} is better than {other}, the next, by {less} ({ends})."
     return (
@@ -205,7 +208,7 @@ def facts(content: Record) -> list[tuple[str, str]]:
         found.append(("Speakers told", size["speakers_from"]))
     if draws:
         text = f"{count(draws['replicates'])} draws of the speakers, seed {draws['seed']}"
-        found.append(("Intervals", f"95 %, bias-corrected, from {text}"))
+        found.append(("Intervals", f"95 %, from {text}"))
     for point in content["points"]:
         found.append((f"Threshold at {point['label']}", f"llr {point['threshold']:.4f}"))
     return found

@@ -187,7 +187,7 @@ def make_report(
         if n_bootstrap
         else None,
         "systems": rows,
-        "comparison": comparison(rows, intervals, points),
+        "comparison": comparison(rows, scores, draw),
         "conditions": [
             condition(name, np.asarray(column), scores, set(llr), draw)
             for name, column in (conditions or {}).items()

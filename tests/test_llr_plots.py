@@ -98,6 +98,18 @@ def test_cross_entropy_is_its_definition():
         assert value == pytest.approx(prior * miss + (1 - prior) * accept, rel=1e-9)
 
 
+def test_cross_entropy_of_many_trials(monkeypatch):
+    points = OperatingPoints(*scores(7, scale=2))
+    odds = np.linspace(-7, 7, 15)
+    exact = llr_plots.cross_entropies(points, odds)
+    monkeypatch.setattr(llr_plots, "_EXACT", 10)
+    for merged, one in zip(llr_plots.cross_entropies(points, odds), exact):
+        np.testing.assert_allclose(merged, one, atol=2e-5)
+    infinite = OperatingPoints([np.inf, *np.arange(20.0)], [-np.inf, *-np.arange(30.0)])
+    (actual,), _ = llr_plots.cross_entropies(infinite, np.zeros(1))
+    assert 0 < actual < 1
+
+
 def test_reliability_steps_are_pav():
     tar, non = scores(6)
     points = OperatingPoints(tar, non)
