@@ -130,3 +130,73 @@ def _raised(system: System, found: np.ndarray, gained: np.ndarray) -> np.ndarray
     size = found.mean(axis=0)
     whole = np.divide(system.estimates + gained, size, out=np.ones(len(size)), where=size > 0)
     return found * whole
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Decisions of two systems on the same trials.
+
+    Parameters
+    ----------
+    only_a, only_b : int
+        Trials that only the first, or only the second, decides wrongly.
+    p_exact : float
+        Two-sided p-value of the binomial test, as if trials were independent.
+    p_speakers : float
+        The same from the sums over speakers, as trials of one speaker go together.
+    """
+
+    only_a: int
+    only_b: int
+    p_exact: float
+    p_speakers: float
+
+
+def mcnemar(
+    wrong_a: ArrayLike,
+    wrong_b: ArrayLike,
+    enrol_speaker: ArrayLike,
+    test_speaker: ArrayLike,
+    *,
+    shared: bool = True,
+) -> McNemar:
+    """McNemar's test of whether two systems make as many errors as each other.
+
+    Beside the exact test, one for clustered pairs: the difference of errors by the root of the sum
+    over speakers of its square, against Student's t (V. Durkalski et al., "Analysis of clustered
+    matched-pair data", Statistics in Medicine 22, 2003; here a trial is of both its speakers).
+
+    Parameters
+    ----------
+    wrong_a, wrong_b : array-like (N,) bool
+        Whether either system decides the trial wrongly.
+    enrol_speaker, test_speaker : array-like (N,) int
+        As in `bootstrap_interval`, and so `shared`.
+
+    Raises
+    ------
+    DataError
+        Arrays of different lengths, or speakers that are not numbers.
+    """
+    from scipy.special import stdtr
+    from scipy.stats import binomtest
+
+    one, two = np.asarray(wrong_a, bool), np.asarray(wrong_b, bool)
+    (more,), _, enrol, test = checked_trials(
+        [two.astype(np.float64) - one], one, enrol_speaker, test_speaker
+    )
+    only_a, only_b = int((more < 0).sum()), int((more > 0).sum())
+    if not only_a + only_b:
+        return McNemar(0, 0, 1.0, 1.0)
+    units = number_units(enrol, test, shared)
+    size = max(units.sizes)
+    sides = [np.bincount(units.enrol, more, size), np.bincount(units.test, more, size)]
+    if shared:
+        own = units.enrol == units.test
+        sides = [sides[0] + sides[1] - np.bincount(units.enrol[own], more[own], size)]
+    spread = float(sum((side**2).sum() for side in sides))
+    p_speakers = 1.0
+    if spread:
+        p_speakers = float(2 * stdtr(min(units.sizes) - 1, -abs(more.sum()) / np.sqrt(spread)))
+    p_exact = float(binomtest(only_a, only_a + only_b).pvalue)
+    return McNemar(only_a, only_b, p_exact, p_speakers)

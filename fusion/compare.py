@@ -1,0 +1,153 @@
+"""Compare systems: ``python -m fusion.compare A B [C...] --trials T``.
+
+Every system is set against the first: differences of all metrics with intervals and p-values from
+a paired bootstrap over speakers, McNemar's test of decisions, parts of the trials by any column,
+and the trials on which two systems disagree most. Ends with what can be told, in plain words.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusion._inputs import add_trial_options, check_trial_options, speakers, systems
+from fusion.presets import parse_points
+from ivector.base.cli import SEED, Parser, run, whole
+from ivector.base.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fusion.formats import Trials
+
+
+def build_parser() -> Parser:
+    """Arguments of the command."""
+    parser = Parser(
+        prog="python -m fusion.compare",
+        usage="%(prog)s A B [C...] --trials T [options]",
+        description="Is one system better than another? Differences, intervals, p-values.",
+    )
+    add = parser.add_argument
+    add(
+        "scores",
+        nargs="+",
+        metavar="SCORES",
+        help="score files, of the first system and of those to set against it, may be gzipped; "
+        "NAME=FILE names the system, otherwise the file's stem does",
+    )
+    add("--trials", nargs="+", required=True, metavar="FILE", type=Path,
+        help="trial list(s), 'enrol test target|nontarget' or '1|0 enrol test'")  # fmt: skip
+    add("--pool", action="store_true",
+        help="take files of the same NAME for parts of one system, such as folds")  # fmt: skip
+    add_trial_options(parser)
+    add("--points", nargs="+", default=["0.01"], metavar="POINT",
+        help="operating points: a prior (0.01), a prior and costs (0.01:10:1), or the name of an "
+        "evaluation such as sre08 or voxsrc; decisions are tested at the first")  # fmt: skip
+    add("--llr", action="store_true",
+        help="all scores are natural-log likelihood ratios: compare Cllr and actual costs too, "
+        "and decisions at the Bayes threshold")  # fmt: skip
+    add("--threshold", type=_finite, metavar="X",
+        help="test decisions at this threshold of all systems; without it at the Bayes threshold "
+        "(--llr) or at each system's best")  # fmt: skip
+    add("--columns", nargs="+", default=[], type=Path, metavar="FILE",
+        help="tables with a header 'enrol test COLUMN...' or 'id COLUMN...'")  # fmt: skip
+    add("--by", nargs="+", default=[], metavar="COLUMN",
+        help="columns of --columns by whose values trials are compared apart, such as "
+        "test_gender; numbers are cut into quarters; all, if none is named")  # fmt: skip
+    add("--top", type=whole(0), default=10, metavar="N",
+        help="trials to show on which two systems disagree most")  # fmt: skip
+    add("--bootstrap", type=whole(20), default=1000, metavar="N",
+        help="replicates; more are steadier and take longer")  # fmt: skip
+    add("--seed", type=SEED, default=0, help="seed of the bootstrap")
+    add("--json", type=Path, metavar="FILE", help="write all numbers to a file")
+    add("--markdown", type=Path, metavar="FILE", help="write the tables to a file")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Read, compare, print, and write what was asked for."""
+    check_trial_options(arguments)
+    if arguments.by and not arguments.columns:
+        raise UsageError("--by: needs --columns, the tables that have them")
+    given = systems(arguments.scores, arguments.pool)
+    if len(given) < 2:
+        raise UsageError("give the scores of at least two systems, by different names")
+    points = parse_points(arguments.points)
+    from fusion.comparison import compare_systems
+    from fusion.formats import TARGET, read_trials
+
+    trials = read_trials(arguments.trials)
+    told = speakers(trials, arguments.utt2spk, arguments.enroll)
+    found = compare_systems(
+        {name: _scores(paths, trials, arguments) for name, paths in given.items()},
+        trials.labels == TARGET,
+        told.enrol,
+        told.test,
+        llr=arguments.llr,
+        points=points,
+        conditions=_conditions(arguments, trials),
+        threshold=arguments.threshold,
+        top=arguments.top,
+        n_bootstrap=arguments.bootstrap,
+        random_state=arguments.seed,
+        ids=lambda n: (trials.enrol_ids[trials.enrol[n]], trials.test_ids[trials.test[n]]),
+    )
+    print(found.text(), end="")
+    print(f"Speakers: {told.source}.")
+    from ivector.base.files import write_text
+
+    if arguments.json:
+        import json
+
+        content = {**found.record(), "speakers_from": told.source, "seed": arguments.seed}
+        write_text(arguments.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    if arguments.markdown:
+        write_text(arguments.markdown, found.markdown() + f"\nSpeakers: {told.source}.\n")
+
+
+def _finite(text: str) -> float:
+    """Type of a threshold."""
+    import math
+
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"takes a finite number, not {text!r}")
+    return value
+
+
+def _scores(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> np.ndarray:
+    """Scores (n_trials,) of one system."""
+    from fusion.formats import align, read_scores
+
+    scored = align(
+        read_scores(paths, arguments.score_column),
+        trials,
+        subset=arguments.subset,
+        allow_duplicates=arguments.allow_duplicates,
+    )
+    scored.split()  # refuses unknown labels and a missing class
+    return scored.values
+
+
+def _conditions(arguments: argparse.Namespace, trials: Trials) -> dict[str, np.ndarray]:
+    """Columns to compare by."""
+    if not arguments.columns:
+        return {}
+    from fusion.columns import read_columns, trial_columns
+
+    found = trial_columns([read_columns(path) for path in arguments.columns], trials)
+    missing = [name for name in arguments.by if name not in found]
+    if missing:
+        raise UsageError(
+            f"--by: no table has a column {missing[0]!r}; there are {', '.join(found)}"
+        )
+    return {name: found[name] for name in arguments.by or found}
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))
