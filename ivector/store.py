@@ -165,6 +165,10 @@ class LogMelStore(Mapping[str, np.ndarray]):
         """Dimensions of a frame."""
         return self.metadata["n_dims"]
 
+    def place(self, utterance: str) -> Place:
+        """Return where the frames of an utterance lie, for readers of parts of it."""
+        return self._index[utterance]
+
     def n_frames(self, utterance: str) -> int:
         """Return the number of frames of an utterance, without reading them."""
         return self._index[utterance].n_frames

@@ -1,0 +1,1 @@
+"""Files that networks are trained from: Kaldi matrices, binary records, tensors, shards, trees."""
