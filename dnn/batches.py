@@ -59,8 +59,9 @@ class CropBatches:
 
     Notes
     -----
-    Epoch e is shuffled by ``np.random.default_rng([seed, e])``; row i of its batch p draws from
-    the ``SeedSequence([seed, e], spawn_key=(p, i))``, independently of all other rows.
+    Epoch e is shuffled by ``np.random.default_rng([seed, e])``; its batch p draws lengths and
+    beginnings from the ``SeedSequence([seed, e], spawn_key=(p,))``, and the augmentation of row i
+    from that of key ``(p, i)``, independently of all other rows.
     """
 
     def __init__(
@@ -119,17 +120,11 @@ class CropBatches:
             Files that cannot be read, or numbers that are not finite; names the utterance.
         """
         chosen = self.utterances(step)
-        epoch, position = divmod(step, len(self))
-        n_frames = self.crop_length(step)
+        n_frames, starts = self._draw(step, len(chosen))
         wanted = range(len(chosen))[rows]
         features = np.empty((len(wanted), n_frames, self.source.n_features), np.float32)
         for out, row in zip(features, wanted):
-            rng = np.random.Generator(
-                np.random.PCG64(
-                    np.random.SeedSequence([self.seed, epoch], spawn_key=(position, row))
-                )
-            )
-            self._fill(out, int(chosen[row]), rng)
+            self._fill(out, int(chosen[row]), starts[row], step, row)
         self._check_finite(features, chosen[rows])
         return features, self.labels[chosen[rows]]
 
@@ -147,12 +142,20 @@ class CropBatches:
 
     def crop_length(self, step: int) -> int:
         """Frames of the crops in a batch."""
+        return self._draw(step, 0)[0]
+
+    def _draw(self, step: int, n_rows: int) -> tuple[int, np.ndarray]:
+        """Length of the crops, and where each begins in what its utterance leaves, 0 … 1."""
         low, high = self._range()
-        if low == high:
-            return low
+        rng = self._generator(step)
+        n_frames = int(rng.integers(low, high + 1))
+        return n_frames, rng.random(n_rows)
+
+    def _generator(self, step: int, *row: int) -> np.random.Generator:
+        """That of a batch, or of one of its rows."""
         epoch, position = divmod(step, len(self))
-        sequence = np.random.SeedSequence([self.seed, epoch], spawn_key=(position,))
-        return int(np.random.default_rng(sequence).integers(low, high + 1))
+        sequence = np.random.SeedSequence([self.seed, epoch], spawn_key=(position, *row))
+        return np.random.Generator(np.random.PCG64(sequence))
 
     def _range(self) -> tuple[int, int]:
         low, high = self.n_frames if isinstance(self.n_frames, Sequence) else (self.n_frames,) * 2
@@ -186,15 +189,17 @@ class CropBatches:
             dealt[speakers] += per_speaker
         return np.concatenate(epoch)[: len(self) * self.batch_size]
 
-    def _fill(self, out: np.ndarray, index: int, rng: np.random.Generator) -> None:
+    def _fill(self, out: np.ndarray, index: int, where: float, step: int, row: int) -> None:
         """Write a crop of an utterance to `out` (T, D)."""
         n_frames, length = len(out), int(self.source.lengths[index])
         taken = min(n_frames, length)
-        start = int(rng.integers(length - taken + 1))
+        start = min(int(where * (length - taken + 1)), length - taken)
+        # Making a generator takes longer than reading a crop: only where one is needed.
+        rng = self._generator(step, row) if self.augment or self.source.draws else None
         features = self.source.crop(index, start, taken, rng)
         for begin in range(0, n_frames, taken):
             out[begin : begin + taken] = features[: n_frames - begin]
-        if self.augment is not None:
+        if self.augment is not None and rng is not None:
             out[:] = self.augment(out, rng)
 
     def _check_finite(self, features: np.ndarray, chosen: np.ndarray) -> None:

@@ -36,11 +36,14 @@ class Source:
     lengths : ndarray (n_utterances,), int64
         Frames.
     n_features : int
+    draws : bool
+        Whether `crop` needs random numbers.
     """
 
     ids: list[str]
     lengths: np.ndarray
     n_features: int
+    draws: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -239,6 +242,7 @@ class Subset(Source):
         self.ids = [source.ids[i] for i in self.indices]
         self.lengths = source.lengths[self.indices]
         self.n_features = source.n_features
+        self.draws = source.draws
 
     @classmethod
     def by_ids(cls, source: Source, ids: Sequence[str]) -> Subset:
@@ -284,6 +288,7 @@ class Transformed(Source):
         self.function = function
         self.ids = source.ids
         self.lengths = source.lengths
+        self.draws = source.draws
         probe = np.zeros((1, source.n_features), np.float32)
         self.n_features = function(probe).shape[1]
 
