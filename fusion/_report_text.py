@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,7 +21,8 @@ from fusion.plots import RULE_OF
 
 Record = dict[str, Any]
 _FEW_SPEAKERS = 10
-# Parts of Cllr that calibration loses: below, the ratios can be taken at their word; above, not.
+# Parts that bad calibration adds to Cllr and to the costs: up to the one, ratios can be taken at
+# their word; above the other, they should not be used.
 _WELL, _POOR = 0.1, 0.25
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
@@ -68,9 +70,8 @@ def summary(content: Record) -> list[str]:
     size = content["trials"]
     people = f" between {count(size['speakers'])} speakers" if size["speakers"] else ""
     text = (
-        f"Measured on {count(size['trials'])} trials{people}, of which {count(size['targets'])} "
-        f"{'is a target trial' if size['targets'] == 1 else 'are target trials'}: one person "
-        "spoke both sides."
+        f"Measured on {count(size['trials'])} trials{people}; in {count(size['targets'])} of "
+        "them, the target trials, one person spoke both sides."
     )
     several = len(content["systems"]) > 1
     named = content["comparison"]["best"] if several else content["systems"][0]["system"]
@@ -122,13 +123,9 @@ def _calibration(content: Record) -> list[str]:
     for row in content["systems"]:
         if not row["llr"]:
             continue
-        total, lost = row["cllr"]["estimate"], row["calibration_loss"]
-        part = lost / total if total > 0 else 0.0
-        grade = "well" if part <= _WELL else "fairly" if part <= _POOR else "poorly"
-        if total >= 1:
-            grade = "misleading"
-        name = f"{row['system']} (Cllr {four(total)}, of which {four(max(lost, 0))} is lost)"
-        graded.setdefault(grade, []).append(name)
+        total, lost = row["cllr"]["estimate"], max(row["calibration_loss"], 0)
+        name = f"{row['system']} (Cllr {four(total)}, of which {four(lost)} is lost)"
+        graded.setdefault(_grade(row), []).append(name)
     ends = {
         "well": "well calibrated: their likelihood ratios can be taken at their word",
         "fairly": "fairly calibrated: their likelihood ratios are somewhat off",
@@ -142,6 +139,39 @@ def _calibration(content: Record) -> list[str]:
             one = len(names) == 1
             text = f"{_listed(names)} {'is' if one else 'are'} {end}."
             sentences.append(text.replace("their", "its") if one else text)
+    return sentences + _costly(content)
+
+
+def _grade(row: Record) -> str:
+    """How well a system is calibrated: over all priors, and at the operating points."""
+    if row["cllr"]["estimate"] >= 1:
+        return "misleading"
+    pairs = [(row["min_cllr"], row["cllr"]), *zip(row["min_dcf"], row["act_dcf"])]
+    added = max(_added(least["estimate"], actual["estimate"]) for least, actual in pairs)
+    return "well" if added <= _WELL else "fairly" if added <= _POOR else "poorly"
+
+
+def _added(least: float, actual: float) -> float:
+    """Part by which the actual cost exceeds the least; differences of rounding do not count."""
+    if actual - least <= 1e-9:
+        return 0.0
+    return (actual - least) / least if least > 0 else math.inf
+
+
+def _costly(content: Record) -> list[str]:
+    """Operating points at which decisions by the Bayes threshold cost more than none."""
+    sentences = []
+    for i, point in enumerate(content["points"]):
+        names = [
+            row["system"]
+            for row in content["systems"]
+            if row["llr"] and row["act_dcf"][i]["estimate"] > 1 + 1e-9
+        ]
+        if names:
+            sentences.append(
+                f"At {point['label']} decisions by the likelihood ratios of {_listed(names)} cost "
+                "more than deciding without them."
+            )
     return sentences
 
 

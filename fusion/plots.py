@@ -10,7 +10,7 @@ Speech Communication 31, 2000).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,7 @@ __all__ += ["plot_score_histogram"]
 
 RULE_OF = 30  # errors
 _TICKS = (1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
+_FIRST = (1e-5, 1e-4, 1e-3, 0.01, 0.1, 0.4, 0.8)
 
 
 def plot_det(
@@ -103,7 +104,7 @@ def draw_det(
             )
         _mark(axes, points, shown, colour, look, frame)
     _rule_of_30(axes, systems, frame, look)
-    frame.dress(axes, look)
+    frame.dress(axes, look, 0.8 * min(figure.get_size_inches()))
     dress(axes, look, "False-alarm rate (%)", "Miss rate (%)")
     return axes
 
@@ -244,20 +245,38 @@ class _Frame:
         """Places of miss rates; those out of sight are just outside."""
         return _probit(rates, *self.y_range)
 
-    def dress(self, axes: Axes, look: Look) -> None:
-        """Set limits and ticks, and draw the line of equal error rates."""
+    def dress(self, axes: Axes, look: Look, inches: float) -> None:
+        """Set limits and ticks of axes so long, and draw the line of equal error rates."""
         for axis, place, (low, high) in (
             (axes.xaxis, self.x, self.x_range),
             (axes.yaxis, self.y, self.y_range),
         ):
-            ticks = [t for t in _TICKS if low <= t <= high]
-            if low < 1e-3:  # no room for all
-                ticks = [t for t in ticks if t not in (2e-3, 5e-3)]
+            ticks = _roomy(
+                [t for t in _TICKS if low <= t <= high], place, axis is axes.xaxis, inches
+            )
             axis.set_ticks(place(ticks), [f"{100 * t:g}" for t in ticks])
         axes.set_xlim(*self.x(self.x_range))
         axes.set_ylim(*self.y(self.y_range))
         axes.axline((0, 0), slope=1, color=look.faint, linewidth=0.8, zorder=0)
         axes.set_aspect("equal")
+
+
+def _roomy(
+    ticks: list[float], place: Callable[[ArrayLike], np.ndarray], along: bool, inches: float
+) -> list[float]:
+    """Ticks whose labels have room, powers of ten before others; `along` the axis or above it."""
+    ends = place([ticks[0], ticks[-1]])
+    scale = inches / (ends[1] - ends[0]) if len(ticks) > 1 else 0.0
+    kept: list[float] = []
+    for tick in sorted(ticks, key=lambda t: (t not in (ticks[0], ticks[-1]), t not in _FIRST, t)):
+        room = [
+            (0.05 * (len(f"{100 * tick:g}") + len(f"{100 * other:g}")) + 0.08 if along else 0.17)
+            < scale * abs(float(place(tick) - place(other)))
+            for other in kept
+        ]
+        if all(room):
+            kept.append(tick)
+    return sorted(kept)
 
 
 def _tick_above(rate: float) -> float:

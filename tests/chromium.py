@@ -4,6 +4,7 @@ Needs nothing but the browser: messages are JSON, ended by NUL, on file descript
 """
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -61,9 +62,12 @@ class Browser:
         self.close()
 
     def close(self):
+        """End the browser; it closes its pipes when all its processes have been told."""
+        with contextlib.suppress(RuntimeError, TimeoutError, OSError):
+            self._session = None
+            self.call("Browser.close")
         for number in (self._in, self._out):
             os.close(number)
-        self._process.terminate()
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:

@@ -236,7 +236,7 @@ def test_markdown_has_the_tables_and_no_markup(made):
 
 def test_summary_says_what_was_found(made):
     first, best, second, *calibration = made.content["summary"]
-    assert "2\u202f304 trials between 24 speakers" in first and "96 are target trials" in first
+    assert "2\u202f304 trials between 24 speakers; in 96 of them" in first
     assert f"{made.content['comparison']['best']} makes the fewest errors" in best
     assert "95 % interval" in best and second == f"{NAMES[1]} has the same EER."
     assert any("calibrated" in sentence for sentence in calibration)
@@ -265,11 +265,27 @@ def test_calibration_is_graded():
     target, enrol, test, _, _ = simulated()
     right = rng.normal(size=target.size) * 2.5 + np.where(target, 1, -1) * 3.125
     systems = {"right": right, "off": 0.35 * right, "wrong": right + 15}
-    found = make_report(target, enrol, test, systems, llr=list(systems), n_bootstrap=0)
+    points = [OperatingPoint(0.5), OperatingPoint(0.001)]
+    options = {"llr": list(systems), "points": points, "n_bootstrap": 0}
+    found = make_report(target, enrol, test, systems, **options)
     text = " ".join(found.content["summary"])
+    assert "At P_tar 0.001 decisions by the likelihood ratios of wrong cost more" in text
     assert re.search(r"right \(Cllr 0\.\d+, of which 0\.\d+ is lost\) is (well|fairly)", text)
     assert re.search(r"off \([^)]*\) is poorly calibrated", text)
     assert re.search(r"wrong \([^)]*\) is worse than saying nothing", text)
+
+
+def test_a_bad_threshold_is_bad_calibration():
+    """Cllr hides what goes wrong far from even odds; the operating point does not."""
+    rng = np.random.default_rng(2)
+    target = np.arange(40_000) < 4000
+    llr = rng.normal(size=target.size) * 2.5 + np.where(target, 1, -1) * 3.125
+    llr[np.flatnonzero(~target)[:100]] += 8
+    speakers = np.zeros(target.size, int), np.zeros(target.size, int)
+    for points, word in (([], "well"), ([OperatingPoint(0.001)], "poorly")):
+        options = {"llr": ["x"], "points": points, "n_bootstrap": 0}
+        found = make_report(target, *speakers, {"x": llr}, **options)
+        assert any(f"is {word} calibrated" in text for text in found.content["summary"])
 
 
 def test_cautions_of_the_numbers(made):
@@ -303,10 +319,9 @@ def test_one_system_without_anything():
 )
 def test_degenerate_scores_are_reported(scores, tmp_path):
     target, enrol, test, _, _ = simulated()
-    for draws in (0, 20):
-        found = make_report(target, enrol, test, {"x": scores}, llr=["x"], n_bootstrap=draws)
-        found.write(tmp_path / "x.html")
-        Page(found.html())
+    found = make_report(target, enrol, test, {"x": scores}, llr=["x"], n_bootstrap=20)
+    found.write(tmp_path / "x.html")
+    Page((tmp_path / "x.html").read_text(encoding="utf-8"))
 
 
 def test_infinite_cost_is_a_word():
