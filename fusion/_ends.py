@@ -2,7 +2,9 @@
 
 Error rates spread in proportion to their size, and skewed; their logarithm (the EER's logit) does
 not. An interval is symmetric on that scale about the estimate less its optimism, and as many
-standard errors wide as Student's t says with the degrees of freedom that the variance has.
+standard errors wide as Student's t says with the degrees of freedom that the variance has. Where
+no trial errs there is no spread to tell; the upper end is then the share of speakers who could err
+without one of them being seen to (the rule of three).
 """
 
 from __future__ import annotations
@@ -21,10 +23,15 @@ class Scale:
         Name of the statistic.
     step : float
         Half of what one more error adds at least, so that 0 errors stay finite.
+    missed : float
+        What the statistic would be if all targets were missed; 0 for those that have no errors.
+    n_units : int
+        Speakers with target trials.
     """
 
-    def __init__(self, name: str, step: float):
+    def __init__(self, name: str, step: float, missed: float, n_units: int):
         self.logit, self.step = name == "eer", step
+        self.missed, self.n_units = missed, n_units
         self.most = {"eer": 0.5, "min_dcf": 1.0, "min_cllr": 1.0}.get(name, np.inf)
 
     def to(self, values: np.ndarray | float) -> np.ndarray:
@@ -46,8 +53,12 @@ class Scale:
 
 def scales(system: System) -> list[Scale]:
     """Scale of each statistic."""
-    least = 0.5 / min(system.operating.n_targets, system.operating.n_nontargets)
-    return [Scale(name, least) for name, _ in system.keys]
+    step = 0.5 / min(system.operating.n_targets, system.operating.n_nontargets)
+    n_units = len(np.unique(system.enrol[system.target]))
+    missed = {("eer", 0): 1.0, ("min_cllr", 0): 0.0, ("cllr", 0): 0.0}
+    for i, (miss, _) in enumerate(system.costs):
+        missed |= {("min_dcf", i): miss, ("act_dcf", i): miss}
+    return [Scale(key[0], step, missed[key], n_units) for key in system.keys]
 
 
 def interval(
@@ -71,6 +82,9 @@ def interval(
 
     if not np.isfinite(estimate):
         return Interval(estimate, estimate, estimate, level)
+    if estimate == error == 0:
+        share = 1 - ((1 - level) / 2) ** (1 / scale.n_units)
+        return Interval(0.0, 0.0, float(min(scale.most, scale.missed * share)), level)
     centre = scale.to(estimate + gained)
     width = stdtrit(free, (1 + level) / 2) * error
     low, high = (float(scale.back(centre + sign * width)) for sign in (-1, 1))

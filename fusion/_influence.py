@@ -10,32 +10,31 @@ Dimension legend: N trials, M statistics, P operating points, n_units speakers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fusion._bootstrap import System
 
+Sides = list[tuple[np.ndarray, int]]  # numbers (N,) of what trials are summed over, and how many
+
 
 class _Class:
-    """Trials of one class in ascending order of score, to sum over their units."""
+    """Trials of one class in ascending order of score, to sum over their units or pairs."""
 
-    def __init__(self, system: System, which: np.ndarray):
-        self.enrol, self.test = system.enrol[which], system.test[which]
-        self.sizes = system.units.sizes
-        if len(self.sizes) == 1:
-            # A trial of a speaker with herself counts once: its other side falls off the end.
-            self.test = np.where(self.enrol == self.test, self.sizes[0], self.test)
-        self.n = len(self.enrol)
+    def __init__(self, which: np.ndarray, groupings: list[Sides]):
+        self.groupings = [[(codes[which], size) for codes, size in sides] for sides in groupings]
+        self.n = int(which.sum())
         self.counts = self.sums(slice(None))
 
     def sums(self, part: slice, weights: np.ndarray | None = None) -> list[np.ndarray]:
-        """Trials of each unit in a part, or the sum of their weights, for each population."""
+        """Trials of each unit in a part, or the sum of their weights, for each grouping."""
         used = None if weights is None else weights[part]
-        sides = (self.enrol[part], self.test[part])
-        size = max(self.sizes) + 1
-        one, two = (np.bincount(side, used, size).astype(np.float64) for side in sides)
-        if len(self.sizes) == 1:
-            return [(one + two)[: self.sizes[0]]]
-        return [one[: self.sizes[0]], two[: self.sizes[1]]]
+        found = []
+        for sides in self.groupings:
+            counts = [np.bincount(codes[part], used, size + 1)[:size] for codes, size in sides]
+            found.append(np.sum(counts, axis=0))
+        return found
 
     def influence(self, part: slice, weights: np.ndarray | None = None) -> list[np.ndarray]:
         """Influence of each unit on the class's mean of the weights (or of being in the part)."""
@@ -50,9 +49,37 @@ def unit_sums(system: System) -> list[np.ndarray]:
     The sum over the unit's trials of their cost less the mean of their class, by the size of the
     class. With one population a trial counts for both its speakers, but once for a single one.
     """
-    tar, non = _Class(system, system.target), _Class(system, ~system.target)
+    enrol, test, sizes = system.enrol, system.test, system.units.sizes
+    if len(sizes) == 1:
+        # A trial of a speaker with herself counts once: its other side falls off the end.
+        other = np.where(enrol == test, sizes[0], test)
+        groupings: list[Sides] = [[(enrol, sizes[0]), (other, sizes[0])]]
+    else:
+        groupings = [[(enrol, sizes[0])], [(test, sizes[1])]]
+    return [np.array(side) for side in zip(*_rows(system, groupings))]
+
+
+def pair_squares(one: System, two: System) -> np.ndarray:
+    """Sums of squares (M,) over pairs of units of the influence on the difference two - one.
+
+    With one population, trials of a speaker with herself are no pair.
+    """
+    units = one.units
+    low, high = units.enrol.astype(np.int64), units.test.astype(np.int64)
+    if units.shared:
+        low, high = np.minimum(low, high), np.maximum(low, high)
+    numbers, codes = np.unique(low * units.sizes[-1] + high, return_inverse=True)
+    if units.shared:
+        codes[low == high] = len(numbers)
+    sides = [[[(codes[system.order], len(numbers))]] for system in (one, two)]
+    both = zip(_rows(one, sides[0]), _rows(two, sides[1]))
+    return np.array([((b - a) ** 2).sum() for (a,), (b,) in both])
+
+
+def _rows(system: System, groupings: list[Sides]) -> Iterator[list[np.ndarray]]:
+    """Influence on each statistic, of each unit in each grouping."""
+    tar, non = (_Class(which, groupings) for which in (system.target, ~system.target))
     points, hull = system.operating, system.operating.hull
-    rows: list[list[np.ndarray]] = []
 
     def at(point: np.integer, miss: float, accept: float) -> list[np.ndarray]:
         missed = tar.influence(slice(0, int(points.misses[point])))
@@ -61,20 +88,22 @@ def unit_sums(system: System) -> list[np.ndarray]:
 
     def of(tar_bits: np.ndarray, non_bits: np.ndarray) -> list[np.ndarray]:
         everything = slice(None)
+        if not (np.isfinite(tar_bits).all() and np.isfinite(non_bits).all()):
+            return [np.full(len(count), np.nan) for count in tar.counts]
         both = zip(tar.influence(everything, tar_bits), non.influence(everything, non_bits))
         return [(one + two) / 2 for one, two in both]
 
     prior, before, part = crossing_edge(system)
     ends = [at(hull[before + i], prior, 1 - prior) for i in (0, 1)]
-    rows.append([(1 - part) * one + part * two for one, two in zip(*ends)])
+    yield [(1 - part) * one + part * two for one, two in zip(*ends)]
     p_miss, p_fa, _ = points.rates(hull)
     for miss, accept in system.costs:
-        rows.append(at(hull[np.argmin(miss * p_miss + accept * p_fa)], miss, accept))
-    rows.append(of(*_block_bits(system)))
+        yield at(hull[np.argmin(miss * p_miss + accept * p_fa)], miss, accept)
+    yield of(*_block_bits(system))
     if system.llr:
-        rows.append(of(system.bits[system.target], system.bits[~system.target]))
-        rows += [at(bar, *costs) for bar, costs in zip(system.bars, system.costs)]
-    return [np.array(side) for side in zip(*rows)]
+        yield of(system.bits[system.target], system.bits[~system.target])
+        for bar, (miss, accept) in zip(system.bars, system.costs):
+            yield at(bar, miss, accept)
 
 
 def _block_bits(system: System) -> tuple[np.ndarray, np.ndarray]:

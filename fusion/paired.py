@@ -128,7 +128,12 @@ def _raised(system: System, found: np.ndarray, gained: np.ndarray) -> np.ndarray
     They spread in proportion to their size, and are even smaller than the estimate.
     """
     size = found.mean(axis=0)
-    whole = np.divide(system.estimates + gained, size, out=np.ones(len(size)), where=size > 0)
+    whole = np.divide(
+        system.estimates + gained,
+        size,
+        out=np.ones(len(size)),
+        where=(size > 0) & np.isfinite(size),
+    )
     return found * whole
 
 
