@@ -76,6 +76,17 @@ def masked_mean(x: Tensor, mask: Tensor | None, dims: int | Sequence[int]) -> Te
     return (x * mask).sum(dims, dtype=dtype) / (mask.sum(dims) * repeats)
 
 
+class Pointwise(nn.Conv2d):
+    """1×1 convolution of (B, C, H, W), on the CPU through oneDNN whatever the batch."""
+
+    def __init__(self, n_in: int, n_out: int, bias: bool = True):
+        super().__init__(n_in, n_out, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, n_in, H, W) to (B, n_out, H, W)."""
+        return _pointwise(input, self.weight, self.bias)
+
+
 class FrameLinear(nn.Linear):
     """Linear layer on (B, T, C), on the CPU as a 1×1 convolution.
 
@@ -88,7 +99,13 @@ class FrameLinear(nn.Linear):
         if input.is_cuda:
             return super().forward(input)
         weight = self.weight[:, :, None, None]
-        return as_frames(F.conv2d(as_frame_image(input), weight, self.bias))
+        return as_frames(_pointwise(as_frame_image(input), weight, self.bias))
+
+
+def _pointwise(image: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    # In one thread torch leaves oneDNN for 1×1 kernels of small batches, at half the rate, unless
+    # the kernel is dilated; dilation does nothing to a kernel of one.
+    return F.conv2d(image, weight, bias, dilation=1 if image.is_cuda else 2)
 
 
 class SqueezeExcitation(nn.Module):

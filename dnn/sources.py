@@ -380,3 +380,22 @@ def make_labels(
         if name not in numbers:
             raise DataError(f"utterance {key}: speaker {name} is not among the {len(chosen)} known")
     return np.array([numbers[name] for name in names], np.int64), chosen
+
+
+def pack(source: Source, prefix: str | os.PathLike) -> KaldiSource:
+    """Write a source's features to one archive, ``PREFIX.ark`` and ``.scp``, and open it.
+
+    For sources that are slow to read in part, as files of tensors and audio are.
+    """
+    from ivector.base.log import progress
+    from ivector.formats.arks import ArkWriter
+
+    with ArkWriter(prefix) as writer:
+        for index, key in enumerate(progress(source.ids, desc="packing")):
+            writer.write(key, source.read(index))
+    return KaldiSource(writer.scp)
+
+
+def in_memory(source: Source) -> ArraySource:
+    """Read all of a source; worker processes that are forked share the memory."""
+    return ArraySource(source.ids, [source.read(index) for index in range(len(source))])

@@ -29,7 +29,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.layers import SqueezeExcitation, as_frame_image, as_frames, frame_image_mask, zero_padding
+from dnn.layers import (
+    Pointwise,
+    SqueezeExcitation,
+    as_frame_image,
+    as_frames,
+    frame_image_mask,
+    zero_padding,
+)
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.pooling import AttentiveStatisticsPooling
 from ivector.base.errors import UsageError
@@ -40,8 +47,11 @@ class ConvReluNorm(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, kernel: int = 1, dilation: int = 1):
         super().__init__()
-        self.conv = nn.Conv2d(
-            n_in, n_out, (1, kernel), dilation=(1, dilation), padding=(0, kernel // 2 * dilation)
+        padding = (0, kernel // 2 * dilation)
+        self.conv = (
+            Pointwise(n_in, n_out)
+            if kernel == 1
+            else nn.Conv2d(n_in, n_out, (1, kernel), dilation=(1, dilation), padding=padding)
         )
         self.norm = nn.BatchNorm2d(n_out)
 
@@ -134,7 +144,7 @@ class EcapaTdnn(SpeakerNetwork):
         self.blocks = nn.ModuleList(
             SeRes2Block(channels, 3, dilation, scale, bottleneck) for dilation in dilations
         )
-        self.aggregation = nn.Conv2d(len(dilations) * channels, aggregation_dim, 1)
+        self.aggregation = Pointwise(len(dilations) * channels, aggregation_dim)
         self.pooling = AttentiveStatisticsPooling(aggregation_dim, bottleneck)
         self.embedding = nn.Sequential(
             nn.BatchNorm1d(self.pooling.output_dim),

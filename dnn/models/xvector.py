@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnn.folding import fold_into_affine, fold_into_statistics
-from dnn.layers import as_frame_image, as_frames, frame_mask
+from dnn.layers import Pointwise, as_frame_image, as_frames, frame_mask
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.pooling import StatisticsPooling
 from ivector.base.errors import UsageError
@@ -45,7 +45,11 @@ class TdnnLayer(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, kernel: int, dilation: int):
         super().__init__()
-        self.affine = nn.Conv2d(n_in, n_out, (1, kernel), dilation=(1, dilation))
+        self.affine = (
+            Pointwise(n_in, n_out)
+            if kernel == 1
+            else nn.Conv2d(n_in, n_out, (1, kernel), dilation=(1, dilation))
+        )
         self.norm: nn.Module = nn.BatchNorm2d(n_out, eps=1e-3, affine=False)
 
     def forward(self, image: Tensor) -> Tensor:

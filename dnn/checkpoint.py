@@ -1,0 +1,110 @@
+"""Checkpoints: all that a run needs to go on, in one file that is whole or absent.
+
+A checkpoint is a dictionary of tensors, numbers, texts and lists, written by torch under a
+temporary name and renamed, and read back by torch's unpickler for exactly these types, which runs
+nothing that a file may hold. Batches, learning rates, margins and dropout are functions of the
+seed and the step, so that these two numbers are the state of sampler, scheduler and generators.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ivector.base.errors import DataError
+from ivector.base.files import atomic_write
+
+FORMAT = 1
+LAST, BEST = "last.pt", "best.pt"
+
+# What torch raises for a cut or foreign file.
+_DAMAGED = (RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError, TypeError)
+
+
+def save_checkpoint(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint; a process killed meanwhile leaves the former one.
+
+    Parameters
+    ----------
+    path : path-like
+    state : mapping
+        Tensors, numbers, booleans, texts and None, in dictionaries and lists.
+
+    Raises
+    ------
+    DataError
+        The file cannot be written.
+    """
+    import torch
+
+    with atomic_write(path) as file:
+        torch.save({"format": FORMAT, **state}, file)
+
+
+def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a checkpoint to the CPU.
+
+    Raises
+    ------
+    DataError
+        It is missing, cut, of a newer format, or holds anything but tensors and plain values.
+    """
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise DataError(
+            f"{path}: refused: it holds more than tensors and plain values, or is damaged; take "
+            "a checkpoint that this toolkit wrote"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except _DAMAGED as error:
+        raise DataError(
+            f"{path}: not a checkpoint, or damaged; remove it to start anew"
+        ) from error
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+        raise DataError(f"{path}: not a checkpoint of this toolkit")
+    if state["format"] > FORMAT:
+        raise DataError(f"{path}: format {state['format']} is newer than this version reads")
+    return state
+
+
+def remove_leftovers(folder: str | os.PathLike) -> None:
+    """Remove what writers that were killed left under temporary names."""
+    for path in Path(folder).glob(".*.tmp[0-9]*.*"):
+        path.unlink(missing_ok=True)
+
+
+def differences(here: Any, there: Any, name: str = "") -> list[str]:
+    """What differs between two configurations, one text for each option.
+
+    Parameters
+    ----------
+    here, there
+        JSON's types: this run's, and the checkpoint's.
+    name : str
+        What to call the whole.
+
+    Returns
+    -------
+    list of str
+        As ``"model.options.channels is 512 here and 1024 in the checkpoint"``.
+    """
+    return [
+        f"{option} is {one!r} here and {two!r} in the checkpoint"
+        for option, one, two in _unequal(here, there, name)
+    ]
+
+
+def _unequal(here: Any, there: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(here, Mapping) and isinstance(there, Mapping):
+        for key in sorted({*here, *there}):
+            part = f"{name}.{key}" if name else str(key)
+            yield from _unequal(here.get(key), there.get(key), part)
+    elif here != there:
+        yield name, here, there

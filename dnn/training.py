@@ -1,0 +1,560 @@
+"""The trainer of all networks: one loop, whose every step is a function of the seed and the step.
+
+Batches, learning rate, margin and dropout depend on nothing else, so that a run that was killed and
+resumed from its last checkpoint goes on as if nothing had happened: on the CPU, and with the same
+number of threads, to the same bytes.
+
+A run's folder holds ``last.pt`` and ``best.pt`` (checkpoints), ``network/`` (the exported weights,
+of the best validation or else of the end), ``scalars.jsonl`` and ``curves.png``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dnn._steps import Meter, Measured, Objective, StopRequest, seed_step, to_device
+from dnn.checkpoint import (
+    BEST,
+    LAST,
+    differences,
+    load_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+)
+from dnn.distributed import Ranks
+from dnn.export import save_network
+from dnn.losses import CLASSIFIERS, Classifier, MarginSchedule, SpeakerLoss
+from dnn.models.base import SpeakerNetwork
+from dnn.optimisation import MovingAverage, build_optimiser
+from dnn.prefetch import Batch, Batches, Prefetch
+from dnn.scalars import ScalarLog
+from dnn.schedules import Schedule
+from dnn.validation import Validation
+from ivector.base.errors import DataError, UsageError
+from ivector.base.log import LOG_EVERY_S
+
+logger = logging.getLogger("training")
+
+NETWORK, SCALARS, CURVES = "network", "scalars.jsonl", "curves.png"
+STEPS_UNCHECKED = 10  # on a GPU, which would have to wait to be asked about every loss
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How to train.
+
+    Parameters
+    ----------
+    n_steps : int
+        Updates.
+    optimiser : {"adamw", "sgd"}
+    weight_decay, momentum : float
+        See `dnn.optimisation.build_optimiser`.
+    clip_norm : float
+        Largest norm of the gradient; longer ones are shortened to it. 0 leaves them.
+    average_decay : float
+        Of the moving average of the weights, which is then what is validated and exported; 0 for
+        none.
+    accumulate : int
+        Parts that a batch is cut into to save memory. Norms' statistics are then of the parts.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the products; "auto" is bfloat16 (autocast) on a GPU.
+    compile : bool
+        Let ``torch.compile`` make kernels for the network: minutes at the start.
+    n_workers : int
+        Processes that make batches ahead; they change no result.
+    log_every, save_every, validate_every : int
+        Steps between records, checkpoints, and validations (0: only at the end).
+    tensorboard : bool
+    seed : int
+        Of dropout.
+    """
+
+    n_steps: int
+    optimiser: str = "adamw"
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    clip_norm: float = 5.0
+    average_decay: float = 0.0
+    accumulate: int = 1
+    precision: str = "auto"
+    compile: bool = False
+    n_workers: int = 0
+    log_every: int = 50
+    save_every: int = 500
+    validate_every: int = 0
+    tensorboard: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"precision is {', '.join(PRECISIONS)}, not {self.precision!r}")
+        for name in ("n_steps", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("validate_every", "n_workers", "seed", "clip_norm"):
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"{name} must be at least 0, not {getattr(self, name)}")
+
+
+class Outcome(NamedTuple):
+    """How a training ended.
+
+    `step` updates are done; `finished` is False where SIGTERM stopped it; `best` is the best value
+    of the validation's criterion, None without one.
+    """
+
+    step: int
+    finished: bool
+    best: float | None
+
+
+class Trainer:
+    """Trains a network; resumes by itself where its folder holds a checkpoint.
+
+    Parameters
+    ----------
+    model : SpeakerNetwork
+    loss : SpeakerLoss
+    batches : Batches
+        Such as `dnn.batches.CropBatches`.
+    folder : path-like
+    options : TrainingOptions
+    schedule : Schedule
+        Learning rate of every step.
+    margin : MarginSchedule, optional
+    validation : Validation, optional
+        See `dnn.validation`; decides which weights are the best.
+    speakers : sequence of str
+        Names of the classes, kept with the exported network.
+    extra : mapping, optional
+        Further entries of the exported network's ``config.json``.
+    device : str
+        "auto" takes a GPU if there is one.
+    ranks : Ranks, optional
+        Of `dnn.distributed.joined`, under ``torchrun``.
+
+    Attributes
+    ----------
+    step : int
+        Updates done.
+
+    Raises
+    ------
+    UsageError
+        Options that do not go together.
+    DataError
+        Labels beyond the loss's classes.
+    """
+
+    def __init__(
+        self,
+        model: SpeakerNetwork,
+        loss: SpeakerLoss,
+        batches: Batches,
+        folder: str | os.PathLike,
+        options: TrainingOptions,
+        schedule: Schedule,
+        *,
+        margin: MarginSchedule | None = None,
+        validation: Validation | None = None,
+        speakers: Sequence[str] = (),
+        extra: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        ranks: Ranks | None = None,
+    ):
+        self.model, self.loss, self.batches, self.folder = model, loss, batches, Path(folder)
+        self.options, self.schedule, self.margin = options, schedule, margin
+        self.validation, self.speakers, self.extra = validation, list(speakers), dict(extra or {})
+        self.ranks = ranks or Ranks()
+        self.device = _device(device, self.ranks)
+        self._rows = self.ranks.rows(batches.batch_size)
+        self._check()
+        self._modules = nn.ModuleDict({"model": model, "loss": loss}).to(self.device)
+        self.optimiser = build_optimiser(
+            options.optimiser, [model, loss], options.weight_decay, options.momentum
+        )
+        self.average = (
+            MovingAverage(self._modules, options.average_decay) if options.average_decay else None
+        )
+        self.step = 0
+        self._saved = self._validated = -1
+        self._best: float | None = None
+        self._meter = Meter()
+
+    def fit(self) -> Outcome:
+        """Train to the end, or until SIGTERM, on which a checkpoint is written.
+
+        Raises
+        ------
+        DataError
+            A loss or gradient that is not finite, a batch too large for the GPU, data that cannot
+            be read, or a checkpoint of another model in the folder.
+        """
+        self._resume()
+        devices = [self.device] if self.device.type == "cuda" else []
+        fixed = np.ndim(getattr(self.batches, "n_frames", (0,))) == 0
+        with (
+            StopRequest() as stop,
+            torch.random.fork_rng(devices),
+            # Trying out the convolutions' algorithms pays where shapes stay the same.
+            torch.backends.cudnn.flags(enabled=True, benchmark=fixed, allow_tf32=True),
+            contextlib.closing(self._scalar_log()) as self._log,
+        ):
+            objective = Objective(self.model, self.loss, self.options.compile)
+            self._objective = self.ranks.wrap(objective, self.device)
+            finished = self._run(stop)
+        self._draw()
+        return Outcome(self.step, finished, self._best)
+
+    def _run(self, stop: StopRequest) -> bool:
+        """The loop; False where it was stopped."""
+        options, clock = self.options, _Clock(self.step)
+        loader = Prefetch(self.batches, self.step, options.n_steps, options.n_workers, self._rows)
+        with loader:
+            batches = iter(loader)
+            while True:
+                if self._validation_due():
+                    self._validate()
+                if self.ranks.any(stop.requested):
+                    self._save(LAST)
+                    logger.info("stopped by SIGTERM; saved at step %d", self.step)
+                    return False
+                if self.step == options.n_steps:
+                    break
+                self._update(next(batches))
+                self.step += 1
+                if clock.due():
+                    self._settle()
+                    logger.info("%s", self._line(clock))
+                if self.step % options.log_every == 0:
+                    self._record()
+                if self.step % options.save_every == 0:
+                    self._save(LAST)
+        self._save(LAST)
+        if self.validation is None and self.ranks.leads:
+            self._export()
+        return True
+
+    def _update(self, batch: Batch) -> None:
+        """One step; says which batch size fits where memory does not suffice."""
+        try:
+            self._learn(batch)
+        except torch.cuda.OutOfMemoryError:
+            pass
+        else:
+            return
+        # Out of the handler, whose exception keeps the step's tensors alive.
+        raise self._too_large(batch)
+
+    def _learn(self, batch: Batch) -> None:
+        seed_step(self.options.seed, batch.step, self.ranks.rank)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule(batch.step)
+        if self.margin is not None:
+            self.margin.apply(self.loss, batch.step)
+        self._modules.train()
+        self.optimiser.zero_grad()
+        features, labels = to_device(batch.features, batch.labels, self.device)
+        loss, right = self._backward(features, labels)
+        norm = nn.utils.clip_grad_norm_(
+            self._modules.parameters(), self.options.clip_norm or math.inf
+        )
+        self._meter.pending.append(Measured(batch.step, loss, right, norm, len(labels)))
+        # Asking the GPU for every loss would make it wait; what it did meanwhile is never saved.
+        if self.device.type != "cuda" or len(self._meter.pending) >= STEPS_UNCHECKED:
+            self._settle()
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update()
+
+    def _backward(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Add up the gradients of a batch; its mean loss and number of right answers."""
+        n_parts = self.options.accumulate
+        total = features.new_zeros(())
+        answers = features.new_zeros(())
+        for number, (x, y) in enumerate(zip(features.chunk(n_parts), labels.chunk(n_parts)), 1):
+            with self._gradient_exchange(number == n_parts):
+                with self._autocast():
+                    loss, right = self._objective(x, y)
+                loss = loss * (len(y) / len(labels))
+                loss.backward()
+            total += loss.detach()
+            answers += right
+        return total, answers
+
+    def _gradient_exchange(self, now: bool) -> Any:
+        """Under torchrun, gradients are exchanged with the last part of a batch only."""
+        if now or self.ranks.n_ranks == 1:
+            return contextlib.nullcontext()
+        return self._objective.no_sync()
+
+    def _autocast(self) -> Any:
+        precision = self.options.precision
+        bf16 = precision == "bfloat16" or (precision == "auto" and self.device.type == "cuda")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+
+    def _settle(self) -> None:
+        """Look at the losses that are still on the device."""
+        bad = self._meter.settle()
+        if bad is None:
+            return
+        chosen = self.batches.utterances(bad.step)[self._rows]
+        source = getattr(self.batches, "source", None)
+        names = [str(i) if source is None else source.ids[int(i)] for i in chosen]
+        kept = "no checkpoint was written yet"
+        if self._saved >= 0:
+            kept = f"{self.folder / LAST} keeps step {self._saved}"
+        raise DataError(
+            f"step {bad.step}: the loss is {bad.loss:g} and the norm of the gradient {bad.norm:g}, "
+            f"on the batch of {', '.join(names[:3])}{' …' if len(names) > 3 else ''}; {kept}; "
+            "take a lower learning rate, a longer warm-up, or look at these utterances"
+        )
+
+    def _too_large(self, batch: Batch) -> DataError:
+        """Find by halving how much of a batch fits into the GPU's memory."""
+        largest = -(-len(batch.labels) // self.options.accumulate)
+        fitting = largest
+        while fitting > 1:
+            fitting //= 2
+            if self._fits(batch.features[:fitting]):
+                return DataError(
+                    f"a batch of {largest} utterances of {batch.features.shape[1]} frames does not "
+                    f"fit into the GPU's memory; {fitting} fit: take that as batch size, or cut "
+                    f"batches into {-(-len(batch.labels) // fitting)} parts (accumulate)"
+                )
+        return DataError(
+            f"not even one utterance of {batch.features.shape[1]} frames fits into the GPU's "
+            "memory; take shorter crops or a smaller network"
+        )
+
+    def _fits(self, features: np.ndarray) -> bool:
+        self.optimiser.zero_grad()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        try:
+            (x,) = to_device(features, np.zeros(0, np.int64), self.device)[:1]
+            with self._autocast():
+                value = self.model.head(self.model(x)).float().square().sum()
+            value.backward()
+        except torch.cuda.OutOfMemoryError:
+            return False
+        return True
+
+    def _validation_due(self) -> bool:
+        every, step = self.options.validate_every, self.step
+        if self.validation is None or step == 0 or self._validated == step:
+            return False
+        return step == self.options.n_steps or bool(every and step % every == 0)
+
+    def _validate(self) -> None:
+        """Measure, and keep the weights if they are the best; saved first, in case it is killed."""
+        self._save(LAST)
+        self._validated = self.step
+        if not self.ranks.leads:
+            return
+        assert self.validation is not None
+        modules = self._modules if self.average is None else self.average.module
+        measures = self.validation(modules["model"], modules["loss"], self.device)
+        value = measures[self.validation.criterion]
+        text = ", ".join(f"{name} {100 * v:.2f} %" for name, v in measures.items())
+        logger.info("step %d: validation %s", self.step, text)
+        self._log.write(self.step, {f"validation_{k}": v for k, v in measures.items()})
+        sign = 1 if self.validation.larger_is_better else -1
+        if self._best is None or sign * value > sign * self._best:
+            self._best = value
+            self._save(BEST)
+            self._export()
+
+    def _record(self) -> None:
+        """Write the means since the last record."""
+        self._settle()
+        values = self._meter.means()
+        self._meter.reset()
+        values["learning_rate"] = self.schedule(self.step - 1)
+        if self.margin is not None:
+            values["margin"] = self.margin(self.step - 1)
+        self._log.write(self.step, values)
+
+    def _line(self, clock: _Clock) -> str:
+        rate, eta = clock.rates(self.step, self.options.n_steps)
+        parts = [
+            f"step {self.step}/{self.options.n_steps}",
+            f"epoch {self.step / len(self.batches):.2f}",
+        ]
+        means = self._meter.means()
+        parts.append(f"loss {means['loss']:.4f}")
+        if "training_accuracy" in means:
+            parts.append(f"accuracy {100 * means['training_accuracy']:.1f} %")
+        parts.append(f"{rate * self.batches.batch_size:.1f} utt/s")
+        return ", ".join([*parts, f"ETA {eta:.0f} s"])
+
+    def _save(self, name: str) -> None:
+        """Write a checkpoint; every loss so far was finite."""
+        self._settle()
+        if name == LAST and self._saved == self.step and self._validated != self.step:
+            return
+        if self.ranks.leads:
+            average = None if self.average is None else self.average.state_dict()
+            progress = {
+                "validated": self._validated,
+                "best": self._best,
+                "sums": dict(self._meter.sums),
+            }
+            save_checkpoint(
+                self.folder / name,
+                {
+                    "identity": self._identity(),
+                    "training": self._training(),
+                    "step": self.step,
+                    "modules": self._modules.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "average": average,
+                    "progress": progress,
+                },
+            )
+        if name == LAST:
+            self._saved = self.step
+
+    def _resume(self) -> None:
+        """Go on from the last checkpoint of the folder, if there is one."""
+        if self.ranks.leads:
+            remove_leftovers(self.folder)
+        path = self.folder / LAST
+        if not path.exists():
+            return
+        state = load_checkpoint(path)
+        if unlike := differences(self._identity(), state.get("identity")):
+            raise DataError(
+                f"{path}: is of another training: {'; '.join(unlike)}; train in another folder, "
+                "or with the former options"
+            )
+        for changed in differences(self._training(), state.get("training")):
+            logger.warning("%s: resumed although %s", path, changed)
+        try:
+            self._modules.load_state_dict(state["modules"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            progress = state["progress"]
+            self.step = self._saved = int(state["step"])
+            self._validated, self._best = int(progress["validated"]), progress["best"]
+            self._meter.sums = dict(progress["sums"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"{path}: damaged ({error}); remove it to start anew") from error
+        logger.info("resumed at step %d of %s", self.step, path)
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must have in common with this run."""
+        return {
+            "model": self.model.config(),
+            "loss": self.loss.config(),
+            "optimiser": self.options.optimiser,
+            "average": self.average is not None,
+            "speakers": hashlib.sha256("\n".join(self.speakers).encode()).hexdigest()[:16],
+        }
+
+    def _training(self) -> dict[str, Any]:
+        """Options that a resumed run should not change, unless its user means to."""
+        free = ("n_workers", "tensorboard", "optimiser", "log_every", "save_every")
+        options = {k: v for k, v in asdict(self.options).items() if k not in free}
+        margin = None if self.margin is None else dict(vars(self.margin))
+        return {
+            **options,
+            "schedule": self.schedule.config(),
+            "margin": margin,
+            "batch_size": self.batches.batch_size,
+        }
+
+    def _export(self) -> None:
+        modules = self._modules if self.average is None else self.average.module
+        extra = {**self.extra, "training": {**self._training(), "step": self.step}}
+        save_network(
+            self.folder / NETWORK, modules["model"], modules["loss"], self.speakers, extra
+        )
+
+    def _scalar_log(self) -> ScalarLog | _NoLog:
+        if not self.ranks.leads:
+            return _NoLog()
+        return ScalarLog(self.folder / SCALARS, self.step, self.options.tensorboard)
+
+    def _draw(self) -> None:
+        if self.ranks.leads and self.step:
+            from dnn.curves import plot_curves
+
+            plot_curves(self.folder / CURVES, self.folder / SCALARS)
+
+    def _check(self) -> None:
+        options, loss = self.options, self.loss
+        if options.accumulate > 1 and loss.name not in CLASSIFIERS:
+            raise UsageError(
+                f"{loss.name} compares the utterances of a batch, which accumulate="
+                f"{options.accumulate} would cut into parts; take a smaller batch"
+            )
+        labels = getattr(self.batches, "labels", None)
+        if isinstance(loss, Classifier) and labels is not None and len(labels):
+            if int(labels.max()) >= loss.n_classes:
+                raise DataError(
+                    f"a label is {int(labels.max())}, but the loss has {loss.n_classes} classes, "
+                    "counted from 0; build it for all training speakers"
+                )
+            if self.speakers and len(self.speakers) != loss.n_classes:
+                raise UsageError(
+                    f"{len(self.speakers)} speakers were named for {loss.n_classes} classes"
+                )
+
+
+class _Clock:
+    """When to log, and how long it will take."""
+
+    def __init__(self, step: int):
+        self._begin = self._last = time.monotonic()
+        self._step = step
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self._last < LOG_EVERY_S:
+            return False
+        self._last = now
+        return True
+
+    def rates(self, step: int, n_steps: int) -> tuple[float, float]:
+        """Steps per second, and seconds to go."""
+        rate = (step - self._step) / max(time.monotonic() - self._begin, 1e-9)
+        return rate, (n_steps - step) / max(rate, 1e-9)
+
+
+class _NoLog:
+    """In the place of a `ScalarLog` where another process writes it."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def _device(name: str, ranks: Ranks) -> torch.device:
+    if name == "auto":
+        name = f"cuda:{ranks.local_rank}" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"no device is called {name!r}; take cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is usable here; take the CPU, or mend driver and torch")
+    return device
