@@ -15,6 +15,7 @@ import numpy as np
 from fusion._headers import cells_of
 from fusion._layouts import (
     LABELS,
+    LARGEST,
     NUMBER,
     SCORE_LINE,
     TRIAL_LINE,
@@ -294,7 +295,17 @@ def _wrong_cells(line: bytes, cells: list[bytes], layout: Layout, expected: str)
 def parse_scores(
     path: str | os.PathLike, block: Block, column: int, report: Report = refuse
 ) -> np.ndarray:
-    """Scores (n_records,) float64 of a block; what is reported and goes on is NaN."""
+    """Scores (n_records,) float64 of a block; what is reported and goes on is NaN or as it is."""
+    values = _parsed(path, block, column, report)
+    for row in np.flatnonzero(np.isfinite(values) & (np.abs(values) > LARGEST)):
+        message = f"the score {values[row]:g} is impossibly large; mend the scoring"
+        report(path, block.line(int(row)), message, "large")
+    return values
+
+
+def _parsed(
+    path: str | os.PathLike, block: Block, column: int, report: Report = refuse
+) -> np.ndarray:
     if block.tokens is None:
         from fusion._kernels_records import parse_numbers
 

@@ -21,6 +21,7 @@ _DIGITS = {"1": TARGET, "0": NONTARGET, "-1": UNKNOWN, "+1": TARGET}
 LABELS = {**_WORDS, **_DIGITS}
 NUMBER = re.compile(rb"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|nan|inf(?:inity)?)\Z", re.I)
 _REAL = re.compile(rb"[.eEnN]")
+LARGEST = 1e50  # of scores: no system's are, and what is computed of them would overflow
 SCORE_LINE = "enrol test score' or 'score enrol test"
 TRIAL_LINE = "enrol test target|nontarget' or '1|0 enrol test"
 _LOOK = 10_000  # records looked at to tell the columns apart

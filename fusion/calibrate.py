@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fusion.calibration import Calibration
-    from fusion.formats import Scores, Trials
+    from fusion.formats import Trials
     from fusion.presets import OperatingPoint
 
 # Options that only training takes, and their defaults.
@@ -186,11 +186,11 @@ def _learn(
     from fusion._inputs import speakers
     from fusion.calibration import Calibration
     from fusion.crossval import cross_validate
-    from fusion.formats import TARGET, align, read_trials
+    from fusion.formats import TARGET, align, read_scores, read_trials
 
     trials = read_trials(arguments.inputs[-1])
     scored = align(
-        _read(arguments.inputs[:-1], arguments.score_column),
+        read_scores(arguments.inputs[:-1], arguments.score_column),
         trials,
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
@@ -255,10 +255,10 @@ def _apply(
 ) -> tuple[np.ndarray, Trials]:
     """Calibrate the score files of --apply; llr (N,) and their trials."""
     from fusion import _calibrate_text as text
-    from fusion.formats import TARGET, UNKNOWN, align, read_trials
+    from fusion.formats import TARGET, UNKNOWN, align, read_scores, read_trials
     from fusion.score_tables import all_trials
 
-    read = _read(arguments.apply, arguments.score_column)
+    read = read_scores(arguments.apply, arguments.score_column)
     listed = arguments.apply_trials
     trials = read_trials(listed) if listed else all_trials({"": read})
     scores = align(
@@ -284,22 +284,6 @@ def _apply(
         text.print_table("of --apply", rows, points)
         record["applied"] |= rows
     return llr, trials
-
-
-def _read(paths: list[str], column: str) -> Scores:
-    """Scores, none of them so large that it can only be a mistake."""
-    import numpy as np
-
-    from fusion._calibrators import LARGEST
-    from fusion.formats import read_scores
-
-    scores = read_scores(paths, column)
-    row = int(np.abs(scores.values).argmax())
-    if abs(scores.values[row]) > LARGEST:
-        raise DataError(
-            f"{scores.origin.where(row)}: the score is {scores.values[row]:g}; mend the scoring"
-        )
-    return scores
 
 
 def _quality(paths: list[Path], wanted: list[str], trials: Trials) -> tuple[list[str], np.ndarray]:

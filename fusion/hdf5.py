@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusion._layouts import NONTARGET, TARGET, UNKNOWN
+from fusion._layouts import LARGEST, NONTARGET, TARGET, UNKNOWN
 from fusion._records import Report, refuse
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_path
@@ -121,13 +121,15 @@ def read_cells(
     )
     if not len(values):
         raise DataError(f"{path}: its mask holds no trials")
-    if scores and not np.isfinite(values).all():
-        bad = np.flatnonzero(~np.isfinite(values))
-        for i in bad:
+    if scores:
+        finite = np.isfinite(values)
+        for i in np.flatnonzero(~finite | (np.abs(values) > LARGEST)):
             pair = f"'{ids[0][rows[i]]} {ids[1][columns[i]]}'"
+            what = "impossibly large; mend the scoring" if finite[i] else "not finite"
+            message = f"the score {values[i]:g} of {pair} is {what}"
             if report is refuse:
-                raise DataError(f"{path}: the score of {pair} is {values[i]}; it must be finite")
-            report(path, 0, f"the score of {pair} is {values[i]}", "finite")
+                raise DataError(f"{path}: {message}")
+            report(path, 0, message, "large" if finite[i] else "finite")
     return ids, (rows, columns), values
 
 

@@ -38,6 +38,7 @@ _LINES = {
     "encoding": "lines are not UTF-8 text",
     "number": "scores are not numbers",
     "finite": "scores are not finite",
+    "large": "scores are impossibly large",
     "label": "labels are not known",
 }
 

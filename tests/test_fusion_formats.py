@@ -326,6 +326,7 @@ BAD_TABLES = {
     "too few": ("enrol,test,x,score\na,b,2\n", "line 2: expected 4 columns as in the header"),
     "no id": ("enrol,test,score\na,b,2\n,b,2\n", "line 3: the enrolment id is empty"),
     "no number": ("enrol,test,score\na,b,\n", "line 2: the score or label is empty"),
+    "large": ("a b 1.0\na c -1e60\n", r"line 2: the score -1e\+60 is impossibly large"),
     "quote": ('enrol,test,score\n"a,b,2\n', "line 2: a quoted cell is damaged"),
     "NaN": ("score,enrol,test\n1,a,b\n\nnan,a,c\n", "line 4: the score 'nan' is not finite"),
 }

@@ -132,7 +132,8 @@ BAD = {
     "twice": ({"modelset": names(["a", "a"])}, "has 'a' twice"),
     "nameless": ({"modelset": names(["a", ""])}, "has an empty name"),
     "nothing": ({"score_mask": SCORED * 0}, "its mask holds no trials"),
-    "NaN": ({"scores": SCORES * np.nan}, "the score of 'm1 s1' is nan; it must be finite"),
+    "large": ({"scores": SCORES * 1e60}, "the score 1.5e.60 of 'm1 s1' is impossibly large"),
+    "NaN": ({"scores": SCORES * np.nan}, "the score nan of 'm1 s1' is not finite"),
 }
 
 
