@@ -94,13 +94,13 @@ def _primary(
     value = points.c_primary(preset, minimum)
     if found is None:
         return {"preset": preset, "c_primary": value, "interval": None}
-    from fusion._bootstrap import corrected
+    from fusion.intervals import corrected
 
     # Columns of the replicates: EER, least costs, min Cllr, Cllr, actual costs.
     first = 1 if minimum else 3 + len(asked.points)
     columns = [first + asked.points.index(point) for point in PRESETS[preset]]
     drawn = found.replicates[:, columns].mean(axis=1)
-    low, high, _ = corrected(drawn, value, found.eer.level)
+    low, high = corrected(drawn, value, found.eer.level)
     return {"preset": preset, "c_primary": value, "interval": [low, high]}
 
 

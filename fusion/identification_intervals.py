@@ -17,8 +17,9 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion._bootstrap import Drawing, Interval, corrected
+from fusion._bootstrap import Interval, check_drawing
 from fusion.identification import Searches, fnir_at_fpir, in_top_k, open_set, top_k_accuracy
+from fusion.intervals import corrected
 from ivector.base.errors import DataError
 
 _BLOCK_WEIGHTS = 1 << 22
@@ -54,13 +55,14 @@ def top_k_interval(
     UsageError
         An impossible k, level or number of replicates.
     """
-    drawing = Drawing(n_bootstrap, level, random_state)
+    check_drawing(n_bootstrap, level)
+    rng = np.random.default_rng(random_state)
     found = in_top_k(scores, labels, k, models=models)
-    speaker, draws = _drawn(test_speaker, len(found), drawing)
+    speaker, draws = _drawn(test_speaker, len(found), n_bootstrap, rng)
     hits = draws @ np.bincount(speaker, weights=found)
     values = hits / (draws @ np.bincount(speaker))
     estimate = top_k_accuracy(scores, labels, k, models=models)
-    return Interval(estimate, *corrected(values, estimate, level)[:2], level)
+    return Interval(estimate, *corrected(values, estimate, level), level)
 
 
 def fnir_interval(
@@ -95,17 +97,18 @@ def fnir_interval(
     UsageError
         An impossible rate, rank, level or number of replicates.
     """
-    drawing = Drawing(n_bootstrap, level, random_state)
+    check_drawing(n_bootstrap, level)
+    rng = np.random.default_rng(random_state)
     estimate = fnir_at_fpir(scores, labels, fpir, rank=rank, models=models)
     searches = open_set(scores, labels, rank=rank, models=models)
-    speaker, draws = _drawn(test_speaker, len(searches.enrolled), drawing)
+    speaker, draws = _drawn(test_speaker, len(searches.enrolled), n_bootstrap, rng)
     values = weighted_fnir(searches, speaker, draws, fpir)
     values = values[~np.isnan(values)]
     if 2 * len(values) < n_bootstrap:
         raise DataError(
             "most replicates drew no speaker who is enrolled, or no other; use more speakers"
         )
-    return Interval(estimate, *corrected(values, estimate, level)[:2], level)
+    return Interval(estimate, *corrected(values, estimate, level), level)
 
 
 def weighted_fnir(
@@ -147,7 +150,7 @@ def weighted_fnir(
 
 
 def _drawn(
-    test_speaker: ArrayLike, n_tests: int, drawing: Drawing
+    test_speaker: ArrayLike, n_tests: int, n_bootstrap: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Number of each test's speaker (N,), and how often each speaker was drawn (B, S)."""
     names = np.asarray(test_speaker)
@@ -157,5 +160,4 @@ def _drawn(
     size = len(found)
     if size < 2:
         raise DataError("an interval needs tests of at least 2 speakers to draw from")
-    rng = np.random.default_rng(drawing.random_state)
-    return speaker, rng.multinomial(size, np.full(size, 1 / size), size=drawing.n_bootstrap)
+    return speaker, rng.multinomial(size, np.full(size, 1 / size), size=n_bootstrap)

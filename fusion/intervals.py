@@ -171,14 +171,14 @@ def _band(
     points = system.operating
     at = np.searchsorted(-points.rates().p_fa, -grid)
     ends = [
-        _corrected(misses[:, g], points.misses[k] / points.n_targets, level)
+        corrected(misses[:, g], points.misses[k] / points.n_targets, level)
         for g, k in enumerate(at)
     ]
     low, high = np.array(ends).reshape(-1, 2).T
     return low, high
 
 
-def _corrected(values: np.ndarray, estimate: float, level: float) -> tuple[float, float]:
+def corrected(values: np.ndarray, estimate: float, level: float) -> tuple[float, float]:
     """Bias-corrected percentile interval of replicates (B,); includes the estimate.
 
     B. Efron, R. Tibshirani, "An introduction to the bootstrap", 1993, section 14.3 with
