@@ -15,6 +15,7 @@ import numpy as np
 from ivector.base.errors import DataError
 
 FORMAT_VERSION = 1
+MOST_BYTES = 1 << 30  # of a text that is read at once: lists and maps of 10⁷ utterances
 
 
 @contextlib.contextmanager
@@ -81,9 +82,12 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     Raises
     ------
     DataError
-        The file is missing, unreadable or not UTF-8.
+        The file is missing, unreadable, of over 1 GiB or not UTF-8.
     """
     try:
+        size = os.path.getsize(path)
+        if size > MOST_BYTES:
+            raise DataError(f"{path}: has {size / 2**30:.1f} GiB; this is not a list or a map")
         return Path(path).read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
