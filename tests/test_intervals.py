@@ -9,7 +9,7 @@ from scipy.stats import norm
 from fusion import metrics
 from fusion._kernels_bootstrap import bootstrap_block
 from fusion.formats import read_trials
-from fusion.intervals import _corrected, bootstrap_interval
+from fusion.intervals import corrected, bootstrap_interval
 from fusion.speakers import linked_speakers, mapped_speakers, read_enrolments, read_map
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
@@ -147,11 +147,11 @@ def test_coverage_over_worlds():
 
 def test_corrected_percentiles():
     values = norm.ppf((np.arange(10_000) + 0.5) / 10_000)
-    assert _corrected(values, 0.0, 0.95) == pytest.approx((-1.96, 1.96), abs=2e-3)
+    assert corrected(values, 0.0, 0.95) == pytest.approx((-1.96, 1.96), abs=2e-3)
     # Replicates that lie low by 0.1 give an interval that is moved up by twice that.
-    assert _corrected(values - 0.1, 0.0, 0.95) == pytest.approx((-1.86, 2.06), abs=5e-3)
-    assert _corrected(np.zeros(50), 0.0, 0.95) == (0, 0)
-    low, high = _corrected(np.zeros(50), 0.2, 0.95)
+    assert corrected(values - 0.1, 0.0, 0.95) == pytest.approx((-1.86, 2.06), abs=5e-3)
+    assert corrected(np.zeros(50), 0.0, 0.95) == (0, 0)
+    low, high = corrected(np.zeros(50), 0.2, 0.95)
     assert low == 0 and high == 0.2
 
 
