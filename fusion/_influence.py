@@ -59,21 +59,27 @@ def unit_sums(system: System) -> list[np.ndarray]:
     return [np.array(side) for side in zip(*_rows(system, groupings))]
 
 
-def pair_squares(one: System, two: System) -> np.ndarray:
-    """Sums of squares (M,) over pairs of units of the influence on the difference two - one.
+def pair_squares(system: System, less: System | None = None) -> np.ndarray:
+    """Sums of squares (M,) over pairs of units of the influence on each statistic.
 
-    With one population, trials of a speaker with herself are no pair.
+    The variance that the noise of single pairs makes. With one population, trials of a speaker
+    with herself are no pair. With a second system, of the difference to it.
     """
-    units = one.units
+    units = system.units
     low, high = units.enrol.astype(np.int64), units.test.astype(np.int64)
     if units.shared:
         low, high = np.minimum(low, high), np.maximum(low, high)
     numbers, codes = np.unique(low * units.sizes[-1] + high, return_inverse=True)
     if units.shared:
         codes[low == high] = len(numbers)
-    sides = [[[(codes[system.order], len(numbers))]] for system in (one, two)]
-    both = zip(_rows(one, sides[0]), _rows(two, sides[1]))
-    return np.array([((b - a) ** 2).sum() for (a,), (b,) in both])
+
+    def rows(one: System) -> Iterator[np.ndarray]:
+        for (row,) in _rows(one, [[(codes[one.order], len(numbers))]]):
+            yield row
+
+    if less is None:
+        return np.array([(row**2).sum() for row in rows(system)])
+    return np.array([((b - a) ** 2).sum() for a, b in zip(rows(less), rows(system))])
 
 
 def _rows(system: System, groupings: list[Sides]) -> Iterator[list[np.ndarray]]:
@@ -138,6 +144,15 @@ def variances(sums: list[np.ndarray]) -> np.ndarray:
     side, by the noise of single pairs.
     """
     return sum((side**2).sum(axis=1) * side.shape[1] / (side.shape[1] - 1) for side in sums)  # type: ignore[return-value]
+
+
+def without_pairs(spread: np.ndarray, pairs: np.ndarray, times: float | np.ndarray) -> np.ndarray:
+    """Variances (M,) of replicates without what they count too often of the noise of pairs.
+
+    A replicate weights a pair of speakers by a product of draws, whose variance is 3 where a
+    draw's is 1 (A. Owen, 2007), so that the noise of single pairs counts three times.
+    """
+    return np.maximum(spread - times * pairs, spread / 3)
 
 
 def degrees(sums: list[np.ndarray]) -> np.ndarray:

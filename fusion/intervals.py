@@ -37,7 +37,7 @@ from fusion._bootstrap import (
     replicates,
 )
 from fusion._ends import interval, scales
-from fusion._influence import degrees, unit_sums
+from fusion._influence import degrees, pair_squares, unit_sums, without_pairs
 from fusion._optimism import SPLITS, optimism
 from fusion.analytic import AnalyticResult, analytic_interval
 from fusion.paired import Difference, PairedResult, paired_bootstrap
@@ -151,13 +151,15 @@ def bootstrap_interval(
     rng = np.random.default_rng(random_state)
     (found,), misses = replicates([system], n_bootstrap, rng, grid)
     (gained,) = optimism([system], SPLITS, rng)
-    free = degrees(unit_sums(system))
+    free, pairs = degrees(unit_sums(system)), pair_squares(system)
     intervals = {}
     for i, (key, scale) in enumerate(zip(system.keys, scales(system))):
-        error = scale.to(found[:, i]).std(ddof=1)
-        intervals[key] = interval(
-            scale, float(system.estimates[i]), gained[i], error, free[i], level
-        )
+        estimate = float(system.estimates[i])
+        # Of the two times too many, one is left for what makes a few errors vary more than that.
+        noise = pairs[i] * scale.slope(estimate) ** 2
+        with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
+            error = np.sqrt(without_pairs(scale.to(found[:, i]).var(ddof=1), noise, 1))
+        intervals[key] = interval(scale, estimate, gained[i], error, free[i], level)
     low, high = _band(system, grid, misses, level)
     return BootstrapResult(
         **fields(intervals), replicates=found, p_fa=grid, p_miss_low=low, p_miss_high=high

@@ -24,7 +24,7 @@ from fusion._bootstrap import (
     replicates,
 )
 from fusion._ends import difference
-from fusion._influence import degrees, unit_sums
+from fusion._influence import degrees, pair_squares, unit_sums, without_pairs
 from fusion._optimism import SPLITS, optimism
 from fusion.presets import OperatingPoint
 
@@ -113,7 +113,12 @@ def paired_bootstrap(
     first, second = (unit_sums(system) for system in systems)
     free = degrees([two - one for one, two in zip(first, second)])
     one, two = (_raised(*parts) for parts in zip(systems, found, gained))
-    errors = (two - one).std(axis=0, ddof=1)
+    choose = np.array([key[0] in ("eer", "min_dcf", "min_cllr") for key in systems[0].keys])
+    # One of the two is left to rates that choose thresholds, for the noise of their correction.
+    with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
+        spread = (two - one).var(axis=0, ddof=1)
+    pairs = pair_squares(systems[1], systems[0])
+    errors = np.sqrt(without_pairs(spread, pairs, np.where(choose, 1, 2)))
     differences = {}
     for i, key in enumerate(systems[0].keys):
         a, b = (float(system.estimates[i]) for system in systems)

@@ -270,13 +270,13 @@ def test_coverage_in_short():
         is_target, sides = trials.enrol == trials.test, (trials.enrol, trials.test)
         options = {"points": points, "llr": True, "random_state": seed}
         values = world.scores()
-        boot = bootstrap_interval(values, is_target, *sides, **options, n_bootstrap=150)
+        boot = bootstrap_interval(values, is_target, *sides, **options, n_bootstrap=100)
         fast = analytic_interval(values, is_target, *sides, **options)
         for kind, found in enumerate((boot, fast)):
             listed = (found.eer, found.min_dcf[0], found.min_cllr, found.cllr, found.act_dcf[0])
             held[kind] += [i.low <= t <= i.high for i, t in zip(listed, truth)]
         other = world.twin(rng).scores()
-        paired = paired_bootstrap(values, other, is_target, *sides, **options, n_bootstrap=150)
+        paired = paired_bootstrap(values, other, is_target, *sides, **options, n_bootstrap=100)
         told += [difference.p_value < 0.05 for difference in paired.differences.values()]
     # 0.95 and 0.05, less and plus four standard errors.
     assert (held / n >= 0.95 - 4 * 0.028).all(), held / n
