@@ -29,7 +29,8 @@ _ROWS: dict[bytes, tuple[np.dtype, float]] = {
     b"CM3": (np.dtype("<u1"), 255.0),
 }
 _KNOT = np.dtype("<u2")
-_LOCATION = re.compile(r"(?P<file>.+):(?P<offset>\d+)(?:\[(?P<rows>\d+:\d+)?(?:,.*)?\])?")
+_LOCATION = re.compile(r"(?P<file>.+):(?P<offset>\d+)(?:\[(?P<range>[^\]]*)\])?")
+_ROW_RANGE = re.compile(r"(\d+):(\d+)")
 
 
 class Header(NamedTuple):
@@ -76,13 +77,13 @@ def parse_location(key: str, location: str) -> Place:
     if found is None:
         return Place(location, 0, None)
     rows = None
-    if location.endswith("]"):
-        if not found["rows"] or "," in location[found.end("rows") :]:
+    if found["range"] is not None:
+        limits = _ROW_RANGE.fullmatch(found["range"])
+        if limits is None:
             raise DataError(f"{key}: {location}: only a range of rows, [FIRST:LAST], can be read")
-        first, last = map(int, found["rows"].split(":"))
-        if last < first:
+        rows = (int(limits[1]), int(limits[2]))
+        if rows[1] < rows[0]:
             raise DataError(f"{key}: {location}: the range of rows is empty")
-        rows = (first, last)
     return Place(found["file"], int(found["offset"]), rows)
 
 
