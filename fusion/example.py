@@ -186,7 +186,7 @@ def build_parser() -> Parser:
     )
     add = parser.add_argument
     add("out", metavar="OUT_DIR", type=Path, help="folder to write dev/ and eval/ to")
-    add("--dev-speakers", type=whole(10, _MOST), default=40, metavar="N",
+    add("--dev-speakers", type=whole(10, _MOST), default=60, metavar="N",
         help="speakers of the development part, an even number")  # fmt: skip
     add("--eval-speakers", type=whole(10, _MOST), default=60, metavar="N",
         help="speakers of the evaluation part, an even number")  # fmt: skip
