@@ -33,6 +33,7 @@ from ivector.base.errors import DataError, UsageError
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 FAST_BYTES = 1 << 22  # below, loading the kernels takes longer than they save
 _LOOK_LINES = 10_000
+_BLANK = np.isin(np.arange(256), list(b" \t\n\r\x0b\x0c"))  # what bytes.split() takes for blank
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
@@ -143,7 +144,7 @@ def _read_blocks(
     """
     expected = SCORE_LINE if scores else TRIAL_LINE
     layout: Layout | None = None
-    fast = any_rows = False
+    fast, any_rows = _is_large(path), False
     for first, n_lines, data in whole_lines(path, report):
         text = data
         if layout is None:
@@ -154,7 +155,6 @@ def _read_blocks(
             if layout.header:
                 end = data.find(b"\n", start) + 1
                 first, text = first + skipped + 1, data[end:] if end else b""
-        fast = fast or len(data) >= FAST_BYTES
         block = _split_fast(text, first, layout, n_lines) if fast else None
         if block is None:
             block = _split(path, text, first, layout, expected, report)
@@ -165,6 +165,14 @@ def _read_blocks(
         raise DataError(f"{path}: is empty; expected lines '{expected}'")
     if not any_rows and layout.header:
         raise DataError(f"{path}: has a header and no lines")
+
+
+def _is_large(path: str | os.PathLike) -> bool:
+    """Whether a file is worth the kernels; what is packed is several times as large."""
+    try:
+        return os.path.getsize(path) * (4 if os.fspath(path).endswith(".gz") else 1) >= FAST_BYTES
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def blank_start(data: bytes) -> tuple[int, int]:
@@ -219,18 +227,21 @@ def look(data: bytes, delimiter: str, width: int) -> list[list[bytes]]:
 
 def _split_fast(data: bytes, first: int, layout: Layout, n_lines: int) -> Block | None:
     """Block by the kernel, or None if it has anything unusual."""
-    from fusion._kernels_records import split_cells
+    from fusion._kernels_records import split_cells, split_words
 
-    wanted = layout.wanted
-    text = np.frombuffer(data, np.uint8)
+    wanted = np.array(layout.wanted)
+    text = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
     n = n_lines + 1
     starts, ends = np.empty((2, len(wanted), n), np.int64)
     lines = np.empty(n, np.int64)
-    delimiter = ord(layout.delimiter) if layout.delimiter else 0
-    n = split_cells(text, delimiter, layout.width, np.array(wanted), starts, ends, lines)
+    if layout.delimiter:
+        mark = ord(layout.delimiter)
+        n = split_cells(text, mark, layout.width, wanted, starts, ends, lines)
+    else:
+        n = split_words(text, layout.width, wanted, starts, ends, lines)
     if n < 0:
         return None
-    places = {column: (starts[i, :n], ends[i, :n]) for i, column in enumerate(wanted)}
+    places = {column: (starts[i, :n], ends[i, :n]) for i, column in enumerate(layout.wanted)}
     return Block(first, lines[:n], None, text, places)
 
 
@@ -243,6 +254,12 @@ def _split(
     report: Report,
 ) -> Block:
     """Block by plain code; lines with another number of cells are reported and left out."""
+    if not layout.delimiter:
+        counts = _words_per_line(data)
+        if ((counts == layout.width) | (counts == 0)).all():
+            words = data.split()
+            tokens = {column: words[column :: layout.width] for column in layout.wanted}
+            return Block(first, np.flatnonzero(counts), tokens)
     rows: list[list[bytes]] = []
     lines: list[int] = []
     for n, line in enumerate(data.split(b"\n")):
@@ -275,6 +292,16 @@ def _split(
     columns = list(zip(*rows)) or [()] * layout.width
     tokens = {column: list(columns[column]) for column in layout.wanted}
     return Block(first, np.array(lines, np.int64), tokens)
+
+
+def _words_per_line(data: bytes) -> np.ndarray:
+    """Count the words of every line, a last one without an end included."""
+    codes = np.frombuffer(data + b"\n", np.uint8)
+    blank = _BLANK[codes]
+    starts = ~blank
+    starts[1:] &= blank[:-1]
+    ends = np.flatnonzero(codes == ord("\n"))
+    return np.add.reduceat(starts, np.concatenate([[0], ends[:-1] + 1]), dtype=np.int32)
 
 
 def _wrong_cells(line: bytes, cells: list[bytes], layout: Layout, expected: str) -> str:

@@ -1,6 +1,6 @@
 """Text files of records: read in blocks, ids made numbers, lines remembered, in little memory.
 
-A block of 8 MiB is split at once instead of line by line, and ids become integers as they are
+A block of 2 MiB is split at once instead of line by line, and ids become integers as they are
 read, so that beside the integers a file needs only as much memory as its distinct ids.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from ivector.base.errors import DataError
 
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 21  # what is made of a block stays in cache
 MAX_LINE_BYTES = 1 << 20
 _GZIP_MAGIC = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
