@@ -162,8 +162,9 @@ class ColouredNoise:
 
         exponent = rng.uniform(*self.exponent)
         size = next_fast_len(max(n_samples, 2), real=True)
-        hertz = np.maximum(np.arange(size // 2 + 1) * (self.rate / size), LEAST_HZ)
-        shape = (hertz ** (-exponent / 2)).astype(np.float32)
+        # Exponentials of float32 are five times as fast as powers.
+        hertz = np.arange(size // 2 + 1, dtype=np.float32) * np.float32(self.rate / size)
+        shape = np.exp(np.float32(-exponent / 2) * np.log(np.maximum(hertz, LEAST_HZ)))
         shape *= np.float32((size / np.mean(np.square(shape))) ** 0.5)
         parts = rng.standard_normal((2, len(shape)), np.float32)
         parts[:, 0] = 0.0  # no constant part
@@ -206,9 +207,10 @@ class SimulatedRooms:
         distance = rng.uniform(1.0, 5.0)  # m, that the first reflection goes further
         n_taps = max(2, round(seconds * self.rate))
         first = min(n_taps - 1, max(1, round(distance / SPEED_OF_SOUND * self.rate)))
-        decay = np.exp(-3 * np.log(10) / (seconds * self.rate) * np.arange(n_taps - first))
+        rate = np.float32(-3 * np.log(10) / (seconds * self.rate))  # 60 dB in amplitude
+        decay = np.exp(rate * np.arange(n_taps - first, dtype=np.float32))
         response = np.zeros(n_taps, np.float32)
-        response[first:] = rng.standard_normal(n_taps - first) * decay
+        response[first:] = rng.standard_normal(n_taps - first, np.float32) * decay
         response[first:] *= np.float32(
             (10 ** (-ratio / 10) / max(float(np.square(response).sum()), 1e-20)) ** 0.5
         )

@@ -386,10 +386,17 @@ def pack(source: Source, prefix: str | os.PathLike) -> KaldiSource:
     """Write a source's features to one archive, ``PREFIX.ark`` and ``.scp``, and open it.
 
     For sources that are slow to read in part, as files of tensors and audio are.
+
+    Raises
+    ------
+    DataError
+        An id that a line of an scp cannot hold.
     """
     from ivector.base.log import progress
     from ivector.formats.arks import ArkWriter
 
+    if wrong := [key for key in source.ids if key.split() != [key]]:
+        raise DataError(f"{wrong[0]!r} cannot be an id in an archive: ids hold no blanks")
     with ArkWriter(prefix) as writer:
         for index, key in enumerate(progress(source.ids, desc="packing")):
             writer.write(key, source.read(index))

@@ -203,6 +203,8 @@ def test_subset_transformed_packed_and_in_memory(tmp_path):
     np.testing.assert_allclose(normalised.crop(0, 5, 6, None).mean(axis=0), 0, atol=1e-6)
     with pytest.raises(UsageError, match="must keep them"):
         Transformed(source, lambda features: features[:1]).read(0)
+    with pytest.raises(DataError, match="'a b' cannot be an id"):
+        pack(ArraySource(["a b"], [arrays["u0"]]), tmp_path / "packed")
     for other in (pack(source, tmp_path / "packed"), in_memory(source)):
         assert other.ids == source.ids
         for i, array in enumerate(arrays.values()):
