@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from dnn.losses import Classifier, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
+from ivector.base.log import LOG_EVERY_S
 
 
 class Objective(nn.Module):
@@ -67,7 +69,9 @@ class Meter:
         """Fetch what is on the device, all at once; the first step that is not finite, if any."""
         if not self.pending:
             return None
-        numbers = torch.stack([torch.stack([m.loss, m.norm, m.right.float()]) for m in self.pending])
+        numbers = torch.stack(
+            [torch.stack([m.loss, m.norm, m.right.float()]) for m in self.pending]
+        )
         steps, self.pending = self.pending, []
         for measured, (loss, norm, right) in zip(steps, numbers.tolist()):
             if not (np.isfinite(loss) and np.isfinite(norm)):
@@ -112,6 +116,27 @@ class StopRequest:
 
     def _note(self, *_: object) -> None:
         self.requested = True
+
+
+class Clock:
+    """When to log, and how long it will take."""
+
+    def __init__(self, step: int):
+        self._begin = self._last = time.monotonic()
+        self._step = step
+
+    def due(self) -> bool:
+        """Whether the last line is some time ago."""
+        now = time.monotonic()
+        if now - self._last < LOG_EVERY_S:
+            return False
+        self._last = now
+        return True
+
+    def rates(self, step: int, n_steps: int) -> tuple[float, float]:
+        """Steps per second, and seconds to go."""
+        rate = (step - self._step) / max(time.monotonic() - self._begin, 1e-9)
+        return rate, (n_steps - step) / max(rate, 1e-9)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

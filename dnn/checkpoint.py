@@ -64,9 +64,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except _DAMAGED as error:
-        raise DataError(
-            f"{path}: not a checkpoint, or damaged; remove it to start anew"
-        ) from error
+        raise DataError(f"{path}: not a checkpoint, or damaged; remove it to start anew") from error
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
         raise DataError(f"{path}: not a checkpoint of this toolkit")
     if state["format"] > FORMAT:

@@ -11,9 +11,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ivector.base.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 # One rank validates while the others wait.
 PATIENCE = timedelta(hours=6)
@@ -67,6 +70,17 @@ class Ranks:
         dist.all_reduce(told, op=dist.ReduceOp.MAX, group=self._channel)
         return bool(told)
 
+    def lead_number(self, number: int) -> int:
+        """The leading process' number; all must ask."""
+        if self.n_ranks == 1:
+            return number
+        import torch
+        import torch.distributed as dist
+
+        told = torch.tensor(number)
+        dist.broadcast(told, src=0, group=self._channel)
+        return int(told)
+
     def wrap(self, module: Any, device: Any) -> Any:
         """The module, its gradients averaged over all processes."""
         if self.n_ranks == 1:
@@ -99,3 +113,24 @@ def joined() -> Iterator[Ranks]:
         yield Ranks(dist.get_rank(), n_ranks, local_rank, channel)
     finally:
         dist.destroy_process_group()
+
+
+def pick_device(name: str, ranks: Ranks) -> torch.device:
+    """The device of a process by name; "auto" takes its GPU if there is one.
+
+    Raises
+    ------
+    UsageError
+        An unknown name, or a GPU where none is usable.
+    """
+    import torch
+
+    if name == "auto":
+        name = f"cuda:{ranks.local_rank}" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"no device is called {name!r}; take cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no CUDA device is usable here; take the CPU, or mend driver and torch")
+    return device

@@ -78,8 +78,9 @@ def save_network(
         "speakers": list(speakers),
         **(extra or {}),
     }
-    # The weights name their network too, so that files of two networks are not taken for one.
-    metadata = {"format": "pt", "model": json.dumps(config["model"], sort_keys=True)}
+    # The weights name their network too, so that files of two networks are not taken for one. One
+    # entry only: safetensors writes several in no fixed order.
+    metadata = {"model": json.dumps(config["model"], sort_keys=True)}
     with atomic_write(Path(folder) / WEIGHTS) as file:
         file.write(save(tensors, metadata))
     text = json.dumps(config, indent=2, ensure_ascii=False)

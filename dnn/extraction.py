@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -49,7 +50,7 @@ class Piece(NamedTuple):
     """Frames of an utterance that are embedded at once."""
 
     row: int
-    index: int
+    utterance: int
     start: int
     n_frames: int
 
@@ -168,7 +169,7 @@ def _pieces(source: Source, indices: np.ndarray, chunk: int, min_frames: int) ->
         n_chunks = -(-length // chunk) if chunk else 1
         n_chunks = max(1, min(n_chunks, length // min_frames))
         edges = [length * i // n_chunks for i in range(n_chunks + 1)]
-        pieces += [Piece(row, index, a, b - a) for a, b in zip(edges, edges[1:])]
+        pieces += [Piece(row, index, a, b - a) for a, b in pairwise(edges)]
     if n_short:
         logger.warning(
             "%d utterances are shorter than the %d frames the network needs; they are repeated",
@@ -206,7 +207,7 @@ def _embedded(
 
 def _read(source: Source, group: list[Piece], min_frames: int) -> tuple[np.ndarray, np.ndarray]:
     """Padded features (B, T, n_features) and lengths (B,) of pieces."""
-    frames = [source.read(p.index, p.start, p.n_frames) for p in group]
+    frames = [source.read(p.utterance, p.start, p.n_frames) for p in group]
     frames = [f if len(f) >= min_frames else _repeated(f, min_frames) for f in frames]
     valid = np.array([len(f) for f in frames], np.int64)
     features = np.zeros((len(frames), int(valid.max()), source.n_features), np.float32)

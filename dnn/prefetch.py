@@ -20,6 +20,7 @@ import numpy as np
 from ivector.base.errors import DataError, UsageError
 
 SLOTS = 2  # batches that a worker may be ahead
+PATIENCE_S = 10.0
 
 
 class Batches(Protocol):
@@ -86,6 +87,7 @@ class Prefetch:
         self.batches, self.start, self.stop, self.rows = batches, start, stop, rows
         self.n_workers = min(n_workers, max(stop - start, 0))
         self._workers: list[_Worker] = []
+        self._at_exit: Finalize | None = None
 
     def __enter__(self) -> Prefetch:
         return self
@@ -95,10 +97,9 @@ class Prefetch:
 
     def close(self) -> None:
         """End the workers."""
-        for worker in self._workers:
-            worker.hang_up()
-        for worker in self._workers:
-            worker.process.join()
+        if self._at_exit is not None:
+            self._at_exit.cancel()
+        _end(self._workers)
         self._workers = []
 
     def __iter__(self) -> Iterator[Batch]:
@@ -118,22 +119,32 @@ class Prefetch:
     def _open(self, slot_size: int) -> None:
         context = multiprocessing.get_context()
         # At the interpreter's exit the workers must go before they are waited for.
-        Finalize(self, self.close, exitpriority=10)
+        self._at_exit = Finalize(None, _end, (self._workers,), exitpriority=10)
         for w in range(self.n_workers):
             steps = range(self.start + 1 + w, self.stop, self.n_workers)
-            self._workers.append(_Worker(context, self.batches, self.rows, steps, slot_size))
+            task = (self.batches, self.rows, steps)
+            self._workers.append(_Worker(context, task, slot_size, self._workers))
+
+
+def _end(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.pipe.close()
+    for worker in workers:
+        worker.process.join(PATIENCE_S)
+        worker.process.kill()  # where it is still reading from a disk that does not answer
+        worker.process.join()
 
 
 class _Worker:
     """A process, the pipe to it, and the memory shared with it."""
 
-    def __init__(
-        self, context: Any, batches: Batches, rows: slice, steps: range, slot_size: int
-    ):
+    def __init__(self, context: Any, task: tuple, slot_size: int, others: list[_Worker]):
         self.pipe, theirs = context.Pipe()
         self._slots = [context.RawArray("b", slot_size) for _ in range(SLOTS)]
+        # A forked process also has our ends of the pipes; it closes them, or none would ever end.
+        ours = [self.pipe, *(other.pipe for other in others)]
         self.process = context.Process(
-            target=_work, args=(batches, rows, steps, theirs, self._slots), name="loader"
+            target=_work, args=(*task, theirs, self._slots, ours), name="loader"
         )
         self.process.start()
         theirs.close()
@@ -163,15 +174,18 @@ class _Worker:
         except OSError:
             pass  # it has no more steps, and is gone; if it was killed, `receive` tells
 
-    def hang_up(self) -> None:
-        """Close the pipe, on which the worker ends."""
-        self.pipe.close()
-
 
 def _work(
-    batches: Batches, rows: slice, steps: range, pipe: Connection, slots: list[Any]
+    batches: Batches,
+    rows: slice,
+    steps: range,
+    pipe: Connection,
+    slots: list[Any],
+    not_ours: list[Connection],
 ) -> None:
     """Main function of a worker."""
+    for connection in not_ours:
+        connection.close()
     # A signal to the whole group is for the main process, which saves and then hangs up.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -187,9 +201,7 @@ def _work(
         return
 
 
-def _message(
-    batches: Batches, rows: slice, step: int, slot: int, memory: Any
-) -> tuple[Any, Any]:
+def _message(batches: Batches, rows: slice, step: int, slot: int, memory: Any) -> tuple[Any, Any]:
     try:
         features, labels = batches.get(step, rows)
     except Exception as error:
@@ -202,7 +214,7 @@ def _message(
 
 def _slot_size(batches: Batches, first: Batch) -> int:
     """Bytes of the largest batch; one that is larger still goes through the pipe."""
-    frames = np.max(getattr(batches, "n_frames", first.features.shape[1]))
+    frames: Any = getattr(batches, "n_frames", first.features.shape[1])
     rows, n_frames, n_features = first.features.shape
-    longest = max(int(frames), n_frames)
+    longest = max(int(np.max(frames)), n_frames)
     return first.features.itemsize * rows * longest * n_features

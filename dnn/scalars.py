@@ -56,6 +56,16 @@ class ScalarLog:
             self._events.close()
 
 
+class NoLog:
+    """In the place of a `ScalarLog` where another process writes it."""
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def read_scalars(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Records of a file; a last line that was cut by a kill is left out.
 

@@ -15,9 +15,8 @@ import hashlib
 import logging
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dnn._steps import Meter, Measured, Objective, StopRequest, seed_step, to_device
+from dnn._memory import too_large
+from dnn._steps import (
+    Clock,
+    Measured,
+    Meter,
+    Objective,
+    StopRequest,
+    seed_step,
+    to_device,
+)
 from dnn.checkpoint import (
     BEST,
     LAST,
@@ -34,81 +42,22 @@ from dnn.checkpoint import (
     remove_leftovers,
     save_checkpoint,
 )
-from dnn.distributed import Ranks
+from dnn.distributed import Ranks, pick_device
 from dnn.export import save_network
 from dnn.losses import CLASSIFIERS, Classifier, MarginSchedule, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
 from dnn.optimisation import MovingAverage, build_optimiser
 from dnn.prefetch import Batch, Batches, Prefetch
-from dnn.scalars import ScalarLog
+from dnn.scalars import NoLog, ScalarLog
 from dnn.schedules import Schedule
+from dnn.training_options import TrainingOptions
 from dnn.validation import Validation
 from ivector.base.errors import DataError, UsageError
-from ivector.base.log import LOG_EVERY_S
 
 logger = logging.getLogger("training")
 
 NETWORK, SCALARS, CURVES = "network", "scalars.jsonl", "curves.png"
 STEPS_UNCHECKED = 10  # on a GPU, which would have to wait to be asked about every loss
-PRECISIONS = ("auto", "float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train.
-
-    Parameters
-    ----------
-    n_steps : int
-        Updates.
-    optimiser : {"adamw", "sgd"}
-    weight_decay, momentum : float
-        See `dnn.optimisation.build_optimiser`.
-    clip_norm : float
-        Largest norm of the gradient; longer ones are shortened to it. 0 leaves them.
-    average_decay : float
-        Of the moving average of the weights, which is then what is validated and exported; 0 for
-        none.
-    accumulate : int
-        Parts that a batch is cut into to save memory. Norms' statistics are then of the parts.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the products; "auto" is bfloat16 (autocast) on a GPU.
-    compile : bool
-        Let ``torch.compile`` make kernels for the network: minutes at the start.
-    n_workers : int
-        Processes that make batches ahead; they change no result.
-    log_every, save_every, validate_every : int
-        Steps between records, checkpoints, and validations (0: only at the end).
-    tensorboard : bool
-    seed : int
-        Of dropout.
-    """
-
-    n_steps: int
-    optimiser: str = "adamw"
-    weight_decay: float = 0.01
-    momentum: float = 0.9
-    clip_norm: float = 5.0
-    average_decay: float = 0.0
-    accumulate: int = 1
-    precision: str = "auto"
-    compile: bool = False
-    n_workers: int = 0
-    log_every: int = 50
-    save_every: int = 500
-    validate_every: int = 0
-    tensorboard: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"precision is {', '.join(PRECISIONS)}, not {self.precision!r}")
-        for name in ("n_steps", "accumulate", "log_every", "save_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("validate_every", "n_workers", "seed", "clip_norm"):
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"{name} must be at least 0, not {getattr(self, name)}")
 
 
 class Outcome(NamedTuple):
@@ -181,7 +130,7 @@ class Trainer:
         self.options, self.schedule, self.margin = options, schedule, margin
         self.validation, self.speakers, self.extra = validation, list(speakers), dict(extra or {})
         self.ranks = ranks or Ranks()
-        self.device = _device(device, self.ranks)
+        self.device = pick_device(device, self.ranks)
         self._rows = self.ranks.rows(batches.batch_size)
         self._check()
         self._modules = nn.ModuleDict({"model": model, "loss": loss}).to(self.device)
@@ -223,7 +172,7 @@ class Trainer:
 
     def _run(self, stop: StopRequest) -> bool:
         """The loop; False where it was stopped."""
-        options, clock = self.options, _Clock(self.step)
+        options, clock = self.options, Clock(self.step)
         loader = Prefetch(self.batches, self.step, options.n_steps, options.n_workers, self._rows)
         with loader:
             batches = iter(loader)
@@ -259,7 +208,7 @@ class Trainer:
         else:
             return
         # Out of the handler, whose exception keeps the step's tensors alive.
-        raise self._too_large(batch)
+        raise too_large(batch.features, self.options.accumulate, self._try)
 
     def _learn(self, batch: Batch) -> None:
         seed_step(self.options.seed, batch.step, self.ranks.rank)
@@ -325,35 +274,13 @@ class Trainer:
             "take a lower learning rate, a longer warm-up, or look at these utterances"
         )
 
-    def _too_large(self, batch: Batch) -> DataError:
-        """Find by halving how much of a batch fits into the GPU's memory."""
-        largest = -(-len(batch.labels) // self.options.accumulate)
-        fitting = largest
-        while fitting > 1:
-            fitting //= 2
-            if self._fits(batch.features[:fitting]):
-                return DataError(
-                    f"a batch of {largest} utterances of {batch.features.shape[1]} frames does not "
-                    f"fit into the GPU's memory; {fitting} fit: take that as batch size, or cut "
-                    f"batches into {-(-len(batch.labels) // fitting)} parts (accumulate)"
-                )
-        return DataError(
-            f"not even one utterance of {batch.features.shape[1]} frames fits into the GPU's "
-            "memory; take shorter crops or a smaller network"
-        )
-
-    def _fits(self, features: np.ndarray) -> bool:
+    def _try(self, rows: int, features: np.ndarray) -> None:
+        """What takes the memory of a step, on the first rows of a batch."""
         self.optimiser.zero_grad()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        try:
-            (x,) = to_device(features, np.zeros(0, np.int64), self.device)[:1]
-            with self._autocast():
-                value = self.model.head(self.model(x)).float().square().sum()
-            value.backward()
-        except torch.cuda.OutOfMemoryError:
-            return False
-        return True
+        (x,) = to_device(features[:rows], np.zeros(0, np.int64), self.device)[:1]
+        with self._autocast():
+            value = self.model.head(self.model(x)).float().square().sum()
+        value.backward()
 
     def _validation_due(self) -> bool:
         every, step = self.options.validate_every, self.step
@@ -368,8 +295,7 @@ class Trainer:
         if not self.ranks.leads:
             return
         assert self.validation is not None
-        modules = self._modules if self.average is None else self.average.module
-        measures = self.validation(modules["model"], modules["loss"], self.device)
+        measures = self.validation(*self._judged(), self.device)
         value = measures[self.validation.criterion]
         text = ", ".join(f"{name} {100 * v:.2f} %" for name, v in measures.items())
         logger.info("step %d: validation %s", self.step, text)
@@ -390,7 +316,7 @@ class Trainer:
             values["margin"] = self.margin(self.step - 1)
         self._log.write(self.step, values)
 
-    def _line(self, clock: _Clock) -> str:
+    def _line(self, clock: Clock) -> str:
         rate, eta = clock.rates(self.step, self.options.n_steps)
         parts = [
             f"step {self.step}/{self.options.n_steps}",
@@ -435,8 +361,15 @@ class Trainer:
         if self.ranks.leads:
             remove_leftovers(self.folder)
         path = self.folder / LAST
-        if not path.exists():
-            return
+        if path.exists():
+            self._restore(path)
+        if self.ranks.any(self.step != self.ranks.lead_number(self.step)):
+            raise DataError(
+                f"{path}: the processes see different checkpoints; train in a folder that all "
+                "machines share"
+            )
+
+    def _restore(self, path: Path) -> None:
         state = load_checkpoint(path)
         if unlike := differences(self._identity(), state.get("identity")):
             raise DataError(
@@ -481,15 +414,17 @@ class Trainer:
         }
 
     def _export(self) -> None:
-        modules = self._modules if self.average is None else self.average.module
         extra = {**self.extra, "training": {**self._training(), "step": self.step}}
-        save_network(
-            self.folder / NETWORK, modules["model"], modules["loss"], self.speakers, extra
-        )
+        save_network(self.folder / NETWORK, *self._judged(), self.speakers, extra)
 
-    def _scalar_log(self) -> ScalarLog | _NoLog:
+    def _judged(self) -> tuple[Any, Any]:
+        """Model and loss that are validated and exported: the average, if there is one."""
+        modules: Any = self._modules if self.average is None else self.average.module
+        return modules["model"], modules["loss"]
+
+    def _scalar_log(self) -> ScalarLog | NoLog:
         if not self.ranks.leads:
-            return _NoLog()
+            return NoLog()
         return ScalarLog(self.folder / SCALARS, self.step, self.options.tensorboard)
 
     def _draw(self) -> None:
@@ -516,45 +451,3 @@ class Trainer:
                 raise UsageError(
                     f"{len(self.speakers)} speakers were named for {loss.n_classes} classes"
                 )
-
-
-class _Clock:
-    """When to log, and how long it will take."""
-
-    def __init__(self, step: int):
-        self._begin = self._last = time.monotonic()
-        self._step = step
-
-    def due(self) -> bool:
-        now = time.monotonic()
-        if now - self._last < LOG_EVERY_S:
-            return False
-        self._last = now
-        return True
-
-    def rates(self, step: int, n_steps: int) -> tuple[float, float]:
-        """Steps per second, and seconds to go."""
-        rate = (step - self._step) / max(time.monotonic() - self._begin, 1e-9)
-        return rate, (n_steps - step) / max(rate, 1e-9)
-
-
-class _NoLog:
-    """In the place of a `ScalarLog` where another process writes it."""
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-def _device(name: str, ranks: Ranks) -> torch.device:
-    if name == "auto":
-        name = f"cuda:{ranks.local_rank}" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"no device is called {name!r}; take cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is usable here; take the CPU, or mend driver and torch")
-    return device

@@ -178,9 +178,7 @@ class Validations:
     ) -> dict[str, float]:
         """All measures."""
         return {
-            name: value
-            for part in self.parts
-            for name, value in part(model, loss, device).items()
+            name: value for part in self.parts for name, value in part(model, loss, device).items()
         }
 
 
