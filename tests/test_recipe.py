@@ -13,11 +13,16 @@ import numpy as np
 import pytest
 import soundfile
 
+from fusion.formats import align, read_scores, read_trials
+from fusion.models import load_model
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "--num-components 8 --rank 8 --lda-dim 4 --num-iters-diag 5 --num-iters-full 2 "
-    "--num-iters-tv 2 --mfcc-config recipes/conf/mfcc_8k.conf --bootstrap 50"
+    "--num-iters-tv 2 --mfcc-config recipes/conf/mfcc_8k.conf --bootstrap 50 "
+    "--system ivector --dev-folds 0"
 ).split()
+ALL = ("--system", "all", "--dev-folds", "2")
 
 
 def recipe(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess:
@@ -53,7 +58,6 @@ def finished(tmp_path_factory):
 def test_recipe_prints_error_rates_and_draws_them(finished):
     folder, done = finished
     assert "| ivector | all" in done.stdout
-    assert "stage 7: not installed yet" in done.stdout
     report = folder / "exp/report"
     assert (report / "det.png").read_bytes()[:4] == b"\x89PNG"
     rows = json.loads((report / "results.json").read_text())
@@ -112,12 +116,78 @@ def test_killed_run_continues_to_the_same_bytes(finished, tmp_path):
     assert outputs(tmp_path) == outputs(folder)
 
 
-def test_gmm_ubm_system_stands_beside(finished):
-    folder, _ = finished
-    before = outputs(folder)
-    done = recipe(folder, "--system", "gmm-ubm", "--score-norm", "s")
-    assert "| gmm-ubm | all" in done.stdout and "| ivector | all" in done.stdout
-    assert outputs(folder) == before
+@pytest.fixture(scope="module")
+def fused(finished, tmp_path_factory):
+    """All systems, calibrated and fused; the i-vector system is there already."""
+    first, _ = finished
+    folder = tmp_path_factory.mktemp("fused")
+    shutil.copytree(first, folder, symlinks=True, dirs_exist_ok=True)
+    return folder, recipe(folder, *ALL)
+
+
+def test_all_systems_are_calibrated_and_fused(fused, finished):
+    folder, done = fused
+    assert outputs(folder) == outputs(finished[0])  # others stand beside
+    for system in ("ivector", "cosine", "gmm-ubm"):
+        assert f"| {system} " in done.stdout
+    assert "| fusion " in done.stdout and "to learn the fusion from: it is rough" in done.stderr
+    rows = {
+        row["system"]: row
+        for row in json.loads((folder / "exp/report/report.json").read_text())["systems"]
+    }
+    assert set(rows) == {"ivector", "cosine", "gmm-ubm", "fusion"}
+    assert all(row["llr"] and row["cllr"]["estimate"] > 0 for row in rows.values())
+    page = (folder / "exp/report/report.html").read_text()
+    assert "<!doctype html>" in page.lower() and "recipes/run.sh" in page
+
+
+def test_fusion_knows_no_speaker_of_the_trials(fused):
+    folder, _ = fused
+    utt2spk = dict(line.split() for line in (folder / "data/wav/utt2spk").read_text().splitlines())
+    development = sorted((folder / "exp/development/data").glob("fold*"))
+    assert len(development) == 4
+    for inner in development:
+        outer = folder / "data" / inner.name.rpartition("-")[0]
+        training = {line.split()[1] for line in (outer / "train.utt2spk").read_text().splitlines()}
+        used = {line.split()[1] for line in (inner / "train.utt2spk").read_text().splitlines()}
+        tested = {utt2spk[line.split()[1]] for line in (inner / "trials").read_text().splitlines()}
+        assert used | tested <= training and not used & tested
+
+
+def test_llr_are_the_models_of_the_scores(fused):
+    folder, _ = fused
+    home = folder / "exp/fusion/llr/fold0"
+    lists = read_trials(home / "trials")
+    systems = ("ivector", "cosine", "gmm-ubm")
+    raw = np.column_stack(
+        [align(read_scores(folder / f"exp/{s}/scores/fold0/scores"), lists).values for s in systems]
+    )
+    for column, system in enumerate(systems):
+        llr = align(read_scores(home / f"{system}.scores"), lists).values
+        model = load_model(home / f"{system}.json")
+        np.testing.assert_allclose(llr, model.transform(raw[:, column]), atol=1e-6)
+    fusion = load_model(home / "fusion.json")
+    assert fusion.names == list(systems) and (fusion.weights_ >= 0).all()
+    llr = align(read_scores(home / "fusion.scores"), lists).values
+    np.testing.assert_allclose(llr, fusion.transform(raw), atol=1e-6)
+
+
+def test_llr_older_than_the_scores_are_not_reported(fused, tmp_path):
+    folder, _ = fused
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    options = ("--system", "gmm-ubm", "--relevance", "8", "--stage", "6")
+    done = recipe(tmp_path, *options, "--stop-stage", "6")
+    done = recipe(tmp_path, *options, "--stage", "10")
+    assert "scores are newer" in done.stderr and "| fusion" not in done.stdout
+
+
+def test_one_system_alone_is_calibrated(fused, tmp_path):
+    folder, _ = fused
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "exp/fusion")
+    done = recipe(tmp_path, *ALL, "--system", "gmm-ubm", "--stage", "9", "--resume", "true")
+    assert (tmp_path / "exp/gmm-ubm/llr/fold1/gmm-ubm.scores").is_file()
+    assert "| fusion" not in done.stdout and "Cllr" in done.stdout
 
 
 def test_mistakes_are_told_in_one_line(finished, tmp_path):

@@ -9,7 +9,7 @@ from ivector.base.cli import run
 
 NAMES = (
     "features", "ubm", "total_variability", "ivectors", "backend", "scores", "gmm_ubm", "fusion",
-    "report",
+    "report", "xvector", "xvectors",
 )  # fmt: skip
 
 
