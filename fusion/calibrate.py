@@ -78,7 +78,7 @@ def build_parser() -> Parser:
         "trials")  # fmt: skip
     add("--apply-quality", nargs="+", default=[], metavar="FILE", type=Path,
         help="tables of quality measures of --apply; those of --quality by default")  # fmt: skip
-    add("--p-target", nargs="+", metavar="P",
+    add("--points", "--p-target", dest="p_target", nargs="+", metavar="P",
         help="operating points of the tables and thresholds: prior, prior:c_miss:c_fa, or a "
         "preset such as sre16; 0.01 by default")  # fmt: skip
     add("--explain", nargs="+", type=float, default=[], metavar="LLR",

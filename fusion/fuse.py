@@ -79,7 +79,7 @@ def build_parser() -> Parser:
     add("--guard", choices=GUARDS, default="warn",
         help="if the fusion is worse than its best part, beyond chance: say so, take the subset "
         "that is not, or fail")  # fmt: skip
-    add("--p-target", nargs="+", default=["0.01"], metavar="P",
+    add("--points", "--p-target", dest="p_target", nargs="+", default=["0.01"], metavar="P",
         help="operating points of the table and the guard: prior, prior:c_miss:c_fa, or a "
         "preset such as sre16")  # fmt: skip
     add("--folds", type=whole(0), default=5,
