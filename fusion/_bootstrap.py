@@ -117,12 +117,12 @@ def number_units(enrol: np.ndarray, test: np.ndarray, shared: bool) -> Units:
         Fewer than two speakers.
     """
     if shared:
-        found, codes = np.unique(np.concatenate([enrol, test]), return_inverse=True)
-        sizes = [len(found)]
-        enrol, test = codes[: len(enrol)], codes[len(enrol) :]
+        enrol, test, size = _without_gaps([enrol, test])
+        sizes = [size]
     else:
-        (one, enrol), (two, test) = (np.unique(a, return_inverse=True) for a in (enrol, test))
-        sizes = [len(one), len(two)]
+        enrol, one = _without_gaps([enrol])
+        test, two = _without_gaps([test])
+        sizes = [one, two]
     if min(sizes) < 2:
         raise DataError("an interval needs at least 2 speakers to draw from; use --bootstrap 0")
     if min(sizes) < _FEW_SPEAKERS:
@@ -131,7 +131,20 @@ def number_units(enrol: np.ndarray, test: np.ndarray, shared: bool) -> Units:
             DegenerateDataWarning,
             stacklevel=3,
         )
-    return Units(enrol.astype(np.int32), test.astype(np.int32), sizes)
+    return Units(enrol, test, sizes)
+
+
+def _without_gaps(sides: list[np.ndarray]) -> Any:
+    """Arrays numbered anew by the numbers that occur in any, and how many do."""
+    most = max(int(side.max()) for side in sides)
+    if most > 10 * len(sides[0]) + 1000:
+        found, codes = np.unique(np.concatenate(sides), return_inverse=True)
+        return *np.split(codes.astype(np.int32), len(sides)), len(found)
+    occurs = np.zeros(most + 1, bool)
+    for side in sides:
+        occurs[side] = True
+    numbers = (np.cumsum(occurs) - 1).astype(np.int32)
+    return *(numbers[side] for side in sides), int(numbers[-1]) + 1
 
 
 class System:
@@ -163,7 +176,7 @@ class System:
         llr: bool,
     ):
         self.operating = OperatingPoints(scores[target], scores[~target])
-        self.order = np.argsort(scores, kind="stable")
+        self.order = np.argsort(scores)
         self.scores, self.target = scores[self.order], target[self.order]
         self.enrol, self.test = units.enrol[self.order], units.test[self.order]
         self.units, self.points, self.llr = units, list(points), llr
