@@ -14,7 +14,7 @@ protocol=              # folder corpus: fold*/{train.utt2spk,enroll,trials}; emp
 prepare_options=       # more for stage 0, see: python -m recipes.prepare CORPUS --help
 system=all             # one of the systems, or all of them
 systems="ivector cosine gmm-ubm"  # ivector (PLDA), cosine (of the i-vectors), gmm-ubm (MAP-adapted
-                       # models), gmm-ubm-s (of the same models, with s-norm)
+                       # models), gmm-ubm-s (of the same models, with s-norm), xvector (network)
 stage=                 # first stage to run, even if done already; empty continues what is missing
 resume=false           # true: from --stage on, too, continue what is missing
 stop_stage=10
@@ -57,13 +57,20 @@ dev_models=5           # models of each of their speakers, of different utteranc
 fusion_prior=0.5       # of a target, for which calibration and fusion weigh errors; 0.5 is Cllr
 fusion_ridge=0.0       # penalty of large fusion weights
 fusion_systems=        # which of the systems to fuse; empty takes all
+xvector_model=xvector-small  # or another network of dnn.models
+xvector_steps=400      # updates of its training
+xvector_frames="100 200"     # of a training crop, least and largest
+xvector_backend=cosine # plda or cosine
+xvector_norm=s         # score normalisation
+device=auto            # of network training: auto takes a GPU if there is one, cpu
 bootstrap=1000         # replicates of the confidence intervals
 
 help_message="Usage: bash recipes/run.sh [--NAME VALUE]...
 The options are the variables on top of recipes/run.sh, with dashes for underscores;
 recipes/conf/CORPUS.conf and recipes/conf/CORPUS.SYSTEM.conf set them for a corpus, --config FILE for you.
 Stages: 0 corpus, 1 features, 2 UBM, 3 total variability, 4 i-vectors, 5 back-end, 6 scores,
-9 calibration and fusion, 10 report. Stages 2 to 6 are run for every system in turn."
+7 x-vector training, 8 x-vectors and their scores, 9 calibration and fusion, 10 report.
+Stages 2 to 8 are run for every system in turn."
 
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -91,7 +98,7 @@ fail() { echo "run.sh: error: $1" >&2; exit 2; }
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
 for name in stage stop_stage nj seed memory delta_order delta_window cmn_window num_components \
   num_iters_diag num_iters_full num_gselect rank num_iters_tv lda_dim top_n dev_folds \
-  dev_folds_used dev_models bootstrap; do
+  dev_folds_used dev_models xvector_steps bootstrap; do
   case "${!name}" in
     "") [ $name = stage ] || [ $name = nj ] || [ $name = dev_folds_used ] || fail "--${name//_/-} is empty; it takes a number" ;;
     *[!0-9]*) fail "--${name//_/-} takes a whole number, got '${!name}'" ;;
@@ -105,9 +112,9 @@ choice() {  # choice NAME WORD...: refuse another value now, not when its stage 
   shift
   case " $* " in *" ${!name} "*) ;; *) fail "--${name//_/-} is one of: $*; got '${!name}'" ;; esac
 }
-choice system all ivector cosine gmm-ubm gmm-ubm-s
+choice system all ivector cosine gmm-ubm gmm-ubm-s xvector
 for one in $systems; do
-  case $one in ivector|cosine|gmm-ubm|gmm-ubm-s) ;; *) fail "--systems: no system '$one'" ;; esac
+  case $one in ivector | cosine | gmm-ubm | gmm-ubm-s | xvector) ;; *) fail "--systems: no system '$one'" ;; esac
 done
 choice normalisation cmn cmvn global_cmn global_cmvn warping none
 choice covariance full diagonal
@@ -116,6 +123,9 @@ choice parametrisation kaldi classical
 choice backend plda cosine
 choice enrolment book average
 choice score_norm none z t zt s as
+choice xvector_backend plda cosine
+choice xvector_norm none z t zt s as
+case " $system $systems " in *" xvector "*) NEEDS=${NEEDS:+$NEEDS,}dnn ;; esac
 . recipes/path.sh || exit 1
 set -euo pipefail
 
@@ -166,12 +176,24 @@ if [ "$system" = all ]; then  # each with its own configuration, recipes/conf/CO
     start=$((first > 2 ? first : 2))
     case $one in  # what others made already is not made again
       cosine) start=$((start > 5 ? start : 5)) ;;
-      gmm-ubm-s) start=6 ;;
+      gmm-ubm-s) start=$((start > 6 ? start : 6)) ;;
+      xvector) start=$((start > 7 ? start : 7)) ;;
     esac
-    stop=$((stop_stage < 6 ? stop_stage : 6))
+    stop=$((stop_stage < 8 ? stop_stage : 8))
     [ $start -gt $stop ] || again --system $one --data "$data" --exp "$exp" --stage $start \
       --stop-stage $stop --resume $([ ${#force[@]} = 0 ] && echo true || echo false)
   done
+elif [ "$system" = xvector ]; then
+  if within 7; then
+    step xvector --system $system --model "$xvector_model" --num-steps "$xvector_steps" \
+      --frames $xvector_frames --device "$device"
+  fi
+
+  if within 8; then
+    step xvectors --system $system
+    step backend --system $system --backend "$xvector_backend"
+    step scores --system $system --score-norm "$xvector_norm"
+  fi
 else
   if within 2; then
     [ $trunk = ivector ] || covariance=diagonal
@@ -212,12 +234,6 @@ else
   fi
 fi
 
-for n in 7 8; do
-  if within $n; then
-    echo "stage $n: not installed yet (x-vectors)"
-  fi
-done
-
 if within 9 && [ "$dev_folds" -gt 0 ]; then
   # Systems of the same options on parts of the training speakers; what is there is left alone.
   options=()
@@ -225,7 +241,7 @@ if within 9 && [ "$dev_folds" -gt 0 ]; then
   "$PYTHON" -m recipes.inner_folds --data "$data" --out "$exp/development/data" \
     --num-folds "$dev_folds" --models "$dev_models" --seed "$seed" ${options[@]+"${options[@]}"}
   ln -sfn ../features "$exp/development/features"
-  again --data "$exp/development/data" --exp "$exp/development" --stage 2 --resume true --stop-stage 6
+  again --data "$exp/development/data" --exp "$exp/development" --stage 2 --resume true --stop-stage 8
   options=()
   [ "$system" != all ] || [ -z "$fusion_systems" ] || options+=(--fuse $fusion_systems)
   step fusion --systems $systems --development "$exp/development" --fusion-prior "$fusion_prior" \
