@@ -83,7 +83,15 @@ def _draw(panels: Any, runs: Mapping[str, Records]) -> None:
     for number, (name, records) in enumerate(runs.items()):
         colour = COLOURS[number % len(COLOURS)]
         _line(loss, records, "loss", colour, _label(name, "training"), "-")
-        _line(measures, records, "training_accuracy", colour, _label(name, "training"), ":", 100)
+        _line(
+            measures,
+            records,
+            "training_accuracy",
+            colour,
+            _label(name, "training accuracy"),
+            ":",
+            100,
+        )
         other = colour if len(runs) > 1 else COLOURS[1]
         for key, style in (("accuracy", "-"), ("top5", "-."), ("eer", "--")):
             told = {"accuracy": "accuracy", "top5": "top 5", "eer": "EER"}[key]

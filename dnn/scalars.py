@@ -26,26 +26,26 @@ class ScalarLog:
     ----------
     path : path-like
         ``scalars.jsonl``.
-    step : int
-        Records of later steps are removed: those of a run that was killed after it had written
-        its last checkpoint.
+    n_records : int
+        How many to keep, as `n_records` was at the last checkpoint; what a killed run wrote after
+        it is removed.
     tensorboard : bool
         Write event files beside it too, if tensorboard is installed.
     """
 
-    def __init__(self, path: str | os.PathLike, step: int = 0, tensorboard: bool = False):
+    def __init__(self, path: str | os.PathLike, n_records: int = 0, tensorboard: bool = False):
         self.path = Path(path)
-        lines = [json.dumps(r) + "\n" for r in self._former() if r["step"] <= step and step]
-        write_text(self.path, "".join(lines))
+        kept = read_scalars(self.path)[:n_records] if self.path.exists() and n_records else []
+        write_text(self.path, "".join(json.dumps(record) + "\n" for record in kept))
+        self.n_records = len(kept)
+        step = kept[-1]["step"] if kept else 0
         self._events = _event_writer(self.path.parent, step) if tensorboard else None
-
-    def _former(self) -> list[dict[str, Any]]:
-        return read_scalars(self.path) if self.path.exists() else []
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Append a record; one line is written at once."""
         with open(self.path, "a", encoding="utf-8", newline="\n") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
+        self.n_records += 1
         if self._events is not None:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
@@ -58,6 +58,8 @@ class ScalarLog:
 
 class NoLog:
     """In the place of a `ScalarLog` where another process writes it."""
+
+    n_records = 0
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Nothing."""

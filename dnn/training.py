@@ -144,6 +144,7 @@ class Trainer:
         self._saved = self._validated = -1
         self._best: float | None = None
         self._meter = Meter()
+        self._n_records = 0
 
     def fit(self) -> Outcome:
         """Train to the end, or until SIGTERM, on which a checkpoint is written.
@@ -340,6 +341,7 @@ class Trainer:
                 "validated": self._validated,
                 "best": self._best,
                 "sums": dict(self._meter.sums),
+                "n_records": self._log.n_records,
             }
             save_checkpoint(
                 self.folder / name,
@@ -387,6 +389,7 @@ class Trainer:
             self.step = self._saved = int(state["step"])
             self._validated, self._best = int(progress["validated"]), progress["best"]
             self._meter.sums = dict(progress["sums"])
+            self._n_records = int(progress["n_records"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: damaged ({error}); remove it to start anew") from error
         logger.info("resumed at step %d of %s", self.step, path)
@@ -425,7 +428,7 @@ class Trainer:
     def _scalar_log(self) -> ScalarLog | NoLog:
         if not self.ranks.leads:
             return NoLog()
-        return ScalarLog(self.folder / SCALARS, self.step, self.options.tensorboard)
+        return ScalarLog(self.folder / SCALARS, self._n_records, self.options.tensorboard)
 
     def _draw(self) -> None:
         if self.ranks.leads and self.step:

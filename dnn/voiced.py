@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ivector.base.errors import DataError, DegenerateDataWarning
 from ivector.pipeline import FrontEnd
 
 IN_MEMORY_BYTES = 1 << 30
+FRONT_END = {"delta_order": 0, "normalisation": "cmn", "cmn_window": 300}
 
 
 class FrontEndSource(Source):
@@ -81,7 +83,7 @@ def read_decisions(path: str | os.PathLike, ids: Sequence[str]) -> list[np.ndarr
 def open_front_end(
     features: str | os.PathLike,
     vad: str | os.PathLike | None = None,
-    options: Mapping[str, object] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> FrontEndSource:
     """Features and decisions from Kaldi's lists (or a store), as networks take them.
 
@@ -101,12 +103,12 @@ def open_front_end(
     """
     from dnn.sources import Subset, open_features
 
-    chosen = dict(options) if options is not None else {"delta_order": 0}
+    chosen = dict(FRONT_END if options is None else options)
     source: Source = open_features(features)
     if vad is None:
-        return FrontEndSource(source, FrontEnd(**chosen))  # type: ignore[arg-type]
+        return FrontEndSource(source, FrontEnd(**chosen))
     decisions = read_decisions(Path(vad), source.ids)
-    full = FrontEndSource(source, FrontEnd(**chosen), decisions)  # type: ignore[arg-type]
+    full = FrontEndSource(source, FrontEnd(**chosen), decisions)
     silent = np.flatnonzero(full.lengths == 0)
     if not len(silent):
         return full
