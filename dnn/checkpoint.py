@@ -21,7 +21,16 @@ FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
 
 # What torch raises for a cut or foreign file.
-_DAMAGED = (RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError, TypeError)
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    TypeError,
+)
 
 
 def save_checkpoint(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
@@ -55,14 +64,17 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     import torch
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        file = open(path, "rb")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        with file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise DataError(
             f"{path}: refused: it holds more than tensors and plain values, or is damaged; take "
             "a checkpoint that this toolkit wrote"
         ) from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except _DAMAGED as error:
         raise DataError(f"{path}: not a checkpoint, or damaged; remove it to start anew") from error
     if not isinstance(state, dict) or not isinstance(state.get("format"), int):
