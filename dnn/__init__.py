@@ -9,5 +9,10 @@ __getattr__, __dir__, __all__ = attach(
         "build_from_config": "dnn.models",
         "build_loss": "dnn.losses",
         "fold": "dnn.folding",
+        "Trainer": "dnn.training",
+        "TrainingOptions": "dnn.training_options",
+        "load_classifier": "dnn.export",
+        "load_network": "dnn.export",
+        "save_network": "dnn.export",
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,10 +134,16 @@ class Clock:
         self._last = now
         return True
 
-    def rates(self, step: int, n_steps: int) -> tuple[float, float]:
-        """Steps per second, and seconds to go."""
+    def line(
+        self, step: int, n_steps: int, epoch: float, n_rows: int, means: Mapping[str, float]
+    ) -> str:
+        """Where the training is, how it goes, and how long it will take."""
         rate = (step - self._step) / max(time.monotonic() - self._begin, 1e-9)
-        return rate, (n_steps - step) / max(rate, 1e-9)
+        parts = [f"step {step}/{n_steps}", f"epoch {epoch:.2f}", f"loss {means['loss']:.4f}"]
+        if "training_accuracy" in means:
+            parts.append(f"accuracy {100 * means['training_accuracy']:.1f} %")
+        eta = (n_steps - step) / max(rate, 1e-9)
+        return ", ".join([*parts, f"{rate * n_rows:.1f} utt/s", f"ETA {eta:.0f} s"])
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

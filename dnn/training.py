@@ -190,7 +190,9 @@ class Trainer:
                 self.step += 1
                 if clock.due():
                     self._settle()
-                    logger.info("%s", self._line(clock))
+                    epoch, means = self.step / len(self.batches), self._meter.means()
+                    rows = self.batches.batch_size
+                    logger.info("%s", clock.line(self.step, options.n_steps, epoch, rows, means))
                 if self.step % options.log_every == 0:
                     self._record()
                 if self.step % options.save_every == 0:
@@ -316,19 +318,6 @@ class Trainer:
         if self.margin is not None:
             values["margin"] = self.margin(self.step - 1)
         self._log.write(self.step, values)
-
-    def _line(self, clock: Clock) -> str:
-        rate, eta = clock.rates(self.step, self.options.n_steps)
-        parts = [
-            f"step {self.step}/{self.options.n_steps}",
-            f"epoch {self.step / len(self.batches):.2f}",
-        ]
-        means = self._meter.means()
-        parts.append(f"loss {means['loss']:.4f}")
-        if "training_accuracy" in means:
-            parts.append(f"accuracy {100 * means['training_accuracy']:.1f} %")
-        parts.append(f"{rate * self.batches.batch_size:.1f} utt/s")
-        return ", ".join([*parts, f"ETA {eta:.0f} s"])
 
     def _save(self, name: str) -> None:
         """Write a checkpoint; every loss so far was finite."""

@@ -5,6 +5,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import socket
 from pathlib import Path
@@ -314,6 +315,14 @@ def test_accumulated_gradients_equal_those_of_the_batch(tmp_path):
         states.append((loss, right, objective.weight.grad))
     for one, two in zip(*states):
         torch.testing.assert_close(one, two)
+
+
+def test_progress_is_logged(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dnn._steps.LOG_EVERY_S", 0.0)
+    with caplog.at_level("INFO"):
+        make(tmp_path, n_steps=3).fit()
+    line = r"step 3/3, epoch 1\.50, loss \d+\.\d{4}, accuracy \d+\.\d %, \d+\.\d utt/s, ETA 0 s"
+    assert re.search(line, caplog.text)
 
 
 def test_clipped_gradient(tmp_path):
