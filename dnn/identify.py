@@ -1,0 +1,329 @@
+"""Closed-set speaker identification: ``python -m dnn.identify train|test|predict|sweep``.
+
+DATA is a folder or files of binary records (``voxceleb-abridged-N.bin``), a folder of ``.pt``
+features with JSON or CSV tables, or a data directory (``wav.scp``, ``utt2spk``); see
+`dnn.labelled`. A training that was stopped is resumed by the same command; SIGTERM saves and exits
+with code 75.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnn.models import MODELS
+from ivector.base.cli import SEED, Parser, number, run, whole
+from ivector.base.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from dnn.export import SpeakerClassifier
+    from dnn.identification_training import IdentifierOptions
+    from dnn.labelled import FrontEnd, LabelledSet
+
+logger = logging.getLogger("identification")
+
+STOPPED = 75
+
+
+def build_parser() -> Parser:
+    """Arguments of the command."""
+    parser = Parser(
+        prog="python -m dnn.identify",
+        description="Closed-set speaker identification by a network.",
+        epilog="Exit codes: 0 done; 1 bad data; 2 wrong usage; 75 a training was stopped by "
+        "SIGTERM and saved, run the same command again.",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    train = commands.add_parser("train", help="train a network")
+    _add_data(train)
+    train.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the training")
+    train.add_argument("--keep", choices=("last", "best"), default="last",
+        help="export the weights of the end, or of the best validation, whose accuracy is then no "
+        "measure of them")  # fmt: skip
+    _add_validation(train, "validation", "measure the accuracy of on the way, for the curves")
+    _add_network(train)
+    _add_training(train)
+
+    test = commands.add_parser("test", help="measure accuracy and speed; draw the confusions")
+    _add_trained(test, "whose speakers are known")
+    test.add_argument("--classes", type=Path, metavar="FILE", help="of records; must be the same")
+    test.add_argument("--held-out", type=whole(0), default=0, metavar="N",
+        help="test each speaker's last N utterances of DATA only, which train --held-out N kept "
+        "from the training")  # fmt: skip
+    test.add_argument("--out", type=Path, required=True, metavar="DIR",
+        help="for results.json, confusion.png and predictions.csv")  # fmt: skip
+    _add_machine(test)
+
+    predict = commands.add_parser("predict", help="write output.csv, 'Id,Category'")
+    _add_trained(predict, "to identify; of a set with tables, those of its test")
+    predict.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file")
+    _add_machine(predict)
+
+    sweep = commands.add_parser(
+        "sweep", help="train with other batch sizes, learning rates and widths; write a report"
+    )
+    _add_data(sweep)
+    sweep.add_argument("--out", type=Path, required=True, metavar="DIR",
+        help="for the trainings and report.md; what is there already is not trained again")  # fmt: skip
+    _add_validation(sweep, "test", "test on")
+    _add_factors(sweep)
+    _add_network(sweep)
+    _add_training(sweep)
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("data", nargs="+", type=Path, metavar="DATA", help="to train on")
+    add("--classes", type=Path, metavar="FILE",
+        help="'NUMBER NAME' a line, of records (default: classes.txt beside them)")  # fmt: skip
+    add("--features", choices=("spectrogram", "log-mel"),
+        help="of recordings (default: log-mel)")  # fmt: skip
+    add("--normalise", choices=("none", "mean", "variance"),
+        help="each feature over the frames of a crop (default: variance of spectrograms, none of "
+        "stored log-mel features, mean of those of recordings)")  # fmt: skip
+    add("--pack", type=Path, metavar="PREFIX",
+        help="copy the features to PREFIX.ark first, once; crops of .pt files and of recordings "
+        "are then read much faster")  # fmt: skip
+
+
+def _add_validation(parser: argparse.ArgumentParser, name: str, what: str) -> None:
+    add = parser.add_argument
+    add(f"--{name}", dest="other", nargs="+", type=Path, metavar="DATA", help=f"set to {what}")
+    add("--held-out", type=whole(0), default=0, metavar="N",
+        help=f"keep each speaker's last N utterances from training, to {what}")  # fmt: skip
+
+
+def _add_trained(parser: argparse.ArgumentParser, what: str) -> None:
+    add = parser.add_argument
+    add("network", type=Path, metavar="NETWORK", help="folder of a network, or of its training")
+    add("data", nargs="+", type=Path, metavar="DATA", help=f"utterances {what}")
+    add("--crops", type=whole(0), default=0, metavar="K",
+        help="average the posteriors of K crops as long as those of the training, which takes "
+        "longer and suits networks of short crops; 0 takes utterances whole")  # fmt: skip
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
+    add("--threads", type=whole(0), default=0, metavar="N", help="on the CPU; 0: all cores")
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", choices=sorted(MODELS),
+        help="network (default: vgg-m for spectrograms, conformer for log-mel)")  # fmt: skip
+    add("--width", type=number(0.01, 100), default=1.0, metavar="FACTOR",
+        help="of the network's channels; the work goes with its square")  # fmt: skip
+    add("--model-option", action="append", default=[], metavar="NAME=VALUE",
+        help="further option of the network, its value in JSON, such as n_blocks=3")  # fmt: skip
+    add("--loss", choices=("softmax", "am", "aam"),
+        help="am and aam have a margin (default: am for the conformer, else softmax)")  # fmt: skip
+    add("--margin", type=number(0, 2), default=0.2, metavar="M",
+        help="of am and aam; rises from 0 in the first 40 %% of the training")  # fmt: skip
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--frames", type=whole(1), metavar="N",
+        help="of a crop (default: 300 of spectrograms, 128 of log-mel)")  # fmt: skip
+    add("--batch-size", type=whole(1), default=64, metavar="B", help="crops of an update")
+    add("--epochs", type=number(0.001), default=30, metavar="E", help="passes over the data")
+    add("--steps", type=whole(1), metavar="N", help="updates, instead of --epochs")
+    add("--lr", type=number(1e-9), default=1e-3, metavar="RATE", help="largest learning rate")
+    add("--warmup", type=whole(0), metavar="N",
+        help="steps of rising rate, before half a cosine (default: 5 %% of them)")  # fmt: skip
+    add("--optimiser", choices=("adamw", "sgd"), default="adamw", help="sgd wants a higher --lr")
+    add("--weight-decay", type=number(0), default=0.01, metavar="W", help="of the matrices")
+    add("--mask", action="store_true", help="hide bands and stretches of crops (SpecAugment)")
+    add("--workers", type=whole(0), default=0, metavar="N",
+        help="processes that read batches ahead; they change no result")  # fmt: skip
+    add("--save-every", type=whole(1), default=500, metavar="N", help="steps between checkpoints")
+    add("--seed", type=SEED, default=0, help="of weights, batches and dropout")
+    _add_machine(parser)
+
+
+def _add_factors(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--batch-sizes", nargs="+", type=whole(1), default=[], metavar="B",
+        help="tried besides --batch-size, all else being as given")  # fmt: skip
+    add("--lrs", nargs="+", type=number(1e-9), default=[], metavar="RATE",
+        help="tried besides --lr")  # fmt: skip
+    add("--widths", nargs="+", type=number(0.01, 100), default=[], metavar="FACTOR",
+        help="tried besides --width")  # fmt: skip
+    add("--models", nargs="+", choices=sorted(MODELS), default=[], metavar="NAME",
+        help="other networks of the same --width, tried besides --model")  # fmt: skip
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do what the command says."""
+    if arguments.command in ("train", "sweep"):
+        if arguments.other and arguments.held_out:
+            raise UsageError("give a set of its own or --held-out, not both")
+    if arguments.threads:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    commands = {"train": _train, "test": _test, "predict": _predict, "sweep": _sweep}
+    return commands[arguments.command](arguments) or 0
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    from dnn.identification_training import train_identifier
+
+    front_end, data, other = _open_training(arguments)
+    options = _options(arguments, front_end)
+    trained = train_identifier(data, arguments.out, options, front_end, other)
+    if not trained.finished:
+        return STOPPED
+    logger.info("the network is in %s", trained.network)
+    return 0
+
+
+def _test(arguments: argparse.Namespace) -> None:
+    from dnn.identification import (
+        answer,
+        describe_machine,
+        measures,
+        plot_confusion,
+        write_predictions,
+    )
+    from dnn.labelled import hold_out, open_labelled
+
+    classifier, front_end, crop_frames = _open_network(arguments.network)
+    data = open_labelled(
+        arguments.data, front_end, classes=arguments.classes, speakers=classifier.speakers
+    )
+    if arguments.held_out:
+        data = hold_out(data, arguments.held_out)[1]
+    device = _device(arguments)
+    answers = answer(
+        classifier, data.source, data.labels,
+        n_crops=arguments.crops, crop_frames=crop_frames, device=device, show=True,
+    )  # fmt: skip
+    record = {**measures(answers, data.speakers), "machine": describe_machine(device)}
+    _write_json(arguments.out / "results.json", record)
+    title = f"{100 * answers.accuracy:.1f} % right of {len(data.labels)}"
+    plot_confusion(arguments.out / "confusion.png", answers.confusion, data.speakers, title)
+    names = [data.speakers[i] for i in answers.scores.argmax(axis=1)]
+    write_predictions(arguments.out / "predictions.csv", data.source.ids, names)
+    print("utterances  top-1 %  top-5 %  instances/s")
+    print(f"{len(data.labels):10d}  {100 * answers.accuracy:7.2f}  {100 * answers.top5:7.2f}  "
+          f"{answers.rate:11.1f}")  # fmt: skip
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from dnn.identification import score_classes, write_predictions
+    from dnn.labelled import open_unlabelled
+
+    classifier, front_end, crop_frames = _open_network(arguments.network)
+    source = open_unlabelled(arguments.data, front_end)
+    scores = score_classes(
+        classifier, source, n_crops=arguments.crops, crop_frames=crop_frames,
+        device=_device(arguments), show=True,
+    )  # fmt: skip
+    names = [classifier.speakers[i] for i in scores.argmax(axis=1)]
+    write_predictions(arguments.out, source.ids, names)
+    logger.info("%d answers in %s", len(names), arguments.out)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from dnn.sweep import Factors, run_sweep
+
+    front_end, data, other = _open_training(arguments)
+    if other is None:
+        raise UsageError("a sweep needs a --test set, or --held-out")
+    finished = run_sweep(
+        data, other, arguments.out, _options(arguments, front_end), front_end,
+        Factors(arguments.batch_sizes, arguments.lrs, arguments.widths, arguments.models),
+        fixed_loss=arguments.loss is not None,
+    )  # fmt: skip
+    if not finished:
+        return STOPPED
+    print((arguments.out / "report.md").read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def _open_training(
+    arguments: argparse.Namespace,
+) -> tuple[FrontEnd, LabelledSet, LabelledSet | None]:
+    """Front end, what to train on, and what to measure on."""
+    from dnn.labelled import guess_front_end, hold_out, open_labelled
+
+    front_end = guess_front_end(arguments.data, arguments.features, arguments.normalise)
+    data = open_labelled(arguments.data, front_end, classes=arguments.classes, pack=arguments.pack)
+    if arguments.held_out:
+        return front_end, *hold_out(data, arguments.held_out)
+    if arguments.other:
+        other = open_labelled(arguments.other, front_end, speakers=data.speakers)
+        return front_end, data, other
+    return front_end, data, None
+
+
+def _options(arguments: argparse.Namespace, front_end: FrontEnd) -> IdentifierOptions:
+    from dnn.identification_training import IdentifierOptions, default_loss
+    from dnn.train import _model_options
+
+    model = arguments.model or ("vgg-m" if front_end.features == "spectrogram" else "conformer")
+    return IdentifierOptions(
+        model=model,
+        width=arguments.width,
+        network=_model_options(arguments.model_option),
+        loss=arguments.loss or default_loss(model),
+        margin=arguments.margin,
+        n_frames=arguments.frames or front_end.crop_frames,
+        batch_size=arguments.batch_size,
+        epochs=arguments.epochs,
+        n_steps=arguments.steps,
+        rate=arguments.lr,
+        n_warmup=arguments.warmup,
+        optimiser=arguments.optimiser,
+        weight_decay=arguments.weight_decay,
+        mask=arguments.mask,
+        keep=getattr(arguments, "keep", "last"),
+        device=arguments.device,
+        n_workers=arguments.workers,
+        save_every=arguments.save_every,
+        seed=arguments.seed,
+    )
+
+
+def _open_network(folder: Path) -> tuple[SpeakerClassifier, FrontEnd, int]:
+    """A network with its classes, its features, and the length of its training crops."""
+    from dnn.export import CONFIG, load_classifier, read_config
+    from dnn.labelled import FEATURES, NORMALISATIONS, FrontEnd
+
+    if not (folder / CONFIG).exists() and (folder / "network" / CONFIG).exists():
+        folder = folder / "network"
+    told = read_config(folder).get("identification")
+    if (
+        not isinstance(told, dict)
+        or told.get("features") not in FEATURES
+        or told.get("normalisation") not in NORMALISATIONS
+        or not isinstance(told.get("crop_frames"), int)
+    ):
+        raise DataError(
+            f"{folder / CONFIG}: does not tell the features of an identification network; train "
+            "one with python -m dnn.identify train"
+        )
+    front_end = FrontEnd(told["features"], told["normalisation"])
+    return load_classifier(folder), front_end, told["crop_frames"]
+
+
+def _device(arguments: argparse.Namespace) -> Any:
+    from dnn.distributed import Ranks, pick_device
+
+    return pick_device(arguments.device, Ranks())
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    from ivector.base.files import write_text
+
+    write_text(path, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))

@@ -1,0 +1,167 @@
+"""The report of a sweep in Markdown: task, networks, tables, curves, confusions, hardware."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dnn.labelled import FrontEnd, LabelledSet
+    from dnn.sweep import Trial
+
+COLUMNS = {
+    "Batch size": "batch_size",
+    "Learning rate": "rate",
+    "Width": "width",
+    "Network": "model",
+}
+FEATURES = {
+    "spectrogram": "magnitude spectrograms of {} bins",
+    "log-mel": "{} log-mel energies a frame",
+}
+NORMALISED = {
+    "none": "as they are stored",
+    "mean": "less their mean over the crop",
+    "variance": "each normalised to mean 0 and variance 1 over the crop",
+}
+
+
+def report(
+    folder: Path,
+    data: LabelledSet,
+    test: LabelledSet,
+    front_end: FrontEnd,
+    tables: Mapping[str, Sequence[Trial]],
+) -> str:
+    """The whole text.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it will stand; pictures are named relative to it.
+    data, test : LabelledSet
+    front_end : FrontEnd
+    tables : mapping of str to sequence of Trial
+        Trials of each factor, by its title.
+    """
+    trials = {trial.folder: trial for group in tables.values() for trial in group}
+    best = max(trials.values(), key=lambda trial: trial.record["test"]["top1"])
+    parts = [
+        "# Closed-set speaker identification",
+        _task(data, test, front_end),
+        _best(folder, best, len(trials)),
+    ]
+    for title, group in tables.items():
+        parts += [f"## {title}", _table(title, group), _spread(group), _picture(title)]
+    parts += ["## Confusions of the best trial", _confusions(folder, best)]
+    parts += ["## Training", _recipe(best), "## Hardware", _machine(best)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def curve_file(title: str) -> str:
+    """Picture of the curves of a factor."""
+    return f"curves-{title.lower().replace(' ', '-')}.png"
+
+
+def _task(data: LabelledSet, test: LabelledSet, front_end: FrontEnd) -> str:
+    features = FEATURES[front_end.features].format(data.source.n_features)
+    return (
+        f"{len(data.speakers)} speakers; {len(data.labels)} utterances to train on, "
+        f"{len(test.labels)} to test. Input: {features}, {NORMALISED[front_end.normalisation]}. "
+        f"Guessing is right in {100 / len(data.speakers):.2g} %."
+    )
+
+
+def _best(folder: Path, best: Trial, n_trials: int) -> str:
+    test = best.record["test"]
+    low, high = test["top1_interval"]
+    return (
+        f"The best of {n_trials} trials, {_link(folder, best)}, is right in "
+        f"**{_percent(test['top1'])} %** of the tests ({_percent(low)} to {_percent(high)}), and "
+        f"has the speaker among its first five in {_percent(test['top5'])} %. It was chosen by "
+        "these very tests, so that on others it will do a little worse."
+    )
+
+
+def _table(title: str, group: Sequence[Trial]) -> str:
+    rows = []
+    for trial in group:
+        test, training = trial.record["test"], trial.record["training"]
+        value = getattr(trial.options, COLUMNS[title])
+        low, high = test["top1_interval"]
+        rows.append([
+            f"{value:g}" if isinstance(value, float) else str(value),
+            _percent(test["top1"]),
+            f"{_percent(low)} – {_percent(high)}",
+            _percent(test["top5"]),
+            f"{training['parameters'] / 1e6:.3g}",
+            str(trial.record["steps"]),
+            f"{training['instances_per_s']:.1f}",
+            f"{test['instances_per_s']:.1f}",
+        ])  # fmt: skip
+    header = [title, "top-1 (%)", "95 % interval", "top-5 (%)", "parameters (10⁶)", "updates",
+              "training (instances/s)", "inference (instances/s)"]  # fmt: skip
+    return _markdown(header, rows)
+
+
+def _spread(group: Sequence[Trial]) -> str:
+    """Whether the differences in a table are more than chance, said plainly."""
+    intervals = [trial.record["test"]["top1_interval"] for trial in group]
+    if max(low for low, _ in intervals) <= min(high for _, high in intervals):
+        return "The intervals of all rows overlap: this test is too small to tell them apart."
+    return ""
+
+
+def _picture(title: str) -> str:
+    return f"![Training curves by {title.lower()}]({curve_file(title)})"
+
+
+def _confusions(folder: Path, best: Trial) -> str:
+    pairs = best.record["test"]["worst_pairs"][:10]
+    picture = os.path.relpath(best.folder / "confusion.png", folder).replace(os.sep, "/")
+    text = f"![Confusion matrix]({picture})"
+    if not pairs:
+        return f"{text}\n\nNo test was taken for another speaker."
+    rows = [[pair["speaker"], pair["taken_for"], str(pair["utterances"])] for pair in pairs]
+    return f"{text}\n\n{_markdown(['speaker', 'taken for', 'tests'], rows)}"
+
+
+def _recipe(best: Trial) -> str:
+    options = best.options
+    length = f"{options.n_steps} updates" if options.n_steps else f"{options.epochs:g} epochs"
+    margin = f" (margin {options.margin:g})" if options.loss != "softmax" else ""
+    more = f"; network options {options.network}" if options.network else ""
+    return (
+        f"What is not varied: {options.model}, width {options.width:g}{more}; {options.loss} loss"
+        f"{margin}; crops of {options.n_frames} frames; {options.optimiser} with weight decay "
+        f"{options.weight_decay:g}; {length}; warm-up, then half a cosine; seed {options.seed}. "
+        "The weights of the end are tested. Training speed includes reading and checkpoints, not "
+        "the validations; inference speed includes reading. Intervals are Wilson's, for tests "
+        "that are independent, which a speaker's utterances are not quite: they are rather too "
+        "narrow."
+    )
+
+
+def _machine(best: Trial) -> str:
+    told = best.record["training"]
+    names = {
+        "processor": "Processor", "cores": "Cores", "threads": "Threads used", "gpu": "GPU",
+        "memory_gib": "Memory (GiB)", "device": "Device", "torch": "PyTorch", "system": "System",
+    }  # fmt: skip
+    return _markdown(["", ""], [[n, str(told[k])] for k, n in names.items() if k in told])
+
+
+def _link(folder: Path, trial: Trial) -> str:
+    return f"`{os.path.relpath(trial.folder, folder)}`"
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+                     for line in lines)  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
