@@ -100,6 +100,8 @@ def checked_trials(
         raise DataError(
             f"scores, classes and speakers of shapes {shapes}; all must be of one (n_trials,)"
         )
+    if not len(target):
+        raise DataError("there are no trials")
     for values in systems:
         if np.isnan(values).any():
             raise DataError(f"{np.isnan(values).sum()} scores are NaN; mend the scoring")
@@ -116,22 +118,27 @@ def number_units(enrol: np.ndarray, test: np.ndarray, shared: bool) -> Units:
     DataError
         Fewer than two speakers.
     """
-    if shared:
-        enrol, test, size = _without_gaps([enrol, test])
-        sizes = [size]
-    else:
-        enrol, one = _without_gaps([enrol])
-        test, two = _without_gaps([test])
-        sizes = [one, two]
-    if min(sizes) < 2:
+    units = renumbered(enrol, test, shared)
+    fewest = min(units.sizes)
+    if fewest < 2:
         raise DataError("an interval needs at least 2 speakers to draw from; use --bootstrap 0")
-    if min(sizes) < _FEW_SPEAKERS:
+    if fewest < _FEW_SPEAKERS:
         warnings.warn(
-            f"only {min(sizes)} speakers to draw from: the intervals are rough, use more",
+            f"only {fewest} speakers to draw from: the intervals are rough, use more",
             DegenerateDataWarning,
             stacklevel=3,
         )
-    return Units(enrol, test, sizes)
+    return units
+
+
+def renumbered(enrol: np.ndarray, test: np.ndarray, shared: bool) -> Units:
+    """Units of trials, numbered without gaps."""
+    if shared:
+        enrol, test, size = _without_gaps([enrol, test])
+        return Units(enrol, test, [size])
+    enrol, one = _without_gaps([enrol])
+    test, two = _without_gaps([test])
+    return Units(enrol, test, [one, two])
 
 
 def _without_gaps(sides: list[np.ndarray]) -> Any:

@@ -155,6 +155,11 @@ def without_pairs(spread: np.ndarray, pairs: np.ndarray, times: float | np.ndarr
     return np.maximum(spread - times * pairs, spread / 3)
 
 
+def unbiased(sizes: list[int]) -> float:
+    """What makes a bootstrap's variance of n units, a sum over n, one over n - 1."""
+    return min(sizes) / (min(sizes) - 1)
+
+
 def degrees(sums: list[np.ndarray]) -> np.ndarray:
     """Degrees of freedom (M,) of the variances (Satterthwaite).
 

@@ -37,7 +37,7 @@ from fusion._bootstrap import (
     replicates,
 )
 from fusion._ends import interval, scales
-from fusion._influence import degrees, pair_squares, unit_sums, without_pairs
+from fusion._influence import degrees, pair_squares, unbiased, unit_sums, without_pairs
 from fusion._optimism import SPLITS, optimism
 from fusion.analytic import AnalyticResult, analytic_interval
 from fusion.paired import Difference, PairedResult, paired_bootstrap
@@ -158,7 +158,8 @@ def bootstrap_interval(
         # Of the two times too many, one is left for what makes a few errors vary more than that.
         noise = pairs[i] * scale.slope(estimate) ** 2
         with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
-            error = np.sqrt(without_pairs(scale.to(found[:, i]).var(ddof=1), noise, 1))
+            spread = without_pairs(scale.to(found[:, i]).var(ddof=1), noise, 1)
+        error = float(np.sqrt(spread * unbiased(system.units.sizes)))
         intervals[key] = interval(scale, estimate, gained[i], error, free[i], level)
     low, high = _band(system, grid, misses, level)
     return BootstrapResult(

@@ -21,10 +21,11 @@ from fusion._bootstrap import (
     check_drawing,
     checked_trials,
     number_units,
+    renumbered,
     replicates,
 )
 from fusion._ends import difference
-from fusion._influence import degrees, pair_squares, unit_sums, without_pairs
+from fusion._influence import degrees, pair_squares, unbiased, unit_sums, without_pairs
 from fusion._optimism import SPLITS, optimism
 from fusion.presets import OperatingPoint
 
@@ -118,7 +119,8 @@ def paired_bootstrap(
     with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
         spread = (two - one).var(axis=0, ddof=1)
     pairs = pair_squares(systems[1], systems[0])
-    errors = np.sqrt(without_pairs(spread, pairs, np.where(choose, 1, 2)))
+    spread = without_pairs(spread, pairs, np.where(choose, 1, 2))
+    errors = np.sqrt(spread * unbiased(units.sizes))
     differences = {}
     for i, key in enumerate(systems[0].keys):
         a, b = (float(system.estimates[i]) for system in systems)
@@ -153,7 +155,8 @@ class McNemar:
     p_exact : float
         Two-sided p-value of the binomial test, as if trials were independent.
     p_speakers : float
-        The same from the sums over speakers, as trials of one speaker go together.
+        The same from the sums over speakers, as trials of one speaker go together; 1 if there is
+        only one.
     """
 
     only_a: int
@@ -198,7 +201,7 @@ def mcnemar(
     only_a, only_b = int((more < 0).sum()), int((more > 0).sum())
     if not only_a + only_b:
         return McNemar(0, 0, 1.0, 1.0)
-    units = number_units(enrol, test, shared)
+    units = renumbered(enrol, test, shared)
     size = max(units.sizes)
     sides = [np.bincount(units.enrol, more, size), np.bincount(units.test, more, size)]
     if shared:
@@ -206,7 +209,7 @@ def mcnemar(
         sides = [sides[0] + sides[1] - np.bincount(units.enrol[own], more[own], size)]
     spread = float(sum((side**2).sum() for side in sides))
     p_speakers = 1.0
-    if spread:
+    if spread and min(units.sizes) > 1:
         p_speakers = float(2 * stdtr(min(units.sizes) - 1, -abs(more.sum()) / np.sqrt(spread)))
     p_exact = float(binomtest(only_a, only_a + only_b).pvalue)
     return McNemar(only_a, only_b, p_exact, p_speakers)

@@ -146,6 +146,12 @@ def test_mcnemar_holds_its_level_where_the_exact_test_does_not():
     assert exact > 0.3 and clustered < 0.1
 
 
+def test_mcnemar_of_one_speaker_tells_nothing():
+    zero = np.zeros(9, int)
+    found = mcnemar(zero == 1, zero == 0, zero, zero)
+    assert found.only_b == 9 and found.p_exact < 0.01 and found.p_speakers == 1
+
+
 def test_decisions_at_thresholds(world, found):
     systems, (target, *sides) = world
     assert found.versus[0].thresholds == (POINTS[0].threshold,) * 2
@@ -271,5 +277,7 @@ def test_refusals(world):
         compare_systems(systems, *trials, conditions={"x": [1, 2]})
     with pytest.raises(DataError, match="shapes"):
         compare_systems({"a": systems["good"], "b": systems["bad"][1:]}, *trials)
+    with pytest.raises(DataError, match="no trials"):
+        compare_systems({"a": [], "b": []}, [], [], [])
     with pytest.raises(DataError, match="NaN"):
         compare_systems({"a": systems["good"], "b": systems["bad"] * np.nan}, *trials)
