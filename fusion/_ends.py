@@ -1,10 +1,10 @@
 """Ends of intervals and p-values from estimates, their optimism and their spread.
 
 Error rates spread in proportion to their size, and skewed; their logarithm (the EER's logit) does
-not. An interval is symmetric on that scale about the estimate less its optimism, and as many
-standard errors wide as Student's t says with the degrees of freedom that the variance has. Where
-no trial errs there is no spread to tell; the upper end is then the share of speakers who could err
-without one of them being seen to (the rule of three).
+not. An interval is symmetric on that scale about the estimate less its optimism and the bias of the
+logarithm, and as many standard errors wide as Student's t says with the degrees of freedom that the
+variance has. Where no trial errs there is no spread to tell; the upper end is then the share of
+speakers who could err without one of them being seen to (the rule of three).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from fusion._bootstrap import Interval, System
+
+_MOST_VARIANCE = 0.25  # on the scale; beyond, nothing follows from a second derivative
 
 
 class Scale:
@@ -50,6 +52,10 @@ class Scale:
         slope = 1 / (max(value, 0) + self.step)
         return slope + 1 / (1 - min(value, 0.5)) if self.logit else slope
 
+    def bend(self, value: float) -> float:
+        """Second derivative of `to` by the square of the first, negative."""
+        return 1 - 2 * min(value, 0.5) if self.logit else 1.0
+
 
 def scales(system: System) -> list[Scale]:
     """Scale of each statistic."""
@@ -85,7 +91,9 @@ def interval(
     if estimate == error == 0:
         share = 1 - ((1 - level) / 2) ** (1 / scale.n_units)
         return Interval(0.0, 0.0, float(min(scale.most, scale.missed * share)), level)
-    centre = scale.to(estimate + gained)
+    raised = estimate + gained
+    # The mean of a logarithm is below the logarithm of the mean, by half of its variance.
+    centre = scale.to(raised) + 0.5 * min(error**2, _MOST_VARIANCE) * scale.bend(raised)
     width = stdtrit(free, (1 + level) / 2) * error
     low, high = (float(scale.back(centre + sign * width)) for sign in (-1, 1))
     return Interval(estimate, min(low, estimate), max(high, estimate), level)
