@@ -83,6 +83,29 @@ def in_turn(functions):
     return np.median(times, axis=0)
 
 
+def limits():
+    """FLOP/s of a product (MKL) and of a 1x1 convolution (oneDNN), the best of 25 runs each.
+
+    They differ by two on processors that MKL is not tuned for; the greater is the limit.
+    """
+    a = torch.randn(1024, 1024)
+    frames = torch.randn(16, 512, 1, 200).to(memory_format=torch.channels_last)
+    kernel = torch.randn(512, 512, 1, 1)
+    runs = {
+        2 * 1024**3: lambda: a @ a,
+        2 * 16 * 200 * 512**2: lambda: torch.nn.functional.conv2d(frames, kernel),
+    }
+    rates = []
+    for work, function in runs.items():
+        times = []
+        for _ in range(25):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+        rates.append(work / min(times))
+    return rates
+
+
 def our_step(model, features, labels):
     loss = build_loss("aam-softmax", model.head_dim, N_CLASSES)
     optimiser = build_optimiser("adamw", [model, loss], 0.01)
@@ -140,7 +163,7 @@ def flops(model, n_frames):
 
 def reached(work, seconds, top):
     rate = work / seconds
-    return f"{rate / 1e9:.0f} GFLOP/s, {rate / top:.0%} of the better product"
+    return f"{rate / 1e9:.0f} GFLOP/s, {rate / top:.0%} of the limit"
 
 
 def row(what, seconds, n, base=None, note=""):
@@ -195,14 +218,11 @@ def main():
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    a = torch.randn(2048, 2048)
-    image, kernel = a.T.reshape(1, 2048, 1, 2048), a[:, :, None, None]
-    times = in_turn([lambda: a @ a, lambda: torch.nn.functional.conv2d(image, kernel)])
-    sgemm, top = 2 * 2048**3 / times
+    sgemm, top = limits()
     theirs = speechbrain_models()
     print(
-        f"one thread, torch {torch.__version__}, 2048^3 products: sgemm {sgemm / 1e9:.0f}, "
-        f"1x1 convolution {top / 1e9:.0f} GFLOP/s"
+        f"one thread, torch {torch.__version__}: sgemm {sgemm / 1e9:.0f} GFLOP/s, 1x1 convolution "
+        f"{top / 1e9:.0f} GFLOP/s"
     )
     if isinstance(theirs, str):
         print(f"SpeechBrain cannot be imported ({theirs}): no comparison")
