@@ -242,6 +242,24 @@ def open_as_trained(
         raise DataError(f"the network's front_end: {error}; export it again") from error
 
 
+def read_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
+    """Read ids and vectors (N, D) of ``.npz``, ``.ark`` or ``.scp``, as `dnn.extract` writes them.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged, or holds something else.
+    """
+    if Path(path).suffix == ".npz":
+        from ivector.base.files import load_model
+
+        arrays, _ = load_model(path, "vectors")
+        return arrays["ids"].tolist(), arrays["vectors"]
+    from ivector.formats.arks import read_matrix
+
+    return read_matrix(path)
+
+
 def read_trial_list(path: str | os.PathLike) -> list[Trial]:
     """Read trials in the file's order, repeats included, as a submission needs them.
 

@@ -56,13 +56,13 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Read, score, write."""
     _check(arguments)
-    from dnn.verification import read_trial_list, score_vectors, write_scores
+    from dnn.verification import read_trial_list, read_vectors, score_vectors, write_scores
     from ivector.data import read_enroll
 
     trials = read_trial_list(arguments.trials)
     enroll = read_enroll(arguments.enroll) if arguments.enroll else None
     if arguments.vectors:
-        scores = score_vectors(*_read_vectors(arguments.vectors), trials, enroll)
+        scores = score_vectors(*read_vectors(arguments.vectors), trials, enroll)
     else:
         scores = _embed_and_score(arguments, trials, enroll)
     write_scores(arguments.out, trials, scores, score_first=arguments.score == "first")
@@ -93,18 +93,6 @@ def _embed_and_score(
         n_threads=arguments.threads,
         show=True,
     )
-
-
-def _read_vectors(path: Path) -> tuple[list[str], np.ndarray]:
-    """Ids and vectors (N, D) of what `dnn.extraction.write_vectors` wrote."""
-    if path.suffix == ".npz":
-        from ivector.base.files import load_model
-
-        arrays, _ = load_model(path, "vectors")
-        return arrays["ids"].tolist(), arrays["vectors"]
-    from ivector.formats.arks import read_matrix
-
-    return read_matrix(path)
 
 
 def _check(arguments: argparse.Namespace) -> None:

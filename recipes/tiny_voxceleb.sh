@@ -11,7 +11,7 @@
 # bash recipes/run.sh --corpus tiny_voxceleb --corpus-dir DIR.
 #
 # Stage 3 writes submissions, "score id1 id2" in the order of the challenge's lists, to
-# EXP/submission/{val,dev,eval}.txt. The score is a cosine: towards 1 for the same speaker.
+# EXP/submission/{val,dev,eval}.txt; the score tends to 1 for the same speaker.
 
 # What to run
 miniature=false        # true: small generated shards, small network, a minute or two
@@ -45,6 +45,8 @@ spec_augment=true
 musan=                 # noises (data, not speakers: see the challenge's rules); empty simulates
 rirs=                  # impulse responses; empty simulates
 save_every=500         # steps between checkpoints
+top_n=50               # training speakers that adaptive s-norm takes for each side of a trial
+submit=as-norm         # or cosine: which scores are submitted
 bootstrap=1000         # replicates of the confidence intervals
 
 help_message="Usage: bash recipes/tiny_voxceleb.sh [--miniature] [--NAME VALUE]...
@@ -60,6 +62,7 @@ data=${data:-data/$name}
 exp=${exp:-exp/$name}
 [ $miniature = false ] || corpus_dir=${corpus_dir:-$data/corpus}
 lists=${lists_dir:-$corpus_dir}
+case $submit in cosine | as-norm) ;; *) fail "--submit is cosine or as-norm, not '$submit'" ;; esac
 
 if within 0; then
   [ $miniature = false ] || "$PYTHON" -m recipes.miniature tiny_voxceleb "$corpus_dir" \
@@ -106,7 +109,13 @@ if within 3; then
     list=$(list_of $one)
     [ -n "$list" ] || continue
     "$PYTHON" -m dnn.verify --vectors "$exp/vectors.npz" --trials "$list" \
-      --out "$exp/submission/$one.txt" --score first
+      --out "$exp/scores/cosine/$one.txt" --score first
+    # Against the training speakers; the score then lies between 0 and 1.
+    "$PYTHON" -m recipes.normalise_scores "$exp/vectors.npz" --trials "$list" \
+      --cohort "$data/fold0/train.utt2spk" --top-n "$top_n" \
+      --out "$exp/scores/as-norm/$one.txt" --submission
+    mkdir -p "$exp/submission"
+    cp "$exp/scores/$submit/$one.txt" "$exp/submission/$one.txt"
   done
 fi
 
@@ -114,7 +123,8 @@ if within 4; then
   for one in val dev; do
     list=$(list_of $one)
     [ -n "$list" ] || continue
-    "$PYTHON" -m fusion.evaluate "$exp/submission/$one.txt" "$list" --score-column first \
+    "$PYTHON" -m fusion.evaluate "cosine=$exp/scores/cosine/$one.txt" \
+      "as-norm=$exp/scores/as-norm/$one.txt" "$list" --score-column first \
       --utt2spk "$data/wav/utt2spk" --allow-duplicates --p-target 0.01 --bootstrap "$bootstrap" \
       --json "$exp/results-$one.json"
   done
