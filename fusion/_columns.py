@@ -23,6 +23,7 @@ from fusion._layouts import (
     Layout,
     guess_delimiter,
     label_first,
+    labelled_scores,
     named_value,
     read_header,
     score_first,
@@ -191,7 +192,7 @@ def find_layout(
     if layout:
         return replace(layout, value=named_value(path, number, layout, scores))
     delimiter = guess_delimiter(line)
-    widths = (3,) if scores else (3, 2)
+    widths = (3, 4) if scores else (3, 2, 4)
     try:
         width = len(cells_of(line, delimiter))
     except ValueError:
@@ -199,6 +200,10 @@ def find_layout(
     width = width if width in widths else widths[0]
     if width == 2:
         return Layout(delimiter, False, 2, 0, 1)
+    if width == 4:
+        rows = look(data, delimiter, width)
+        score, label = labelled_scores(path, number, *([row[i] for row in rows] for i in (2, 3)))
+        return Layout(delimiter, False, 4, 0, 1, score if scores else label)
     if score_column != "auto" and scores:
         value_first = score_column == "first"
     else:

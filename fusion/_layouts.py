@@ -124,6 +124,25 @@ def label_first(path: str | os.PathLike, line: int, first: list[bytes], last: li
     return is_one[0]
 
 
+def labelled_scores(
+    path: str | os.PathLike, line: int, third: list[bytes], fourth: list[bytes]
+) -> tuple[int, int]:
+    """Columns of score and label in lines that have both, behind the ids.
+
+    WeSpeaker writes ``enrol test score target|nontarget``, SpeechBrain ``enrol test 1|0 score``.
+    """
+    columns = {2: third[:_LOOK], 3: fourth[:_LOOK]}
+    labels = [n for n, tokens in columns.items() if _mostly(_is_in(LABELS), tokens, 0.95)]
+    if len(labels) == 2:  # scores that are all 0 or 1: labels have no decimals
+        labels = [n for n in labels if not _mostly(_REAL.search, columns[n])]
+    if len(labels) != 1 or not _mostly(NUMBER.match, columns[5 - labels[0]]):
+        raise DataError(
+            f"{path}, line {line}: of 4 columns, 'enrol test score target|nontarget' or "
+            "'enrol test 1|0 score' are expected"
+        )
+    return 5 - labels[0], labels[0]
+
+
 def looks_like_trials(rows: list[list[bytes]]) -> bool:
     """Whether rows of cells without a header are trials and not scores."""
     if len(rows[0]) == 2:

@@ -1,7 +1,8 @@
 """Score files and trial lists: read as compact arrays, matched by trial, written as same bytes.
 
 Scores are text, one trial a line, ``enrol test score`` (Kaldi, house order) or
-``score enrol test`` (VoxCeleb tools, tiny-voxceleb). Trials are ``enrol test target|nontarget``
+``score enrol test`` (VoxCeleb tools, tiny-voxceleb), or with the label beside the score (WeSpeaker,
+SpeechBrain). Trials are ``enrol test target|nontarget``
 (Kaldi), ``1|0 enrol test`` (VoxCeleb; -1 for a label not known, tiny-voxceleb), ``enrol test 1|0``
 (CN-Celeb) or ``enrol test`` (no labels). Cells are delimited by blanks, or by commas or
 semicolons. With a header, columns go by their names and may be more (NIST's ``modelid segmentid

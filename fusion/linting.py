@@ -140,13 +140,13 @@ def has_scores(path: str | os.PathLike) -> bool:
             names = list(header.names)
             return find(names, SCORE) >= 0
         delimiter = guess_delimiter(line)
-        for width in (3, 2):
+        for width in (3, 2, 4):
             rows = look(data[start:], delimiter, width)
             if rows:
-                return not looks_like_trials(rows)
+                return width == 4 or not looks_like_trials(rows)
         n = len(cells_of(line, "" if '"' in line else delimiter))
         raise DataError(
-            f"{path}, line {number + skipped}: has {n} columns; trials have 2 or 3, scores 3"
+            f"{path}, line {number + skipped}: has {n} columns; trials have 2 or 3, scores 3 or 4"
         )
     raise DataError(f"{path}: is empty")
 

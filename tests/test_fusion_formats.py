@@ -88,7 +88,8 @@ def test_several_files_are_one(put):
 
 BAD_SCORES = {
     "missing column": (b"a b 1.0\n\na b\n", "line 3: expected 3 columns.*found 2 in 'a b'"),
-    "too many columns": (b"a b 1.0 x\n", "line 1: expected 3 columns.*found 4"),
+    "too many columns": (b"a b 1.0 x y\n", "line 1: expected 3 columns.*found 5"),
+    "four columns": (b"a b 1.0 x\n", "line 1: of 4 columns"),
     "not a number": (b"a b 1.0\na c 2.0\na d x\n", "line 3: the score 'x' is not a number"),
     "underscore": (b"a b 1.0\na c 1_0\n", "line 2: the score '1_0' is not a number"),
     "NaN": (b"a b 1.0\na c nan\n", "line 2: the score 'nan' is not finite"),
@@ -407,3 +408,23 @@ def test_ids_keep_their_numbers_when_tables_grow():
         np.testing.assert_array_equal(found, codes)
     assert [word.encode() for word in interner.ids()] == list(expected)
     assert len(interner) == len(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a x 1.5 target\nb x -0.25 nontarget\nb y 1 target\n",
+     "a x 1 1.5\nb x 0 -0.25\nb y 1 1\n", "a,x,1,1.5\nb,x,0,-0.25\nb,y,1,1.0\n"],
+)  # fmt: skip
+def test_labels_and_scores_in_one_file(tmp_path, text):
+    path = tmp_path / "both"
+    path.write_text(text)
+    scored = align(read_scores(path), read_trials(path))
+    assert scored.values.tolist() == [1.5, -0.25, 1.0]
+    assert scored.trials.labels.tolist() == [1, 0, 1]
+
+
+def test_four_columns_of_something_else(tmp_path):
+    path = tmp_path / "four"
+    path.write_text("a x 1.5 0.5\nb x 0.2 0.25\n")
+    with pytest.raises(DataError, match="line 1: of 4 columns"):
+        read_scores(path)
