@@ -105,7 +105,7 @@ def run_sweep(
             return False
         trials[name] = trial
     tables = {title: [trials[trial_name(o)] for o in group] for title, group in groups.items()}
-    _write_report(Path(folder), data, test, front_end, tables)
+    _write_report(Path(folder), (data, test), base, front_end, tables)
     return True
 
 
@@ -120,6 +120,9 @@ def plan(
         chosen: list[Any] = list(dict.fromkeys([mine, *others]))
         if len(chosen) < 2:
             continue
+        if option == "batch_size":
+            groups[title] = [_of_batch_size(base, value) for value in sorted(chosen)]
+            continue
         if option != "model":
             groups[title] = [replace(base, **{option: value}) for value in sorted(chosen)]
             continue
@@ -130,6 +133,21 @@ def plan(
     if not groups:
         raise UsageError("nothing is varied; give other batch sizes, rates, widths or networks")
     return groups
+
+
+def _of_batch_size(base: IdentifierOptions, size: int) -> IdentifierOptions:
+    """Options that see as many crops in batches of another size."""
+
+    def scaled(steps: int | None) -> int | None:
+        return None if steps is None else round(steps * base.batch_size / size)
+
+    n_steps = scaled(base.n_steps)
+    return replace(
+        base,
+        batch_size=size,
+        n_steps=None if n_steps is None else max(1, n_steps),
+        n_warmup=scaled(base.n_warmup),
+    )
 
 
 def trial_name(options: IdentifierOptions) -> str:
@@ -196,8 +214,8 @@ def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 def _write_report(
     folder: Path,
-    data: LabelledSet,
-    test: LabelledSet,
+    sets: tuple[LabelledSet, LabelledSet],
+    base: IdentifierOptions,
     front_end: FrontEnd,
     tables: Mapping[str, Sequence[Trial]],
 ) -> None:
@@ -206,11 +224,10 @@ def _write_report(
     from dnn.sweep_report import curve_file, report
 
     for title, option, form in TABLES:
-        trials = tables.get(title, ())
-        if trials:
-            names = {
-                f"{title.lower()} {form.format(getattr(t.options, option))}": t for t in trials
-            }
-            files = {name: trial.folder / "scalars.jsonl" for name, trial in names.items()}
+        files = {
+            f"{title.lower()} {form.format(getattr(t.options, option))}": t.folder / "scalars.jsonl"
+            for t in tables.get(title, ())
+        }
+        if files:
             plot_curves(folder / curve_file(title), files)
-    write_text(folder / REPORT, report(folder, data, test, front_end, tables))
+    write_text(folder / REPORT, report(folder, sets, base, front_end, tables))

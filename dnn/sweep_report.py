@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dnn.identification_training import IdentifierOptions
     from dnn.labelled import FrontEnd, LabelledSet
     from dnn.sweep import Trial
 
@@ -30,8 +31,8 @@ NORMALISED = {
 
 def report(
     folder: Path,
-    data: LabelledSet,
-    test: LabelledSet,
+    sets: tuple[LabelledSet, LabelledSet],
+    base: IdentifierOptions,
     front_end: FrontEnd,
     tables: Mapping[str, Sequence[Trial]],
 ) -> str:
@@ -41,7 +42,10 @@ def report(
     ----------
     folder : Path
         Where it will stand; pictures are named relative to it.
-    data, test : LabelledSet
+    sets : (LabelledSet, LabelledSet)
+        To train on, and to test.
+    base : IdentifierOptions
+        What is not varied.
     front_end : FrontEnd
     tables : mapping of str to sequence of Trial
         Trials of each factor, by its title.
@@ -50,13 +54,13 @@ def report(
     best = max(trials.values(), key=lambda trial: trial.record["test"]["top1"])
     parts = [
         "# Closed-set speaker identification",
-        _task(data, test, front_end),
+        _task(*sets, front_end),
         _best(folder, best, len(trials)),
     ]
     for title, group in tables.items():
         parts += [f"## {title}", _table(title, group), _spread(group), _picture(title)]
     parts += ["## Confusions of the best trial", _confusions(folder, best)]
-    parts += ["## Training", _recipe(best), "## Hardware", _machine(best)]
+    parts += ["## Training", _recipe(base), "## Hardware", _machine(best)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -128,19 +132,20 @@ def _confusions(folder: Path, best: Trial) -> str:
     return f"{text}\n\n{_markdown(['speaker', 'taken for', 'tests'], rows)}"
 
 
-def _recipe(best: Trial) -> str:
-    options = best.options
-    length = f"{options.n_steps} updates" if options.n_steps else f"{options.epochs:g} epochs"
-    margin = f" (margin {options.margin:g})" if options.loss != "softmax" else ""
-    more = f"; network options {options.network}" if options.network else ""
+def _recipe(base: IdentifierOptions) -> str:
+    length = f"{base.n_steps} updates" if base.n_steps else f"{base.epochs:g} epochs"
+    margin = f" (margin {base.margin:g})" if base.loss != "softmax" else ""
+    network = "".join(f", {name} {value}" for name, value in base.network.items())
+    masked = ", partly hidden (SpecAugment)" if base.mask else ""
     return (
-        f"What is not varied: {options.model}, width {options.width:g}{more}; {options.loss} loss"
-        f"{margin}; crops of {options.n_frames} frames; {options.optimiser} with weight decay "
-        f"{options.weight_decay:g}; {length}; warm-up, then half a cosine; seed {options.seed}. "
-        "The weights of the end are tested. Training speed includes reading and checkpoints, not "
-        "the validations; inference speed includes reading. Intervals are Wilson's, for tests "
-        "that are independent, which a speaker's utterances are not quite: they are rather too "
-        "narrow."
+        f"Unless a table says otherwise: {base.model}, width {base.width:g}{network}; "
+        f"{base.loss} loss{margin}; crops of {base.n_frames} frames{masked}; batches of "
+        f"{base.batch_size}; {base.optimiser} with learning rate {base.rate:g} and weight decay "
+        f"{base.weight_decay:g}, warm-up, then half a cosine; {length}; seed {base.seed}. Trials "
+        "of other batch sizes see as many crops, in fewer or more updates. The weights of the end "
+        "are tested. Training speed includes reading and checkpoints, not the validations; "
+        "inference speed includes reading. Intervals are Wilson's, for independent tests; those "
+        "of one speaker are not quite, so that the intervals are rather too narrow."
     )
 
 
