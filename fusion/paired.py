@@ -29,6 +29,10 @@ from fusion._influence import degrees, pair_squares, unbiased, unit_sums, withou
 from fusion._optimism import SPLITS, optimism
 from fusion.presets import OperatingPoint
 
+# How often to take the noise of pairs from rates that choose thresholds: of the 2 that are too
+# many a part is left for the noise of their optimism (measured: tests/benchmarks/coverage.py).
+_CHOOSING = 1.25
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -115,11 +119,10 @@ def paired_bootstrap(
     free = degrees([two - one for one, two in zip(first, second)])
     one, two = (_raised(*parts) for parts in zip(systems, found, gained))
     choose = np.array([key[0] in ("eer", "min_dcf", "min_cllr") for key in systems[0].keys])
-    # One of the two is left to rates that choose thresholds, for the noise of their correction.
     with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
         spread = (two - one).var(axis=0, ddof=1)
     pairs = pair_squares(systems[1], systems[0])
-    spread = without_pairs(spread, pairs, np.where(choose, 1, 2))
+    spread = without_pairs(spread, pairs, np.where(choose, _CHOOSING, 2))
     errors = np.sqrt(spread * unbiased(units.sizes))
     differences = {}
     for i, key in enumerate(systems[0].keys):
