@@ -67,7 +67,7 @@ def build_parser() -> Parser:
     )
     _add_data(sweep)
     sweep.add_argument("--out", type=Path, required=True, metavar="DIR",
-        help="for the trainings and report.md; what is there already is not trained again")  # fmt: skip
+        help="for report.md and the trainings, of which those there already are kept")  # fmt: skip
     _add_validation(sweep, "test", "test on")
     _add_factors(sweep)
     _add_network(sweep)
@@ -148,13 +148,13 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 
 def _add_factors(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--batch-sizes", nargs="+", type=whole(1), default=[], metavar="B",
+    add("--batch-sizes", nargs="*", type=whole(1), default=[], metavar="B",
         help="tried besides --batch-size, all else being as given")  # fmt: skip
-    add("--lrs", nargs="+", type=number(1e-9), default=[], metavar="RATE",
+    add("--lrs", nargs="*", type=number(1e-9), default=[], metavar="RATE",
         help="tried besides --lr")  # fmt: skip
-    add("--widths", nargs="+", type=number(0.01, 100), default=[], metavar="FACTOR",
+    add("--widths", nargs="*", type=number(0.01, 100), default=[], metavar="FACTOR",
         help="tried besides --width")  # fmt: skip
-    add("--models", nargs="+", choices=sorted(MODELS), default=[], metavar="NAME",
+    add("--models", nargs="*", choices=sorted(MODELS), default=[], metavar="NAME",
         help="other networks of the same --width, tried besides --model")  # fmt: skip
 
 
