@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
 import time
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -235,21 +237,21 @@ def widened(name: str, width: float) -> dict[str, Any]:
     UsageError
         The network has no width to change, or the factor is not above 0.
     """
-    import torch
-
-    from dnn.models import build
+    from dnn.models import MODELS
 
     if not width > 0:
         raise UsageError(f"a width is a factor above 0, not {width}")
-    if width == 1.0:
+    if width == 1.0 or name not in MODELS:  # which `build` refuses
         return {}
-    with torch.device("meta"):
-        options = build(name).config()["options"]
+    entry = MODELS[name]
+    cls = getattr(import_module(entry.module), entry.attribute)
+    options = {p.name: p.default for p in inspect.signature(cls).parameters.values()}
+    options.update(entry.options)
     for option in ("width", "dim", "channels"):
         value = options.get(option)
         if option == "width" and value is not None:
             return {option: width * value}
-        if isinstance(value, list):
+        if isinstance(value, tuple):
             return {option: tuple(_eighths(width * v) for v in value)}
         if value is not None:
             return {option: _eighths(width * value)}
