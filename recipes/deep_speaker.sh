@@ -9,8 +9,9 @@
 # they are not (the train-* sets train, the others test), which is harder. A step of the first
 # program took 50 s for 6 utterances on a CPU: see tests/benchmarks/bench_deep_speaker.py.
 #
-# Miniature (20 speakers to train, 8 to test, generated; no results on speech), 2 cores: see the
-# table that the last stage prints.
+# Miniature (20 speakers to train, 8 to test, generated; no results on speech), 50 s of CPU time:
+#   softmax           EER 15.1 % [9.1, 24.9]   minDCF(0.01) 0.850    320 trials
+#   softmax+triplet   EER 14.9 % [9.8, 21.8]   minDCF(0.01) 0.875
 
 # What to run
 miniature=false        # true: small generated LibriSpeech, small network, a minute or two

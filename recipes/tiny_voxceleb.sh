@@ -10,6 +10,10 @@
 # new speaker, so 300 classes) and masks. The classical systems, for fusion:
 # bash recipes/run.sh --corpus tiny_voxceleb --corpus-dir DIR.
 #
+# Miniature (20 speakers to train, 8 to test, generated; no results on speech), 50 s of CPU time:
+#   cosine    dev EER 27.5 % [22.6, 36.1]   minDCF(0.01) 0.990   960 trials
+#   as-norm   dev EER 28.2 % [23.9, 36.6]   minDCF(0.01) 0.979   (a cohort of 20 is small for it)
+#
 # Stage 3 writes submissions, "score id1 id2" in the order of the challenge's lists, to
 # EXP/submission/{val,dev,eval}.txt; the score tends to 1 for the same speaker.
 
