@@ -9,7 +9,7 @@ from scipy.stats import norm
 from fusion import metrics
 from fusion._kernels_bootstrap import bootstrap_block
 from fusion.formats import read_trials
-from fusion.intervals import corrected, bootstrap_interval
+from fusion.intervals import bootstrap_interval, corrected
 from fusion.speakers import linked_speakers, mapped_speakers, read_enrolments, read_map
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
