@@ -114,7 +114,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.apply:
         llr, trials = _apply(arguments, model, points, record)
     if arguments.out:
-        _write_scores(arguments.out, trials, llr)
+        from fusion.formats import write_trial_scores
+
+        write_trial_scores(arguments.out, trials, llr)
     if arguments.model and arguments.inputs:
         from fusion.models import save_model
 
@@ -321,14 +323,6 @@ def _quality(paths: list[Path], wanted: list[str], trials: Trials) -> tuple[list
                 )
             table[:, k] = np.log(table[:, k])
     return names, table
-
-
-def _write_scores(path: Path, trials: Trials, llr: np.ndarray) -> None:
-    from fusion.formats import write_scores
-
-    enrol = (trials.enrol_ids[i] for i in trials.enrol)
-    test = (trials.test_ids[j] for j in trials.test)
-    write_scores(path, enrol, test, llr)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fusion._columns import Paths, read_pairs
 from fusion._layouts import NONTARGET, TARGET, UNKNOWN
@@ -282,6 +283,13 @@ def _show(table: Scores | Trials, row: int) -> str:
     """Name one pair and where it stands."""
     pair = f"{table.enrol_ids[table.enrol[row]]} {table.test_ids[table.test[row]]}"
     return f"'{pair}' ({table.origin.where(row)})"
+
+
+def write_trial_scores(path: str | os.PathLike, trials: Trials, values: ArrayLike) -> None:
+    """Write the scores (n_trials,) of a trial list, by `write_scores`."""
+    enrol = (trials.enrol_ids[i] for i in trials.enrol)
+    test = (trials.test_ids[j] for j in trials.test)
+    write_scores(path, enrol, test, np.asarray(values, np.float64))
 
 
 def write_scores(

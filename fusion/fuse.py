@@ -107,7 +107,9 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.apply:
         llr, trials = _apply(arguments, fusion, record)
     if arguments.out:
-        _write_scores(arguments.out, trials, llr)
+        from fusion.formats import write_trial_scores
+
+        write_trial_scores(arguments.out, trials, llr)
     if arguments.model and arguments.inputs:
         from fusion.models import save_model
 
@@ -316,14 +318,6 @@ def _match(
         )
     by_position = dict(zip(learnt, given.values()))
     return {name: by_position[name] for name in names}
-
-
-def _write_scores(path: Path, trials: Trials, llr: np.ndarray) -> None:
-    from fusion.formats import write_scores
-
-    enrol = (trials.enrol_ids[i] for i in trials.enrol)
-    test = (trials.test_ids[j] for j in trials.test)
-    write_scores(path, enrol, test, llr)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from fusion.calibration import Calibration
-from fusion.formats import TARGET, Scores, Trials, align, read_scores, read_trials, write_scores
+from fusion.formats import (
+    TARGET,
+    Scores,
+    Trials,
+    align,
+    read_scores,
+    read_trials,
+    write_trial_scores,
+)
 from fusion.fusing import Contest
 from fusion.linear import LinearFusion
 from fusion.models import save_model
@@ -124,12 +132,6 @@ def apply(models: dict[str, Calibration | LinearFusion], name: str, table: Table
     return model.transform(table.scores[:, systems.index(name)])
 
 
-def _write(path: Path, trials: Trials, llr: np.ndarray) -> None:
-    enrol = (trials.enrol_ids[i] for i in trials.enrol)
-    test = (trials.test_ids[j] for j in trials.test)
-    write_scores(path, enrol, test, llr)
-
-
 def fuse(
     arguments: argparse.Namespace, inner: Sequence[str], scored: Sequence[Path], work: Path
 ) -> None:
@@ -146,7 +148,8 @@ def fuse(
         trials = (scored[0] / f"trials{part}").read_text(encoding="utf-8")
         write_text(work / f"trials{part}", trials)
         for system in models:
-            _write(work / f"{system}{part}.scores", table.trials, apply(models, system, table))
+            llr = apply(models, system, table)
+            write_trial_scores(work / f"{system}{part}.scores", table.trials, llr)
 
 
 def _speakers(data: Path, parts: Sequence[str], trials: Trials) -> TrialSpeakers:
