@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 RANK = 5
 Z = 1.959964  # of a 95 % interval
 UTTERANCES_AT_ONCE = 4096
-NUMBERS_AT_ONCE = 1_600_000  # of a batch of features, as 40,000 frames of 40
+# Of a batch of features. A processor is fastest when activations stay in its caches: Conformers on
+# 4 s twice as fast as with 1,600,000.
+NUMBERS_AT_ONCE = {"cpu": 60_000, "cuda": 1_600_000}
 WORST_PAIRS = 20
 NAMES_SHOWN = 60  # classes up to which the axes of the picture have names
 
@@ -145,14 +147,10 @@ def _log_posteriors(
 
     from dnn.extraction import extract
 
+    numbers = NUMBERS_AT_ONCE.get(torch.device(device).type, NUMBERS_AT_ONCE["cpu"])
+    max_frames = max(1, numbers // source.n_features)
     vectors = torch.from_numpy(
-        extract(
-            model,
-            source,
-            max_frames=max(1, NUMBERS_AT_ONCE // source.n_features),
-            device=device,
-            show=show,
-        )
+        extract(model, source, max_frames=max_frames, device=device, show=show)
     )
     place = next(loss.parameters()).device
     training = model.training
