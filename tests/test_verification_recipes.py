@@ -471,7 +471,7 @@ class TestShell:
         script = tmp_path / "voxsrc.sh"  # whose miniature options are then read
         script.write_text(
             "miniature=false stage=0 stop_stage=9 corpus_dir= bootstrap=1000 crops=10 epochs=\n"
-            "model_option= batch_size= frames= rate= save_every= crop_frames=\n"
+            "model_option= batch_size= frames= rate= save_every= crop_frames= threads=\n"
             f'. "{ROOT}/recipes/network.sh" || exit 1\nabsolute corpus_dir\n'
             'echo "$miniature $crops $bootstrap $corpus_dir"\n'
             'trained bash -c "$1"\necho done\n'.replace('"$1"', '"$CHILD"')
