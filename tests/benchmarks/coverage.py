@@ -95,12 +95,12 @@ def repetition(scenario: Scenario, seed: int, n_bootstrap: int, true: np.ndarray
     )
 
 
-def run(name: str, repetitions: int, n_bootstrap: int, jobs: int, size: int) -> None:
+def run(name: str, seeds: range, n_bootstrap: int, jobs: int, size: int) -> None:
     """Print the table of one scenario."""
     scenario = SCENARIOS[name]
     true = truth(scenario, size)
     done = joblib.Parallel(n_jobs=jobs)(
-        joblib.delayed(repetition)(scenario, seed, n_bootstrap, true) for seed in range(repetitions)
+        joblib.delayed(repetition)(scenario, seed, n_bootstrap, true) for seed in seeds
     )
     rates = 100 * np.mean(done, axis=0)
     print(f"\n{name}: {scenario}")
@@ -108,12 +108,12 @@ def run(name: str, repetitions: int, n_bootstrap: int, jobs: int, size: int) -> 
     print(f"{'truth':26s}" + "".join(f"{t:14.4f}" for t in true[0]))
     for label, (low, high) in zip(("bootstrap", "analytic", "difference to a worse"), rates):
         held = 100 - low - high
-        error = np.sqrt(np.maximum(held * (100 - held), 50) / repetitions)
+        error = np.sqrt(np.maximum(held * (100 - held), 50) / len(seeds))
         print(f"{label + ' holds, %':26s}" + "".join(
             f"{h:8.1f} ({e:3.1f})" for h, e in zip(held, error)))  # fmt: skip
         print(f"{'  truth below / above':26s}" + "".join(
             f"{a:8.1f} /{b:4.1f}" for a, b in zip(low, high)))  # fmt: skip
-    error = np.sqrt(np.maximum(rates[3, 0] * (100 - rates[3, 0]), 50) / repetitions)
+    error = np.sqrt(np.maximum(rates[3, 0] * (100 - rates[3, 0]), 50) / len(seeds))
     print(f"{'equal systems, p < 0.05, %':26s}" + "".join(
         f"{r:8.1f} ({e:3.1f})" for r, e in zip(rates[3, 0], error)), flush=True)  # fmt: skip
 
@@ -122,13 +122,15 @@ def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repetitions", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0, help="of the first repetition")
     parser.add_argument("--bootstrap", type=int, default=500, help="replicates")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--truth", type=int, default=4_000_000, help="trials, 16 times")
     parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
     arguments = parser.parse_args()
+    seeds = range(arguments.seed, arguments.seed + arguments.repetitions)
     for name in arguments.scenario:
-        run(name, arguments.repetitions, arguments.bootstrap, arguments.jobs, arguments.truth)
+        run(name, seeds, arguments.bootstrap, arguments.jobs, arguments.truth)
 
 
 if __name__ == "__main__":
