@@ -181,6 +181,20 @@ def test_llr_older_than_the_scores_are_not_reported(fused, tmp_path):
     assert "scores are newer" in done.stderr and "| fusion" not in done.stdout
 
 
+def test_xvectors(finished, tmp_path):
+    pytest.importorskip("torch")
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    options = ("--system", "xvector", "--xvector-steps", "5", "--xvector-frames", "60 80")
+    done = recipe(tmp_path, *options)
+    assert "| xvector | all" in done.stdout and "| ivector | all" in done.stdout
+    assert (tmp_path / "exp/xvector/network/fold1/network/config.json").is_file()
+    first = outputs(tmp_path, "xvector")
+    again = recipe(tmp_path, *options, "--stage", "7", "--nj", "1")
+    assert "network/fold0: finished" in again.stderr
+    assert outputs(tmp_path, "xvector").keys() == first.keys()
+
+
 def test_one_system_alone_is_calibrated(fused, tmp_path):
     folder, _ = fused
     shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
