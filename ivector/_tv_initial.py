@@ -15,7 +15,7 @@ from scipy import linalg
 
 from ivector._accumulate import ubm_means
 from ivector._tv_math import Subspace, whitener
-from ivector._tv_shards import Shard, load
+from ivector._tv_shards import Shard, blocks
 from ivector.base.errors import UsageError
 from ivector.statistics import BaumWelchStatistics
 
@@ -118,7 +118,15 @@ def _sample(shards: Sequence[Shard], enough: int, shape: tuple[int, int]) -> Bau
     quota = -(-enough // len(shards))
     parts: list[BaumWelchStatistics] = []
     for shard in shards:
-        stats = load(shard, shape)
-        if len(stats):
-            parts.append(stats[np.unique(np.linspace(0, len(stats) - 1, quota).astype(int))])
+        # Of each block first, as the number of blocks is known at the end only.
+        found = [_spread(stats, quota) for stats in blocks(shard, shape) if len(stats)]
+        if len(found) == 1:
+            parts += found
+        elif found:
+            parts.append(_spread(BaumWelchStatistics.concatenate(found), quota))
     return BaumWelchStatistics.concatenate(parts)
+
+
+def _spread(stats: BaumWelchStatistics, quota: int) -> BaumWelchStatistics:
+    """Up to `quota` utterances, evenly spaced, without second-order sums."""
+    return stats[np.unique(np.linspace(0, len(stats) - 1, quota).astype(int))]

@@ -197,14 +197,20 @@ def factor_and_solve(
     return means, gained
 
 
-def e_step(derived: Derived, stats: BaumWelchStatistics) -> Accumulators:
-    """Accumulate a shard, batch by batch (``IvectorExtractorStats::CommitStatsForUtterance``)."""
+def e_step(
+    derived: Derived, stats: BaumWelchStatistics, total: Accumulators | None = None
+) -> Accumulators:
+    """Accumulate a block, batch by batch (``IvectorExtractorStats::CommitStatsForUtterance``).
+
+    With `total`, the block is added to it, but for its second-order sum.
+    """
     C, D, R = *derived.means.shape, derived.linear.shape[1]
-    total = Accumulators.zeros(C, D, R)
+    started = total
+    total = Accumulators.zeros(C, D, R) if total is None else total
     step = batch_size(C, D, R)
     for start in range(0, len(stats), step):
         _accumulate_batch(total, derived, stats[start : start + step], start)
-    if stats.second is not None:
+    if started is None and stats.second is not None:
         total.second = stats.about(derived.means).second
     return total
 

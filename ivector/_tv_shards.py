@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from ivector._tv_math import Accumulators, Derived
 from ivector.base.errors import DataError, UsageError
 from ivector.statistics import BaumWelchStatistics
 
-Shard = BaumWelchStatistics | Callable[[], BaumWelchStatistics]
+Loaded = BaumWelchStatistics | Iterable[BaumWelchStatistics]
+Shard = BaumWelchStatistics | Callable[[], Loaded]
 
 # A shard's accumulators cost as much as some hundred utterances, so shards should be longer.
 _MIN_SHARD, _MAX_SHARDS = 1000, 16
@@ -35,42 +36,103 @@ def shards_of(X: BaumWelchStatistics | Sequence[Shard]) -> list[Shard]:
     return list(parts)
 
 
-def load(shard: Shard, shape: tuple[int, ...]) -> BaumWelchStatistics:
-    """Statistics of a shard, checked to be of a model of (components, features) `shape`."""
-    stats = shard() if callable(shard) else shard
-    if not isinstance(stats, BaumWelchStatistics):
-        raise UsageError(f"expected BaumWelchStatistics, got {type(stats).__name__}")
-    if stats.first.shape[1:] != shape:
-        raise DataError(
-            f"statistics of (components, features) {stats.first.shape[1:]} do not fit a model of "
-            f"{shape}; they come from another UBM"
+def blocks(shard: Shard, shape: tuple[int, ...]) -> Iterator[BaumWelchStatistics]:
+    """Yield the statistics of a shard, checked to be of a model of (components, features) `shape`.
+
+    A shard is one block, or a function that gives one or several; of several, only one is in
+    memory at a time, and second-order sums of any of them add to that of the shard.
+    """
+    loaded = shard() if callable(shard) else shard
+    parts = [loaded] if isinstance(loaded, BaumWelchStatistics) else loaded
+    if not isinstance(parts, Iterable):
+        raise UsageError(f"expected BaumWelchStatistics, got {type(parts).__name__}")
+    for stats in parts:
+        if not isinstance(stats, BaumWelchStatistics):
+            raise UsageError(f"expected BaumWelchStatistics, got {type(stats).__name__}")
+        if stats.first.shape[1:] != shape:
+            raise DataError(
+                f"statistics of (components, features) {stats.first.shape[1:]} do not fit a model "
+                f"of {shape}; they come from another UBM"
+            )
+        yield stats
+
+
+class _Pool:
+    """Sums over the utterances of a shard's blocks, about the centre that they share."""
+
+    def __init__(self) -> None:
+        self.stats: BaumWelchStatistics | None = None
+
+    def add(self, stats: BaumWelchStatistics) -> None:
+        """Add a block."""
+        one = BaumWelchStatistics(
+            stats.zeroth.sum(0, keepdims=True, dtype=np.float64),
+            stats.first.sum(0, keepdims=True, dtype=np.float64),
+            stats.second,
+            stats.centre,
         )
-    return stats
+        if self.stats is None:
+            self.stats = one
+            return
+        both = (self.stats.about(one.centre), one)
+        seconds = [part.second for part in both if part.second is not None]
+        self.stats = BaumWelchStatistics(
+            both[0].zeroth + one.zeroth,
+            both[0].first + one.first,
+            sum(seconds[1:], seconds[0]) if seconds else None,
+            one.centre,
+        )
+
+    def second_about(self, means: np.ndarray) -> np.ndarray | None:
+        """Second-order sum about `means`, (C, D, D), or None."""
+        if self.stats is None or self.stats.second is None:
+            return None
+        return self.stats.about(means).second
 
 
 def accumulate_shard(shard: Shard, derived: Derived, needs_second: bool) -> Accumulators:
     """E-step of one shard."""
-    stats = load(shard, derived.means.shape)
-    if needs_second and stats.second is None:
+    C, D = derived.means.shape
+    total = Accumulators.zeros(C, D, derived.linear.shape[1])
+    pool = _Pool()
+    for stats in blocks(shard, (C, D)):
+        _tv_math.e_step(derived, stats, total)
+        pool.add(stats)
+    total.second = pool.second_about(derived.means)
+    if needs_second and total.second is None:
         raise UsageError(
             "re-estimating covariances needs second-order statistics: accumulate with "
             "second_order=True, or set update_covariance=False"
         )
-    return _tv_math.e_step(derived, stats)
+    return total
 
 
 def evidence_shard(shard: Shard, derived: Derived) -> tuple[float, np.ndarray, np.ndarray | None]:
     """Evidence, counts (C,) and scatter about the model's means (C, D, D) of one shard."""
-    stats = load(shard, derived.means.shape)
-    second = None if stats.second is None else stats.about(derived.means).second
-    return _tv_math.evidence(derived, stats), stats.zeroth.sum(0, dtype=np.float64), second
+    evidence, counts, pool = 0.0, np.zeros(len(derived.means)), _Pool()
+    for stats in blocks(shard, derived.means.shape):
+        evidence += _tv_math.evidence(derived, stats)
+        counts += stats.zeroth.sum(0, dtype=np.float64)
+        pool.add(stats)
+    return evidence, counts, pool.second_about(derived.means)
 
 
 def extract_shard(
     shard: Shard, derived: Derived, return_cov: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """I-vectors (U, R) of one shard and, if asked for, their covariances (U, R, R)."""
-    stats = load(shard, derived.means.shape)
+    parts = [_extract(stats, derived, return_cov) for stats in blocks(shard, derived.means.shape)]
+    if len(parts) == 1:
+        return parts[0]
+    covariances = [cov for _, cov in parts if cov is not None]
+    rank = derived.linear.shape[1]
+    ivectors = [np.empty((0, rank), np.float32), *(vectors for vectors, _ in parts)]
+    return np.concatenate(ivectors), np.concatenate(covariances) if covariances else None
+
+
+def _extract(
+    stats: BaumWelchStatistics, derived: Derived, return_cov: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
     rank = derived.linear.shape[1]
     step = _tv_math.batch_size(stats.n_components, stats.n_features, rank)
     ivectors = np.empty((len(stats), rank), np.float32)

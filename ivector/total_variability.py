@@ -153,7 +153,8 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : BaumWelchStatistics, or sequence of them or of picklable functions without arguments
-            that return one; only one shard is held in memory at a time (one a job).
+            that return one, or several as an iterable (`StatisticsFile` does); only one block is
+            held in memory at a time (one a job).
         y : ignored
         ubm : FullGMM or DiagonalGMM
             The fitted model whose posteriors made the statistics; not needed with `warm_start`.

@@ -1,34 +1,364 @@
-"""Baum-Welch statistics on disk: ``.npz`` files of this toolkit, one a shard of utterances."""
+"""Baum-Welch statistics on disk: one ``.npz`` a group of utterances, in blocks read one by one.
+
+A file holds the statistics of some blocks of utterances and one second-order sum for all of
+them, so that few large files, read from end to end, hold a corpus, and the sums that do not grow
+with the utterances stay a small part of it.
+
+float32 keeps zeroth and first order as they are. float16 keeps for every utterance the
+components that it uses, with
+
+    zeroth  N_uc            float32, not rounded
+    first   F_uc / N_uc     the mean offset from the UBM's mean, in units of its root mean square
+                            in that dimension of the block, float16: of order 1 whatever the count
+
+so that the error of a first-order statistic is at most N_uc (2⁻¹¹ |offset| + 2⁻²⁵ unit), and
+the second-order sum as float32. Pruning drops the least used components of each utterance, no
+more than a share of its frames.
+
+Dimensions
+----------
+U utterances of a block, C components, D feature dimension, K kept pairs of utterance and
+component.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
-from ivector.base.files import load_model, save_model
+import numpy as np
+
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import atomic_write, load_model
 from ivector.statistics import BaumWelchStatistics
 
+STORAGES = ("float32", "float16")
+
 _KIND = "Baum-Welch statistics"
+_FORMAT = 2
+# Largest offset in units: the unit grows with outliers, so that nothing overflows in float16.
+_LARGEST = 6e4
 
 
-def write_statistics(path: str | os.PathLike, statistics: BaumWelchStatistics) -> None:
-    """Write statistics with their centre and, where present, second-order sum."""
-    arrays = {"zeroth": statistics.zeroth, "first": statistics.first}
-    for name in ("second", "centre"):
-        value = getattr(statistics, name)
-        if value is not None:
-            arrays[name] = value
-    save_model(path, _KIND, arrays, {})
+class StatisticsWriter:
+    """Write statistics block by block to one file; use as a context manager.
+
+    Only the block being written is held in memory, and the sum of the second-order statistics,
+    which are added in the order of writing. The file appears when it is complete.
+
+    Parameters
+    ----------
+    path : path-like
+    storage : {"float32", "float16"}
+        Of first-order statistics. float16 takes half the room or, with few frames an utterance,
+        less, as components without frames are left out.
+    prune : float
+        Share of each utterance's frames, 0 to below 1, that may be dropped with the components
+        that have the fewest; float16 only.
+
+    Attributes
+    ----------
+    dropped, frames : float
+        Frames pruned, and all frames (sums of posteriors) seen.
+
+    Raises
+    ------
+    UsageError
+        Another storage, a share out of range, pruning of float32, or float16 for statistics that
+        are not about the UBM's means.
+    DataError
+        Blocks of different shapes or centres, or no block at all.
+    """
+
+    def __init__(self, path: str | os.PathLike, storage: str = "float32", prune: float = 0.0):
+        if storage not in STORAGES:
+            raise UsageError(f"statistics are stored as {' or '.join(STORAGES)}, got {storage!r}")
+        if not 0 <= prune < 1:
+            raise UsageError(f"prune is a share of the frames, 0 to below 1, got {prune}")
+        if prune and storage == "float32":
+            raise UsageError("float32 statistics are stored whole; prune float16 ones")
+        self.path, self.storage, self.prune = path, storage, prune
+        self.dropped = self.frames = 0.0
+        self._blocks = self._utterances = 0
+        self._centre: np.ndarray | None = None
+        self._second: np.ndarray | None = None
+        self._shape: tuple[int, ...] = ()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> StatisticsWriter:
+        file = self._stack.enter_context(atomic_write(self.path))
+        self._archive = self._stack.enter_context(zipfile.ZipFile(file, "w", allowZip64=True))
+        return self
+
+    def write(self, statistics: BaumWelchStatistics) -> None:
+        """Append a block of utterances; its second-order sum, if any, is added to the file's."""
+        self._check(statistics)
+        name = f"{self._blocks}."
+        self.frames += statistics.n_frames
+        if self.storage == "float32":
+            self._array(name + "zeroth", statistics.zeroth)
+            self._array(name + "first", statistics.first)
+        else:
+            packed, dropped = _pack(statistics, self.prune)
+            self.dropped += dropped
+            for key, value in packed.items():
+                self._array(name + key, value)
+        self._blocks += 1
+        self._utterances += len(statistics)
+        if statistics.second is None:
+            return
+        if self._second is None:
+            self._second = statistics.second.copy()
+        else:
+            self._second += statistics.second
+
+    def _check(self, statistics: BaumWelchStatistics) -> None:
+        if self.storage == "float16" and not statistics.centred:
+            raise UsageError(
+                "float16 holds statistics about the UBM's means alone, as raw ones would lose "
+                "their digits; apply about(means)"
+            )
+        if not self._blocks:
+            self._shape, self._centre = statistics.first.shape[1:], statistics.centre
+        same = np.array_equal(np.asarray(self._centre), np.asarray(statistics.centre))
+        if statistics.first.shape[1:] != self._shape or not same:
+            raise DataError(
+                f"{self.path}: block {self._blocks} comes from another UBM than the first"
+            )
+
+    def _array(self, name: str, array: np.ndarray) -> None:
+        with self._archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
+
+    def __exit__(self, kind: Any, value: Any, traceback: Any) -> Any:
+        if kind is None:
+            try:
+                self._finish()
+            except BaseException as error:
+                self._stack.__exit__(type(error), error, error.__traceback__)
+                raise
+        return self._stack.__exit__(kind, value, traceback)
+
+    def _finish(self) -> None:
+        if not self._blocks:
+            raise DataError(f"{self.path}: no statistics to write")
+        if self._centre is not None:
+            self._array("centre", self._centre)
+        if self._second is not None:
+            self._array("second", _fold(self._second, self.storage))
+        header = {
+            "kind": _KIND,
+            "format": _FORMAT,
+            "storage": self.storage,
+            "blocks": self._blocks,
+            "utterances": self._utterances,
+            "shape": list(self._shape),
+        }
+        self._array("_header", np.array(json.dumps(header, sort_keys=True)))
+
+
+@dataclass(frozen=True)
+class StatisticsFile:
+    """Loader of a file of statistics, for `TotalVariability`: yields its blocks one by one.
+
+    The last block carries the second-order sum of all of them.
+    """
+
+    path: str | os.PathLike
+
+    def __call__(self) -> Iterator[BaumWelchStatistics]:
+        return iterate_statistics(self.path)
+
+
+def write_statistics(
+    path: str | os.PathLike,
+    statistics: BaumWelchStatistics,
+    storage: str = "float32",
+    prune: float = 0.0,
+) -> None:
+    """Write statistics with their centre and, where present, second-order sum, as one block.
+
+    Parameters
+    ----------
+    path : path-like
+    statistics : BaumWelchStatistics
+    storage, prune
+        As in `StatisticsWriter`.
+    """
+    with StatisticsWriter(path, storage, prune) as writer:
+        writer.write(statistics)
 
 
 def read_statistics(path: str | os.PathLike) -> BaumWelchStatistics:
-    """Read what `write_statistics` wrote.
+    """Read a file of statistics as a whole.
 
     Raises
     ------
     DataError
         Missing, damaged, or another kind of file.
     """
+    blocks = list(iterate_statistics(path))
+    if len(blocks) == 1:
+        return blocks[0]
+    last = blocks[-1]
+    return BaumWelchStatistics(
+        np.concatenate([block.zeroth for block in blocks]),
+        np.concatenate([block.first for block in blocks]),
+        last.second,
+        last.centre,
+    )
+
+
+def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]:
+    """Yield the blocks of a file of statistics; only one is in memory at a time.
+
+    The last one carries the second-order sum, which is that of all blocks.
+
+    Raises
+    ------
+    DataError
+        Missing, damaged, or another kind of file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(str(archive["_header"]))
+            if header.get("kind") != _KIND:
+                raise DataError(f"{path}: holds a {header.get('kind')} model, expected {_KIND}")
+            if header["format"] > _FORMAT:
+                raise DataError(
+                    f"{path}: format {header['format']} is newer than this version reads; upgrade"
+                )
+            if header["format"] == 1:
+                yield _read_first_format(path)
+                return
+            yield from _blocks(archive, header)
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        EOFError,
+        zipfile.BadZipFile,
+        AttributeError,
+    ) as error:
+        raise DataError(f"{path}: not statistics of this toolkit, or damaged") from error
+
+
+def _read_first_format(path: str | os.PathLike) -> BaumWelchStatistics:
     arrays, _ = load_model(path, _KIND)
     return BaumWelchStatistics(
         arrays["zeroth"], arrays["first"], arrays.get("second"), arrays.get("centre")
     )
+
+
+def _blocks(archive: Any, header: dict[str, Any]) -> Iterator[BaumWelchStatistics]:
+    centre = archive["centre"] if "centre" in archive.files else None
+    second = _unfold(archive["second"]) if "second" in archive.files else None
+    C, D = header["shape"]
+    for number in range(header["blocks"]):
+        name = f"{number}."
+        if header["storage"] == "float32":
+            zeroth, first = archive[name + "zeroth"], archive[name + "first"]
+        else:
+            names = ("count", "component", "zeroth", "offset", "unit")
+            packed = {key: archive[name + key] for key in names}
+            zeroth, first = _unpack(**packed, n_components=C, n_features=D)
+        last = number == header["blocks"] - 1
+        yield BaumWelchStatistics(zeroth, first, second if last else None, centre)
+
+
+def _pack(statistics: BaumWelchStatistics, prune: float) -> tuple[dict[str, np.ndarray], float]:
+    """Arrays of a float16 block, and the frames that pruning took.
+
+    count (U,), components kept of each utterance; component (K,); zeroth (K,) float32;
+    offset (K, D) float16; unit (D,) float32.
+    """
+    kept = _kept(statistics.zeroth, prune)
+    zeroth = statistics.zeroth[kept].astype(np.float32)
+    offset = statistics.first[kept] / zeroth[:, None]
+    unit = np.sqrt(np.mean(offset**2, axis=0, dtype=np.float64)) if len(offset) else np.ones(1)
+    largest = np.abs(offset).max(axis=0, initial=0.0) / _LARGEST
+    unit = np.maximum(np.maximum(unit, largest), np.finfo(np.float32).tiny).astype(np.float32)
+    few = statistics.n_components <= 1 << 16
+    packed = {
+        "count": kept.sum(1, dtype=np.int32),
+        "component": np.nonzero(kept)[1].astype(np.uint16 if few else np.uint32),
+        "zeroth": zeroth,
+        "offset": (offset / unit).astype(np.float16),
+        "unit": np.broadcast_to(unit, offset.shape[1:]),
+    }
+    return packed, statistics.n_frames - float(zeroth.sum(dtype=np.float64))
+
+
+def _kept(zeroth: np.ndarray, prune: float) -> np.ndarray:
+    """Which components of each utterance are kept, (U, C) bool.
+
+    The least used are dropped for as long as all that were dropped have at most the share
+    `prune` of the utterance's frames; those without frames always.
+    """
+    # float32 cannot hold smaller counts without losing digits; 1e-30 frames are none.
+    kept = zeroth > 1e-30
+    if prune:
+        order = np.argsort(zeroth, axis=1, kind="stable")
+        ranked = np.take_along_axis(zeroth, order, axis=1).astype(np.float64)
+        sums = np.cumsum(ranked, axis=1)
+        within = sums <= prune * sums[:, -1:]
+        dropped = np.zeros_like(kept)
+        np.put_along_axis(dropped, order, within, axis=1)
+        kept &= ~dropped
+    return kept
+
+
+def _unpack(
+    *,
+    count: np.ndarray,
+    component: np.ndarray,
+    zeroth: np.ndarray,
+    offset: np.ndarray,
+    unit: np.ndarray,
+    n_components: int,
+    n_features: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Zeroth (U, C) and first (U, C, D) order of a float16 block, float32."""
+    row = np.repeat(np.arange(len(count)), count)
+    counts = np.zeros((len(count), n_components), np.float32)
+    sums = np.zeros((len(count), n_components, n_features), np.float32)
+    counts[row, component] = zeroth
+    restored = offset.astype(np.float32)
+    restored *= unit
+    restored *= zeroth[:, None]
+    sums[row, component] = restored
+    return counts, sums
+
+
+def _fold(second: np.ndarray, storage: str) -> np.ndarray:
+    """Second-order sums (C, D, D) as lower triangles (C, D (D + 1) / 2), if they are symmetric."""
+    dtype = np.float64 if storage == "float32" else np.float32
+    with np.errstate(over="ignore"):
+        narrow = second.astype(dtype)
+    if not np.isfinite(narrow).all():
+        narrow = second
+    if not np.array_equal(second, second.transpose(0, 2, 1)):
+        return narrow
+    rows, columns = np.tril_indices(second.shape[1])
+    return narrow[:, rows, columns]
+
+
+def _unfold(second: np.ndarray) -> np.ndarray:
+    """The inverse of `_fold`, float64."""
+    if second.ndim == 3:
+        return second.astype(np.float64)
+    order = int(np.sqrt(2 * second.shape[1]))
+    rows, columns = np.tril_indices(order)
+    full = np.empty((len(second), order, order))
+    full[:, rows, columns] = second
+    full[:, columns, rows] = second
+    return full
