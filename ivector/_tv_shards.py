@@ -44,7 +44,7 @@ def blocks(shard: Shard, shape: tuple[int, ...]) -> Iterator[BaumWelchStatistics
     """
     loaded = shard() if callable(shard) else shard
     parts = [loaded] if isinstance(loaded, BaumWelchStatistics) else loaded
-    if not isinstance(parts, Iterable):
+    if isinstance(parts, np.ndarray) or not isinstance(parts, Iterable):
         raise UsageError(f"expected BaumWelchStatistics, got {type(parts).__name__}")
     for stats in parts:
         if not isinstance(stats, BaumWelchStatistics):
