@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.log import progress
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def extract(
     vectors = (sums / total[:, None]).astype(np.float32)
     if not np.isfinite(vectors).all():
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        raise DataError(
+        raise NotFiniteError(
             f"{len(bad)} embeddings are not finite, the first of {source.ids[indices[bad[0]]]}; "
             "look at its features, then at the network's training"
         )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnn.sources import Source
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import atomic_path, write_text
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def score_classes(
         scores = np.log(np.exp(crops).mean(axis=1) + np.finfo(np.float32).tiny).astype(np.float32)
     if not np.isfinite(scores).all():
         worst = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
-        raise DataError(
+        raise NotFiniteError(
             f"{source.ids[worst]}: its scores are not finite; look at the network's training"
         )
     return scores

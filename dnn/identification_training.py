@@ -57,6 +57,9 @@ class IdentifierOptions:
     weight_decay : float
     mask : bool
         SpecAugment on the crops.
+    precision : {"auto", "float32", "bfloat16"}
+        Of the products; "auto" is bfloat16 on a GPU. On a processor that computes in bfloat16 it
+        trains VGG-M twice as fast, on others more slowly.
     keep : {"last", "best"}
         Which weights are exported: those of the end, or of the best validation, whose accuracy is
         then too good to be quoted.
@@ -82,6 +85,7 @@ class IdentifierOptions:
     optimiser: str = "adamw"
     weight_decay: float = 0.01
     mask: bool = False
+    precision: str = "auto"
     keep: str = "last"
     device: str = "auto"
     n_workers: int = 0
@@ -302,6 +306,7 @@ def _training_options(options: IdentifierOptions, n_steps: int, batches: CropBat
         n_steps=n_steps,
         optimiser=options.optimiser,
         weight_decay=options.weight_decay,
+        precision=options.precision,
         n_workers=options.n_workers,
         log_every=max(1, min(50, n_steps // 50)),
         save_every=options.save_every,

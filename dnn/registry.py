@@ -8,7 +8,8 @@ numbers, booleans and lists, nothing that could run.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -42,6 +43,28 @@ def create(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[st
     if absent := [p for p, v in known.items() if v.default is v.empty and p not in given]:
         raise UsageError(f"{kind} {name} needs the option {absent[0]!r}")
     return cls(**given)
+
+
+def read_options(words: Iterable[str]) -> dict[str, Any]:
+    """Options as a command line gives them, ``NAME=VALUE`` with values in JSON: ``n_blocks=3``.
+
+    Raises
+    ------
+    UsageError
+        A word of another form.
+    """
+    options = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        try:
+            if not equals:
+                raise ValueError
+            options[name] = json.loads(value)
+        except ValueError:
+            raise UsageError(
+                f"--model-option: takes NAME=VALUE with a value in JSON, not {word!r}"
+            ) from None
+    return options
 
 
 def config_of(thing: Any, name: str) -> dict[str, Any]:

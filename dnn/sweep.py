@@ -2,7 +2,8 @@
 
 Every trial is a training in a folder of its own, tested with the weights of its end; what is done
 already is not done again. All see the same utterances equally often, so that small batches make
-more updates.
+more updates. A training whose loss is no number any more, as too high a rate makes it, is reported
+as diverged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dnn.identification_training import (
     train_identifier,
 )
 from dnn.labelled import FrontEnd, LabelledSet
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import write_text
 
 logger = logging.getLogger("sweep")
@@ -45,6 +46,11 @@ class Trial(NamedTuple):
     folder: Path
     options: IdentifierOptions
     record: Mapping[str, Any]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training failed, so that there is no test of it."""
+        return "diverged" in self.record
 
 
 # Of every factor: title in the report, option, what a trial is called in table and curves.
@@ -163,9 +169,6 @@ def _run(
     front_end: FrontEnd,
 ) -> Trial | None:
     """One trial, from its folder where it is done; None where SIGTERM stopped it."""
-    from dnn.distributed import Ranks, pick_device
-    from dnn.export import load_classifier
-    from dnn.identification import answer, measures, plot_confusion
 
     # What changes no result is not compared.
     told = {**asdict(options), "device": None, "n_workers": None, "save_every": None}
@@ -178,20 +181,41 @@ def _run(
     former = _former(folder / RESULT, identity)
     if former is not None:
         return Trial(folder, options, former)
-    trained = train_identifier(data, folder, options, front_end, test)
+    result = _outcome(data, test, folder, options, front_end)
+    if result is None:
+        return None
+    record = {"identity": identity, **result}
+    write_text(folder / RESULT, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+    return Trial(folder, options, record)
+
+
+def _outcome(
+    data: LabelledSet,
+    test: LabelledSet,
+    folder: Path,
+    options: IdentifierOptions,
+    front_end: FrontEnd,
+) -> dict[str, Any] | None:
+    """Train and test; None where SIGTERM stopped it."""
+    from dnn.distributed import Ranks, pick_device
+    from dnn.export import load_classifier
+    from dnn.identification import answer, measures, plot_confusion
+
+    try:
+        trained = train_identifier(data, folder, options, front_end, test)
+    except NotFiniteError as error:
+        logger.warning("the trial diverged: %s", error)
+        return {"diverged": str(error)}
     if not trained.finished:
         return None
     device = pick_device(options.device, Ranks())
     answers = answer(load_classifier(trained.network), test.source, test.labels, device=device)
     plot_confusion(folder / "confusion.png", answers.confusion, test.speakers)
-    record = {
-        "identity": identity,
+    return {
         "steps": trained.step,
         "test": measures(answers, test.speakers),
         "training": read_speed(folder),
     }
-    write_text(folder / RESULT, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
-    return Trial(folder, options, record)
 
 
 def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -227,6 +251,7 @@ def _write_report(
         files = {
             f"{title.lower()} {form.format(getattr(t.options, option))}": t.folder / "scalars.jsonl"
             for t in tables.get(title, ())
+            if (t.folder / "scalars.jsonl").exists()  # none where the first steps diverged
         }
         if files:
             plot_curves(folder / curve_file(title), files)

@@ -51,16 +51,19 @@ def report(
         Trials of each factor, by its title.
     """
     trials = {trial.folder: trial for group in tables.values() for trial in group}
-    best = max(trials.values(), key=lambda trial: trial.record["test"]["top1"])
-    parts = [
-        "# Closed-set speaker identification",
-        _task(*sets, front_end),
-        _best(folder, best, len(trials)),
-    ]
+    done = [trial for trial in trials.values() if not trial.diverged]
+    best = max(done, key=lambda trial: trial.record["test"]["top1"], default=None)
+    parts = ["# Closed-set speaker identification", _task(*sets, front_end)]
+    if best is not None:
+        parts += [_best(folder, best, len(trials))]
+    parts += [_failures(list(trials.values()))]
     for title, group in tables.items():
-        parts += [f"## {title}", _table(title, group), _spread(group), _picture(title)]
-    parts += ["## Confusions of the best trial", _confusions(folder, best)]
-    parts += ["## Training", _recipe(base), "## Hardware", _machine(best)]
+        parts += [f"## {title}", _table(title, group), _spread(group), _picture(folder, title)]
+    if best is not None:
+        parts += ["## Confusions of the best trial", _confusions(folder, best)]
+    parts += ["## Training", _recipe(base)]
+    if best is not None:
+        parts += ["## Hardware", _machine(best)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -89,14 +92,29 @@ def _best(folder: Path, best: Trial, n_trials: int) -> str:
     )
 
 
+def _failures(trials: Sequence[Trial]) -> str:
+    """How many diverged, and where the first one did."""
+    failed = [trial for trial in trials if trial.diverged]
+    if not failed:
+        return ""
+    return (
+        f"{len(failed)} of {len(trials)} trainings diverged; the first, {failed[0].folder.name}, "
+        f"at {failed[0].record['diverged']}."
+    )
+
+
 def _table(title: str, group: Sequence[Trial]) -> str:
     rows = []
     for trial in group:
-        test, training = trial.record["test"], trial.record["training"]
         value = getattr(trial.options, COLUMNS[title])
+        name = f"{value:g}" if isinstance(value, float) else str(value)
+        if trial.diverged:
+            rows.append([name, "diverged", *["–"] * 6])
+            continue
+        test, training = trial.record["test"], trial.record["training"]
         low, high = test["top1_interval"]
         rows.append([
-            f"{value:g}" if isinstance(value, float) else str(value),
+            name,
             _percent(test["top1"]),
             f"{_percent(low)} – {_percent(high)}",
             _percent(test["top5"]),
@@ -112,13 +130,16 @@ def _table(title: str, group: Sequence[Trial]) -> str:
 
 def _spread(group: Sequence[Trial]) -> str:
     """Whether the differences in a table are more than chance, said plainly."""
-    intervals = [trial.record["test"]["top1_interval"] for trial in group]
-    if max(low for low, _ in intervals) <= min(high for _, high in intervals):
+    intervals = [t.record["test"]["top1_interval"] for t in group if not t.diverged]
+    lows, highs = zip(*intervals) if len(intervals) > 1 else ((1.0,), (0.0,))
+    if max(lows) <= min(highs):
         return "The intervals of all rows overlap: this test is too small to tell them apart."
     return ""
 
 
-def _picture(title: str) -> str:
+def _picture(folder: Path, title: str) -> str:
+    if not (folder / curve_file(title)).exists():  # all trials diverged at once
+        return ""
     return f"![Training curves by {title.lower()}]({curve_file(title)})"
 
 

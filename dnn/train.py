@@ -13,7 +13,6 @@ that all of them share; --max-restarts goes on after a machine was lost.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -139,6 +138,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     from dnn.distributed import joined
     from dnn.models import build
+    from dnn.registry import read_options
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -147,7 +147,7 @@ def main(arguments: argparse.Namespace) -> int:
             arguments.features, arguments.vad, arguments.utt2spk, arguments.held_out
         )
         torch.manual_seed(arguments.seed)
-        options = {**_model_options(arguments.model_option), "n_features": data.source.n_features}
+        options = {**read_options(arguments.model_option), "n_features": data.source.n_features}
         model = build(arguments.model, **options)
         finished = _train(arguments, data, model, ranks)
     return 0 if finished else STOPPED
@@ -323,21 +323,6 @@ def _validation(arguments: argparse.Namespace, data: TrainingData) -> Validation
     if data.held_out is not None:
         parts.append(AccuracyValidation(data.held_out, data.held_out_labels))
     return Validations(*parts) if parts else None
-
-
-def _model_options(given: list[str]) -> dict[str, Any]:
-    options = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        try:
-            if not equals:
-                raise ValueError
-            options[name] = json.loads(value)
-        except ValueError:
-            raise UsageError(
-                f"--model-option: takes NAME=VALUE with a value in JSON, not {text!r}"
-            ) from None
-    return options
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -52,7 +52,7 @@ from dnn.scalars import NoLog, ScalarLog
 from dnn.schedules import Schedule
 from dnn.training_options import TrainingOptions
 from dnn.validation import Validation
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, NotFiniteError, UsageError
 
 logger = logging.getLogger("training")
 
@@ -151,9 +151,11 @@ class Trainer:
 
         Raises
         ------
+        NotFiniteError
+            A loss, gradient or weight that is not finite.
         DataError
-            A loss or gradient that is not finite, a batch too large for the GPU, data that cannot
-            be read, or a checkpoint of another model in the folder.
+            A batch too large for the GPU, data that cannot be read, or a checkpoint of another
+            model in the folder.
         """
         self._resume()
         devices = [self.device] if self.device.type == "cuda" else []
@@ -268,14 +270,27 @@ class Trainer:
         chosen = self.batches.utterances(bad.step)[self._rows]
         source = getattr(self.batches, "source", None)
         names = [str(i) if source is None else source.ids[int(i)] for i in chosen]
-        kept = "no checkpoint was written yet"
-        if self._saved >= 0:
-            kept = f"{self.folder / LAST} keeps step {self._saved}"
-        raise DataError(
+        raise NotFiniteError(
             f"step {bad.step}: the loss is {bad.loss:g} and the norm of the gradient {bad.norm:g}, "
-            f"on the batch of {', '.join(names[:3])}{' …' if len(names) > 3 else ''}; {kept}; "
+            f"on the batch of {', '.join(names[:3])}{' …' if len(names) > 3 else ''}; "
+            f"{self._kept()}; "
             "take a lower learning rate, a longer warm-up, or look at these utterances"
         )
+
+    def _check_weights(self) -> None:
+        """Refuse to keep weights that the last update broke."""
+        for name, weight in self._modules.named_parameters():
+            if not torch.isfinite(weight.sum()):
+                raise NotFiniteError(
+                    f"step {self.step}: {name} is not finite; {self._kept()}; take a lower "
+                    "learning rate or a longer warm-up"
+                )
+
+    def _kept(self) -> str:
+        """What a run that breaks off leaves."""
+        if self._saved < 0:
+            return "no checkpoint was written yet"
+        return f"{self.folder / LAST} keeps step {self._saved}"
 
     def _try(self, rows: int, features: np.ndarray) -> None:
         """What takes the memory of a step, on the first rows of a batch."""
@@ -320,8 +335,9 @@ class Trainer:
         self._log.write(self.step, values)
 
     def _save(self, name: str) -> None:
-        """Write a checkpoint; every loss so far was finite."""
+        """Write a checkpoint; every loss so far was finite, and so are the weights."""
         self._settle()
+        self._check_weights()
         if name == LAST and self._saved == self.step and self._validated != self.step:
             return
         if self.ranks.leads:

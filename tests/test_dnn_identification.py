@@ -416,6 +416,24 @@ def test_a_sweep_writes_the_report_and_trains_nothing_twice(tmp_path):
 # Bad input
 
 
+@pytest.mark.parametrize("rate", [1e-3, 2e30])
+def test_a_trial_that_diverges_is_reported_and_the_sweep_goes_on(tmp_path, rate):
+    train, test = hold_out(toy(), 2)
+    base = IdentifierOptions(
+        "conformer", width=0.06, network={"n_blocks": 1}, n_frames=20, batch_size=8, n_steps=4,
+        device="cpu", rate=rate,
+    )  # fmt: skip
+    front_end, factors = FrontEnd("log-mel", "mean"), Factors(rates=[1e30])
+    for _ in range(2):  # the second time from the results on disk
+        assert run_sweep(train, test, tmp_path, base, front_end, factors)
+        report = (tmp_path / "report.md").read_text()
+        assert report.count("| diverged |") == (1 if rate < 1 else 2)
+        assert "trainings diverged; the first" in report and "finite" in report
+        assert ("## Hardware" in report) == (rate < 1)
+        for picture in re.findall(r"!\[.*?\]\((.*?)\)", report):
+            assert (tmp_path / picture).exists()
+
+
 def test_a_cut_record_is_named(records, tmp_path, capsys):
     data = (records / "voxceleb-abridged-1.bin").read_bytes()
     (tmp_path / "voxceleb-abridged-1.bin").write_bytes(data[:-1000])

@@ -13,6 +13,10 @@ class DataError(UserError):
     """A file, utterance or array cannot be used (exit code 1)."""
 
 
+class NotFiniteError(DataError):
+    """NaN or infinity came out of a training or a network: other options may do better."""
+
+
 class UsageError(UserError):
     """An option or a combination of options makes no sense (exit code 2)."""
 
