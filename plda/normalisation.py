@@ -26,6 +26,7 @@ Interspeech 2017.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -84,9 +85,10 @@ class ScoreNorm(BaseEstimator):
 
         Parameters
         ----------
-        enrol_cohort : array_like (n_enrol, n_cohort)
-            Enrolments against cohort utterances.
-        test_cohort : array_like (n_test, n_cohort)
+        enrol_cohort : array_like (n_enrol, n_cohort), or iterator over blocks of its rows
+            Enrolments against cohort utterances. Blocks are for matrices larger than the memory;
+            "as2" needs them whole.
+        test_cohort : array_like (n_test, n_cohort), or iterator over blocks of its rows
             Cohort models against tests, a row for each test.
         cohort_cohort : array_like (n_cohort_models, n_cohort_utterances)
             For "zt": the models behind `test_cohort`'s columns against the utterances behind
@@ -103,59 +105,79 @@ class ScoreNorm(BaseEstimator):
             raise UsageError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
         if not isinstance(self.top_n, (int, np.integer)) or self.top_n < 2:
             raise UsageError(f"top_n must be an integer of at least 2, got {self.top_n!r}")
+        if self.kind == "as2" and any(
+            isinstance(scores, Iterator) for scores in (enrol_cohort, test_cohort)
+        ):
+            raise UsageError("kind='as2' needs cohort scores as whole matrices, not in blocks")
         enrol = self._cohort(enrol_cohort, "enrol_cohort", _NEEDS_ENROL)
         test = self._cohort(test_cohort, "test_cohort", _NEEDS_TEST)
+        self.enrol_mean_, self.enrol_std_, width = self._statistics(enrol, "enrolments")
         if self.kind == "zt":
-            test = self._z_normalised(test, cohort_cohort, enrol.shape[1])
-        self.enrol_mean_, self.enrol_std_ = self._statistics(enrol, "enrolments")
-        self.test_mean_, self.test_std_ = self._statistics(test, "tests")
+            test = self._z_normalised(test, cohort_cohort, width)
+        self.test_mean_, self.test_std_, _ = self._statistics(test, "tests")
         if self.kind == "as2":
-            self._fit_cross(enrol, test)
+            self._fit_cross(check_vectors(enrol_cohort), check_vectors(test_cohort))
         return self
 
-    def _cohort(self, scores: Any, name: str, needed_by: tuple[str, ...]) -> np.ndarray:
+    def _cohort(self, scores: Any, name: str, needed_by: tuple[str, ...]) -> Iterator[np.ndarray]:
+        """Yield blocks of rows, checked; nothing for a side that `kind` does not use."""
         if self.kind not in needed_by:
-            return np.empty((0, 0))
+            return
         if scores is None:
             raise DataError(f"kind={self.kind!r} needs {name}: scores against the cohort")
-        scores = check_vectors(scores, name)
-        if scores.shape[1] < 2:
-            raise DataError(f"{name} holds a cohort of {scores.shape[1]}; give two or more")
-        if self.kind in ("as", "as2") and scores.shape[1] < self.top_n:
-            warn_degenerate(
-                f"{name} holds a cohort of {scores.shape[1]}, fewer than top_n={self.top_n}; all"
-                " are used, which is plain s-norm: use a larger cohort or a smaller top_n"
-            )
-        return scores
+        width = 0
+        for block in scores if isinstance(scores, Iterator) else [scores]:
+            block = check_vectors(block, name)
+            if width and block.shape[1] != width:
+                raise DataError(f"{name}: blocks of {width} and of {block.shape[1]} columns")
+            if block.shape[1] < 2:
+                raise DataError(f"{name} holds a cohort of {block.shape[1]}; give two or more")
+            if not width and self.kind in ("as", "as2") and block.shape[1] < self.top_n:
+                warn_degenerate(
+                    f"{name} holds a cohort of {block.shape[1]}, fewer than top_n={self.top_n}; "
+                    "all are used, which is plain s-norm: use a larger cohort or a smaller top_n"
+                )
+            width = block.shape[1]
+            yield block
 
-    def _z_normalised(self, test: np.ndarray, cohort_cohort: Any, n_utterances: int) -> np.ndarray:
+    def _z_normalised(
+        self, test: Iterable[np.ndarray], cohort_cohort: Any, n_utterances: int
+    ) -> Iterator[np.ndarray]:
         if cohort_cohort is None:
             raise DataError("kind='zt' needs cohort_cohort: cohort models against the z cohort")
         scores = np.asarray(cohort_cohort, dtype=np.float64)
-        if scores.shape != (test.shape[1], n_utterances):
-            raise DataError(
-                f"cohort_cohort has shape {scores.shape}, expected"
-                f" {(test.shape[1], n_utterances)}: test_cohort's columns by enrol_cohort's"
-            )
-        if np.isinf(scores).any() or (np.isfinite(scores).sum(axis=1) < 2).any():
+        if np.isinf(scores).any() or (np.isfinite(scores).sum(axis=-1) < 2).any():
             raise DataError("cohort_cohort needs two finite scores or more in every row")
-        std = _floor(np.nanstd(scores, axis=1), "cohort models")
-        return (test - np.nanmean(scores, axis=1)) / std
+        mean = std = None
+        for block in test:
+            if scores.shape != (block.shape[1], n_utterances):
+                raise DataError(
+                    f"cohort_cohort has shape {scores.shape}, expected"
+                    f" {(block.shape[1], n_utterances)}: test_cohort's columns by enrol_cohort's"
+                )
+            if mean is None:
+                mean = np.nanmean(scores, axis=1)
+                std = _floor(np.nanstd(scores, axis=1), "cohort models")
+            yield (block - mean) / std
 
-    def _statistics(self, scores: np.ndarray, side: str) -> _Statistics:
-        if not scores.size:
-            return np.zeros(1), np.ones(1)
-        n_top = self.top_n if self.kind in ("as", "as2") else scores.shape[1]
-        mean, std = np.empty(len(scores)), np.empty(len(scores))
-        step = max(1, _BLOCK_NUMBERS // scores.shape[1])
-        for start in range(0, len(scores), step):
-            rows = slice(start, start + step)
-            block = scores[rows]
-            if n_top < block.shape[1]:
-                block = np.partition(block, -n_top, axis=1)[:, -n_top:]
-            mean[rows] = block.mean(axis=1, dtype=np.float64)
-            std[rows] = block.std(axis=1, dtype=np.float64)
-        return mean, _floor(std, side)
+    def _statistics(
+        self, blocks: Iterable[np.ndarray], side: str
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Mean and deviation of every row, and the number of columns; 0, 1, 0 of an unused side."""
+        means, stds, width = [], [], 0
+        for scores in blocks:
+            width = scores.shape[1]
+            n_top = self.top_n if self.kind in ("as", "as2") else width
+            step = max(1, _BLOCK_NUMBERS // width)
+            for start in range(0, len(scores), step):
+                block = scores[start : start + step]
+                if n_top < width:
+                    block = np.partition(block, -n_top, axis=1)[:, -n_top:]
+                means.append(block.mean(axis=1, dtype=np.float64))
+                stds.append(block.std(axis=1, dtype=np.float64))
+        if not means:
+            return np.zeros(1), np.ones(1), 0
+        return np.concatenate(means), _floor(np.concatenate(stds), side), width
 
     def _fit_cross(self, enrol: np.ndarray, test: np.ndarray) -> None:
         if enrol.shape[1] != test.shape[1]:

@@ -156,3 +156,22 @@ def test_one_row_of_cohort_scores_is_one_enrolment(data):
 
 def test_clones():
     assert clone(ScoreNorm("zt", 50)).get_params() == {"kind": "zt", "top_n": 50}
+
+
+@pytest.mark.parametrize("kind", ["z", "t", "zt", "s", "as"])
+def test_blocks_of_rows_give_the_same_numbers(kind, data):
+    def rows(scores):
+        return (scores[i : i + 7] for i in range(0, len(scores), 7))
+
+    whole = ScoreNorm(kind, 10).fit(data["enrol"], data["test"], data["cohort"])
+    parts = ScoreNorm(kind, 10).fit(rows(data["enrol"]), rows(data["test"]), data["cohort"])
+    for name in ("enrol_mean_", "enrol_std_", "test_mean_", "test_std_"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+def test_blocks_that_cannot_be_are_named(data):
+    blocks = iter([data["enrol"][:2], data["enrol"][2:, :5]])
+    with pytest.raises(DataError, match="blocks of 40 and of 5 columns"):
+        ScoreNorm("z").fit(blocks)
+    with pytest.raises(UsageError, match="whole matrices"):
+        ScoreNorm("as2", 5).fit(iter([data["enrol"]]), data["test"])
