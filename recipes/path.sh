@@ -24,7 +24,8 @@ if sys.version_info < (3, 10):
     sys.exit(0)
 wanted = "numpy scipy sklearn numba soundfile joblib kaldiio threadpoolctl tqdm matplotlib"
 extras = {
-    "test": "pytest pytest_cov hypothesis python_speech_features librosa psutil h5py ruff mypy",
+    "test": "pytest pytest_cov hypothesis python_speech_features librosa psutil h5py dask "
+    "distributed ruff mypy",
     "dnn": "torch safetensors",
     "hdf5": "h5py",
     "scale": "dask distributed",

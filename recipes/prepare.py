@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ivector.base.cli import Parser, run, whole
+from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.base.files import read_lines, write_text
 from recipes.corpora import NAMES
 from recipes.corpora.common import AUDIO, find_files
@@ -26,7 +26,7 @@ logger = logging.getLogger("prepare")
 LAYOUT = 1
 LOOKED_AT = 2000  # recordings that must still be there for an output to be complete
 # Options that change no byte of the output.
-_IDLE = {"out", "corpus", "force", "nj", "verbose", "module"}
+_IDLE = {"out", "corpus", "force", "nj", "backend", "scheduler", "verbose", "module"}
 
 
 def make_parser() -> Parser:
@@ -45,7 +45,7 @@ def make_parser() -> Parser:
             help="stop at a recording that cannot be used, instead of leaving it out",
         )
         sub.add_argument("--force", action="store_true", help="make a complete output again")
-        sub.add_argument("--nj", type=whole(1), default=1, help="processes; changes no result")
+        add_parallel_options(sub)
         module.add_options(sub)
         sub.set_defaults(module=module)
     return parser

@@ -19,6 +19,8 @@ stage=                 # first stage to run, even if done already; empty continu
 resume=false           # true: from --stage on, too, continue what is missing
 stop_stage=10
 nj=                    # processes (results do not depend on it); empty takes all cores
+backend=loky           # what runs shards: loky (processes), threading, dask (a cluster); same results
+scheduler=             # of a Dask cluster, tcp://HOST:PORT or its file; empty starts nj processes here
 seed=0
 memory=2048            # MiB that a training process may fill with frames or statistics
 channel=               # of recordings with several: 0, 1, ... or mean; empty refuses them
@@ -44,7 +46,7 @@ num_iters_tv=5
 tv_init=random         # start of the EM: random (Kaldi's) or pca (fits the training data closer)
 parametrisation=kaldi  # kaldi (prior offset), or classical (Dehak, Kenny)
 lda_dim=0              # 0: no LDA
-backend=plda           # plda or cosine
+scoring=plda           # plda or cosine
 plda_smoothing=0.0     # moves within-class covariance towards the between-class one
 enrolment=book         # several enrolment utterances: book (exact) or average (Kaldi's)
 score_norm=none        # none, z, t, zt, s, as: against the training speakers
@@ -60,7 +62,7 @@ fusion_systems=        # which of the systems to fuse; empty takes all
 xvector_model=xvector-small  # or another network of dnn.models
 xvector_steps=400      # updates of its training
 xvector_frames="100 200"     # of a training crop, least and largest
-xvector_backend=cosine # plda or cosine
+xvector_scoring=cosine # plda or cosine
 xvector_norm=s         # score normalisation
 device=auto            # of network training: auto takes a GPU if there is one, cpu
 bootstrap=1000         # replicates of the confidence intervals
@@ -120,12 +122,14 @@ choice normalisation cmn cmvn global_cmn global_cmvn warping none
 choice covariance full diagonal
 choice tv_init random pca
 choice parametrisation kaldi classical
-choice backend plda cosine
+choice backend loky threading dask
+choice scoring plda cosine
 choice enrolment book average
 choice score_norm none z t zt s as
-choice xvector_backend plda cosine
+choice xvector_scoring plda cosine
 choice xvector_norm none z t zt s as
 case " $system $systems " in *" xvector "*) NEEDS=${NEEDS:+$NEEDS,}dnn ;; esac
+[ "$backend" != dask ] || NEEDS=${NEEDS:+$NEEDS,}scale
 . recipes/path.sh || exit 1
 set -euo pipefail
 
@@ -139,7 +143,9 @@ first=${stage:-0}
 force=()
 [ -z "$stage" ] || [ "$resume" = true ] || force=(--force)
 [ "$system" = all ] || systems=$system
-common=(--data "$data" --exp "$exp" --nj "$nj" --seed "$seed" ${force[@]+"${force[@]}"})
+parallel=(--nj "$nj" --backend "$backend")
+[ -z "$scheduler" ] || parallel+=(--scheduler "$scheduler")
+common=(--data "$data" --exp "$exp" "${parallel[@]}" --seed "$seed" ${force[@]+"${force[@]}"})
 
 within() { [ "$first" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
@@ -159,7 +165,7 @@ if within 0; then
   [ -z "$protocol" ] || options+=(--protocol "$protocol")
   [ "$strict" = false ] || options+=(--strict)
   read -ra words <<<"$prepare_options"
-  "$PYTHON" -m recipes.prepare "$corpus" --out "$data" --nj "$nj" \
+  "$PYTHON" -m recipes.prepare "$corpus" --out "$data" "${parallel[@]}" \
     ${options[@]+"${options[@]}"} ${words[@]+"${words[@]}"}
 fi
 
@@ -191,7 +197,7 @@ elif [ "$system" = xvector ]; then
 
   if within 8; then
     step xvectors --system $system
-    step backend --system $system --backend "$xvector_backend"
+    step backend --system $system --scoring "$xvector_scoring"
     step scores --system $system --score-norm "$xvector_norm"
   fi
 else
@@ -222,8 +228,8 @@ else
     fi
 
     if within 5; then
-      [ "$system" != cosine ] || backend=cosine
-      step backend --system $system --trunk $trunk --backend "$backend" --lda-dim "$lda_dim" \
+      [ "$system" != cosine ] || scoring=cosine
+      step backend --system $system --trunk $trunk --scoring "$scoring" --lda-dim "$lda_dim" \
         --plda-smoothing "$plda_smoothing"
     fi
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from ivector.base.errors import UserError
 from ivector.base.log import logged_warnings, setup_logging
+from ivector.base.shards import BACKENDS, use_backend
 
 
 class Parser(argparse.ArgumentParser):
@@ -76,6 +77,20 @@ def name(text: str) -> str:
 SEED = whole(0, 2**32 - 1)
 
 
+def add_parallel_options(parser: argparse.ArgumentParser) -> None:
+    """Add how shards are run: ``--nj``, ``--backend`` and ``--scheduler``; `run` obeys them."""
+    add = parser.add_argument
+    add("--nj", type=whole(1), default=1, help="processes; change no result")
+    add(
+        "--backend", choices=BACKENDS, default="loky", help="what runs shards: processes of this "
+        "machine, threads of one process, or a Dask cluster; changes no result",
+    )  # fmt: skip
+    add(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster: tcp://HOST:PORT or its file; "
+        "without it --backend dask starts --nj processes on this machine",
+    )  # fmt: skip
+
+
 def run(
     parser: argparse.ArgumentParser,
     main: Callable[[argparse.Namespace], int | None],
@@ -92,6 +107,8 @@ def run(
     setup_logging(getattr(arguments, "verbose", 0))
     try:
         with logged_warnings():
+            if hasattr(arguments, "scheduler"):
+                use_backend(arguments.backend, arguments.scheduler)
             return main(arguments) or 0
     except UserError as error:
         return _complain(parser, str(error), error.exit_code)

@@ -1,20 +1,93 @@
 """The shard map: a map over fixed shards, its results given back in order.
 
 Shards depend on the items alone and never on the number of workers, and sums are taken in shard
-order, so that results are the same bytes for any ``--nj``.
+order, so that results are the same bytes for any ``--nj`` and any ``--backend``.
+
+Worker processes and machines may be lost at any moment. Shards whose results had not come back
+are then run again, so a shard's function must be harmless when run twice, also at the same time:
+what it writes, it writes atomically and as a function of the shard alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ivector.base.errors import DataError, UsageError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = ("loky", "threading", "dask")
+# A shard may kill its process for lack of memory, and then does so whenever it is tried.
+MOST_LOSSES = 3
+# A cluster whose machines are taken away may come back; beyond these, without one shard finished
+# in between, someone has to look.
+MOST_CLUSTER_LOSSES, PATIENCE_S = 10, 600.0
+BACK_OFF_S = (1.0, 30.0)  # the first, and the longest wait before shards are sent again
+# Shards sent at once, in multiples of the workers: results that wait for an earlier one stay few.
+WINDOW = 16
+
+
+class WorkersLost(Exception):
+    """Workers or their scheduler were lost with shards unfinished; these may be sent again."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where shards are run: joblib's name of it, and the address of a Dask scheduler."""
+
+    name: str = "loky"
+    scheduler: str | None = None
+
+
+_chosen = Backend()
+
+
+def use_backend(name: str = "loky", scheduler: str | None = None) -> Backend:
+    """Choose where this process runs its shards from now on.
+
+    Parameters
+    ----------
+    name : {"loky", "threading", "dask"}
+        Processes of this machine, threads of this process, or a Dask cluster.
+    scheduler : str, optional
+        Of a cluster: ``tcp://host:port``, or the JSON file that its scheduler writes. Without
+        it ``dask`` starts as many processes on this machine as a map asks for.
+
+    Returns
+    -------
+    Backend
+        The former choice.
+
+    Raises
+    ------
+    UsageError
+        No such backend, a scheduler without ``dask``, or Dask is not installed.
+    """
+    global _chosen
+    if name not in BACKENDS:
+        raise UsageError(f"--backend is one of {', '.join(BACKENDS)}; got {name!r}")
+    if scheduler and name != "dask":
+        raise UsageError(f"--scheduler is of --backend dask, not of {name}")
+    if name == "dask":
+        try:
+            import distributed  # noqa: F401
+        except ImportError:
+            raise UsageError(
+                "--backend dask needs Dask: pip install 'ivector-plda[scale]'"
+            ) from None
+    former, _chosen = _chosen, Backend(name, scheduler or None)
+    return former
 
 
 def make_shards(items: Sequence[T], size: int) -> list[Sequence[T]]:
@@ -32,33 +105,130 @@ def map_shards(
     Parameters
     ----------
     function : callable
-        Picklable when ``nj > 1``; runs with BLAS and OpenMP on one thread in every case, as
-        the order of a threaded sum would depend on the number of threads.
+        Picklable unless it runs in this process; runs with BLAS and OpenMP on one thread in
+        every case, as the order of a threaded sum would depend on the number of threads.
     nj : int
-        Number of processes; 1 runs in this one.
+        Number of processes or threads; 1 runs in this one. A Dask cluster of a given scheduler
+        takes all its workers instead.
 
     Raises
     ------
     UsageError
         `nj` below 1.
     DataError
-        A process was killed.
+        Processes were killed again and again, or a cluster stayed away, without any shard
+        finished in between.
     """
     if nj < 1:
         raise UsageError(f"--nj must be at least 1, got {nj}")
-    if nj == 1:
+    if nj == 1 and _chosen.name != "dask":
         for shard in shards:
             yield single_threaded(function, shard, kwargs)
         return
+    start = _starter(_chosen, nj, function, kwargs)
+    done, losses = 0, _Losses(_chosen)
+    while done < len(shards):
+        try:
+            for result in start(shards[done:]):
+                yield result
+                del result  # not held while the next one comes
+                done += 1
+                losses.forget()
+        except WorkersLost as error:
+            losses.wait(error, len(shards) - done)
+
+
+class _Losses:
+    """Counts losses since a shard came back, and waits longer after each."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.forget()
+
+    def forget(self) -> None:
+        self.count, self.since = 0, time.monotonic()
+
+    def wait(self, error: WorkersLost, missing: int) -> None:
+        """Wait before the next trial; raises DataError if that has no prospect."""
+        if not self.count:
+            self.since = time.monotonic()
+        self.count += 1
+        if self.backend.name != "dask":
+            if self.count >= MOST_LOSSES:
+                raise DataError(
+                    "a worker process was killed, as a rule for lack of memory; take fewer jobs "
+                    f"(--nj); {missing} shards are left and the first was tried {self.count} times"
+                ) from error.__cause__
+        elif self.count > MOST_CLUSTER_LOSSES and time.monotonic() - self.since > PATIENCE_S:
+            raise DataError(
+                f"the cluster was lost {self.count} times in {PATIENCE_S / 60:.0f} minutes without "
+                f"a shard finished ({error}); look at its scheduler and its workers' memory; the "
+                "same command continues"
+            ) from error
+        pause = min(BACK_OFF_S[0] * 2 ** (self.count - 1), BACK_OFF_S[1])
+        logger.warning("%s; %d shards are sent again", error, missing)
+        time.sleep(pause if self.backend.name == "dask" else 0)
+
+
+Starter = Callable[[Sequence[Any]], Iterator[Any]]
+
+
+def _starter(backend: Backend, nj: int, function: Callable, kwargs: dict[str, Any]) -> Starter:
+    """Make what runs shards once, raising WorkersLost where they have to be sent again."""
+    if backend.name == "dask":
+        from ivector.base.cluster import run_on_cluster
+
+        return lambda shards: run_on_cluster(backend, nj, function, kwargs, shards)
+    return lambda shards: _run_here(backend.name, nj, function, kwargs, shards)
+
+
+def _run_here(
+    name: str, nj: int, function: Callable, kwargs: dict[str, Any], shards: Sequence[Any]
+) -> Iterator[Any]:
+    """Run shards in processes or threads of this machine."""
     from joblib import Parallel, delayed
 
-    workers = Parallel(n_jobs=nj, return_as="generator", pre_dispatch="2*n_jobs")
+    # Threads share the limits of BLAS; all are set before the first begins and reset afterwards.
+    shared = one_thread() if name == "threading" else contextlib.nullcontext()
     try:
-        yield from workers(delayed(single_threaded)(function, shard, kwargs) for shard in shards)
+        with shared:
+            for window in make_shards(shards, WINDOW * nj):
+                workers = Parallel(
+                    n_jobs=nj, backend=name, return_as="generator", pre_dispatch="2*n_jobs"
+                )
+                yield from workers(
+                    delayed(single_threaded)(function, shard, kwargs) for shard in window
+                )
     except BrokenExecutor as error:
-        raise DataError(
-            "a worker process was killed, as a rule for lack of memory; take fewer jobs (--nj)"
-        ) from error
+        raise WorkersLost("a worker process was killed") from error
+
+
+def in_windows(
+    start: Callable[[Sequence[Any]], Iterable[Any]], shards: Sequence[Any], size: Callable[[], int]
+) -> Iterator[Any]:
+    """Run windows of shards, the next one started before the results of one are awaited.
+
+    Parameters
+    ----------
+    start : callable
+        Begins to run some shards at once and returns an iterable of their results.
+    size : callable
+        How many shards to start next.
+    """
+    running: deque[Iterable[Any]] = deque()
+    begun = 0
+    try:
+        while begun < len(shards) or running:
+            while begun < len(shards) and len(running) < 2:
+                end = begun + max(1, size())
+                running.append(start(shards[begun:end]))
+                begun = end
+            yield from running[0]
+            running.popleft()
+    finally:
+        for results in running:
+            if hasattr(results, "close"):
+                results.close()
 
 
 def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, Any]) -> R:
@@ -67,13 +237,31 @@ def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, An
         return function(shard, **kwargs)
 
 
+_limit_lock = threading.Lock()
+_limits: list[Any] = []
+_holders = 0
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """BLAS and OpenMP on one thread, in a ``with`` or as a decorator ``@one_thread()``.
 
     For training outside of `map_shards`: models are the same bytes whatever the number of cores.
+    The limits are of the process: where several threads hold them, the last one to leave
+    resets them, so that no thread's sums are split by another's leaving.
     """
-    from threadpoolctl import threadpool_limits
+    global _holders
+    from threadpoolctl import ThreadpoolController
 
-    with threadpool_limits(1):
+    with _limit_lock:
+        controller = ThreadpoolController()  # finds libraries that were loaded since, too
+        if any(pool["num_threads"] != 1 for pool in controller.info()):
+            _limits.append(controller.limit(limits=1))
+        _holders += 1
+    try:
         yield
+    finally:
+        with _limit_lock:
+            _holders -= 1
+            while not _holders and _limits:
+                _limits.pop().restore_original_limits()

@@ -50,7 +50,7 @@ def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) 
     save_model(pipeline, work / "transforms.npz")
     if arguments.lda_dim:
         write_transform(pipeline[1], work / "transform.mat")
-    if arguments.backend == "plda":
+    if arguments.scoring == "plda":
         model = PLDA(n_iter=arguments.num_iters).fit(normalised, y)
         objective = model.objective_
         if arguments.plda_smoothing:
@@ -64,7 +64,7 @@ def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) 
 def main(arguments: argparse.Namespace) -> None:
     """Run the stage for every fold."""
     options = {
-        "backend": arguments.backend,
+        "scoring": arguments.scoring,
         "lda_dim": arguments.lda_dim,
         "total_covariance_factor": arguments.total_covariance_factor,
         "plda_smoothing": arguments.plda_smoothing,
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Arguments of the step."""
     parser = make_parser("backend", __doc__ or "")
     parser.add_argument("--trunk", type=name, help="system whose i-vectors to take, default own")
-    parser.add_argument("--backend", choices=("plda", "cosine"), default="plda")
+    parser.add_argument("--scoring", choices=("plda", "cosine"), default="plda")
     parser.add_argument(
         "--lda-dim", type=whole(0), default=0, help="dimensions LDA keeps; 0: no LDA"
     )

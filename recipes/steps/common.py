@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector.base.cli import SEED, Parser, name, whole
+from ivector.base.cli import SEED, Parser, add_parallel_options, name
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
 from ivector.data import read_table
@@ -30,7 +30,7 @@ def make_parser(verb: str, description: str) -> Parser:
     parser.add_argument(
         "--system", type=name, default="ivector", help="sub-folder of the experiment"
     )
-    parser.add_argument("--nj", type=whole(1), default=1, help="processes; change no result")
+    add_parallel_options(parser)
     parser.add_argument("--force", action="store_true", help="run even if done already")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of everything random")
     return parser
