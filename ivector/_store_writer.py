@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ivector.base.budget import shard_size
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, write_text
 from ivector.base.log import progress
@@ -23,7 +24,7 @@ from ivector.base.shards import make_shards, map_shards
 logger = logging.getLogger("store")
 
 FORMAT = 1
-UTTERANCES_PER_SHARD = 128
+UTTERANCES_PER_SHARD = 128  # of small corpora; large ones have some thousand a file
 FLOAT16 = np.dtype("<f2")
 PCM_BYTES = 2  # a sample of 16-bit audio
 PACKAGES = ("ivector-plda", "numpy", "numba", "soundfile", "kaldiio")
@@ -47,7 +48,8 @@ def write_store(
     n_dims = writer.extractor().n_features
     # A store that is being made again is none until it is complete.
     (folder / "store.json").unlink(missing_ok=True)
-    shards = list(enumerate(make_shards(recordings, UTTERANCES_PER_SHARD)))
+    size = shard_size(len(recordings), UTTERANCES_PER_SHARD)
+    shards = list(enumerate(make_shards(recordings, size)))
     done = map_shards(writer, shards, nj=nj)
     _finish(writer, list(progress(done, len(shards), "log-mel", "shard")), n_dims, folder)
 

@@ -68,12 +68,21 @@ class Subspace:
 class Derived:
     """What extraction needs of a model, in single precision.
 
-    linear (C D, R), Σ_c⁻¹ T_c stacked; quadratic (C, P), T_c' Σ_c⁻¹ T_c; means (C, D) float64.
+    linear (C D, R), Σ_c⁻¹ T_c stacked; quadratic (C, P), T_c' Σ_c⁻¹ T_c; means (C, D) float64;
+    batch_bytes: what a batch of utterances may fill.
     """
 
     linear: np.ndarray
     quadratic: np.ndarray
     means: np.ndarray
+    batch_bytes: int = BATCH_BYTES
+
+    @property
+    def batch_size(self) -> int:
+        """Utterances whose packed moments and centred statistics fit in `batch_bytes`."""
+        (C, D), R = self.means.shape, self.linear.shape[1]
+        one = 4 * (_rfp.size(R) + 2 * C * D)
+        return int(np.clip(self.batch_bytes // one, 1, 4096))
 
 
 @dataclass
@@ -128,10 +137,16 @@ def derive(model: Subspace) -> Derived:
     return Derived(linear.reshape(C * D, R), quadratic, model.means)
 
 
-def batch_size(n_components: int, n_features: int, rank: int) -> int:
-    """Utterances whose packed moments and centred statistics fit in `BATCH_BYTES`."""
-    one = 4 * (_rfp.size(rank) + 2 * n_components * n_features)
-    return int(np.clip(BATCH_BYTES // one, 1, 4096))
+def training_bytes(n_components: int, n_features: int, rank: int) -> int:
+    """Bytes that an EM iteration cannot do without in one process, beside statistics.
+
+    The model and its update in float64 (T, Σ⁻¹ and scatters twice), what is derived of it in
+    float32, and the sums: a shard's and the total. The largest part is 8 C P bytes of each.
+    """
+    C, D, R, P = n_components, n_features, rank, _rfp.size(rank)
+    model = 8 * C * D * (R + D)
+    sums = 8 * C * (P + D * R + D * D)
+    return 2 * model + 4 * C * (P + D * R) + 2 * sums
 
 
 def posterior_terms(
@@ -207,7 +222,7 @@ def e_step(
     C, D, R = *derived.means.shape, derived.linear.shape[1]
     started = total
     total = Accumulators.zeros(C, D, R) if total is None else total
-    step = batch_size(C, D, R)
+    step = derived.batch_size
     for start in range(0, len(stats), step):
         _accumulate_batch(total, derived, stats[start : start + step], start)
     if started is None and stats.second is not None:
@@ -246,7 +261,7 @@ def _add_product(total: np.ndarray, left: np.ndarray, right: np.ndarray) -> None
 
 def evidence(derived: Derived, stats: BaumWelchStatistics) -> float:
     """The E-step's evidence of a shard alone, without the sums the M-step needs."""
-    step = batch_size(stats.n_components, stats.n_features, derived.linear.shape[1])
+    step = derived.batch_size
     total = 0.0
     for start in range(0, len(stats), step):
         precisions, linear, _, _ = posterior_terms(derived, stats[start : start + step])

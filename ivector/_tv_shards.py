@@ -134,7 +134,7 @@ def _extract(
     stats: BaumWelchStatistics, derived: Derived, return_cov: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     rank = derived.linear.shape[1]
-    step = _tv_math.batch_size(stats.n_components, stats.n_features, rank)
+    step = derived.batch_size
     ivectors = np.empty((len(stats), rank), np.float32)
     covariances = np.empty((len(stats), rank, rank), np.float32) if return_cov else None
     for start in range(0, len(stats), step):

@@ -15,6 +15,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from ivector._tv_shards import (
     shards_of,
 )
 from ivector._tv_update import m_step, update_prior
+from ivector.base.budget import MIB, require_memory
 from ivector.base.errors import (
     DataError,
     DegenerateDataWarning,
@@ -85,6 +87,9 @@ class TotalVariability(TransformerMixin, BaseEstimator):
     warm_start : bool
         Continue from the present state (for example one read from ``final.ie``) instead of
         initialising from the UBM.
+    memory : int
+        MiB that a process may take, 0 for no limit: an eighth is for a batch of utterances, 256
+        MiB at most, and training refuses to begin if its sums alone are too large.
     n_jobs : int
         Processes for training and extraction; results do not depend on it.
     random_state : int, RandomState or None
@@ -127,6 +132,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         gaussian_min_count: float = 100.0,
         covariance_floor: float = 0.1,
         warm_start: bool = False,
+        memory: int = 0,
         n_jobs: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -141,6 +147,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         self.gaussian_min_count = gaussian_min_count
         self.covariance_floor = covariance_floor
         self.warm_start = warm_start
+        self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -183,6 +190,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             self._check_warm_start()
         else:
             self._set_model(self._start(shards, ubm))
+        self._check_memory()
         self.objective_: list[float] = []
         for iteration in range(self.n_iter):
             total = self._expectation(shards)
@@ -292,8 +300,8 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         if model.ubm_means is not None:
             arrays["ubm_means"] = model.ubm_means
         options = self.get_params()
-        # How many processes trained it says nothing about the model and must not change a byte.
-        del options["n_jobs"]
+        # What trained it says nothing about the model and must not change a byte.
+        del options["n_jobs"], options["memory"]
         if not isinstance(options["random_state"], (int, type(None))):
             options["random_state"] = None
         save_model(path, _KIND, arrays, options)
@@ -335,7 +343,8 @@ class TotalVariability(TransformerMixin, BaseEstimator):
     def _prepared(self) -> Derived:
         model = self._fitted_model()
         if getattr(self, "_derived", None) is None:
-            self._derived = _tv_math.derive(model)
+            batch = min(_tv_math.BATCH_BYTES, self.memory * MIB // 8 or _tv_math.BATCH_BYTES)
+            self._derived = replace(_tv_math.derive(model), batch_bytes=batch)
         assert self._derived is not None
         return self._derived
 
@@ -357,6 +366,16 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             raise UsageError(
                 f"warm_start: the present model is {form} of rank {self.model_.rank}, the options "
                 f"ask for {self.parametrisation} of rank {self.rank}"
+            )
+
+    def _check_memory(self) -> None:
+        if self.memory:
+            shape = self.model_.projection.shape
+            require_memory(
+                _tv_math.training_bytes(*shape),
+                self.memory,
+                f"training {shape[0]} components of {shape[1]} features at rank {shape[2]}",
+                "a lower rank or a smaller UBM",
             )
 
     def _expectation(self, shards: Sequence[Shard]) -> Accumulators:

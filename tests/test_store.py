@@ -60,6 +60,25 @@ def test_size_and_exactness_on_speech(corpora, tmp_path, storage, share, rms):
     assert abs(np.mean(np.concatenate(errors))) < 1e-3
 
 
+def test_share_of_16_bit_audio(tmp_path):
+    """All files of a store of generated speech, 2 to 8 s each, against its samples."""
+    from recipes.corpora.synthesis import draw_session, draw_speaker, synthesise
+
+    rows, n_samples = [], 0
+    for i in range(8):
+        rng = np.random.default_rng(i)
+        seconds = float(rng.uniform(2, 8))
+        samples = synthesise(draw_speaker(rng), draw_session(rng), seconds, 16000, rng)
+        soundfile.write(tmp_path / f"{i}.wav", samples, 16000)
+        rows.append((f"u{i}", str(tmp_path / f"{i}.wav"), None, None))
+        n_samples += len(samples)
+    made = LogMelStore.create(tmp_path / "s", rows)
+    assert made.n_dims == 40
+    size = sum(path.stat().st_size for path in (tmp_path / "s").iterdir())
+    assert 0.12 < size / (2 * n_samples) <= LARGEST_SHARE
+    assert made.metadata["pcm_bytes"] == 2 * n_samples
+
+
 @pytest.mark.parametrize(("storage", "tolerance"), [("kaldi", 0.1), ("float16", 0.01)])
 def test_reads_back(recordings, tmp_path, storage, tolerance):
     LogMelStore.create(tmp_path / "s", recordings, OPTIONS, storage)
