@@ -142,12 +142,13 @@ def train_identifier(
         raise UsageError("the best weights are told by a validation; give one, or keep the last")
     trainer, watch = _trainer(data, Path(folder), options, front_end, validation)
     n_before = _steps_done(trainer)
-    begin = time.perf_counter()
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     outcome = trainer.fit()
     seconds = time.perf_counter() - begin - (watch.seconds if watch else 0.0)
+    cpu_seconds = time.process_time() - cpu_begin - (watch.cpu_seconds if watch else 0.0)
     n_crops = (outcome.step - n_before) * options.batch_size
     if n_crops:
-        _write_speed(trainer, n_crops, seconds)
+        _write_speed(trainer, n_crops, seconds, cpu_seconds)
     if outcome.finished and options.keep == "last":
         _export_last(trainer)
     return Trained(trainer.folder / "network", outcome.step, outcome.finished)
@@ -323,12 +324,14 @@ def _steps_done(trainer: Trainer) -> int:
     return int(load_checkpoint(path).get("step", 0)) if path.exists() else 0
 
 
-def _write_speed(trainer: Trainer, n_crops: int, seconds: float) -> None:
+def _write_speed(trainer: Trainer, n_crops: int, seconds: float, cpu_seconds: float) -> None:
+    """Speed of this call's steps; of a loaded machine the processor time tells more."""
     from dnn.identification import describe_machine
 
     speed = {
         "instances": n_crops,
         "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu_seconds, 3),
         "instances_per_s": round(n_crops / max(seconds, 1e-9), 3),
         "parameters": count_parameters(trainer.model),
         **describe_machine(trainer.device),

@@ -83,6 +83,22 @@ def prepare(
     return finish(corpus, Path(out_dir), strict)
 
 
+def read_folder(
+    corpus_dir: str | os.PathLike | None, strict: bool = False
+) -> tuple[list[Recording], dict[str, str]]:
+    """Recordings of a folder that can be used, by id, and the genders of speakers where told.
+
+    Raises
+    ------
+    DataError
+        Nothing to read, or ids that are not unique.
+    """
+    root = need_folder(corpus_dir, LAYOUT)
+    return usable(_named_by_rule(_by_speaker(root, find_audio(root, strict))), strict), _genders(
+        root
+    )
+
+
 def _by_speaker(root: Path, files: Iterable[Path]) -> list[tuple[str, Path, Path]]:
     """Pair recordings with their speaker: (speaker, path below the speaker's folder, path)."""
     owned = []

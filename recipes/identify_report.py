@@ -1,0 +1,218 @@
+"""One table of all systems on a closed set: ``python -m recipes.identify_report EXP``.
+
+Every sub-folder of EXP with a ``test/results.json`` is a system: networks that `dnn.identify`
+trained and tested, and those of `recipes.identify_classical`. The table is printed, and stands in
+EXP/report.md with training curves, confusions, options and hardware.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ivector.base.cli import Parser, run
+from ivector.base.errors import DataError
+from ivector.base.files import write_text
+
+REPORT = "report.md"
+NAMES = {
+    "ivector": "i-vector + PLDA",
+    "gmm-ubm": "GMM-UBM (MAP)",
+    "vgg-m": "VGG-M",
+    "conformer": "Conformer",
+}
+HEADER = ("system", "top-1 (%)", "95 % interval", "top-5 (%)", "95 % interval",
+          "parameters (10⁶)", "training (min)", "of them CPU", "test (instances/s)")  # fmt: skip
+NOTES = """\
+Intervals are Wilson's, for independent tests; those of one speaker are not quite, so that the
+intervals are rather too narrow. Parameters are those of the models that all speakers share.
+Training is of the models alone, their features being stored; CPU minutes are summed over cores.
+Tests include reading stored features. All recordings of a speaker are of one session here as a
+rule, which makes the task easier than it is in the field: compare systems, not figures of other
+sets."""
+
+
+class System(NamedTuple):
+    """A system's folder, the results of its test, and what its training left (networks alone)."""
+
+    folder: Path
+    test: dict[str, Any]
+    speed: dict[str, Any]
+    network: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """As the table has it."""
+        return NAMES.get(self.folder.name, self.folder.name)
+
+
+def read_systems(exp: Path) -> list[System]:
+    """All systems below a folder, best first.
+
+    Raises
+    ------
+    DataError
+        There is none, a file is damaged, or their tests are not of as many utterances.
+    """
+    found = []
+    for path in sorted(exp.glob("*/test/results.json")):
+        folder = path.parents[1]
+        network = folder / "network" / "config.json"
+        found.append(
+            System(
+                folder,
+                _read(path),
+                _read(folder / "speed.json") if network.exists() else {},
+                _read(network) if network.exists() else {},
+            )
+        )
+    if not found:
+        raise DataError(f"{exp}: no */test/results.json here; train and test a system first")
+    counts = {system.test["utterances"] for system in found}
+    if len(counts) > 1:
+        raise DataError(
+            f"{exp}: systems were tested on {' and '.join(map(str, sorted(counts)))} utterances; "
+            "test them on one set"
+        )
+    return sorted(found, key=lambda system: -system.test["top1"])
+
+
+def table(systems: Sequence[System]) -> list[list[str]]:
+    """Cells of the table, a row for each system."""
+    return [
+        [
+            system.name,
+            _percent(system.test["top1"]),
+            _interval(system.test["top1_interval"]),
+            _percent(system.test["top5"]),
+            _interval(system.test["top5_interval"]),
+            f"{(system.speed or system.test)['parameters'] / 1e6:.3g}",
+            *_minutes(system),
+            f"{system.test['instances_per_s']:.0f}",
+        ]
+        for system in systems
+    ]
+
+
+def report(exp: Path, systems: Sequence[System], cells: Sequence[Sequence[str]]) -> str:
+    """The text of ``report.md``."""
+    test = systems[0].test
+    n_speakers, n_tests = len(test["by_speaker"]), test["utterances"]
+    parts = [
+        "# Closed-set speaker identification",
+        f"{n_speakers} speakers, {n_tests} test utterances. Guessing is right in "
+        f"{100 / n_speakers:.2g} %.",
+        _markdown(HEADER, cells),
+        NOTES.replace("\n", " "),
+    ]
+    for system in systems:
+        where = system.folder.relative_to(exp).as_posix()
+        parts += [f"## {system.name}"]
+        if system.network:
+            parts += [_options(system), f"![Training curves]({where}/curves.png)"]
+        parts += [f"![Confusion matrix]({where}/test/confusion.png)", _confusions(system)]
+    return "\n\n".join([*parts, *_machine(systems)]) + "\n"
+
+
+def _minutes(system: System) -> tuple[str, str]:
+    """Training time by the clock and by the processor, of all steps at the speed of the last."""
+    if not system.network:
+        return f"{system.test['training_seconds'] / 60:.1f}", "–"
+    seconds, cpu = (system.speed[name] for name in ("seconds", "cpu_seconds"))
+    n_crops = system.network["step"] * system.network["options"]["batch_size"]
+    share = n_crops / system.speed["instances"] / 60
+    return f"{share * seconds:.1f}", f"{share * cpu:.1f}"
+
+
+def _options(system: System) -> str:
+    told = system.network["options"]
+    front_end = system.network["identification"]
+    more = "".join(f", {name} {value}" for name, value in told["network"].items())
+    margin = f" (margin {told['margin']:g})" if told["loss"] != "softmax" else ""
+    return (
+        f"Input: {front_end['features']}, normalisation: {front_end['normalisation']} over what "
+        f"is read. Width {told['width']:g}{more}; {told['loss']} loss{margin}; "
+        f"{system.network['step']} updates of {told['batch_size']} crops of {told['n_frames']} "
+        f"frames{', partly masked' if told['mask'] else ''}; {told['optimiser']}, largest rate "
+        f"{told['rate']:g}, warm-up and half a cosine; products in {told['precision']} precision; "
+        f"seed {told['seed']}. The weights of the end are tested; the accuracy in the curves "
+        "decides nothing."
+    )
+
+
+def _confusions(system: System) -> str:
+    pairs = system.test["worst_pairs"][:5]
+    if not pairs:
+        return "No test was taken for another speaker."
+    rows = [[pair["speaker"], pair["taken_for"], str(pair["utterances"])] for pair in pairs]
+    return _markdown(("speaker", "taken for", "tests"), rows)
+
+
+def _machine(systems: Sequence[System]) -> list[str]:
+    told = next((system.speed for system in systems if system.speed), None)
+    if told is None:
+        return []
+    names = ("processor", "cores", "threads", "gpu", "memory_gib", "device", "torch", "system")
+    rows = [[name, str(told[name])] for name in names if name in told]
+    return ["## Hardware of the networks' trainings", _markdown(("", ""), rows)]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: missing or damaged; train and test the system again") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: damaged; train and test the system again")
+    return record
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    return f"{_percent(bounds[0])} – {_percent(bounds[1])}"
+
+
+def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+                     for line in lines)  # fmt: skip
+
+
+def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The table for a terminal."""
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths))
+        ).rstrip()
+        for line in (header, *rows)
+    )
+
+
+def build_parser() -> Parser:
+    """Arguments of the command."""
+    parser = Parser(
+        prog="python -m recipes.identify_report",
+        description="One table of all systems on a closed set, and a report.",
+    )
+    parser.add_argument("exp", type=Path, metavar="EXP", help="a sub-folder for each system")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Read, print, write."""
+    systems = read_systems(arguments.exp)
+    cells = table(systems)
+    write_text(arguments.exp / REPORT, report(arguments.exp, systems, cells))
+    print(_plain(HEADER, cells))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))
