@@ -52,10 +52,15 @@ SCENARIOS = {
     "models-100": Scenario(True, 100, 3),
     "uncalibrated-80": Scenario(True, 80, 3, speaker=0.25, recording=0.05, scale=0.8, shift=0.5),
     "pairs-60": Scenario(False, 60, 4, separation=3.6, recording=0.1, scale=1.2, shift=-0.7),
+    "skewed-50": Scenario(
+        False, 50, 4, separation=3.6, speaker=0.15, recording=0.1, skewed=True, scale=1.2,
+        shift=-0.7,
+    ),
     "skewed-100": Scenario(
         False, 100, 3, separation=3.6, speaker=0.15, recording=0.1, skewed=True, scale=1.2,
         shift=-0.7,
     ),
+    "few-errors-60": Scenario(True, 60, 4, separation=4.6),
     "few-errors-80": Scenario(True, 80, 4, separation=4.6),
 }  # fmt: skip
 
