@@ -112,7 +112,7 @@ def extract(
     pieces = _pieces(source, indices, chunk, model.min_frames)
     sums = np.zeros((len(indices), model.embedding_dim))
     network = fold(model).to(device)
-    with torch.inference_mode(), _threads(n_threads):
+    with torch.inference_mode(), torch_threads(n_threads):
         for group, rows in _embedded(network, source, pieces, max_frames, device, show):
             for piece, row in zip(group, rows.astype(np.float64)):
                 sums[piece.row] += piece.n_frames * row
@@ -221,7 +221,7 @@ def _repeated(frames: np.ndarray, n_frames: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _threads(n_threads: int) -> Iterator[None]:
+def torch_threads(n_threads: int) -> Iterator[None]:
     """Torch on so many threads within a block."""
     import torch
 

@@ -61,6 +61,7 @@ fusion_ridge=0.0       # penalty of large fusion weights
 fusion_systems=        # which of the systems to fuse; empty takes all
 xvector_model=xvector-small  # or another network of dnn.models
 xvector_steps=400      # updates of its training
+xvector_threads=1      # of the CPU for each training; another number changes the last digits
 xvector_frames="100 200"     # of a training crop, least and largest
 xvector_scoring=cosine # plda or cosine
 xvector_norm=s         # score normalisation
@@ -100,7 +101,7 @@ fail() { echo "run.sh: error: $1" >&2; exit 2; }
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
 for name in stage stop_stage nj seed memory delta_order delta_window cmn_window num_components \
   num_iters_diag num_iters_full num_gselect rank num_iters_tv lda_dim top_n dev_folds \
-  dev_folds_used dev_models xvector_steps bootstrap; do
+  dev_folds_used dev_models xvector_steps xvector_threads bootstrap; do
   case "${!name}" in
     "") [ $name = stage ] || [ $name = nj ] || [ $name = dev_folds_used ] || fail "--${name//_/-} is empty; it takes a number" ;;
     *[!0-9]*) fail "--${name//_/-} takes a whole number, got '${!name}'" ;;
@@ -192,7 +193,7 @@ if [ "$system" = all ]; then  # each with its own configuration, recipes/conf/CO
 elif [ "$system" = xvector ]; then
   if within 7; then
     step xvector --system $system --model "$xvector_model" --num-steps "$xvector_steps" \
-      --frames $xvector_frames --device "$device"
+      --frames $xvector_frames --threads "$xvector_threads" --memory "$memory" --device "$device"
   fi
 
   if within 8; then

@@ -120,6 +120,12 @@ def _locations(folder: Path) -> dict[str, tuple[str, str]]:
     return {utt: (here(feats[utt]), here(vad[utt])) for utt in feats}
 
 
+def voiced_counts(folder: Path) -> dict[str, int]:
+    """Voiced frames of every usable utterance."""
+    rows = (line.split() for line in read_lines(folder / "utt2num_voiced"))
+    return {utt: int(n) for utt, n in rows}
+
+
 @dataclass(frozen=True)
 class FrameShard:
     """Loads the frames of some utterances as one block (n_frames, n_dims)."""
@@ -136,10 +142,7 @@ def frame_shards(corpus: Corpus, utterances: list[str], memory_mb: int) -> list[
 
     An eighth, as a shard is held by two workers beside its float32 products.
     """
-    counts = {
-        utt: int(n)
-        for utt, n in (line.split() for line in read_lines(corpus.folder / "utt2num_voiced"))
-    }
+    counts = voiced_counts(corpus.folder)
     dims = corpus.frames(utterances[0]).shape[1]
     limit = max(1, memory_mb * 2**20 // 8 // (dims * BYTES_PER_NUMBER))
     # A shard cap that does not depend on the corpus keeps two workers busy on small ones too.

@@ -7,18 +7,33 @@ a margin softmax over the training speakers. A run that was killed goes on from 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import threading
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ivector.base.cli import name, number, whole
 from ivector.base.errors import DataError, UserError
+from ivector.base.log import progress
+from ivector.base.shards import map_shards
 from ivector.pipeline import FrontEnd
 from recipes.stage import digest, require, stage
 from recipes.steps.common import Corpus, folds, logger, make_parser, read_utt2spk
 
+if TYPE_CHECKING:
+    from dnn.batches import CropBatches
+    from dnn.training import Trainer
+
 OPTIONS = (
     "model", "loss", "margin", "scale", "frames", "batch_size", "num_steps", "learning_rate",
     "weight_decay", "utterances_per_speaker", "spec_augment", "normalisation", "cmn_window", "seed",
+    "threads",
 )  # fmt: skip
+
+# Torch's generator is one for a process: where shards run in threads, networks take turns.
+_turn = threading.Lock()
 
 
 def front_end(options: dict) -> FrontEnd:
@@ -28,81 +43,116 @@ def front_end(options: dict) -> FrontEnd:
     )
 
 
-def train(arguments: argparse.Namespace, fold: Path, options: dict, work: Path) -> None:
-    """Train one fold's network into `work`."""
-    from dnn.augment import SpecAugment
-    from dnn.batches import CropBatches
-    from dnn.losses import MarginSchedule, build_loss
-    from dnn.models import build
-    from dnn.schedules import WarmupCosine
-    from dnn.sources import ArraySource, make_labels
-    from dnn.training import Trainer
-    from dnn.training_options import TrainingOptions
+@dataclass(frozen=True)
+class Train:
+    """Trains one fold's network into its work folder."""
 
-    corpus = Corpus(arguments.exp / "features", front_end(options))
-    utt2spk = read_utt2spk(fold / "train.utt2spk")
-    utterances = corpus.usable(sorted(utt2spk), "training")
-    source = ArraySource(utterances, [corpus.frames(utt) for utt in utterances])
-    labels, speakers = make_labels(utterances, utt2spk)
-    batches = CropBatches(
-        source,
-        labels,
-        n_frames=tuple(options["frames"]),
-        batch_size=min(options["batch_size"], len(speakers) * options["utterances_per_speaker"]),
-        utterances_per_speaker=options["utterances_per_speaker"],
-        augment=SpecAugment() if options["spec_augment"] else None,
-        seed=arguments.seed,
-    )
-    seed_networks(arguments.seed)
-    model = build(options["model"], n_features=source.n_features)
-    margin = {} if options["loss"] == "softmax" else {"scale": options["scale"]}
-    loss = build_loss(options["loss"], model.head_dim, len(speakers), **margin)
-    n_steps = options["num_steps"]
-    trainer = Trainer(
-        model,
-        loss,
-        batches,
-        work,
-        TrainingOptions(
-            n_steps=n_steps,
-            weight_decay=options["weight_decay"],
-            log_every=max(1, n_steps // 20),
-            save_every=max(1, n_steps // 4),
-            seed=arguments.seed,
-        ),
-        WarmupCosine(options["learning_rate"], n_steps, n_warmup=n_steps // 10),
-        margin=MarginSchedule(options["margin"], n_steps // 10, n_steps // 2) if margin else None,
-        speakers=speakers,
-        device=arguments.device,
-    )
-    logger.info("%s: %s on %d utterances of %d speakers", fold.name, options["model"],
-                len(utterances), len(speakers))  # fmt: skip
-    if not trainer.fit().finished:
-        raise DataError(f"{fold.name}: training was stopped; the same command runs it again")
+    corpus: Corpus
+    options: dict[str, Any]
+    memory: int
+    device: str
 
+    def __call__(self, job: tuple[Path, Path]) -> float:
+        """Train, and return the seconds that took."""
+        from dnn.extraction import torch_threads
 
-def seed_networks(seed: int) -> None:
-    """Seed the weights that a network begins with."""
-    import torch
+        fold, work = job
+        start = time.perf_counter()
+        with _turn, torch_threads(self.options["threads"]):
+            trainer = self._trainer(fold, work)
+            if not trainer.fit().finished:
+                raise DataError(f"{fold.name}: stopped; the same command goes on from there")
+        return time.perf_counter() - start
 
-    torch.manual_seed(seed)
+    def _trainer(self, fold: Path, work: Path) -> Trainer:
+        import torch
+
+        from dnn.losses import MarginSchedule, build_loss
+        from dnn.models import build
+        from dnn.schedules import WarmupCosine
+        from dnn.training import Trainer
+        from dnn.training_options import TrainingOptions
+
+        options = self.options
+        batches, speakers = self._batches(fold)
+        torch.manual_seed(options["seed"])
+        model = build(options["model"], n_features=batches.source.n_features)
+        margin = {} if options["loss"] == "softmax" else {"scale": options["scale"]}
+        loss = build_loss(options["loss"], model.head_dim, len(speakers), **margin)
+        n_steps = options["num_steps"]
+        return Trainer(
+            model,
+            loss,
+            batches,
+            work,
+            TrainingOptions(
+                n_steps=n_steps,
+                weight_decay=options["weight_decay"],
+                log_every=max(1, n_steps // 20),
+                save_every=max(1, n_steps // 8),
+                seed=options["seed"],
+            ),
+            WarmupCosine(options["learning_rate"], n_steps, n_warmup=n_steps // 10),
+            margin=MarginSchedule(options["margin"], n_steps // 10, n_steps // 2)
+            if margin
+            else None,
+            speakers=speakers,
+            device=self.device,
+        )
+
+    def _batches(self, fold: Path) -> tuple[CropBatches, list[str]]:
+        """Crops of the fold's training utterances, and their speakers."""
+        from dnn.augment import SpecAugment
+        from dnn.batches import CropBatches
+        from dnn.sources import make_labels
+        from recipes.steps.corpus_source import CorpusSource
+
+        options = self.options
+        utt2spk = read_utt2spk(fold / "train.utt2spk")
+        utterances = self.corpus.usable(sorted(utt2spk), "training")
+        labels, speakers = make_labels(utterances, utt2spk)
+        batches = CropBatches(
+            CorpusSource(self.corpus, utterances, self.memory),
+            labels,
+            n_frames=tuple(options["frames"]),
+            batch_size=min(
+                options["batch_size"], len(speakers) * options["utterances_per_speaker"]
+            ),
+            utterances_per_speaker=options["utterances_per_speaker"],
+            augment=SpecAugment() if options["spec_augment"] else None,
+            seed=options["seed"],
+        )
+        return batches, speakers
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold."""
+    """Run the stage for every fold; on the CPU, folds are trained side by side."""
     try:
-        import torch
+        import torch  # noqa: F401
+
+        from dnn.distributed import Ranks, pick_device
     except ImportError:
         raise UserError("x-vectors need torch: pip install 'ivector-plda[dnn]'") from None
-    torch.set_num_threads(arguments.nj)
     options = {key: getattr(arguments, key) for key in OPTIONS}
     features = require(arguments.exp / "features", 1)
-    for fold in folds(arguments.data):
-        target = arguments.exp / arguments.system / "network" / fold.name
-        upstream = [features, digest(fold / "train.utt2spk")]
-        with stage(target, options, upstream, force=arguments.force) as work:
+    on_cpu = pick_device(arguments.device, Ranks()).type == "cpu"
+    train = Train(
+        Corpus(arguments.exp / "features", front_end(options)),
+        options, arguments.memory, arguments.device,
+    )  # fmt: skip
+    with contextlib.ExitStack() as stages:
+        jobs = []
+        for fold in folds(arguments.data):
+            target = arguments.exp / arguments.system / "network" / fold.name
+            upstream = [features, digest(fold / "train.utt2spk")]
+            frame = stage(target, options, upstream, force=arguments.force)
+            work = stages.enter_context(frame)
             if work is not None:
-                train(arguments, fold, options, work)
+                jobs.append((fold, work))
+        # A GPU is one network's at a time.
+        done = map_shards(train, jobs, nj=arguments.nj if on_cpu else 1)
+        for (fold, _), seconds in zip(jobs, progress(done, len(jobs), "networks", "fold")):
+            logger.info("%s: %s trained in %.0f s", fold.name, arguments.model, seconds)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -123,4 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--normalisation", default="cmn", help="as in run.sh")
     add("--cmn-window", type=whole(1), default=300)
     add("--device", default="auto", help="auto takes a GPU if there is one")
+    add("--threads", type=whole(1), default=1, help="of the CPU for each training; another number "
+        "changes the last digits, --nj does not")  # fmt: skip
+    add("--memory", type=whole(1), default=2048, help="budget in MiB")
     return parser

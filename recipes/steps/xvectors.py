@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ivector.base.files import save_model
+from ivector.base.log import progress
+from ivector.base.shards import make_shards, map_shards
 from recipes.stage import require, stage
 from recipes.steps.common import Corpus, folds, make_parser
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scoring import protocol_digest
 from recipes.steps.xvector import front_end
 
+UTTERANCES_PER_SHARD = 256
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Extracts the x-vectors of a shard of utterances."""
+
+    corpus: Corpus
+    network: Path
+    device: str
+
+    def __call__(self, utterances: list[str]) -> np.ndarray:
+        """(n_utterances, n_dims) float32."""
+        from dnn.export import load_network
+        from dnn.extraction import extract
+        from dnn.sources import ArraySource
+
+        source = ArraySource(utterances, [self.corpus.frames(utt) for utt in utterances])
+        return extract(load_network(self.network), source, n_threads=1, device=self.device)
+
 
 def extract_fold(arguments: argparse.Namespace, fold: Path, network: Path, work: Path) -> None:
     """Extract one fold's x-vectors into `work`."""
-    from dnn.export import load_network
-    from dnn.extraction import extract
-    from dnn.sources import ArraySource
-
     options = json.loads((network / "options.json").read_text(encoding="utf-8"))["options"]
     corpus = Corpus(arguments.exp / "features", front_end(options))
     utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
-    source = ArraySource(utterances, [corpus.frames(utt) for utt in utterances])
-    model = load_network(network / "network")
-    vectors = extract(model, source, n_threads=arguments.nj, device=arguments.device)
+    shards = make_shards(utterances, UTTERANCES_PER_SHARD)
+    extractor = Extract(corpus, network / "network", arguments.device)
+    parts = map_shards(extractor, shards, nj=arguments.nj if arguments.device == "cpu" else 1)
+    vectors = np.concatenate(list(progress(parts, len(shards), f"{fold.name}: x-vectors", "shard")))
     arrays = {"ids": np.array(utterances), "vectors": vectors.astype(np.float64)}
     save_model(work / "ivectors.npz", "vectors", arrays, {})
 
