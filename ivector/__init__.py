@@ -6,6 +6,8 @@ modules) loads neither numba nor scikit-learn before they are needed.
 
 from ivector.base.lazy import attach
 
+__version__ = "0.1.0"
+
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {

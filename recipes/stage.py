@@ -1,169 +1,195 @@
 """The frame of a recipe stage: its folder, log, options, versions, time and the mark of being done.
 
 A stage is done when ``done.json`` stands in its folder, written last and renamed into place. The
-mark holds a stamp: a digest of the stage's options and of the stamps of the stages it reads. A
-stage whose mark carries the stamp it would make now is left alone, so a killed run continues where
-it was and a changed option re-does only what depends on it.
+mark holds a stamp of all that the results depend on (see `recipes.marks`). A stage whose mark
+carries the stamp it would make now is left alone, so a changed option re-does only what depends on
+it; what changed is said.
 
 The mark also lists the stage's files with their sizes and, but for very large ones, checksums.
 What was cut, replaced or deleted since is noticed by the stages that read it, and made again by
 the stage itself.
+
+A stage works in ``.NAME.partial/KEY``, where the key stands for the stamp, the sources and the
+versions of the packages. A run that was killed leaves it, and one of the same key goes on there:
+shards, checkpoints and other steps on the way that the body finds in its folder ``.resume`` are
+whole, as every file is renamed into place, and were made the same way. One of another key clears
+it. A worker that outlives its run can therefore not write among the files of another.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
-import platform
 import shutil
 import time
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from recipes.marks import (
+    RESUME,
+    Upstream,
+    code,
+    digest,
+    find_reasons,
+    make_stamp,
+    manifest,
+    named,
+    plan,
+    read_mark,
+    remove_temporary,
+    require,
+    run_key,
+    versions,
+)
+
+__all__ = ["digest", "dry_run", "read_mark", "require", "resume_folder", "stage", "versions"]
 
 logger = logging.getLogger("recipe")
 
-PACKAGES = ("ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio")
+_dry = False
 
 
-CHECKSUM_LIMIT = 64 * 2**20  # bytes; of larger files the size alone is compared
+def dry_run() -> None:
+    """Make every `stage` of this process say what it would do and do nothing."""
+    global _dry
+    _dry = True
 
 
-def read_mark(folder: Path) -> dict[str, Any] | None:
-    """Read the mark of a finished stage, or None."""
-    try:
-        mark = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return mark if isinstance(mark, dict) and isinstance(mark.get("stamp"), str) else None
-
-
-def require(folder: Path, stage: int, on: Sequence[str] = ()) -> str:
-    """Stamp of a stage that must have been run.
-
-    Parameters
-    ----------
-    folder : Path
-    stage : int
-        Its number in ``run.sh``, for the cure.
-    on : sequence of str
-        Stamps of the stages that it must have been made from.
-
-    Raises
-    ------
-    DataError
-        It has not finished, was made from something else, or its files are not as it left them;
-        says which stage to run.
-    """
-    mark = read_mark(folder)
-    if mark is None:
-        raise DataError(f"{folder}: stage {stage} has not finished; run with --stage {stage}")
-    if defect := _defect(folder, mark):
-        raise DataError(f"{folder / defect}; run with --stage {stage} to make it again")
-    if not set(on) <= set(mark.get("upstream", on)):
-        raise DataError(
-            f"{folder}: stages before it were run anew since; run with --stage {stage} to follow"
-        )
-    return mark["stamp"]
-
-
-def _defect(folder: Path, mark: Mapping[str, Any]) -> str:
-    """Say which file of a finished stage is not as it was left, and how; '' if none."""
-    for name, (size, checksum) in mark.get("files", {}).items():
-        path = folder / name
-        if not path.is_file():
-            return f"{name}: is gone since the stage finished"
-        found = path.stat().st_size
-        if found != size:
-            return f"{name}: has {found} bytes, {size} when the stage finished"
-        if checksum != _checksum(path):
-            return f"{name}: was changed since the stage finished"
-    return ""
-
-
-def _manifest(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and checksum of every file that a stage leaves, but for its log."""
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "log")
-    return {p.relative_to(folder).as_posix(): (p.stat().st_size, _checksum(p)) for p in paths}
-
-
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file; 0 for one that would take long to read."""
-    if path.stat().st_size > CHECKSUM_LIMIT:
-        return 0
-    return zlib.crc32(path.read_bytes())
-
-
-def digest(*paths: Path) -> str:
-    """Digest of the contents of small files that a stage depends on."""
-    total = hashlib.sha256()
-    for path in paths:
-        total.update(path.read_bytes() + b"\0")
-    return total.hexdigest()[:16]
+def resume_folder(work: Path) -> Path:
+    """Folder in a stage's working folder for what only a continued run needs."""
+    return work / RESUME
 
 
 @contextlib.contextmanager
 def stage(
-    folder: Path, options: Mapping[str, Any], upstream: Sequence[str] = (), force: bool = False
+    folder: Path,
+    options: Mapping[str, Any],
+    upstream: Upstream = (),
+    force: bool = False,
+    version: int = 1,
 ) -> Iterator[Path | None]:
     """Run a stage's body unless it is done already.
 
     The body works in a folder beside `folder`, which takes its place only when complete: a failed
-    or killed run leaves the former results untouched.
+    or killed run leaves the former results untouched, and its own for the next one to go on from.
+
+    Parameters
+    ----------
+    folder : Path
+    options : mapping of str
+        All that change the results.
+    upstream : mapping of str to str, or sequence of str
+        Stamps of what the stage reads, by name.
+    force : bool
+        Run even if done; an unfinished run of the same key is continued all the same.
+    version : int
+        Counted up when the results change with the code and within one release.
 
     Yields
     ------
     Path or None
         The folder to work in; None when there is nothing to do.
     """
-    stamp = _stamp(options, upstream)
-    _recover(folder)
-    mark = read_mark(folder)
-    if mark and mark["stamp"] == stamp and not force:
-        defect = _defect(folder, mark)
-        if not defect:
-            logger.info("%s: done already, left as it is", folder)
-            yield None
-            return
-        logger.warning("%s; the stage is run again", folder / defect)
-    work = folder.with_name(f".{folder.name}.partial")
-    _refuse_busy(work)
-    _remove(work)
-    work.mkdir(parents=True)
-    lock = _lock(work)
-    try:
-        record = {"options": dict(options), "upstream": list(upstream), "versions": versions()}
+    if not _dry:
+        _recover(folder)
+    where = _former(folder) if _killed_between_renames(folder) else folder
+    reasons = find_reasons(where, options, upstream, version)
+    if force and not reasons:
+        reasons = ["asked for"]
+    if _dry:
+        _tell(folder, reasons)
+        yield None
+        return
+    partial = folder.with_name(f".{folder.name}.partial")
+    if not reasons:
+        logger.info("%s: done already, left as it is", folder)
+        _tidy(folder, partial)
+        yield None
+        return
+    logger.info("%s: runs: %s", folder, "; ".join(reasons))
+    stamp = make_stamp(options, upstream, version)
+    with _own(partial):
+        work = _enter(partial, run_key(stamp))
+        record = {"options": dict(options), "upstream": named(upstream), "versions": versions()}
         write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-        start = time.perf_counter()
-        with _log_to(work / "log"):
-            yield work
-            seconds = round(time.perf_counter() - start, 3)
-            logger.info("%s: finished in %.1f s", folder, seconds)
-        done = {"stamp": stamp, "upstream": list(upstream), "seconds": seconds}
-        done["files"] = _manifest(work)
+        try:
+            with _log_to(work / "log"):
+                start = time.perf_counter()
+                yield work
+                seconds = round(time.perf_counter() - start, 3)
+                logger.info("%s: finished in %.1f s", folder, seconds)
+        except BaseException:
+            if not resume_folder(work).exists():
+                _remove(work)  # nothing to go on from
+            raise
+        done = {
+            "stamp": stamp, "upstream": named(upstream), "code": code(version), "seconds": seconds,
+            "files": manifest(work),
+        }  # fmt: skip
         write_text(work / "done.json", json.dumps(done) + "\n")
         _replace(folder, work)
+        _remove(resume_folder(folder))
+
+
+def _tell(folder: Path, reasons: list[str]) -> None:
+    """Print a dry run's finding."""
+    if reasons:
+        plan(folder)
+    # The first word and the folder are read by run.sh.
+    print(f"{'run  ' if reasons else 'leave'} {folder}{'  # ' * bool(reasons)}{'; '.join(reasons)}")
+
+
+@contextlib.contextmanager
+def _own(partial: Path) -> Iterator[None]:
+    """Hold a folder of unfinished work against other runs; a killed one holds no lock.
+
+    Raises
+    ------
+    DataError
+        Another run holds it.
+    """
+    held, lock = False, None
+    while not held:  # another run may end and remove the folder between any two lines
+        with contextlib.suppress(FileNotFoundError):
+            partial.mkdir(parents=True, exist_ok=True)
+            lock = _lock(partial)
+            held = lock is None or os.fstat(lock).st_ino == partial.stat().st_ino
+        if lock is not None and not held:
+            os.close(lock)
+    try:
+        yield
     finally:
-        _remove(work)
+        with contextlib.suppress(OSError):
+            partial.rmdir()  # if it is empty
         if lock is not None:
             os.close(lock)
 
 
-def _refuse_busy(work: Path) -> None:
-    """Raise DataError if another process is working in a folder; a killed one holds no lock."""
-    if not work.exists():
-        return
-    lock = _lock(work)
-    if lock is not None:
-        os.close(lock)
+def _enter(partial: Path, key: str) -> Path:
+    """Folder of a run's work, with what a former one of the same key left, and nothing else."""
+    work = partial / key
+    for other in partial.iterdir():
+        if other != work:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+    if work.exists():
+        remove_temporary(work)
+        (work / "done.json").unlink(missing_ok=True)
+        logger.info("%s: goes on from an unfinished run", work.parent.parent / partial.name)
+    work.mkdir(exist_ok=True)
+    return work
+
+
+def _tidy(folder: Path, partial: Path) -> None:
+    """Remove what a run that was killed at its very end, or a worker after it, left behind."""
+    _remove(resume_folder(folder))
+    if partial.exists():
+        with contextlib.suppress(DataError), _own(partial):
+            _enter(partial, "none").rmdir()
 
 
 def _lock(work: Path) -> int | None:
@@ -197,8 +223,12 @@ def _replace(folder: Path, work: Path) -> None:
 
 def _recover(folder: Path) -> None:
     """Put the former results back where a run was killed between the two renames."""
-    if _former(folder).exists() and not folder.exists():
+    if _killed_between_renames(folder):
         _former(folder).rename(folder)
+
+
+def _killed_between_renames(folder: Path) -> bool:
+    return _former(folder).exists() and not folder.exists()
 
 
 def _former(folder: Path) -> Path:
@@ -208,20 +238,6 @@ def _former(folder: Path) -> Path:
 def _remove(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages results depend on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
-
-
-def _stamp(options: Mapping[str, Any], upstream: Sequence[str]) -> str:
-    text = json.dumps([dict(options), list(upstream)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class _QuietFileHandler(logging.FileHandler):

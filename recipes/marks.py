@@ -1,0 +1,222 @@
+"""Marks of finished stages: what they were made of, whether they stand, why they run again.
+
+The stamp of a stage is a digest of its options, of the stamps of the stages it reads, and of the
+code: the toolkit's release (a patch release changes no result) and a number that a stage counts up
+when its results change within one. A digest of the sources would do too much, as every corrected
+message would re-do thousands of hours of audio; nothing would do too little. A stage left
+*unfinished* is another matter: half of its shards by one code and half by another would be the
+worst of all, and little is lost, so that it is continued by the very same sources and versions only
+(see `run_key`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import ivector
+from ivector.base.errors import DataError
+
+PACKAGES = ("ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio")
+ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
+CHECKSUM_LIMIT = 64 * 2**20  # bytes; of larger files the size alone is compared
+RESUME = ".resume"  # what only an unfinished stage needs; not part of its results
+# Folders of stages that a dry run has found would be run, a line each; set by run.sh.
+PLANNED = "RECIPE_PLANNED"
+_TEMPORARY = re.compile(r"\..*\.tmp[0-9]")
+
+Upstream = Mapping[str, str] | Sequence[str]
+
+
+def read_mark(folder: Path) -> dict[str, Any] | None:
+    """Read the mark of a finished stage, or None."""
+    try:
+        mark = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return mark if isinstance(mark, dict) and isinstance(mark.get("stamp"), str) else None
+
+
+def require(folder: Path, stage: int, on: Sequence[str] = ()) -> str:
+    """Stamp of a stage that must have been run.
+
+    Parameters
+    ----------
+    folder : Path
+    stage : int
+        Its number in ``run.sh``, for the cure.
+    on : sequence of str
+        Stamps of the stages that it must have been made from.
+
+    Raises
+    ------
+    DataError
+        It has not finished, was made from something else, or its files are not as it left them;
+        says which stage to run. In a dry run nothing is asked of a stage that would be run.
+    """
+    if is_planned(folder):
+        return f"planned: stage {stage}"
+    mark = read_mark(folder)
+    if mark is None:
+        raise DataError(f"{folder}: stage {stage} has not finished; run with --stage {stage}")
+    if defect := find_defect(folder, mark):
+        raise DataError(f"{folder / defect}; run with --stage {stage} to make it again")
+    if not set(on) <= set(named(mark.get("upstream", on)).values()):
+        raise DataError(
+            f"{folder}: stages before it were run anew since; run with --stage {stage} to follow"
+        )
+    return mark["stamp"]
+
+
+def is_planned(folder: Path) -> bool:
+    """Whether a dry run has found that a stage would be run."""
+    known = os.environ.get(PLANNED, "").splitlines()
+    return any(os.path.realpath(folder) == os.path.realpath(one) for one in known)
+
+
+def plan(folder: Path) -> None:
+    """Note for the stages behind it that a stage would be run."""
+    os.environ[PLANNED] = "\n".join([*os.environ.get(PLANNED, "").splitlines(), str(folder)])
+
+
+def named(upstream: Upstream) -> dict[str, str]:
+    """What a stage reads, by name; what has none is numbered."""
+    if isinstance(upstream, Mapping):
+        return dict(upstream)
+    return {f"input {number}": stamp for number, stamp in enumerate(upstream, 1)}
+
+
+def code(version: int) -> str:
+    """Version of what makes a stage's results."""
+    return f"{'.'.join(ivector.__version__.split('.')[:2])}/{version}"
+
+
+def make_stamp(options: Mapping[str, Any], upstream: Upstream, version: int) -> str:
+    """Digest of all that a stage's results depend on."""
+    return _digest([dict(options), named(upstream), code(version)])
+
+
+def run_key(stamp: str) -> str:
+    """Digest of what must be the same for an unfinished stage to be continued."""
+    return _digest([stamp, _sources(), versions()])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _sources() -> str:
+    root = Path(__file__).resolve().parents[1]
+    return digest(*(path for room in ROOMS for path in sorted((root / room).rglob("*.py"))))
+
+
+def digest(*paths: Path) -> str:
+    """Digest of the contents of small files that a stage depends on."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.read_bytes() + b"\0")
+    return total.hexdigest()[:16]
+
+
+def find_defect(folder: Path, mark: Mapping[str, Any]) -> str:
+    """Say which file of a finished stage is not as it was left, and how; '' if none."""
+    for name, (size, checksum) in mark.get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name}: is gone since the stage finished"
+        found = path.stat().st_size
+        if found != size:
+            return f"{name}: has {found} bytes, {size} when the stage finished"
+        if checksum != _checksum(path):
+            return f"{name}: was changed since the stage finished"
+    return ""
+
+
+def manifest(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and checksum of every file that a stage leaves, but for its log."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "log"):
+        name = path.relative_to(folder)
+        # A worker that was given up may still be writing.
+        if name.parts[0] != RESUME and not _TEMPORARY.match(path.name):
+            found[name.as_posix()] = (path.stat().st_size, _checksum(path))
+    return found
+
+
+def remove_temporary(folder: Path) -> None:
+    """Remove the files that a killed process was writing."""
+    for path in folder.rglob(".*.tmp*"):
+        if _TEMPORARY.match(path.name) and path.is_file():
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file; 0 for one that would take long to read."""
+    if path.stat().st_size > CHECKSUM_LIMIT:
+        return 0
+    return zlib.crc32(path.read_bytes())
+
+
+def find_reasons(
+    folder: Path, options: Mapping[str, Any], upstream: Upstream, version: int
+) -> list[str]:
+    """Say why a stage has to be run, in words; nothing if it is done."""
+    upstream = named(upstream)
+    planned = sorted({s.partition(": ")[2] for s in upstream.values() if s.startswith("planned")})
+    mark = read_mark(folder)
+    if mark is None:
+        return ["not there yet", *(f"follows {stage}" for stage in planned)]
+    if mark["stamp"] == make_stamp(options, upstream, version):
+        defect = find_defect(folder, mark)
+        return [defect] if defect else []
+    try:
+        record = json.loads((folder / "options.json").read_text(encoding="utf-8"))
+        former = dict(_flat(record["options"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ["options.json: is gone or damaged"]
+    present = dict(_flat(dict(options)))
+    reasons = [
+        f"option {name}: {_said(former, name)} -> {_said(present, name)}"
+        for name in sorted(former.keys() | present.keys())
+        if _said(former, name) != _said(present, name)
+    ]
+    read = named(mark.get("upstream", {}))
+    changed = [name for name in sorted(upstream) if upstream[name] != read.get(name)]
+    changed = [name for name in changed if not upstream[name].startswith("planned")]
+    reasons += [f"{name} changed" for name in changed] + [f"follows {stage}" for stage in planned]
+    if mark.get("code") != code(version):
+        reasons.append(f"code: {mark.get('code', 'of before 0.1/1')} -> {code(version)}")
+    return reasons or ["what it reads changed"]
+
+
+def _flat(options: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _said(options: Mapping[str, Any], name: str) -> str:
+    return json.dumps(options[name], sort_keys=True) if name in options else "none"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages results depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
