@@ -261,3 +261,14 @@ def test_names_damage(ubm, tmp_path):
     save_model(path, "other", {}, {})
     with pytest.raises(DataError, match="holds a other model"):
         read_statistics(path)
+
+
+def test_second_order_follows_what_was_pruned(ubm, tmp_path):
+    """So that covariances, scatter over count, are not inflated where much was dropped."""
+    stats = block(ubm, 60)
+    write_statistics(tmp_path / "s", stats, "float16", 0.2)
+    found = read_statistics(tmp_path / "s")
+    assert found.n_frames < 0.95 * stats.n_frames
+    before = stats.second / stats.zeroth.sum(0)[:, None, None]
+    after = found.second / found.zeroth.sum(0)[:, None, None]
+    np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)

@@ -110,12 +110,21 @@ class StatisticsWriter:
                 self._array(name + key, value)
         self._blocks += 1
         self._utterances += len(statistics)
-        if statistics.second is None:
-            return
+        if statistics.second is not None:
+            self._add_second(statistics)
+
+    def _add_second(self, statistics: BaumWelchStatistics) -> None:
+        second = statistics.second
+        assert second is not None
+        if self.prune:  # What was dropped is taken to scatter as what was kept.
+            counts = statistics.zeroth.sum(0, dtype=np.float64)
+            kept = np.where(_kept(statistics.zeroth, self.prune), statistics.zeroth, 0)
+            share = kept.sum(0, dtype=np.float64) / np.maximum(counts, np.finfo(float).tiny)
+            second = second * share[:, None, None]
         if self._second is None:
-            self._second = statistics.second.copy()
+            self._second = second.copy()
         else:
-            self._second += statistics.second
+            self._second += second
 
     def _check(self, statistics: BaumWelchStatistics) -> None:
         if self.storage == "float16" and not statistics.centred:
