@@ -1,0 +1,297 @@
+"""Kill the recipe at random moments in every stage, give the same command again, compare the bytes.
+
+Run ``python tests/kill_driver.py [--kills 50] [RECIPE OPTION...]``. Without options for
+``recipes/run.sh`` three small runs on the synthetic corpus cover stages 0 to 10: the i-vector
+system, two systems with their fusion, and the x-vector network. Each is run undisturbed once, and
+then killed in two ways until its share of the kills is reached:
+
+* at a random moment of a step, the steps in turn so that none is left out: SIGKILL to the whole
+  process group, and every fourth time to the step's Python alone, whose workers are orphaned;
+* right before a random change of a file (see ``kill_hook/sitecustomize.py``), as no clock hits the
+  moments between two renames.
+
+After every kill, files outside of hidden folders must be whole: those of the undisturbed run, and
+those in their stage's mark. At the end all of them must be there, with the same bytes, and no
+temporary ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from kill_cases import (
+    SMALL,
+    Recipe,
+    Step,
+    compare,
+    defects,
+    kinds,
+    leftovers,
+    marked,
+    profile,
+    results,
+    table,
+)
+
+HOOK = Path(__file__).resolve().parent / "kill_hook"
+CORPUS = "--prepare-options=--speakers 12 --sessions 4"
+SETS = (
+    ("i-vectors", 0.5, ["--nj", "2", "--system", "ivector", "--dev-folds", "0"]),
+    ("fusion", 0.3, ["--nj", "1", "--systems", "ivector gmm-ubm", "--dev-folds", "2",
+                     "--dev-folds-used", "1"]),
+    ("x-vectors", 0.2, ["--nj", "2", "--system", "xvector", "--dev-folds", "0",
+                        "--xvector-steps", "5", "--xvector-frames", "60 80"]),
+)  # fmt: skip
+POLL = 0.01
+
+
+@dataclass
+class Undisturbed:
+    """What a run leaves that nobody disturbs."""
+
+    seconds: float
+    steps: dict[Step, float]
+    results: dict[str, str]
+    homes: list[str]
+    changes: int
+
+
+@dataclass
+class Tally:
+    """Kills done so far, and what was found wrong."""
+
+    kills: list[tuple[str, str, str]] = field(default_factory=list)  # set, how, step
+    wrong: list[str] = field(default_factory=list)
+
+
+def watched(folder: Path, counter: Path, limit: int = 0) -> dict[str, str]:
+    """Variables that make a run count its changes of files, and end at one."""
+    counter.unlink(missing_ok=True)
+    path = os.pathsep.join(filter(None, (str(HOOK), os.environ.get("PYTHONPATH"))))
+    told = {"KILL_FOLDER": str(folder), "KILL_COUNTER": str(counter), "KILL_AT": str(limit)}
+    return {**told, "PYTHONPATH": path}
+
+
+def undisturbed(folder: Path, options: Sequence[str], log: Path) -> Undisturbed:
+    """Run once and move the results away, as their paths are in some of the files."""
+    counter = log.parent / "changes"
+    recipe = Recipe(folder, options, log, watched(folder, counter))
+    try:
+        steps = profile(recipe)
+    finally:
+        recipe.kill()
+    if recipe.wait():
+        raise SystemExit(f"the undisturbed run failed:\n{log.read_text()[-3000:]}")
+    found = Undisturbed(
+        sum(steps.values()),
+        steps,
+        results(folder),
+        marked(folder),
+        counter.stat().st_size,
+    )
+    shutil.rmtree(folder)
+    return found
+
+
+def plan(steps: dict[Step, float], count: int, rng: np.random.Generator) -> list[Step]:
+    """Steps to kill in, in order: every stage, then every step, then by their length."""
+    order = list(steps)
+    firsts = {step.stage: step for step in reversed(order)}
+    rest = [
+        step for step in rng.permutation(np.array(order, object)) if step not in firsts.values()
+    ]
+    chosen = [*sorted(firsts.values(), key=lambda s: s.stage), *rest][:count]
+    lengths = np.array([steps[step] for step in order])
+    more = rng.choice(len(order), count - len(chosen), p=lengths / lengths.sum())
+    return sorted([*chosen, *(order[i] for i in more)], key=order.index)
+
+
+def strike(recipe: Recipe, target: Step, moment: float, order: list[Step], alone: bool) -> str:
+    """Kill a run `moment` seconds into a step; '' if it ended before."""
+    begun = None
+    now = None
+    while not recipe.ended():
+        now = recipe.running() or now
+        if begun is None and now and now[0] in order[order.index(target) :]:
+            begun = time.perf_counter()
+        if begun is not None and time.perf_counter() - begun >= moment:
+            break
+        time.sleep(POLL)
+    if recipe.ended() or now is None:
+        return ""
+    if alone:  # the script ends by itself, and workers by and by
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(now[1], signal.SIGKILL)
+        recipe.wait()
+    else:
+        recipe.kill()
+    return str(now[0])
+
+
+class Round:
+    """One set of options, killed until its share is reached."""
+
+    def __init__(
+        self, name: str, folder: Path, options: Sequence[str], truth: Undisturbed, tally: Tally
+    ):
+        self.name, self.folder, self.options = name, folder, options
+        self.truth, self.tally = truth, tally
+        self.log = folder.parent / "killed.log"
+        self.launched: list[Recipe] = []
+
+    def by_moments(self, count: int, rng: np.random.Generator) -> None:
+        """Kill in every step at a random moment."""
+        order = list(self.truth.steps)
+        while count > 0:
+            for number, target in enumerate(plan(self.truth.steps, count, rng)):
+                moment = float(rng.uniform(0, self.truth.steps[target]))
+                recipe = self._launch()
+                alone = number % 4 == 3
+                step = strike(recipe, target, moment, order, alone)
+                if self._account(step, "python alone" if alone else "group", recipe):
+                    count -= 1
+            self._end()
+
+    def by_changes(self, count: int, rng: np.random.Generator) -> None:
+        """Kill right before a random change of a file."""
+        counter = self.folder.parent / "changes"
+        stride = max(2, 2 * self.truth.changes // count)
+        while count > 0:
+            limit = int(rng.integers(1, stride + 1))
+            recipe = self._launch(watched(self.folder, counter, limit))
+            step = None
+            while not recipe.ended():
+                if now := recipe.running():
+                    step = now[0]
+                time.sleep(POLL)
+            killed = recipe.wait() == -signal.SIGKILL
+            recipe.kill()
+            if self._account(str(step) if killed else "", "before a change", recipe):
+                count -= 1
+            else:
+                self._end()
+        self._end()
+
+    def clear(self) -> None:
+        """End what was orphaned."""
+        for former in self.launched:
+            former.kill()
+        self.launched.clear()
+
+    def _launch(self, environment: dict[str, str] | None = None) -> Recipe:
+        self.launched.append(Recipe(self.folder, self.options, self.log, environment))
+        return self.launched[-1]
+
+    def _account(self, step: str, how: str, recipe: Recipe) -> bool:
+        """Note a kill and look at what it left; False if there was none."""
+        if not step:
+            if recipe.wait() != 0:
+                self.tally.wrong.append(f"status {recipe.wait()} of a run that nobody killed")
+                self._blame()
+            return False
+        self.tally.kills.append((self.name, how, step))
+        found = defects(self.folder, self.truth.results, self.truth.homes)
+        self.tally.wrong += [f"after the kill in {step} ({how}): {t}" for t in found]
+        number = len(self.tally.kills)
+        print(f"{number:4d}  {self.name}  {step}  {how}  {'; '.join(found) or 'ok'}", flush=True)
+        return True
+
+    def _end(self) -> None:
+        """Let the run end, compare all that it leaves, and clear the table for another."""
+        start = time.perf_counter()
+        recipe = self._launch()
+        if status := recipe.wait():
+            self.tally.wrong.append(f"{self.name}: the last run ended with status {status}")
+            self._blame()
+        self.clear()
+        found = results(self.folder)
+        told = compare(self.truth.results, found)
+        told += [f"{name}: is left over" for name in leftovers(self.folder)]
+        told += [t for t in defects(self.folder, found, self.truth.homes) if t not in told]
+        self.tally.wrong += [f"{self.name}: {t}" for t in told]
+        seconds = time.perf_counter() - start
+        print(f"      {self.name}: ended after {seconds:.0f} s: {kinds(list(found))}: ", end="")
+        print("; ".join(told[:10]) or "identical", flush=True)
+        shutil.rmtree(self.folder)
+
+    def _blame(self) -> None:
+        print(self.log.read_text(errors="replace")[-3000:], flush=True)
+
+
+def run_set(
+    name: str, options: Sequence[str], kills: int, folder: Path, rng: np.random.Generator,
+    tally: Tally,
+) -> None:  # fmt: skip
+    """Kill one set of options `kills` times."""
+    folder.mkdir(parents=True)
+    truth = undisturbed(folder / "run", options, folder / "undisturbed.log")
+    print(
+        f"{name}: undisturbed {truth.seconds:.0f} s, {len(truth.steps)} steps, "
+        f"{truth.changes} changes of files, {kinds(list(truth.results))}",
+        flush=True,
+    )
+    turns = Round(name, folder / "run", options, truth, tally)
+    try:
+        if kills - kills // 3:
+            turns.by_moments(kills - kills // 3, rng)
+        if kills // 3:
+            turns.by_changes(kills // 3, rng)
+    finally:
+        turns.clear()
+
+
+def summary(tally: Tally) -> str:
+    """Kills by step and way."""
+    ways = ("group", "python alone", "before a change")
+    counts = Counter((step, how) for _, how, step in tally.kills)
+    steps = sorted({step for _, _, step in tally.kills})
+    rows = [[step, *(counts[step, way] for way in ways)] for step in steps]
+    rows.append(["all", *(sum(counts[step, way] for step in steps) for way in ways)])
+    return table(rows, ("stage and step", *ways))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kill-seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work, instead of a temporary folder")
+    arguments, options = parser.parse_known_args(argv)
+    sets = [(name, share, [*SMALL, CORPUS, *words]) for name, share, words in SETS]
+    if options:
+        sets = [("given", 1.0, options)]
+    if not options and find_spec("torch") is None:
+        print("x-vectors: skipped, as torch is not installed")
+        sets = [(name, share / 0.8, words) for name, share, words in sets[:2]]
+    rng = np.random.default_rng(arguments.kill_seed)
+    tally = Tally()
+    start = time.perf_counter()
+    with contextlib.ExitStack() as stack:
+        folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name, share, words in sets:
+            run_set(name, words, round(arguments.kills * share), folder / name, rng, tally)
+    print(f"\n{summary(tally)}\n")
+    for line in tally.wrong:
+        print(f"WRONG: {line}")
+    verdict = "DIFFERENT" if tally.wrong else "OK"
+    seconds = time.perf_counter() - start
+    print(f"{len(tally.kills)} kills in {seconds:.0f} s: {verdict}")
+    return 1 if tally.wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
