@@ -127,6 +127,7 @@ def stage(
             if not resume_folder(work).exists():
                 _remove(work)  # nothing to go on from
             raise
+        remove_temporary(work)  # of workers that were killed while others made the same shard
         done = {
             "stamp": stamp, "upstream": named(upstream), "code": code(version), "seconds": seconds,
             "files": manifest(work),
