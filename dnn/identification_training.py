@@ -66,6 +66,8 @@ class IdentifierOptions:
     device : str
     n_workers : int
         Processes that read batches ahead; they change no result.
+    n_validations : int
+        Of the training, evenly spread; the last one at its end.
     save_every : int
         Steps between checkpoints.
     seed : int
@@ -89,6 +91,7 @@ class IdentifierOptions:
     keep: str = "last"
     device: str = "auto"
     n_workers: int = 0
+    n_validations: int = 10
     save_every: int = 500
     seed: int = 0
 
@@ -127,7 +130,7 @@ def train_identifier(
     front_end : FrontEnd
         Of the data; kept with the network.
     validation : LabelledSet, optional
-        Measured ten times in the training, for its curves.
+        Measured on the way, for the curves.
 
     Raises
     ------
@@ -173,6 +176,8 @@ def _trainer(
 
     torch.manual_seed(options.seed)
     model = build_network(options, data.source.n_features)
+    if options.precision == "bfloat16":  # the layout that its convolutions are fastest in
+        model.to(memory_format=torch.channels_last)
     batches = CropBatches(
         data.source, data.labels, n_frames=options.n_frames, batch_size=options.batch_size,
         augment=_masks() if options.mask else None, seed=options.seed,
@@ -311,7 +316,7 @@ def _training_options(options: IdentifierOptions, n_steps: int, batches: CropBat
         n_workers=options.n_workers,
         log_every=max(1, min(50, n_steps // 50)),
         save_every=options.save_every,
-        validate_every=max(1, n_steps // 10),
+        validate_every=max(1, n_steps // max(1, options.n_validations)),
         seed=options.seed,
     )
 

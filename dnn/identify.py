@@ -80,7 +80,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("data", nargs="+", type=Path, metavar="DATA", help="to train on")
     add("--classes", type=Path, metavar="FILE",
         help="'NUMBER NAME' a line, of records (default: classes.txt beside them)")  # fmt: skip
-    add("--features", choices=("spectrogram", "log-mel"),
+    add("--features", choices=("spectrogram", "log-spectrogram", "log-mel"),
         help="of recordings (default: log-mel)")  # fmt: skip
     add("--normalise", choices=("none", "mean", "variance"),
         help="each feature over the frames of a crop (default: variance of spectrograms, none of "
@@ -144,6 +144,8 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "(avx512_bf16, amx_bf16) bfloat16 makes VGG-M twice as fast, else slower")  # fmt: skip
     add("--workers", type=whole(0), default=0, metavar="N",
         help="processes that read batches ahead; they change no result")  # fmt: skip
+    add("--validations", type=whole(1), default=10, metavar="N",
+        help="measurements of the accuracy on the way, which take their time")  # fmt: skip
     add("--save-every", type=whole(1), default=500, metavar="N", help="steps between checkpoints")
     add("--seed", type=SEED, default=0, help="of weights, batches and dropout")
     _add_machine(parser)
@@ -270,7 +272,7 @@ def _options(arguments: argparse.Namespace, front_end: FrontEnd) -> IdentifierOp
     from dnn.identification_training import IdentifierOptions, default_loss
     from dnn.registry import read_options
 
-    model = arguments.model or ("vgg-m" if front_end.features == "spectrogram" else "conformer")
+    model = arguments.model or ("conformer" if front_end.features == "log-mel" else "vgg-m")
     return IdentifierOptions(
         model=model,
         width=arguments.width,
@@ -290,6 +292,7 @@ def _options(arguments: argparse.Namespace, front_end: FrontEnd) -> IdentifierOp
         keep=getattr(arguments, "keep", "last"),
         device=arguments.device,
         n_workers=arguments.workers,
+        n_validations=arguments.validations,
         save_every=arguments.save_every,
         seed=arguments.seed,
     )

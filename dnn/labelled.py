@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from ivector.base.errors import DataError, UsageError
 
 CLASSES = "classes.txt"
 N_MELS = 40
-FEATURES = ("spectrogram", "log-mel")
+FEATURES = ("spectrogram", "log-spectrogram", "log-mel")
 NORMALISATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
     "none": None,
     "mean": normalise_mean,
@@ -42,8 +42,8 @@ NORMALISATIONS: dict[str, Callable[[np.ndarray], np.ndarray] | None] = {
 class FrontEnd(NamedTuple):
     """What a network's features are, kept with it.
 
-    `features` is "spectrogram" or "log-mel"; `normalisation`, of each feature over the frames that
-    are read together, "none", "mean" or "variance" (mean and variance).
+    `features` is "spectrogram", "log-spectrogram" or "log-mel"; `normalisation`, of each feature
+    over the frames that are read together, "none", "mean" or "variance" (mean and variance).
     """
 
     features: str
@@ -52,7 +52,7 @@ class FrontEnd(NamedTuple):
     @property
     def crop_frames(self) -> int:
         """Length of a training crop in the tasks: 3 s of spectrogram, 128 log-mel frames."""
-        return 300 if self.features == "spectrogram" else 128
+        return 128 if self.features == "log-mel" else 300
 
 
 class LabelledSet(NamedTuple):
@@ -77,7 +77,7 @@ def guess_front_end(
     Parameters
     ----------
     paths : sequence of path-like
-    features : {"spectrogram", "log-mel"}, optional
+    features : {"spectrogram", "log-spectrogram", "log-mel"}, optional
         Of recordings; stored features are what they are.
     normalisation : {"none", "mean", "variance"}, optional
         By default "variance" of spectrograms, "none" of stored log-mel features, and "mean" of
@@ -96,7 +96,7 @@ def guess_front_end(
         raise UsageError(f"{paths[0]}: holds {stored} features, not {features}")
     features = stored or features or "log-mel"
     default = {"records": "variance", "mels": "none"}.get(
-        kind, "variance" if features == "spectrogram" else "mean"
+        kind, "mean" if features == "log-mel" else "variance"
     )
     front_end = FrontEnd(features, normalisation or default)
     _check(front_end)
@@ -249,10 +249,12 @@ def _open_recordings(
     from ivector.features import LogMel
 
     data = read_data_dir(paths[0])
-    extractor = Spectrogram() if front_end.features == "spectrogram" else LogMel(
-        num_mel_bins=N_MELS, low_freq=0, window_type="hamming", preemphasis_coefficient=0,
-        flavour="torchaudio",
-    )  # fmt: skip
+    extractor: Any = Spectrogram(log=front_end.features == "log-spectrogram")
+    if front_end.features == "log-mel":
+        extractor = LogMel(
+            num_mel_bins=N_MELS, low_freq=0, window_type="hamming", preemphasis_coefficient=0,
+            flavour="torchaudio",
+        )  # fmt: skip
     source = AudioSource(data.recordings(), extractor)
     return source, *make_labels(source.ids, data.utt2spk, speakers)
 
@@ -288,7 +290,7 @@ def _files(paths: Sequence[str | os.PathLike]) -> str | os.PathLike | Sequence[s
 
 def _check(front_end: FrontEnd) -> None:
     if front_end.features not in FEATURES:
-        raise UsageError(f"features are {' or '.join(FEATURES)}, not {front_end.features!r}")
+        raise UsageError(f"features are {', '.join(FEATURES)}, not {front_end.features!r}")
     if front_end.normalisation not in NORMALISATIONS:
         raise UsageError(
             f"features are normalised by {', '.join(NORMALISATIONS)}, not "

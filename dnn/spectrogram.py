@@ -3,7 +3,8 @@
 16 kHz, Hamming windows of 25 ms every 10 ms, magnitudes of the bins from 0 Hz up to just below
 8 kHz; 3.015 s make 300 frames. Each bin is then of mean 0 and variance 1 over the frames
 (`dnn.sources.normalise_features`), which is left to the reader, as it depends on the crop.
-A. Nagrani, J. S. Chung, A. Zisserman, Interspeech 2017, section 4.1.
+A. Nagrani, J. S. Chung, A. Zisserman, Interspeech 2017, section 4.1. With ``log=True`` it is the
+logarithm of one plus the magnitude, in the scale of 16-bit integers, in which soft sounds count.
 
 T  frames
 F  bins
@@ -30,6 +31,8 @@ class Spectrogram:
         Milliseconds.
     n_fft : int
         Points of the transform; half of them are kept.
+    log : bool
+        The logarithm of one plus the magnitudes.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class Spectrogram:
         frame_length: float = 25.0,
         frame_shift: float = 10.0,
         n_fft: int = 1024,
+        log: bool = False,
     ):
         self.sample_frequency = sample_frequency
         self.frame_length = frame_length
         self.frame_shift = frame_shift
         self.n_fft = n_fft
+        self.log = log
         length, shift = self._sizes()
         if length < 2 or shift < 1 or n_fft < length or n_fft % 2:
             raise UsageError(
@@ -82,7 +87,7 @@ class Spectrogram:
             block = frames[first : first + BLOCK_FRAMES] * window
             spectrum = rfft(block, self.n_fft)[:, : self.n_features]
             np.abs(spectrum, out=out[first : first + BLOCK_FRAMES])
-        return out
+        return np.log1p(out, out=out) if self.log else out
 
     def _sizes(self) -> tuple[int, int]:
         """Samples of a window and of a shift."""

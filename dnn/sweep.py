@@ -171,7 +171,8 @@ def _run(
     """One trial, from its folder where it is done; None where SIGTERM stopped it."""
 
     # What changes no result is not compared.
-    told = {**asdict(options), "device": None, "n_workers": None, "save_every": None}
+    told = {**asdict(options), "device": None, "n_workers": None, "n_validations": None,
+            "save_every": None}  # fmt: skip
     identity = {
         "options": told,
         "front_end": front_end._asdict(),

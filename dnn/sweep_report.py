@@ -20,6 +20,7 @@ COLUMNS = {
 }
 FEATURES = {
     "spectrogram": "magnitude spectrograms of {} bins",
+    "log-spectrogram": "logarithms of one plus the magnitude in {} bins",
     "log-mel": "{} log-mel energies a frame",
 }
 NORMALISED = {

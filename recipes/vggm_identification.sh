@@ -4,6 +4,8 @@
 #
 #   bash recipes/vggm_identification.sh --miniature             generated records, in two minutes
 #   bash recipes/vggm_identification.sh --data-dir DIR          DIR/voxceleb-abridged-N.bin
+#   bash recipes/vggm_identification.sh --corpus-dir DIR        any folder of recordings, one
+#                                                               sub-folder for each speaker
 #   bash recipes/vggm_identification.sh --data-dir DIR --test-data NEW.bin --stage 2 --stop-stage 3
 #                                                               the trained network on a new set
 #
@@ -15,18 +17,26 @@
 
 miniature=false        # true, or the bare flag: small generated records of exactly that format
 data_dir=              # folder of voxceleb-abridged-N.bin; a data directory (wav.scp, utt2spk) will do
+corpus_dir=            # instead: a folder of speakers, cut into a part to train on and one to test
+train_per_speaker=7    # of corpus_dir: first utterances of each speaker, by sorted id, to train on
+test_per_speaker=      # those that follow, to test; empty takes all
+mfcc_config=recipes/conf/mfcc_16k.conf  # of the classical systems that corpus_dir is compared with
+classical_options=     # more for them, see: python -m recipes.identify_classical --help
 classes=               # default: classes.txt in data_dir, if it is there
 test_data=             # records to test on; empty holds out the last ones of each speaker
 held_out=35            # that many, a tenth of the real set
 exp=exp/vggm_identification
 stage=0
-stop_stage=5
+stop_stage=6
 
+features=spectrogram   # of recordings also log-spectrogram
 width=1                # of the channels; 0.5 has a quarter of the work
 frames=300             # of a training crop: whole records; shorter ones train faster
 batch_size=64
 lr=1e-3
 epochs=30
+precision=auto         # bfloat16 is twice as fast on processors that compute in it
+validations=10         # accuracies measured on the way, for the curves
 second=xvector         # network to compare with: time delays, where VGG-M has images
 sweep_epochs=10
 sweep_batch_sizes="16 256"
@@ -37,9 +47,11 @@ threads=0              # of the CPU; 0 takes all cores
 device=auto            # takes a GPU if there is one
 seed=0
 
-help_message="Usage: bash recipes/vggm_identification.sh --miniature | --data-dir DIR [--NAME VALUE]...
+help_message="Usage: bash recipes/vggm_identification.sh --miniature | --corpus-dir DIR | --data-dir DIR
+[--NAME VALUE]...
 The options are the variables on top of recipes/vggm_identification.sh, with dashes for underscores.
-Stages: 0 data, 1 training, 2 test, 3 predictions, 4 second network, 5 sweep and report."
+Stages: 0 data, 1 training, 2 test, 3 predictions, 4 second network, 5 sweep and report, 6 classical
+systems and one table (of --corpus-dir)."
 
 here=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -59,36 +71,47 @@ case " ${given[*]+${given[*]}} " in *" --miniature true "* | *" --miniature=true
   width=0.125 frames=100 batch_size=8 lr=5e-4 epochs=16 held_out=3
   sweep_epochs=6 sweep_batch_sizes=16 sweep_lrs=2e-3 sweep_widths=0.0625
   workers=0 threads=1 device=cpu ;;
+*" --corpus-dir "* | *" --corpus-dir="*)
+  # For an hour or two of short recordings; the comparison and the sweep only if asked for.
+  exp=exp/identification
+  features=log-spectrogram width=0.5 frames=100 batch_size=32 epochs=36 validations=4
+  second= sweep_batch_sizes= sweep_lrs= sweep_widths= ;;
 esac
 set -- ${given[@]+"${given[@]}"}
 . recipes/parse_options.sh
 fail() { echo "vggm_identification.sh: error: $1" >&2; exit 2; }
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
-for name in stage stop_stage held_out frames batch_size workers threads seed; do
+for name in stage stop_stage train_per_speaker held_out frames batch_size validations workers threads seed; do
   case "${!name}" in
     "" | *[!0-9]*) fail "--${name//_/-} takes a whole number, got '${!name}'" ;;
   esac
 done
-[ "$stop_stage" -le 5 ] || fail "--stop-stage is 0 to 5, got $stop_stage"
-[ "$miniature" = true ] || [ -n "$data_dir" ] \
-  || fail "give --data-dir, the folder of voxceleb-abridged-N.bin, or --miniature"
-for name in data_dir classes test_data exp; do  # relative to where the command was given
+[ "$stop_stage" -le 6 ] || fail "--stop-stage is 0 to 6, got $stop_stage"
+[ "$miniature" = true ] || [ -n "$data_dir$corpus_dir" ] \
+  || fail "give --data-dir, the folder of voxceleb-abridged-N.bin, --corpus-dir, or --miniature"
+[ -z "$corpus_dir" ] || [ -z "$data_dir$test_data" ] \
+  || fail "--corpus-dir makes data and test data; give it without --data-dir and --test-data"
+for name in corpus_dir data_dir classes test_data exp; do  # relative to where the command was given
   case "${!name}" in "" | /*) ;; *) printf -v "$name" '%s' "$here/${!name}" ;; esac
 done
 NEEDS=${NEEDS:+$NEEDS,}dnn
 . recipes/path.sh || exit 1
 set -euo pipefail
+. recipes/closed_set.sh
 
+[ -z "$corpus_dir" ] || data_dir=$exp/data/train test_data=$exp/data/test
 [ -n "$data_dir" ] || data_dir=$exp/data
 labels=() train=(--held-out "$held_out") test=("$data_dir" --held-out "$held_out") sweep=("${train[@]}")
 [ -z "$classes" ] || labels=(--classes "$classes")
 if [ -n "$test_data" ]; then
   train=() test=("$test_data") sweep=(--test "$test_data")
 fi
-spectrogram=(--features spectrogram)
+# Of the curves; no setting is chosen by it.
+[ -z "$corpus_dir" ] || train=(--validation "$test_data")
+spectrogram=(--features "$features")
 machine=(--device "$device" --threads "$threads")
 training=(--frames "$frames" --batch-size "$batch_size" --lr "$lr" --width "$width"
-  --workers "$workers" --seed "$seed")
+  --precision "$precision" --validations "$validations" --workers "$workers" --seed "$seed")
 
 within() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
@@ -98,6 +121,10 @@ identify() {  # identify COMMAND ARGUMENT...
 
 if within 0 && [ "$miniature" = true ]; then
   "$PYTHON" -m dnn.miniature records "$data_dir" --speakers 6 --train 8 --test 3 --seed "$seed"
+fi
+
+if within 0 && [ -n "$corpus_dir" ]; then
+  cut_corpus
 fi
 
 if within 1; then
@@ -113,15 +140,19 @@ if within 3; then  # of all records of a set, whatever their labels say
   identify predict "$exp/vgg-m" "${test_data:-$data_dir}" --out "$exp/vgg-m/output.csv"
 fi
 
-if within 4; then
+if within 4 && [ -n "$second" ]; then
   identify train "$data_dir" ${labels[@]+"${labels[@]}"} "${spectrogram[@]}" \
     ${train[@]+"${train[@]}"} --out "$exp/$second" --model "$second" --epochs "$epochs" \
     "${training[@]}"
   identify test "$exp/$second" "${test[@]}" ${labels[@]+"${labels[@]}"} --out "$exp/$second/test"
 fi
 
-if within 5; then
+if within 5 && [ -n "$second$sweep_batch_sizes$sweep_lrs$sweep_widths" ]; then
   identify sweep "$data_dir" ${labels[@]+"${labels[@]}"} "${spectrogram[@]}" "${sweep[@]}" \
     --out "$exp/sweep" --model vgg-m --epochs "$sweep_epochs" "${training[@]}" \
-    --batch-sizes $sweep_batch_sizes --lrs $sweep_lrs --widths $sweep_widths --models "$second"
+    --batch-sizes $sweep_batch_sizes --lrs $sweep_lrs --widths $sweep_widths --models $second
+fi
+
+if within 6 && [ -n "$corpus_dir" ]; then
+  classical
 fi
