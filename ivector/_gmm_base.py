@@ -9,6 +9,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,14 +18,14 @@ from sklearn.utils import check_random_state
 
 from ivector import _kernels_gmm as kernels
 from ivector._gmm_data import Data, GMMStatistics, as_shards, check_frames, load_shard
+from ivector.base.checkpoint import Checkpoint, identifying, sum_shards
 from ivector.base.errors import (
     DataError,
     DegenerateDataWarning,
     ObjectiveWarning,
     UsageError,
 )
-from ivector.base.log import progress
-from ivector.base.shards import map_shards, one_thread
+from ivector.base.shards import one_thread
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class BaseGMM(BaseEstimator):
     """Methods common to `DiagonalGMM` and `FullGMM`; not for direct use.
 
     A subclass has the hyper-parameters named in `fit` and the hooks ``_engine``, ``_accumulate``,
-    ``_start`` and ``update``.
+    ``_begin`` and ``update``.
     """
 
     weights_: np.ndarray
@@ -158,9 +159,10 @@ class BaseGMM(BaseEstimator):
                     array.flags.writeable = False
             cache.clear()
             cache["owner"] = parameters
-        if name not in cache:
-            cache[name] = make()
-        return cache[name]
+        made = cache.get(name)
+        if made is None:  # threads may do this twice, with the same outcome
+            made = cache[name] = make()
+        return made
 
     def _engine(self) -> Any:
         raise NotImplementedError
@@ -187,13 +189,54 @@ class BaseGMM(BaseEstimator):
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
-    def _expectation_maximisation(self, shards: list[Any], context: Any = None) -> None:
-        """Run EM from the present parameters, keeping the objective."""
+    def _train(self, shards: list[Any], checkpoint: Checkpoint | None) -> None:
+        """Start and run EM, or go on from a checkpoint."""
+        state = None if checkpoint is None else checkpoint.begin(self._identity(shards))
         self.log_likelihood_ = []
         self.converged_ = False
-        for iteration in range(1, self.n_iter + 1):
+        if state is None:
+            context = self._begin(shards)
+            self._keep(checkpoint, context)
+        else:
+            context = self._restore(*state)
+        self._expectation_maximisation(shards, context, checkpoint)
+
+    def _begin(self, shards: list[Any]) -> Any:
+        """Set the starting parameters; returns the context of the first E-step."""
+        raise NotImplementedError
+
+    def _identity(self, shards: list[Any]) -> dict[str, Any]:
+        """What a continued training must share with the one that made its checkpoint."""
+        options = identifying(self.get_params(deep=False))
+        return {"class": type(self).__name__, "shards": len(shards), **options}
+
+    def _keep(self, checkpoint: Checkpoint | None, context: Any) -> None:
+        if checkpoint is None:
+            return
+        arrays = dict(zip(("weights", "means", "covariances"), self._parameters()))
+        arrays |= {f"context{i}": array for i, array in enumerate(context or ())}
+        values = {"log_likelihood": self.log_likelihood_, "converged": self.converged_}
+        checkpoint.save(len(self.log_likelihood_), arrays, values)
+
+    def _restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> Any:
+        """Take the state of a checkpoint; returns the context of the next E-step."""
+        self.set_parameters(*(arrays[name] for name in ("weights", "means", "covariances")))
+        self.log_likelihood_ = values["log_likelihood"]
+        self.converged_ = values["converged"]
+        logger.info("%s goes on after iteration %d", type(self).__name__, len(self.log_likelihood_))
+        count = sum(name.startswith("context") for name in arrays)
+        return tuple(arrays[f"context{i}"] for i in range(count)) or None
+
+    def _expectation_maximisation(
+        self, shards: list[Any], context: Any, checkpoint: Checkpoint | None
+    ) -> None:
+        """Run EM from the present parameters, keeping the objective."""
+        for iteration in range(len(self.log_likelihood_) + 1, self.n_iter + 1):
+            if self.converged_:
+                break
             began = time.monotonic()
-            total = self._sum_shards(shards, context, f"EM {iteration}/{self.n_iter}")
+            sums = None if checkpoint is None else checkpoint.sums(iteration)
+            total = self._sum_shards(shards, context, f"EM {iteration}/{self.n_iter}", sums)
             self._note_objective(total.log_likelihood / total.n_frames)
             with one_thread():
                 context = self._maximise(total, context)
@@ -203,9 +246,8 @@ class BaseGMM(BaseEstimator):
                 type(self).__name__, iteration, self.n_iter, history[-1], len(self.weights_),
                 time.monotonic() - began,
             )  # fmt: skip
-            if len(history) > 1 and abs(history[-1] - history[-2]) < self.tol:
-                self.converged_ = True
-                break
+            self.converged_ = len(history) > 1 and abs(history[-1] - history[-2]) < self.tol
+            self._keep(checkpoint, context)
         self.n_iter_ = len(self.log_likelihood_)
 
     def _maximise(self, total: GMMStatistics, context: Any) -> Any:
@@ -213,15 +255,14 @@ class BaseGMM(BaseEstimator):
         self.update(total)
         return context
 
-    def _sum_shards(self, shards: list[Any], context: Any, desc: str) -> GMMStatistics:
+    def _sum_shards(
+        self, shards: list[Any], context: Any, desc: str, sums: Path | None
+    ) -> GMMStatistics:
         self._engine()  # Made once here, not in every process.
-        parts = map_shards(_accumulate_shard, shards, nj=self.n_jobs, model=self, context=context)
-        results: Iterator[GMMStatistics] = iter(parts)
-        if self.verbose:
-            results = progress(parts, len(shards), desc, unit="shard")
-        total = next(results)
-        for part in results:
-            total += part
+        total = sum_shards(
+            _accumulate_shard, shards, GMMStatistics, self.n_jobs, sums,
+            desc if self.verbose else "", model=self, context=context,
+        )  # fmt: skip
         if not total.n_frames:
             raise DataError("no frames to train on; check the VAD and the feature files")
         return total

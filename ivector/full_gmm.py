@@ -26,6 +26,7 @@ from ivector._gmm_base import (
     check_posterior_options,
 )
 from ivector._gmm_engine import FullEngine, cholesky
+from ivector.base.checkpoint import Checkpoint
 from ivector.base.errors import DegenerateDataWarning, UsageError
 from ivector.gmm import CONSTANT, DiagonalGMM, global_variances
 
@@ -135,7 +136,7 @@ class FullGMM(BaseGMM):
             weights, means, np.einsum("cdd->cd", covariances)
         )
 
-    def fit(self, X: Data, y: Any = None) -> FullGMM:
+    def fit(self, X: Data, y: Any = None, *, checkpoint: Checkpoint | None = None) -> FullGMM:
         """Train by EM.
 
         Parameters
@@ -144,6 +145,9 @@ class FullGMM(BaseGMM):
             A loader is a picklable callable without arguments that returns such a block; one
             block per process is in memory at a time.
         y : ignored
+        checkpoint : Checkpoint, optional
+            Keeps the state after every iteration and the sums of the one under way; a training
+            that was stopped goes on from there, to the same bytes.
 
         Returns
         -------
@@ -169,14 +173,12 @@ class FullGMM(BaseGMM):
             raise UsageError("num_gselect must be at least 1 and max_condition above 1")
         if np.ndim(self.variance_floor):
             raise UsageError("variance_floor of a full mixture is one number, a fraction")
-        shards = as_shards(X)
-        self._start(shards)
         self._checked_amount = False
-        self._expectation_maximisation(shards, self.to_diagonal()._parameters())
+        self._train(as_shards(X), checkpoint)
         return self
 
-    def _start(self, shards: list[Any]) -> None:
-        """Set the starting parameters, as option ``init`` says."""
+    def _begin(self, shards: list[Any]) -> tuple[np.ndarray, ...]:
+        """Set the starting parameters, as option ``init`` says; return the selecting mixture."""
         init = self.init
         if isinstance(init, str):
             init = DiagonalGMM(
@@ -191,6 +193,7 @@ class FullGMM(BaseGMM):
         if isinstance(init, DiagonalGMM):
             init = FullGMM.from_diagonal(init)
         self.set_parameters(*init._parameters())
+        return self.to_diagonal()._parameters()
 
     def _engine(self) -> FullEngine:
         return self._cached("engine", lambda: FullEngine(*self._parameters()))

@@ -23,6 +23,7 @@ from ivector._gmm_base import (
     check_posterior_options,
 )
 from ivector._gmm_engine import DiagonalEngine
+from ivector.base.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +108,7 @@ class DiagonalGMM(BaseGMM):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Data, y: Any = None) -> DiagonalGMM:
+    def fit(self, X: Data, y: Any = None, *, checkpoint: Checkpoint | None = None) -> DiagonalGMM:
         """Train by EM.
 
         Parameters
@@ -116,6 +117,9 @@ class DiagonalGMM(BaseGMM):
             A loader is a picklable callable without arguments that returns such a block; one
             block per process is in memory at a time.
         y : ignored
+        checkpoint : Checkpoint, optional
+            Keeps the state after every iteration and the sums of the one under way; a training
+            that was stopped goes on from there, to the same bytes.
 
         Returns
         -------
@@ -135,13 +139,14 @@ class DiagonalGMM(BaseGMM):
         ObjectiveWarning
             The log-likelihood fell.
         """
+        self._check_options()
+        self._train(as_shards(X), checkpoint)
+        return self
+
+    def _begin(self, shards: list[Any]) -> None:
         from ivector.gmm_init import initialise
 
-        self._check_options()
-        shards = as_shards(X)
         initialise(self, shards)
-        self._expectation_maximisation(shards)
-        return self
 
     def _engine(self) -> DiagonalEngine:
         return self._cached("engine", lambda: DiagonalEngine(*self._parameters()))

@@ -16,6 +16,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 
 from ivector import _tv_math
+from ivector._tv_checks import check_options
 from ivector._tv_initial import initial_subspace
 from ivector._tv_math import Accumulators, Derived, Subspace
 from ivector._tv_shards import (
@@ -35,6 +37,7 @@ from ivector._tv_shards import (
 )
 from ivector._tv_update import m_step, update_prior
 from ivector.base.budget import MIB, require_memory
+from ivector.base.checkpoint import Checkpoint, identifying, sum_shards
 from ivector.base.errors import (
     DataError,
     DegenerateDataWarning,
@@ -153,7 +156,12 @@ class TotalVariability(TransformerMixin, BaseEstimator):
 
     @one_thread()
     def fit(
-        self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None, *, ubm: Any = None
+        self,
+        X: BaumWelchStatistics | Sequence[Shard],
+        y: Any = None,
+        *,
+        ubm: Any = None,
+        checkpoint: Checkpoint | None = None,
     ) -> TotalVariability:
         """Train by EM from Baum-Welch statistics.
 
@@ -165,6 +173,9 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         y : ignored
         ubm : FullGMM or DiagonalGMM
             The fitted model whose posteriors made the statistics; not needed with `warm_start`.
+        checkpoint : Checkpoint, optional
+            Keeps the state after every iteration and the sums of the one under way; a training
+            that was stopped goes on from there, to the same bytes.
 
         Returns
         -------
@@ -184,23 +195,47 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         ObjectiveWarning
             The objective fell.
         """
-        self._check_options()
+        check_options(self)
         shards = shards_of(X)
-        if self.warm_start and hasattr(self, "model_"):
+        self.objective_: list[float] = []
+        identity = {"shards": len(shards), **identifying(self.get_params())}
+        state = None if checkpoint is None else checkpoint.begin(identity)
+        if state is not None:
+            self._restore(*state)
+        elif self.warm_start and hasattr(self, "model_"):
             self._check_warm_start()
         else:
             self._set_model(self._start(shards, ubm))
         self._check_memory()
-        self.objective_: list[float] = []
-        for iteration in range(self.n_iter):
-            total = self._expectation(shards)
+        if state is None:
+            self._keep(checkpoint)
+        for iteration in range(len(self.objective_), self.n_iter):
+            total = self._expectation(
+                shards, None if checkpoint is None else checkpoint.sums(iteration)
+            )
             if iteration == 0:
                 self._check_data(total)
             self._record(
                 _tv_math.objective(self.model_, total.evidence, total.zeroth, total.second)
             )
             self._set_model(self._maximisation(total))
+            self._keep(checkpoint)
         return self
+
+    def _keep(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is None:
+            return
+        values = {"objective": self.objective_}
+        if self.objective_:
+            values |= {"n_utterances": self.n_utterances_, "n_frames": self.n_frames_}
+        checkpoint.save(len(self.objective_), self._arrays(), values)
+
+    def _restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> None:
+        self._set_model(_subspace(arrays))
+        self.objective_ = values["objective"]
+        if self.objective_:
+            self.n_utterances_, self.n_frames_ = values["n_utterances"], values["n_frames"]
+        logger.info("total variability goes on after iteration %d", len(self.objective_))
 
     def transform(
         self, X: BaumWelchStatistics | Sequence[Shard], *, return_cov: bool = False
@@ -288,17 +323,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model and its options as ``.npz``."""
-        model = self._fitted_model()
-        arrays = {
-            "weights": model.weights,
-            "projection": model.projection,
-            "precision": model.precision,
-            "offset": np.array(model.offset),
-            "diagonal": np.array(model.diagonal),
-            "objective": np.array(getattr(self, "objective_", [])),
-        }
-        if model.ubm_means is not None:
-            arrays["ubm_means"] = model.ubm_means
+        arrays = {**self._arrays(), "objective": np.array(getattr(self, "objective_", []))}
         options = self.get_params()
         # What trained it says nothing about the model and must not change a byte.
         del options["n_jobs"], options["memory"]
@@ -306,22 +331,27 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             options["random_state"] = None
         save_model(path, _KIND, arrays, options)
 
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Parameters as a file holds them."""
+        model = self._fitted_model()
+        arrays = {
+            "weights": model.weights,
+            "projection": model.projection,
+            "precision": model.precision,
+            "offset": np.array(model.offset),
+            "diagonal": np.array(model.diagonal),
+        }
+        if model.ubm_means is not None:
+            arrays["ubm_means"] = model.ubm_means
+        return arrays
+
     @classmethod
     def load(cls, path: str | os.PathLike) -> TotalVariability:
         """Read what `save` wrote."""
         arrays, options = load_model(path, _KIND)
         objective = arrays.pop("objective").tolist()
         extractor = cls(**options)
-        extractor._set_model(
-            Subspace(
-                weights=arrays["weights"],
-                projection=arrays["projection"],
-                precision=arrays["precision"],
-                offset=float(arrays["offset"]),
-                ubm_means=arrays.get("ubm_means"),
-                diagonal=bool(arrays["diagonal"]),
-            )
-        )
+        extractor._set_model(_subspace(arrays))
         extractor.objective_ = objective
         return extractor
 
@@ -332,7 +362,9 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         return state
 
     def _set_model(self, model: Subspace) -> None:
-        self.model_ = model
+        # C order, as a file gives it back: a product's last digits may depend on the order.
+        arrays = (np.ascontiguousarray(a) for a in (model.projection, model.precision))
+        self.model_ = replace(model, projection=next(arrays), precision=next(arrays))
         self._derived: Derived | None = None
 
     def _fitted_model(self) -> Subspace:
@@ -378,18 +410,17 @@ class TotalVariability(TransformerMixin, BaseEstimator):
                 "a lower rank or a smaller UBM",
             )
 
-    def _expectation(self, shards: Sequence[Shard]) -> Accumulators:
-        parts = map_shards(
+    def _expectation(self, shards: Sequence[Shard], sums: Path | None) -> Accumulators:
+        return sum_shards(
             accumulate_shard,
             shards,
-            nj=self.n_jobs,
+            Accumulators,
+            self.n_jobs,
+            sums,
+            f"total variability, iteration {len(self.objective_) + 1}",
             derived=self._prepared(),
             needs_second=self.update_covariance,
         )
-        total = next(parts)
-        for part in parts:
-            total += part
-        return total
 
     def _maximisation(self, total: Accumulators) -> Subspace:
         model = m_step(
@@ -417,25 +448,6 @@ class TotalVariability(TransformerMixin, BaseEstimator):
                 stacklevel=4,
             )
 
-    def _check_options(self) -> None:
-        if self.parametrisation not in ("kaldi", "classical"):
-            raise UsageError(
-                f"parametrisation is 'kaldi' or 'classical', got {self.parametrisation!r}"
-            )
-        if self.rank < 1 or self.n_iter < 0:
-            raise UsageError(
-                f"rank must be positive and n_iter not negative: {self.rank}, {self.n_iter}"
-            )
-        if self.parametrisation == "kaldi" and (self.prior_offset <= 0 or self.rank < 2):
-            raise UsageError(
-                "Kaldi's parametrisation needs a positive prior_offset and a rank of at least 2"
-            )
-        if not 0 < self.covariance_floor <= 1 or self.gaussian_min_count <= 0:
-            raise UsageError(
-                "covariance_floor must be in (0, 1] and gaussian_min_count positive, got "
-                f"{self.covariance_floor} and {self.gaussian_min_count}"
-            )
-
     def _check_data(self, total: Accumulators) -> None:
         self.n_utterances_ = total.n_utterances
         self.n_frames_ = float(total.zeroth.sum())
@@ -443,3 +455,15 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             raise DataError("the training statistics hold no frames; check features and VAD")
         for text in degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
             warnings.warn(text, DegenerateDataWarning, stacklevel=4)
+
+
+def _subspace(arrays: dict[str, np.ndarray]) -> Subspace:
+    """Parameters from the arrays of a file."""
+    return Subspace(
+        weights=arrays["weights"],
+        projection=arrays["projection"],
+        precision=arrays["precision"],
+        offset=float(arrays["offset"]),
+        ubm_means=arrays.get("ubm_means"),
+        diagonal=bool(arrays["diagonal"]),
+    )

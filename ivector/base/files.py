@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -33,7 +34,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     if not path.name:
         raise DataError(f"{path}: cannot be written: it is a folder")
-    temporary = path.with_name(f".{path.stem}.tmp{os.getpid()}{path.suffix}")
+    # Of this writer alone: threads, and machines on a shared disk, may write the same file at once.
+    writer = f"{os.getpid()}-{uuid4().hex[:8]}"
+    temporary = path.with_name(f".{path.stem}.tmp{writer}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
