@@ -1,8 +1,8 @@
 """Kill the recipe at random moments in every stage, give the same command again, compare the bytes.
 
 Run ``python tests/kill_driver.py [--kills 50] [RECIPE OPTION...]``. Without options for
-``recipes/run.sh`` three small runs on the synthetic corpus cover stages 0 to 10: the i-vector
-system, two systems with their fusion, and the x-vector network. Each is run undisturbed once, and
+``recipes/run.sh`` three small runs on the synthetic corpus cover stages 0 to 10: i-vectors by two
+processes, two systems with their fusion, and the x-vector network. Each is run undisturbed once and
 then killed in two ways until its share of the kills is reached:
 
 * at a random moment of a step, the steps in turn so that none is left out: SIGKILL to the whole
@@ -51,8 +51,8 @@ from kill_cases import (
 HOOK = Path(__file__).resolve().parent / "kill_hook"
 CORPUS = "--prepare-options=--speakers 12 --sessions 4"
 SETS = (
-    ("i-vectors", 0.5, ["--nj", "2", "--system", "ivector", "--dev-folds", "0"]),
-    ("fusion", 0.3, ["--nj", "1", "--systems", "ivector gmm-ubm", "--dev-folds", "2",
+    ("i-vectors", 0.4, ["--nj", "2", "--system", "ivector", "--stop-stage", "4"]),
+    ("fusion", 0.4, ["--nj", "1", "--systems", "ivector gmm-ubm", "--dev-folds", "2",
                      "--dev-folds-used", "1"]),
     ("x-vectors", 0.2, ["--nj", "2", "--system", "xvector", "--dev-folds", "0",
                         "--xvector-steps", "5", "--xvector-frames", "60 80"]),

@@ -153,6 +153,7 @@ class Tally:
     rows: list[tuple[object, ...]] = field(default_factory=list)
     stages: Counter = field(default_factory=Counter)  # of the workers' kills
     restarts: int = 0
+    runs: int = 0
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -175,8 +176,9 @@ class Plan:
         return tally.restarts < self.restarts and tally.kills >= due
 
     def is_enough(self, tally: Tally, stage: int) -> bool:
-        """Whether a stage had its share, so that no stage takes all kills."""
-        return tally.stages[stage] >= math.ceil(self.kills / len(STAGES))
+        """Whether a stage had its share, so that no stage takes all kills of a run."""
+        share = math.ceil(self.kills / len(STAGES))
+        return tally.stages[stage] >= share * tally.runs
 
     def is_done(self, tally: Tally) -> bool:
         return tally.kills >= self.kills and tally.restarts >= self.restarts
@@ -220,12 +222,19 @@ def end_within(recipe: Recipe, log: Path) -> float:
     return time.perf_counter() - recipe.started
 
 
-def run(options: Sequence[str], n_workers: int, plan: Plan, folder: Path, seed: int) -> Tally:
+def run(
+    options: Sequence[str],
+    n_workers: int,
+    plan: Plan,
+    folder: Path,
+    seed: int,
+    stop_stage: int = 6,
+) -> Tally:
     """Disturb runs until all kills are done; prints a table."""
     rng = np.random.default_rng(seed)
     tally = Tally()
     here, log = folder / "run", folder / "log"
-    whole = [*options, "--system", "ivector", "--stop-stage", "6"]
+    whole = [*options, "--system", "ivector", "--stop-stage", str(stop_stage)]
     seconds = end_within(Recipe(here, [*whole, "--nj", str(n_workers)], log), log)
     expected, homes = results(here), marked(here)
     print(f"undisturbed on loky: {seconds:.0f} s; {kinds(list(expected))}", flush=True)
@@ -249,7 +258,7 @@ def run(options: Sequence[str], n_workers: int, plan: Plan, folder: Path, seed: 
                 print(log.read_text(errors="replace")[-3000:], flush=True)
             done = tally.kills - before[0], tally.restarts - before[1]
             seconds = time.perf_counter() - recipe.started
-            row = (len(runs) + 1, *done, f"{seconds:.0f}", "DIFFERENT" if told else "OK")
+            row = (tally.runs, *done, f"{seconds:.0f}", "DIFFERENT" if told else "OK")
             runs.append(row)
             print(f"run {row[0]} ended after {row[3]} s: {row[4]}", flush=True)
             if told:

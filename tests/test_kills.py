@@ -1,0 +1,30 @@
+"""Short forms of ``kill_driver.py`` and ``kill_workers.py``: killed runs leave the same bytes."""
+
+from importlib.util import find_spec
+
+import kill_driver
+import kill_workers
+import numpy as np
+import pytest
+from kill_cases import SMALL
+
+CORPUS = [*SMALL, "--prepare-options=--speakers 8 --sessions 4"]
+
+
+def test_killed_recipe_continues_to_the_same_bytes(tmp_path):
+    """The short form of ``python tests/kill_driver.py``."""
+    tally = kill_driver.Tally()
+    options = [*CORPUS, "--system", "ivector", "--stop-stage", "3", "--nj", "2"]
+    rng = np.random.default_rng(0)
+    kill_driver.run_set("short", options, 4, tmp_path / "short", rng, tally)
+    assert tally.wrong == []
+    assert len(tally.kills) == 4
+
+
+@pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed (extra scale)")
+def test_killed_workers_change_no_byte(tmp_path):
+    """The short form of ``python tests/kill_workers.py``."""
+    plan = kill_workers.Plan(kills=2, restarts=1, interval=1.0)
+    tally = kill_workers.run(CORPUS, 2, plan, tmp_path, seed=0, stop_stage=2)
+    assert tally.wrong == []
+    assert tally.kills >= 2 and tally.restarts == 1
