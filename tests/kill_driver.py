@@ -271,6 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kill-seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work, instead of a temporary folder")
     arguments, options = parser.parse_known_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without ending what it started
     sets = [(name, share, [*SMALL, CORPUS, *words]) for name, share, words in SETS]
     if options:
         sets = [("given", 1.0, options)]

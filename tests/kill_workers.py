@@ -290,6 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--kill-seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work, instead of a temporary folder")
     arguments, options = parser.parse_known_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without ending what it started
     plan = Plan(arguments.kills, arguments.scheduler_restarts, arguments.interval)
     with contextlib.ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
