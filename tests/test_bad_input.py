@@ -272,6 +272,10 @@ def test_failed_stage_leaves_the_former_results_alone(tmp_path):
         (work / "result").write_text("half")
         raise ZeroDivisionError
     assert (folder / "result").read_text() == "good"
+    with stage(folder, {"n": 2}) as work:  # the work is there to go on from
+        assert work is not None and (work / "result").read_text() == "half"
+        (work / "result").write_text("better")
+    assert (folder / "result").read_text() == "better"
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
 
 

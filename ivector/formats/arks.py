@@ -33,6 +33,8 @@ class ArkWriter:
         Kaldi's compressed matrices (one byte a number, ``CompressedMatrix`` kSpeechFeature).
     listed_in : path-like, optional
         Folder the scp says the ark is in, where it will be moved after writing.
+    list_to : path-like, optional
+        Folder that gets the scp instead of the ark's.
     """
 
     def __init__(
@@ -40,9 +42,12 @@ class ArkWriter:
         prefix: str | os.PathLike,
         compress: bool = False,
         listed_in: str | os.PathLike | None = None,
+        list_to: str | os.PathLike | None = None,
     ):
         self.ark = Path(f"{os.fspath(prefix)}.ark")
-        self.scp = Path(f"{os.fspath(prefix)}.scp")
+        self.scp = self.ark.with_name(f"{Path(prefix).name}.scp")
+        if list_to is not None:
+            self.scp = Path(list_to) / self.scp.name
         self._listed = self.ark if listed_in is None else Path(listed_in) / self.ark.name
         self._compression = 2 if compress else None
         self._stack = contextlib.ExitStack()

@@ -74,7 +74,8 @@ def main(arguments: argparse.Namespace) -> None:
     for fold in folds(arguments.data):
         vectors = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
         target = system / "backend" / fold.name
-        with stage(target, options, [require(vectors, 4)], force=arguments.force) as work:
+        upstream = {"vectors": require(vectors, 4)}
+        with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:
                 train(arguments, fold, vectors / "ivectors.npz", work)
 

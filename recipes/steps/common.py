@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ivector.base.cli import SEED, Parser, add_parallel_options, name
 from ivector.base.errors import DataError
-from ivector.base.files import read_lines
+from ivector.base.files import load_model, read_lines, save_model
 from ivector.data import read_table
 from ivector.formats.arks import load_array, read_scp
 from ivector.pipeline import FrontEnd
@@ -20,6 +22,7 @@ from recipes.validate import check_fold
 logger = logging.getLogger("recipe")
 
 BYTES_PER_NUMBER = 4
+_KEPT = "array of a shard"
 
 
 def make_parser(verb: str, description: str) -> Parser:
@@ -84,7 +87,7 @@ class Corpus:
 
     def locations(self) -> dict[str, tuple[str, str]]:
         """Map every usable utterance to the locations of its features and VAD decisions."""
-        return _locations(self.folder)
+        return _locations(self.folder, content(self.folder / "vad.scp"))
 
     def usable(self, utterances: list[str], what: str) -> list[str]:
         """Keep the utterances that have features; say how many have none."""
@@ -106,8 +109,20 @@ class Corpus:
         return self.front_end.apply(load_array(utterance, features), voiced)
 
 
+def content(path: Path) -> tuple[int, int, int]:
+    """Stand-in for what a file holds: the key, beside its path, of what is kept of it.
+
+    Workers live longer than stages, and a stage that is run again writes under the same paths.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 @functools.lru_cache(maxsize=4)
-def _locations(folder: Path) -> dict[str, tuple[str, str]]:
+def _locations(folder: Path, _: tuple[int, int, int]) -> dict[str, tuple[str, str]]:
     feats, vad = (read_scp(folder / f"{name}.scp") for name in ("feats", "vad"))
     if feats.keys() != vad.keys():
         odd = min(feats.keys() ^ vad.keys())
@@ -156,3 +171,28 @@ def frame_shards(corpus: Corpus, utterances: list[str], memory_mb: int) -> list[
         shards[-1].append(utt)
         filled += counts[utt]
     return [FrameShard(corpus, tuple(shard)) for shard in shards]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Computes an array a shard once: what a former run left is taken as it is.
+
+    Parameters
+    ----------
+    function : callable
+        Of a shard; returns an ndarray.
+    folder : Path
+        Gets a file for each shard; in a stage's `resume_folder`.
+    """
+
+    function: Callable[[Any], np.ndarray]
+    folder: Path
+
+    def __call__(self, job: tuple[int, Any]) -> np.ndarray:
+        index, shard = job
+        path = self.folder / f"{index}.npz"
+        if not path.exists():
+            array = self.function(shard)
+            save_model(path, _KEPT, {"array": array}, {})
+            return array
+        return load_model(path, _KEPT)[0]["array"]

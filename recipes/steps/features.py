@@ -6,6 +6,7 @@ import argparse
 import ast
 import hashlib
 import inspect
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,13 +25,15 @@ from ivector.data import read_data_dir
 from ivector.features import MFCC
 from ivector.formats.arks import ArkWriter
 from ivector.vad import EnergyVAD, voiced_or_loudest
-from recipes.stage import stage
+from recipes.stage import resume_folder, stage
 from recipes.steps.common import logger, make_parser
 
 UTTERANCES_PER_SHARD = 64
 
 # Utterance, audio file, start and end in seconds (None at the file's ends).
 Part = tuple[str, str, float | None, float | None]
+# Utterance, remark, frames, voiced frames; no frames when it was skipped.
+Row = tuple[str, str, int, int]
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,24 @@ class Extractor:
     strict: bool
     channel: int | str | None = None
 
-    def __call__(self, job: tuple[int, list[Part]]) -> list[tuple[str, str, int, int]]:
-        """Return (utterance, remark, frames, voiced frames); no frames when it was skipped."""
+    def __call__(self, job: tuple[int, list[Part]]) -> list[Row]:
+        """Return the rows of a shard; its archives are there then."""
         index, recordings = job
+        rows_path = resume_folder(self.work) / f"rows.{index}.json"
+        if not rows_path.exists():
+            rows = self._extract(index, recordings)
+            # Written last: what stands in it has its archives.
+            write_text(rows_path, json.dumps(rows))
+            return rows
+        return [tuple(row) for row in json.loads(rows_path.read_text(encoding="utf-8"))]
+
+    def _extract(self, index: int, recordings: list[Part]) -> list[Row]:
         mfcc, vad = MFCC(**self.mfcc), EnergyVAD(**self.vad)
-        rows = []
+        rows: list[Row] = []
+        listed: dict[str, Any] = {"listed_in": self.home, "list_to": resume_folder(self.work)}
         with (
-            ArkWriter(self.work / f"feats.{index}", listed_in=self.home) as feats,
-            ArkWriter(self.work / f"vad.{index}", listed_in=self.home) as vads,
+            ArkWriter(self.work / f"feats.{index}", **listed) as feats,
+            ArkWriter(self.work / f"vad.{index}", **listed) as vads,
         ):
             for utt, path, start, end in recordings:
                 try:
@@ -131,7 +144,7 @@ def main(arguments: argparse.Namespace) -> None:
     recordings: list[Part] = list(read_data_dir(arguments.data / "wav").recordings())
     home = arguments.exp / "features"
     options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict, "channel": arguments.channel}
-    upstream = [state(recordings)]
+    upstream = {"recordings": state(recordings)}
     with stage(home, options, upstream, force=arguments.force) as work:
         if work is None:
             return
@@ -177,12 +190,10 @@ def _check_options(arguments: argparse.Namespace, mfcc: dict, vad: dict) -> None
         )
 
 
-def _finish(work: Path, home: Path, rows: list[tuple[str, str, int, int]], n_shards: int) -> None:
+def _finish(work: Path, home: Path, rows: list[Row], n_shards: int) -> None:
     for name in ("feats", "vad"):
-        parts = [(work / f"{name}.{i}.scp") for i in range(n_shards)]
+        parts = [resume_folder(work) / f"{name}.{i}.scp" for i in range(n_shards)]
         write_text(work / f"{name}.scp", "".join(part.read_text("utf-8") for part in parts))
-        for part in parts:
-            part.unlink()
     good = [row for row in rows if row[2]]
     skipped = [row for row in rows if not row[2]]
     write_text(work / "utt2num_voiced", "".join(f"{utt} {voiced}\n" for utt, _, _, voiced in good))

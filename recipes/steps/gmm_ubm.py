@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +15,8 @@ from ivector.base.cli import name, number, whole
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.verification import GMMVerifier
-from recipes.stage import require, stage
-from recipes.steps.common import Corpus, folds, make_parser
+from recipes.stage import require, resume_folder, stage
+from recipes.steps.common import Corpus, Kept, folds, make_parser
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
 from recipes.steps.ubm import front_end, load_ubm
@@ -23,18 +26,24 @@ TESTS_PER_SHARD = 16
 
 @dataclass
 class GMMScorer:
-    """Scores models against tests; adapted models are kept."""
+    """Scores models against tests; adapted models are kept, scores of shards in `resume`."""
 
     corpus: Corpus
     verifier: GMMVerifier
     nj: int
+    resume: Path | None = None
     _models: dict[str, np.ndarray] = field(default_factory=dict)
 
     def matrix(self, models: Models, tests: list[str]) -> np.ndarray:
         """Score all pairs, (n_models, n_tests)."""
         adapted = np.stack([self._enrol(utts) for utts in models.utterances])
         shards = make_shards(tests, TESTS_PER_SHARD)
-        parts = map_shards(_Score(self.corpus, self.verifier, adapted), shards, nj=self.nj)
+        score: Any = _Score(self.corpus, self.verifier, adapted)
+        jobs: Sequence[Any] = shards
+        if self.resume is not None:
+            what = hashlib.sha256(repr((models.utterances, tests)).encode()).hexdigest()[:16]
+            score, jobs = Kept(score, self.resume / f"scores.{what}"), list(enumerate(shards))
+        parts = map_shards(score, jobs, nj=self.nj)
         return np.concatenate(list(progress(parts, len(shards), "GMM scores", "shard")), axis=1)
 
     def trials(self, models: Models, tests: list[str], pairs: np.ndarray) -> np.ndarray:
@@ -64,7 +73,7 @@ def score(arguments: argparse.Namespace, fold: Path, ubm: Path, work: Path) -> N
     corpus = Corpus(arguments.exp / "features", front_end(ubm))
     usable = set(corpus.usable(fold_utterances(fold), "train, enrolment and test"))
     verifier = GMMVerifier(load_ubm(ubm), relevance=arguments.relevance, top_n=arguments.top_n)
-    scorer = GMMScorer(corpus, verifier, arguments.nj)
+    scorer = GMMScorer(corpus, verifier, arguments.nj, resume_folder(work))
     score_fold(fold, usable, scorer, arguments.score_norm, work)
 
 
@@ -79,8 +88,8 @@ def main(arguments: argparse.Namespace) -> None:
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm = arguments.exp / (arguments.trunk or system.name) / "ubm" / fold.name
-        upstream = [features, require(ubm, 2, on=[features])]
-        upstream.append(protocol_digest(fold))
+        upstream = {"features": features, "ubm": require(ubm, 2, on=[features])}
+        upstream["protocol"] = protocol_digest(fold)
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:

@@ -16,8 +16,8 @@ from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.data import read_enroll, read_trials
 from ivector.total_variability import TotalVariability
-from recipes.stage import require, stage
-from recipes.steps.common import Corpus, folds, make_parser, read_utt2spk
+from recipes.stage import require, resume_folder, stage
+from recipes.steps.common import Corpus, Kept, content, folds, make_parser, read_utt2spk
 from recipes.steps.scoring import protocol_digest, trial_lists
 from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
 from recipes.steps.ubm import front_end
@@ -33,7 +33,7 @@ def fold_utterances(fold: Path) -> list[str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _extractor(path: Path) -> TotalVariability:
+def _extractor(path: Path, _: tuple[int, int, int]) -> TotalVariability:
     return TotalVariability.load(path)
 
 
@@ -45,7 +45,7 @@ class Extract:
     model: Path
 
     def __call__(self, utterances: list[str]) -> np.ndarray:
-        return _extractor(self.model).transform(self.accumulate(utterances))
+        return _extractor(self.model, content(self.model)).transform(self.accumulate(utterances))
 
 
 def read_vectors(path: Path) -> dict[str, np.ndarray]:
@@ -62,7 +62,10 @@ def extract(arguments: argparse.Namespace, fold: Path, system: Path, work: Path)
     utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
     accumulate = Accumulator(corpus, ubm_folder, options["num_gselect"], options["min_post"])
     shards = make_shards(utterances, UTTERANCES_PER_SHARD)
-    parts = map_shards(Extract(accumulate, tv_folder / "final.npz"), shards, nj=arguments.nj)
+    extract_kept = Kept(
+        Extract(accumulate, tv_folder / "final.npz"), resume_folder(work) / "vectors"
+    )
+    parts = map_shards(extract_kept, list(enumerate(shards)), nj=arguments.nj)
     vectors = np.concatenate(list(progress(parts, len(shards), fold.name, "shard")))
     if not np.isfinite(vectors).all():
         bad = [utt for utt, row in zip(utterances, vectors) if not np.isfinite(row).all()]
@@ -78,8 +81,9 @@ def main(arguments: argparse.Namespace) -> None:
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm = require(system / "ubm" / fold.name, 2, on=[features])
-        upstream = [features, ubm, require(system / "tv" / fold.name, 3, on=[features, ubm])]
-        upstream.append(protocol_digest(fold))
+        extractor = require(system / "tv" / fold.name, 3, on=[features, ubm])
+        upstream = {"features": features, "ubm": ubm, "total variability": extractor}
+        upstream["protocol"] = protocol_digest(fold)
         target = system / "ivectors" / fold.name
         with stage(target, {}, upstream, force=arguments.force) as work:
             if work is not None:

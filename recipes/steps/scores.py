@@ -90,8 +90,8 @@ def main(arguments: argparse.Namespace) -> None:
     for fold in folds(arguments.data):
         folder = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
         vectors = require(folder, 4)
-        upstream = [vectors, require(system / "backend" / fold.name, 5, on=[vectors])]
-        upstream.append(protocol_digest(fold))
+        backend = require(system / "backend" / fold.name, 5, on=[vectors])
+        upstream = {"vectors": vectors, "backend": backend, "protocol": protocol_digest(fold)}
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:

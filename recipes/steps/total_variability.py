@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ivector.base.checkpoint import Checkpoint
 from ivector.base.cli import number, whole
 from ivector.base.files import write_text
 from ivector.base.log import progress
@@ -20,16 +21,20 @@ from ivector.full_gmm import FullGMM
 from ivector.gmm import DiagonalGMM
 from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability import TotalVariability
-from recipes.stage import require, stage
-from recipes.steps.common import Corpus, folds, logger, make_parser, read_utt2spk
+from recipes.stage import require, resume_folder, stage
+from recipes.steps.common import Corpus, content, folds, logger, make_parser, read_utt2spk
 from recipes.steps.ubm import front_end, load_ubm
 
 UTTERANCES_PER_SHARD = 64
 
 
-@functools.lru_cache(maxsize=2)
 def cached_ubm(folder: Path) -> DiagonalGMM | FullGMM:
     """The UBM, read once per process."""
+    return _cached_ubm(folder, content(folder / "final.npz"))
+
+
+@functools.lru_cache(maxsize=2)
+def _cached_ubm(folder: Path, _: tuple[int, int, int]) -> DiagonalGMM | FullGMM:
     return load_ubm(folder)
 
 
@@ -55,15 +60,16 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class SaveShard:
-    """Writes a shard's statistics to a file and leaves a loader of it."""
+    """Writes a shard's statistics to a file, unless it is there, and leaves a loader of it."""
 
     accumulate: Accumulator
-    work: Path
+    folder: Path
 
     def __call__(self, job: tuple[int, list[str]]) -> StatisticsShard:
         index, utterances = job
-        path = self.work / f"statistics.{index}.npz"
-        write_statistics(path, self.accumulate(utterances))
+        path = self.folder / f"statistics.{index}.npz"
+        if not path.exists():
+            write_statistics(path, self.accumulate(utterances))
         return StatisticsShard(path)
 
 
@@ -85,7 +91,7 @@ def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Pat
         corpus, ubm_folder, arguments.num_gselect, arguments.min_post, second_order=True
     )
     jobs = list(enumerate(make_shards(utterances, UTTERANCES_PER_SHARD)))
-    saved = map_shards(SaveShard(accumulate, work), jobs, nj=arguments.nj)
+    saved = map_shards(SaveShard(accumulate, resume_folder(work)), jobs, nj=arguments.nj)
     shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "shard"))
     model = TotalVariability(
         arguments.rank,
@@ -94,9 +100,7 @@ def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Pat
         init=arguments.init,
         n_jobs=arguments.nj,
         random_state=arguments.seed,
-    ).fit(shards, ubm=load_ubm(ubm_folder))
-    for shard in shards:
-        shard.path.unlink()
+    ).fit(shards, ubm=load_ubm(ubm_folder), checkpoint=Checkpoint(resume_folder(work) / "em"))
     model.save(work / "final.npz")
     if arguments.parametrisation == "kaldi":
         write_extractor(work / "final.ie", model)
@@ -119,7 +123,7 @@ def main(arguments: argparse.Namespace) -> None:
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm_folder = system / "ubm" / fold.name
-        upstream = [features, require(ubm_folder, 2, on=[features])]
+        upstream = {"features": features, "ubm": require(ubm_folder, 2, on=[features])}
         target = system / "tv" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:

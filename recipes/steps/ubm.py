@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ivector.base.checkpoint import Checkpoint
 from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
@@ -13,7 +14,7 @@ from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_g
 from ivector.full_gmm import FullGMM
 from ivector.gmm import DiagonalGMM
 from ivector.pipeline import NORMALISATIONS, FrontEnd
-from recipes.stage import digest, require, stage
+from recipes.stage import digest, require, resume_folder, stage
 from recipes.steps.common import (
     Corpus,
     folds,
@@ -48,7 +49,7 @@ def train(arguments: argparse.Namespace, fold: Path, options: dict, work: Path) 
         n_iter=arguments.num_iters_diag,
         n_jobs=arguments.nj,
         random_state=arguments.seed,
-    ).fit(shards)
+    ).fit(shards, checkpoint=Checkpoint(resume_folder(work) / "diagonal"))
     write_diag_gmm(work / "final.dubm", diagonal)
     final: DiagonalGMM | FullGMM = diagonal
     if arguments.covariance == "full":
@@ -57,7 +58,7 @@ def train(arguments: argparse.Namespace, fold: Path, options: dict, work: Path) 
             num_gselect=arguments.num_gselect,
             n_iter=arguments.num_iters_full,
             n_jobs=arguments.nj,
-        ).fit(shards)
+        ).fit(shards, checkpoint=Checkpoint(resume_folder(work) / "full"))
         write_full_gmm(work / "final.ubm", final)
     save_gmm(work / "final.npz", final)
     objective = {"diagonal": diagonal.log_likelihood_, "final": final.log_likelihood_}
@@ -83,7 +84,7 @@ def main(arguments: argparse.Namespace) -> None:
     }
     for fold in folds(arguments.data):
         target = arguments.exp / arguments.system / "ubm" / fold.name
-        upstream = [features, digest(fold / "train.utt2spk")]
+        upstream = {"features": features, "training list": digest(fold / "train.utt2spk")}
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:
                 train(arguments, fold, options, work)
