@@ -2,7 +2,8 @@
 #
 # Sets PYTHON to an interpreter that has the packages, PYTHONPATH to the repository and LC_ALL=C.
 # Where no Python at hand has them, .venv is made in the repository and they are installed there.
-# NEEDS lists the extras wanted beyond the toolkit itself, with commas between: test, dnn, hdf5, scale.
+# NEEDS lists the extras wanted beyond the toolkit itself, with commas between: test, dnn, hdf5,
+# scale, slurm, pipeline, cluster.
 
 _path_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _path_venv=$_path_root/.venv
@@ -29,6 +30,9 @@ extras = {
     "dnn": "torch safetensors",
     "hdf5": "h5py",
     "scale": "dask distributed",
+    "slurm": "dask distributed dask_jobqueue",
+    "pipeline": "kfp",
+    "cluster": "dask distributed dask_jobqueue kfp dask_kubernetes kubernetes_validate",
 }
 for extra in filter(None, sys.argv[1].split(",")):
     if extra not in extras:
