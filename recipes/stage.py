@@ -117,11 +117,16 @@ def stage(
         work = _enter(partial, run_key(stamp))
         record = {"options": dict(options), "upstream": named(upstream), "versions": versions()}
         write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
-        with _log_to(work / "log"):
-            start = time.perf_counter()
-            yield work
-            seconds = round(time.perf_counter() - start, 3)
-            logger.info("%s: finished in %.1f s", folder, seconds)
+        try:
+            with _log_to(work / "log"):
+                start = time.perf_counter()
+                yield work
+                seconds = round(time.perf_counter() - start, 3)
+                logger.info("%s: finished in %.1f s", folder, seconds)
+        except BaseException:
+            if {path.name for path in work.iterdir()} <= {"options.json", "log"}:
+                _remove(work)  # nothing to go on from
+            raise
         remove_temporary(work)  # of workers that were killed while others made the same shard
         done = {
             "stamp": stamp, "upstream": named(upstream), "code": code(version), "seconds": seconds,
