@@ -244,6 +244,7 @@ def run(
         while not plan.is_done(tally):
             shutil.rmtree(here / "exp")
             before = tally.kills, tally.restarts
+            tally.runs += 1
             log.unlink()
             recipe = Recipe(
                 here, [*whole, "--backend", "dask", "--scheduler", cluster.address], log
