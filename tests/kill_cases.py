@@ -37,7 +37,7 @@ STAGES = {
 UNLIKE = {"log", "done.json", "options.json", "prepared.json", "scalars.jsonl", "curves.png",
           "last.pt", "results.md"}  # fmt: skip
 REPORTS = {"results.json"}
-POLL = 0.02  # s
+POLL = 0.05  # s
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,19 @@ class Recipe:
                 stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         self._seen = psutil.Process(self.process.pid)
+        self._now: tuple[Step, psutil.Process] | None = None
         self.started = time.perf_counter()
 
     def running(self) -> tuple[Step, int] | None:
         """Which step runs now, and its process; None between two."""
+        if self._now and self._now[1].is_running():
+            return self._now[0], self._now[1].pid
+        self._now = None
         with contextlib.suppress(psutil.Error):
             for child in self._seen.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
                     if step := _step(child.cmdline()):
+                        self._now = step, child
                         return step, child.pid
         return None
 

@@ -57,7 +57,7 @@ SETS = (
     ("x-vectors", 0.2, ["--nj", "2", "--system", "xvector", "--dev-folds", "0",
                         "--xvector-steps", "5", "--xvector-frames", "60 80"]),
 )  # fmt: skip
-POLL = 0.01
+POLL = 0.02
 
 
 @dataclass
