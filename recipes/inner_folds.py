@@ -21,13 +21,14 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.data import read_enroll
+from recipes.marks import is_planned, tell
 from recipes.steps.common import folds, read_utt2spk
 
 
-def write_fold(
+def make_fold(
     folder: Path, utt2spk: dict[str, str], held_out: set[str], n_enrol: int, n_models: int
-) -> int:
-    """Write one inner fold; return its number of trials.
+) -> dict[Path, list[str]]:
+    """Lines of the files of one inner fold.
 
     A speaker has up to `n_models` models, each of the next `n_enrol` of her utterances in a circle,
     tried against all her other utterances and all of the others.
@@ -53,15 +54,15 @@ def write_fold(
     ]
     if len(usable) < 2:
         raise DataError(f"{folder.name}: fewer than 2 speakers to test; take fewer inner folds")
-    for name, lines in (("train.utt2spk", train), ("enroll", enroll), ("trials", trials)):
-        write_text(folder / name, "".join(lines))
-    return len(trials)
+    return {folder / "train.utt2spk": train, folder / "enroll": enroll, folder / "trials": trials}
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Write the inner folds of every outer fold."""
-    total = 0
-    written = set()
+    """Write the inner folds of every outer fold, or say whether they would be others."""
+    if arguments.dry_run and is_planned(arguments.data):
+        tell(arguments.out, [f"follows {arguments.data}"])
+        return
+    files: dict[Path, list[str]] = {}
     for number, fold in enumerate(folds(arguments.data)):
         utt2spk = read_utt2spk(fold / "train.utt2spk")
         n_enrol = statistics.mode(len(utts) for utts in read_enroll(fold / "enroll").values())
@@ -70,13 +71,23 @@ def main(arguments: argparse.Namespace) -> None:
         for k in range(min(arguments.num_folds, arguments.first or arguments.num_folds)):
             held_out = {speakers[i] for i in order[k :: arguments.num_folds]}
             inner = arguments.out / f"{fold.name}-{k}"
-            total += write_fold(inner, utt2spk, held_out, n_enrol, arguments.models)
-            written.add(inner)
-    for former in sorted(set(arguments.out.glob("fold*-*")) - written):
-        shutil.rmtree(former)
+            files |= make_fold(inner, utt2spk, held_out, n_enrol, arguments.models)
+    former = sorted(set(arguments.out.glob("fold*-*")) - {path.parent for path in files})
+    if arguments.dry_run:
+        same = all(path.is_file() and "".join(lines) == path.read_text(encoding="utf-8")
+                   for path, lines in files.items())  # fmt: skip
+        there = arguments.out.is_dir()
+        reason = "the cut of the speakers changed" if there else "not there yet"
+        tell(arguments.out, [] if same and not former else [reason])
+        return
+    for path, lines in files.items():
+        write_text(path, "".join(lines))
+    for folder in former:
+        shutil.rmtree(folder)
     link = arguments.out / "wav"
     if not link.exists():
         link.symlink_to(os.path.relpath(arguments.data / "wav", arguments.out))
+    total = sum(len(lines) for path, lines in files.items() if path.name == "trials")
     print(f"{arguments.out}: {total} trials between training speakers")
 
 
@@ -92,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models", type=whole(1), default=1, help="models a speaker, of different utterances"
     )
+    parser.add_argument("--dry-run", action="store_true", help="say whether they would change")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the cut")
     return parser
 

@@ -84,8 +84,16 @@ def is_planned(folder: Path) -> bool:
     return any(os.path.realpath(folder) == os.path.realpath(one) for one in known)
 
 
-def plan(folder: Path) -> None:
-    """Note for the stages behind it that a stage would be run."""
+def tell(folder: Path, reasons: Sequence[str]) -> None:
+    """Print what a dry run has found of a stage: why it would be run, or that it is left alone.
+
+    The folders that would be made are noted here for the stages behind it in this process; run.sh
+    reads them from what is printed.
+    """
+    if not reasons:
+        print(f"leave {folder}")
+        return
+    print(f"run   {folder}  # {'; '.join(reasons)}")
     os.environ[PLANNED] = "\n".join([*os.environ.get(PLANNED, "").splitlines(), str(folder)])
 
 

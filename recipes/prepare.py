@@ -20,13 +20,14 @@ from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.base.files import read_lines, write_text
 from recipes.corpora import NAMES
 from recipes.corpora.common import AUDIO, find_files
+from recipes.marks import tell
 
 logger = logging.getLogger("prepare")
 
 LAYOUT = 1
 LOOKED_AT = 2000  # recordings that must still be there for an output to be complete
 # Options that change no byte of the output.
-_IDLE = {"out", "corpus", "force", "nj", "backend", "scheduler", "verbose", "module"}
+_IDLE = {"out", "corpus", "force", "nj", "backend", "scheduler", "dry_run", "verbose", "module"}
 
 
 def make_parser() -> Parser:
@@ -45,6 +46,7 @@ def make_parser() -> Parser:
             help="stop at a recording that cannot be used, instead of leaving it out",
         )
         sub.add_argument("--force", action="store_true", help="make a complete output again")
+        sub.add_argument("--dry-run", action="store_true", help="say whether it would be made")
         add_parallel_options(sub)
         module.add_options(sub)
         sub.set_defaults(module=module)
@@ -58,7 +60,11 @@ def main(arguments: argparse.Namespace) -> int:
     version = getattr(arguments.module, "VERSION", 0)
     record = {"layout": [LAYOUT, version], "corpus": arguments.corpus, "options": options}
     marker = out / "prepared.json"
-    if not arguments.force and _complete(marker, {**record, "found": fingerprint(options)}):
+    complete = _complete(marker, {**record, "found": fingerprint(options)})
+    if arguments.dry_run:
+        tell(out, [] if complete and not arguments.force else _reasons(marker, record))
+        return 0
+    if complete and not arguments.force:
         print(f"{out}: complete with these options, left untouched (--force makes it again)")
         return 0
     counts = arguments.module.prepare(
@@ -76,6 +82,21 @@ def _accepted(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[st
     code = arguments.module.prepare.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return {**options, "nj": arguments.nj} if "nj" in names else options
+
+
+def _reasons(marker: Path, record: dict[str, Any]) -> list[str]:
+    """Say why an output would be made."""
+    try:
+        former = json.loads(marker.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ["not there yet"]
+    options = former.get("options", {}), json.loads(json.dumps(record["options"]))
+    changed = [
+        f"option {name}: {options[0].get(name)} -> {options[1].get(name)}"
+        for name in sorted(options[0].keys() | options[1].keys())
+        if options[0].get(name) != options[1].get(name)
+    ]
+    return changed or ["asked for, or recordings or lists were changed"]
 
 
 def _complete(marker: Path, record: dict[str, Any]) -> bool:

@@ -17,6 +17,7 @@ systems="ivector cosine gmm-ubm"  # ivector (PLDA), cosine (of the i-vectors), g
                        # models), gmm-ubm-s (of the same models, with s-norm), xvector (network)
 stage=                 # first stage to run, even if done already; empty continues what is missing
 resume=false           # true: from --stage on, too, continue what is missing
+dry_run=false          # --dry-run alone: say what would be run and why, and do nothing
 stop_stage=10
 nj=                    # processes (results do not depend on it); empty takes all cores
 backend=loky           # what runs shards: loky (processes), threading, dask (a cluster); same results
@@ -85,7 +86,7 @@ for word in "$@"; do  # the corpus and system decide which configuration is read
     --system) system=$word ;;
     --config) case "$word" in /*) ;; *) word=$here/$word ;; esac ;;
   esac
-  case "$word" in --config=[!/]*) word=--config=$here/${word#*=} ;; esac
+  case "$word" in --config=[!/]*) word=--config=$here/${word#*=} ;; --dry-run) word+==true ;; esac
   given+=("$word")
   previous=$word
 done
@@ -146,18 +147,33 @@ force=()
 [ "$system" = all ] || systems=$system
 parallel=(--nj "$nj" --backend "$backend")
 [ -z "$scheduler" ] || parallel+=(--scheduler "$scheduler")
-common=(--data "$data" --exp "$exp" "${parallel[@]}" --seed "$seed" ${force[@]+"${force[@]}"})
+dry=()
+[ "$dry_run" = false ] || dry=(--dry-run)
+export RECIPE_PLANNED=${RECIPE_PLANNED:-}  # folders that would be made, a line each
+common=(--data "$data" --exp "$exp" "${parallel[@]}" --seed "$seed" ${force[@]+"${force[@]}"}
+  ${dry[@]+"${dry[@]}"})
 
 within() { [ "$first" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
+
+tell() {  # tell COMMAND...: run it; in a dry run it says what it would do, for those behind it, too
+  if [ "$dry_run" = false ]; then
+    "$@"
+    return
+  fi
+  local said
+  said=$("$@")
+  printf '%s\n' "$said"
+  RECIPE_PLANNED+=$'\n'$(sed -n 's/^run   \(.*\)  #.*/\1/p' <<<"$said")
+}
 
 step() {  # step NAME OPTION...: run one stage script
   local name=$1
   shift
-  "$PYTHON" -m recipes.steps "$name" "${common[@]}" "$@"
+  tell "$PYTHON" -m recipes.steps "$name" "${common[@]}" "$@"
 }
 
 again() {  # again OPTION...: this script with the same options and more
-  PYTHON=$PYTHON bash recipes/run.sh ${given[@]+"${given[@]}"} --nj "$nj" "$@"
+  tell env PYTHON="$PYTHON" bash recipes/run.sh ${given[@]+"${given[@]}"} --nj "$nj" "$@"
 }
 
 if within 0; then
@@ -166,8 +182,8 @@ if within 0; then
   [ -z "$protocol" ] || options+=(--protocol "$protocol")
   [ "$strict" = false ] || options+=(--strict)
   read -ra words <<<"$prepare_options"
-  "$PYTHON" -m recipes.prepare "$corpus" --out "$data" "${parallel[@]}" \
-    ${options[@]+"${options[@]}"} ${words[@]+"${words[@]}"}
+  tell "$PYTHON" -m recipes.prepare "$corpus" --out "$data" "${parallel[@]}" \
+    ${dry[@]+"${dry[@]}"} ${options[@]+"${options[@]}"} ${words[@]+"${words[@]}"}
 fi
 
 if within 1; then
@@ -245,9 +261,10 @@ if within 9 && [ "$dev_folds" -gt 0 ]; then
   # Systems of the same options on parts of the training speakers; what is there is left alone.
   options=()
   [ -z "$dev_folds_used" ] || options+=(--first "$dev_folds_used")
-  "$PYTHON" -m recipes.inner_folds --data "$data" --out "$exp/development/data" \
-    --num-folds "$dev_folds" --models "$dev_models" --seed "$seed" ${options[@]+"${options[@]}"}
-  ln -sfn ../features "$exp/development/features"
+  tell "$PYTHON" -m recipes.inner_folds --data "$data" --out "$exp/development/data" \
+    --num-folds "$dev_folds" --models "$dev_models" --seed "$seed" ${dry[@]+"${dry[@]}"} \
+    ${options[@]+"${options[@]}"}
+  [ "$dry_run" = true ] || ln -sfn ../features "$exp/development/features"
   again --data "$exp/development/data" --exp "$exp/development" --stage 2 --resume true --stop-stage 8
   options=()
   [ "$system" != all ] || [ -z "$fusion_systems" ] || options+=(--fuse $fusion_systems)

@@ -39,11 +39,11 @@ from recipes.marks import (
     make_stamp,
     manifest,
     named,
-    plan,
     read_mark,
     remove_temporary,
     require,
     run_key,
+    tell,
     versions,
 )
 
@@ -102,7 +102,7 @@ def stage(
     if force and not reasons:
         reasons = ["asked for"]
     if _dry:
-        _tell(folder, reasons)
+        tell(folder, reasons)
         yield None
         return
     partial = folder.with_name(f".{folder.name}.partial")
@@ -135,14 +135,6 @@ def stage(
         write_text(work / "done.json", json.dumps(done) + "\n")
         _replace(folder, work)
         _remove(resume_folder(folder))
-
-
-def _tell(folder: Path, reasons: list[str]) -> None:
-    """Print a dry run's finding."""
-    if reasons:
-        plan(folder)
-    # The first word and the folder are read by run.sh.
-    print(f"{'run  ' if reasons else 'leave'} {folder}{'  # ' * bool(reasons)}{'; '.join(reasons)}")
 
 
 @contextlib.contextmanager

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
+from typing import Any
 
 from ivector.base.cli import run
+from recipes.marks import is_planned, tell
+from recipes.stage import dry_run
 
 NAMES = (
     "features", "ubm", "total_variability", "ivectors", "backend", "scores", "gmm_ubm", "fusion",
@@ -20,7 +24,27 @@ def main(argv: list[str]) -> int:
         print(f"python -m recipes.steps: {wanted}steps are {', '.join(NAMES)}", file=sys.stderr)
         return 0 if argv[:1] == ["--help"] else 2
     step = importlib.import_module(f"recipes.steps.{argv[0]}")
-    return run(step.build_parser(), step.main, argv[1:])
+
+    def main_or_plan(arguments: argparse.Namespace) -> int | None:
+        return plan(argv[0], step, arguments) if arguments.dry_run else step.main(arguments)
+
+    return run(step.build_parser(), main_or_plan, argv[1:])
+
+
+def plan(name: str, step: Any, arguments: argparse.Namespace) -> int | None:
+    """Say which folds of a step would be run, and why."""
+    data = [arguments.data]
+    if name == "fusion":
+        data.append(arguments.development / "data")
+    for folder in data:
+        if is_planned(folder):  # what its folds will be is not known
+            tell(arguments.exp / f"({name})", [f"follows {folder}"])
+            return 0
+    if name == "report":
+        tell(arguments.exp / name, ["always"])
+        return 0
+    dry_run()
+    return step.main(arguments)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def make_parser(verb: str, description: str) -> Parser:
     )
     add_parallel_options(parser)
     parser.add_argument("--force", action="store_true", help="run even if done already")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run, and why")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of everything random")
     return parser
 
