@@ -46,7 +46,7 @@ FRAMES_PER_HOUR = 360_000
 PER_BLOCK = 64  # utterances of a block of statistics, some 50,000 frames
 BLOCKS_PER_FILE = 16
 GSELECT, MIN_POST, PRUNE = 10, 0.025, 0.01
-ITERATIONS = {"diagonal": 3, "full": 1, "T": 3}
+ITERATIONS = {"diagonal": 2, "full": 1, "T": 2}
 SEED = 1
 
 
