@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # All checks: style, types, tests, coverage. `bash tests/run.sh [pytest arguments]`; with arguments
-# (a selection of tests, say) coverage is not asked for. The last line is pytest's.
+# (a selection of tests, say) coverage is not asked for. NEEDS=cluster adds the checks that need more
+# packages. The last line is pytest's.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-NEEDS=test,dnn
+NEEDS=test,dnn${NEEDS:+,$NEEDS}
 . recipes/path.sh || exit 1
 # One thread each: sums have the same bytes everywhere, and the machine may be shared.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
