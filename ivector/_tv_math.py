@@ -137,6 +137,11 @@ def derive(model: Subspace) -> Derived:
     return Derived(linear.reshape(C * D, R), quadratic, model.means)
 
 
+def sums_bytes(n_components: int, n_features: int, rank: int) -> int:
+    """Bytes of `Accumulators`."""
+    return 8 * n_components * (_rfp.size(rank) + n_features * (rank + n_features))
+
+
 def training_bytes(n_components: int, n_features: int, rank: int) -> int:
     """Bytes that an EM iteration cannot do without in one process, beside statistics.
 
@@ -145,8 +150,7 @@ def training_bytes(n_components: int, n_features: int, rank: int) -> int:
     """
     C, D, R, P = n_components, n_features, rank, _rfp.size(rank)
     model = 8 * C * D * (R + D)
-    sums = 8 * C * (P + D * R + D * D)
-    return 2 * model + 4 * C * (P + D * R) + 2 * sums
+    return 2 * model + 4 * C * (P + D * R) + 2 * sums_bytes(C, D, R)
 
 
 def posterior_terms(

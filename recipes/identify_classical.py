@@ -41,7 +41,6 @@ def build_parser() -> Parser:
     add("--gmm-components", type=whole(1), default=256, help="of the GMM-UBM's UBM, diagonal")
     add("--relevance", type=number(0), default=16.0, help="relevance factor of MAP")
     add("--top-n", type=whole(1), default=10, help="components scored in each frame")
-    add("--memory", type=whole(1), default=2048, help="MiB of frames held at once")
     return parser
 
 

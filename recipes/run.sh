@@ -23,7 +23,11 @@ nj=                    # processes (results do not depend on it); empty takes al
 backend=loky           # what runs shards: loky (processes), threading, dask (a cluster); same results
 scheduler=             # of a Dask cluster, tcp://HOST:PORT or its file; empty starts nj processes here
 seed=0
-memory=2048            # MiB that a training process may fill with frames or statistics
+memory=2048            # MiB that each process may take
+disk=0                 # MiB that a stage may write; 0: what is free
+feature_storage=float32   # or compressed, a byte a number: a third of the disk
+statistics_dtype=float32  # of stage 3, or float16: a third of the disk, more where speech is short
+statistics_prune=0     # float16: share of an utterance's frames dropped with its rarest Gaussians
 channel=               # of recordings with several: 0, 1, ... or mean; empty refuses them
 strict=false           # stop at the first bad recording instead of skipping and counting it
 data=                  # data folder, default data/CORPUS
@@ -100,7 +104,7 @@ done
 . recipes/parse_options.sh
 fail() { echo "run.sh: error: $1" >&2; exit 2; }
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
-for name in stage stop_stage nj seed memory delta_order delta_window cmn_window num_components \
+for name in stage stop_stage nj seed memory disk delta_order delta_window cmn_window num_components \
   num_iters_diag num_iters_full num_gselect rank num_iters_tv lda_dim top_n dev_folds \
   dev_folds_used dev_models xvector_steps xvector_threads bootstrap; do
   case "${!name}" in
@@ -122,6 +126,8 @@ for one in $systems; do
 done
 choice normalisation cmn cmvn global_cmn global_cmvn warping none
 choice covariance full diagonal
+choice feature_storage float32 compressed
+choice statistics_dtype float32 float16
 choice tv_init random pca
 choice parametrisation kaldi classical
 choice backend loky threading dask
@@ -150,8 +156,8 @@ parallel=(--nj "$nj" --backend "$backend")
 dry=()
 [ "$dry_run" = false ] || dry=(--dry-run)
 export RECIPE_PLANNED=${RECIPE_PLANNED:-}  # folders that would be made, a line each
-common=(--data "$data" --exp "$exp" "${parallel[@]}" --seed "$seed" ${force[@]+"${force[@]}"}
-  ${dry[@]+"${dry[@]}"})
+common=(--data "$data" --exp "$exp" "${parallel[@]}" --seed "$seed"
+  --memory "$memory" --disk "$disk" ${force[@]+"${force[@]}"} ${dry[@]+"${dry[@]}"})
 
 within() { [ "$first" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 
@@ -191,6 +197,7 @@ if within 1; then
   [ "$strict" = false ] || options+=(--strict)
   [ -z "$channel" ] || options+=(--channel "$channel")
   step features --mfcc-config "$mfcc_config" --vad-config "$vad_config" \
+    --feature-storage "$feature_storage" \
     ${options[@]+"${options[@]}"}
 fi
 
@@ -209,7 +216,7 @@ if [ "$system" = all ]; then  # each with its own configuration, recipes/conf/CO
 elif [ "$system" = xvector ]; then
   if within 7; then
     step xvector --system $system --model "$xvector_model" --num-steps "$xvector_steps" \
-      --frames $xvector_frames --threads "$xvector_threads" --memory "$memory" --device "$device"
+      --frames $xvector_frames --threads "$xvector_threads" --device "$device"
   fi
 
   if within 8; then
@@ -222,7 +229,7 @@ else
     [ $trunk = ivector ] || covariance=diagonal
     step ubm --system $trunk --num-components "$num_components" --covariance "$covariance" \
       --num-iters-diag "$num_iters_diag" --num-iters-full "$num_iters_full" \
-      --num-gselect "$num_gselect" --memory "$memory" \
+      --num-gselect "$num_gselect" \
       --delta-order "$delta_order" --delta-window "$delta_window" \
       --normalisation "$normalisation" --cmn-window "$cmn_window"
   fi
@@ -237,7 +244,8 @@ else
     if within 3; then
       step total_variability --system $trunk --rank "$rank" --num-iters "$num_iters_tv" \
         --parametrisation "$parametrisation" --init "$tv_init" \
-        --num-gselect "$num_gselect" --min-post "$min_post"
+        --num-gselect "$num_gselect" --min-post "$min_post" \
+        --statistics-dtype "$statistics_dtype" --statistics-prune "$statistics_prune"
     fi
 
     if within 4; then

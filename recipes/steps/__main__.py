@@ -7,6 +7,7 @@ import importlib
 import sys
 from typing import Any
 
+from ivector.base.budget import set_memory_limit
 from ivector.base.cli import run
 from recipes.marks import is_planned, tell
 from recipes.stage import dry_run
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
     step = importlib.import_module(f"recipes.steps.{argv[0]}")
 
     def main_or_plan(arguments: argparse.Namespace) -> int | None:
+        set_memory_limit(arguments.memory)
         return plan(argv[0], step, arguments) if arguments.dry_run else step.main(arguments)
 
     return run(step.build_parser(), main_or_plan, argv[1:])
@@ -38,7 +40,7 @@ def plan(name: str, step: Any, arguments: argparse.Namespace) -> int | None:
         data.append(arguments.development / "data")
     for folder in data:
         if is_planned(folder):  # what its folds will be is not known
-            tell(arguments.exp / f"({name})", [f"follows {folder}"])
+            tell(arguments.exp / arguments.system / f"({name})", [f"follows {folder}"])
             return 0
     if name == "report":
         tell(arguments.exp / name, ["always"])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.base.cli import SEED, Parser, add_parallel_options, name
+from ivector.base.cli import SEED, Parser, add_parallel_options, name, whole
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, read_lines, save_model
 from ivector.data import read_table
@@ -37,6 +37,10 @@ def make_parser(verb: str, description: str) -> Parser:
     parser.add_argument("--force", action="store_true", help="run even if done already")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and why")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of everything random")
+    parser.add_argument("--memory", type=whole(1), default=2048, help="MiB a process may take")
+    parser.add_argument(
+        "--disk", type=whole(0), default=0, help="MiB the stage may write; 0: what is free"
+    )
     return parser
 
 
@@ -71,6 +75,17 @@ def read_utt2spk(path: Path) -> dict[str, str]:
     return table
 
 
+class Located(NamedTuple):
+    """An utterance and where its features and VAD decisions are.
+
+    Workers are given these, as a table of all utterances would fill their memory.
+    """
+
+    utterance: str
+    features: str
+    vad: str
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Features of a corpus as stage 1 left them, read one utterance at a time.
@@ -103,11 +118,18 @@ class Corpus:
             raise DataError(f"{self.folder}: none of the {what} utterances has features")
         return kept
 
-    def frames(self, utterance: str) -> np.ndarray:
+    def located(self, utterances: Iterable[str]) -> list[Located]:
+        """Utterances with their places, for workers."""
+        table = self.locations()
+        return [Located(utt, *table[utt]) for utt in utterances]
+
+    def frames(self, utterance: str | Located) -> np.ndarray:
         """Frames of one utterance as the models see them, (n_voiced, n_dims) float32."""
-        features, vad = self.locations()[utterance]
-        voiced = load_array(utterance, vad) > 0.5
-        return self.front_end.apply(load_array(utterance, features), voiced)
+        if isinstance(utterance, str):
+            utterance = Located(utterance, *self.locations()[utterance])
+        name, features, vad = utterance
+        voiced = load_array(name, vad) > 0.5
+        return self.front_end.apply(load_array(name, features), voiced)
 
 
 def content(path: Path) -> tuple[int, int, int]:
@@ -147,7 +169,7 @@ class FrameShard:
     """Loads the frames of some utterances as one block (n_frames, n_dims)."""
 
     corpus: Corpus
-    utterances: tuple[str, ...]
+    utterances: tuple[Located, ...]
 
     def __call__(self) -> np.ndarray:
         return np.concatenate([self.corpus.frames(utt) for utt in self.utterances])
@@ -171,7 +193,7 @@ def frame_shards(corpus: Corpus, utterances: list[str], memory_mb: int) -> list[
             filled = 0
         shards[-1].append(utt)
         filled += counts[utt]
-    return [FrameShard(corpus, tuple(shard)) for shard in shards]
+    return [FrameShard(corpus, tuple(corpus.located(shard))) for shard in shards]
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import hashlib
 import inspect
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ivector.audio import audio_defects, read_audio, refuse_zeros
+from ivector.base.budget import MIB, require_disk, shard_size
 from ivector.base.cli import whole
 from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.files import read_lines, write_text
@@ -28,7 +30,8 @@ from ivector.vad import EnergyVAD, voiced_or_loudest
 from recipes.stage import resume_folder, stage
 from recipes.steps.common import logger, make_parser
 
-UTTERANCES_PER_SHARD = 64
+UTTERANCES_PER_SHARD = 64  # of small corpora
+ARCHIVE_BYTES = 256 * MIB  # of large ones
 
 # Utterance, audio file, start and end in seconds (None at the file's ends).
 Part = tuple[str, str, float | None, float | None]
@@ -58,6 +61,7 @@ class Extractor:
     home: Path
     strict: bool
     channel: int | str | None = None
+    compress: bool = False
 
     def __call__(self, job: tuple[int, list[Part]]) -> list[Row]:
         """Return the rows of a shard; its archives are there then."""
@@ -75,7 +79,7 @@ class Extractor:
         rows: list[Row] = []
         listed: dict[str, Any] = {"listed_in": self.home, "list_to": resume_folder(self.work)}
         with (
-            ArkWriter(self.work / f"feats.{index}", **listed) as feats,
+            ArkWriter(self.work / f"feats.{index}", self.compress, **listed) as feats,
             ArkWriter(self.work / f"vad.{index}", **listed) as vads,
         ):
             for utt, path, start, end in recordings:
@@ -144,15 +148,52 @@ def main(arguments: argparse.Namespace) -> None:
     recordings: list[Part] = list(read_data_dir(arguments.data / "wav").recordings())
     home = arguments.exp / "features"
     options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict, "channel": arguments.channel}
+    compress = arguments.feature_storage == "compressed"
+    if compress:
+        options["storage"] = "compressed"
     upstream = {"recordings": state(recordings)}
     with stage(home, options, upstream, force=arguments.force) as work:
         if work is None:
             return
-        extractor = Extractor(mfcc, vad, work, home, arguments.strict, arguments.channel)
-        shards = list(enumerate(make_shards(recordings, UTTERANCES_PER_SHARD)))
+        extractor = Extractor(mfcc, vad, work, home, arguments.strict, arguments.channel, compress)
+        size = check_budget(arguments, recordings, mfcc, work)
+        shards = list(enumerate(make_shards(recordings, size)))
         done = map_shards(extractor, shards, nj=arguments.nj)
         rows = [row for part in progress(done, len(shards), "features", "shard") for row in part]
         _finish(work, home, rows, len(shards))
+
+
+def check_budget(
+    arguments: argparse.Namespace, recordings: list[Part], mfcc: dict[str, Any], work: Path
+) -> int:
+    """Refuse features that do not fit on the disk; return the recordings of a shard.
+
+    Large corpora have few large archives, of some `ARCHIVE_BYTES`, small ones as many as keep
+    workers busy. How long recordings are is told from some of them.
+    """
+    n_dims = mfcc.get("num_ceps", 13)
+    frames = mean_seconds(recordings) * 1000 / mfcc.get("frame_shift", 10)
+    number = 1 if arguments.feature_storage == "compressed" else 4
+    one = frames * (n_dims * number + 4) + 9 * n_dims + 100  # with the decisions, and headers
+    what = f"features of {len(recordings)} recordings"
+    cure = "store them with --feature-storage compressed" if number > 1 else ""
+    require_disk(work, 1.1 * one * len(recordings), arguments.disk, what, cure)
+    most = max(UTTERANCES_PER_SHARD, min(1024, int(ARCHIVE_BYTES / one)))
+    return shard_size(len(recordings), UTTERANCES_PER_SHARD, most)
+
+
+def mean_seconds(recordings: list[Part], n_looked_at: int = 50) -> float:
+    """Average length of recordings, from the headers of some spread over all of them."""
+    import soundfile
+
+    found = []
+    for _, path, start, end in recordings[:: -(-len(recordings) // n_looked_at)]:
+        if start is not None and end is not None:
+            found.append(end - start)
+            continue
+        with contextlib.suppress(soundfile.LibsndfileError, OSError):
+            found.append(soundfile.info(path).duration - (start or 0))
+    return float(np.mean(found)) if found else 0.0
 
 
 def state(recordings: Iterable[Part]) -> str:
@@ -232,5 +273,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--channel", type=_channel, help="channel to take: 0, 1, ... or mean; without it "
         "recordings with several are skipped"
     )  # fmt: skip
+    parser.add_argument(
+        "--feature-storage",
+        choices=("float32", "compressed"),
+        default="float32",
+        help="compressed: Kaldi's compressed matrices, a byte a number, a third of the disk",
+    )
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
     return parser

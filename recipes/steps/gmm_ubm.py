@@ -11,17 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from ivector.base.budget import MIB
 from ivector.base.cli import name, number, whole
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.verification import GMMVerifier
 from recipes.stage import require, resume_folder, stage
-from recipes.steps.common import Corpus, Kept, folds, make_parser
+from recipes.steps.common import Corpus, Kept, Located, folds, make_parser
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
 from recipes.steps.ubm import front_end, load_ubm
 
 TESTS_PER_SHARD = 16
+MODEL_BYTES = 40  # of a mean: the adapted one, its differences and products in the scoring
 
 
 @dataclass
@@ -32,16 +34,27 @@ class GMMScorer:
     verifier: GMMVerifier
     nj: int
     resume: Path | None = None
+    memory: int = 2048
     _models: dict[str, np.ndarray] = field(default_factory=dict)
 
     def matrix(self, models: Models, tests: list[str]) -> np.ndarray:
         """Score all pairs, (n_models, n_tests)."""
-        adapted = np.stack([self._enrol(utts) for utts in models.utterances])
-        shards = make_shards(tests, TESTS_PER_SHARD)
+        blocks = make_shards(models.utterances, self.models_at_once)
+        return np.concatenate([self._block(block, tests) for block in blocks])
+
+    @property
+    def models_at_once(self) -> int:
+        """Models that a process holds, with what it derives of them, in a quarter of its memory."""
+        means = self.verifier.ubm.means_
+        return max(1, self.memory * MIB // 4 // (MODEL_BYTES * means.size))
+
+    def _block(self, models: Sequence[list[str]], tests: list[str]) -> np.ndarray:
+        adapted = np.stack([self._enrol(utts) for utts in models])
+        shards = make_shards(self.corpus.located(tests), TESTS_PER_SHARD)
         score: Any = _Score(self.corpus, self.verifier, adapted)
         jobs: Sequence[Any] = shards
         if self.resume is not None:
-            what = hashlib.sha256(repr((models.utterances, tests)).encode()).hexdigest()[:16]
+            what = hashlib.sha256(repr((models, tests)).encode()).hexdigest()[:16]
             score, jobs = Kept(score, self.resume / f"scores.{what}"), list(enumerate(shards))
         parts = map_shards(score, jobs, nj=self.nj)
         return np.concatenate(list(progress(parts, len(shards), "GMM scores", "shard")), axis=1)
@@ -52,9 +65,12 @@ class GMMScorer:
 
     def _enrol(self, utterances: list[str]) -> np.ndarray:
         key = " ".join(utterances)
-        if key not in self._models:
-            self._models[key] = self.verifier.enrol([self.corpus.frames(utt) for utt in utterances])
-        return self._models[key]
+        model = self._models.get(key)
+        if model is None:
+            model = self.verifier.enrol([self.corpus.frames(utt) for utt in utterances])
+            if len(self._models) < self.models_at_once:
+                self._models[key] = model
+        return model
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class _Score:
     verifier: GMMVerifier
     models: np.ndarray
 
-    def __call__(self, tests: list[str]) -> np.ndarray:
+    def __call__(self, tests: Sequence[Located]) -> np.ndarray:
         columns = [self.verifier.score_models(self.models, self.corpus.frames(t)) for t in tests]
         return np.stack(columns, axis=1)
 
@@ -73,8 +89,8 @@ def score(arguments: argparse.Namespace, fold: Path, ubm: Path, work: Path) -> N
     corpus = Corpus(arguments.exp / "features", front_end(ubm))
     usable = set(corpus.usable(fold_utterances(fold), "train, enrolment and test"))
     verifier = GMMVerifier(load_ubm(ubm), relevance=arguments.relevance, top_n=arguments.top_n)
-    scorer = GMMScorer(corpus, verifier, arguments.nj, resume_folder(work))
-    score_fold(fold, usable, scorer, arguments.score_norm, work)
+    scorer = GMMScorer(corpus, verifier, arguments.nj, resume_folder(work), arguments.memory)
+    score_fold(fold, usable, scorer, arguments.score_norm, work, arguments.memory, arguments.disk)
 
 
 def main(arguments: argparse.Namespace) -> None:

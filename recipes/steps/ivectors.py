@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from ivector.base.budget import require_disk, require_memory, shard_size
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, save_model
 from ivector.base.log import progress
@@ -17,7 +19,15 @@ from ivector.base.shards import make_shards, map_shards
 from ivector.data import read_enroll, read_trials
 from ivector.total_variability import TotalVariability
 from recipes.stage import require, resume_folder, stage
-from recipes.steps.common import Corpus, Kept, content, folds, make_parser, read_utt2spk
+from recipes.steps.common import (
+    Corpus,
+    Kept,
+    Located,
+    content,
+    folds,
+    make_parser,
+    read_utt2spk,
+)
 from recipes.steps.scoring import protocol_digest, trial_lists
 from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
 from recipes.steps.ubm import front_end
@@ -44,8 +54,12 @@ class Extract:
     accumulate: Accumulator
     model: Path
 
-    def __call__(self, utterances: list[str]) -> np.ndarray:
-        return _extractor(self.model, content(self.model)).transform(self.accumulate(utterances))
+    memory: int = 2048
+
+    def __call__(self, utterances: Sequence[str | Located]) -> np.ndarray:
+        model = _extractor(self.model, content(self.model)).set_params(memory=self.memory)
+        blocks = make_shards(utterances, UTTERANCES_PER_SHARD)
+        return np.concatenate([model.transform(self.accumulate(block)) for block in blocks])
 
 
 def read_vectors(path: Path) -> dict[str, np.ndarray]:
@@ -61,9 +75,22 @@ def extract(arguments: argparse.Namespace, fold: Path, system: Path, work: Path)
     corpus = Corpus(arguments.exp / "features", front_end(ubm_folder))
     utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
     accumulate = Accumulator(corpus, ubm_folder, options["num_gselect"], options["min_post"])
-    shards = make_shards(utterances, UTTERANCES_PER_SHARD)
+    require_memory(
+        2 * 4 * len(utterances) * options["rank"],
+        arguments.memory,
+        f"i-vectors of {len(utterances)} utterances",
+        "a lower rank",
+    )
+    require_disk(
+        work,
+        2 * len(utterances) * (4 * options["rank"] + 100),
+        arguments.disk,
+        f"i-vectors of {len(utterances)} utterances",
+    )
+    shards = make_shards(corpus.located(utterances), shard_size(len(utterances)))
     extract_kept = Kept(
-        Extract(accumulate, tv_folder / "final.npz"), resume_folder(work) / "vectors"
+        Extract(accumulate, tv_folder / "final.npz", arguments.memory),
+        resume_folder(work) / "vectors",
     )
     parts = map_shards(extract_kept, list(enumerate(shards)), nj=arguments.nj)
     vectors = np.concatenate(list(progress(parts, len(shards), fold.name, "shard")))

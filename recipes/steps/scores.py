@@ -80,7 +80,8 @@ def score(
         load_model(plda_path) if plda_path.exists() else None,
         arguments.enrolment,
     )
-    score_fold(fold, set(vectors), scorer, arguments.score_norm, work)
+    usable = set(vectors)
+    score_fold(fold, usable, scorer, arguments.score_norm, work, arguments.memory, arguments.disk)
 
 
 def main(arguments: argparse.Namespace) -> None:

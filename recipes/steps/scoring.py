@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol as TypingProtocol
@@ -10,6 +11,7 @@ from typing import Protocol as TypingProtocol
 import numpy as np
 
 from fusion.formats import write_scores
+from ivector.base.budget import MIB, require_disk, require_memory
 from ivector.base.errors import DataError
 from ivector.data import read_enroll, read_trials, write_trials
 from plda import ScoreNorm
@@ -53,7 +55,12 @@ class Protocol:
     targets: list[bool | None]
     cohort: Models
     cohort_tests: list[str]
-    same_speaker: np.ndarray  # (n_cohort, n_cohort_tests)
+    cohort_owners: np.ndarray  # (n_cohort_tests,): their speakers
+
+    @property
+    def same_speaker(self) -> np.ndarray:
+        """Which cohort tests are of a cohort model's speaker, (n_cohort, n_cohort_tests)."""
+        return np.array(self.cohort.ids)[:, None] == self.cohort_owners[None, :]
 
 
 def trial_lists(fold: Path) -> list[Path]:
@@ -89,7 +96,7 @@ def read_protocol(fold: Path, usable: set[str], trial_list: Path | None = None) 
     row = {key: i for i, key in enumerate(ids)}
     column = {key: j for j, key in enumerate(tests)}
     n_enrol = int(np.median([len(utts) for utts in enroll.values()]))
-    models, cohort_tests, same = _cohort(fold, usable, n_enrol)
+    models, cohort_tests, owners = _cohort(fold, usable, n_enrol)
     return Protocol(
         Models(ids, [enrolment[key] for key in ids]),
         tests,
@@ -97,7 +104,7 @@ def read_protocol(fold: Path, usable: set[str], trial_list: Path | None = None) 
         [t.is_target for t in kept],
         models,
         cohort_tests,
-        same,
+        owners,
     )
 
 
@@ -108,20 +115,39 @@ def _cohort(fold: Path, usable: set[str], n_enrol: int) -> tuple[Models, list[st
             speakers.setdefault(speaker, []).append(utt)
     ids = sorted(speakers)
     tests = [(utt, spk) for spk in ids for utt in speakers[spk][n_enrol:]]
-    same = np.array([[spk == owner for _, owner in tests] for spk in ids])
     models = Models(ids, [speakers[spk][:n_enrol] for spk in ids])
-    return models, [utt for utt, _ in tests], same
+    return models, [utt for utt, _ in tests], np.array([owner for _, owner in tests], dtype=str)
 
 
-def score_fold(fold: Path, usable: set[str], scorer: Scorer, score_norm: str, work: Path) -> None:
-    """Write the scores of every trial list of a fold: ``scores`` and ``scores-NAME``."""
-    for trial_list in trial_lists(fold):
+def score_fold(
+    fold: Path,
+    usable: set[str],
+    scorer: Scorer,
+    score_norm: str,
+    work: Path,
+    memory: int = 2048,
+    disk: int = 0,
+) -> None:
+    """Write the scores of every trial list of a fold: ``scores`` and ``scores-NAME``.
+
+    `memory` and `disk` are what may be taken, in MiB.
+    """
+    lists = trial_lists(fold)
+    # A score is written in up to 25 characters, to a line of a copy of the trials.
+    size = sum(path.stat().st_size + 25 * _lines(path) for path in lists)
+    require_disk(work, 2 * size, disk, f"scores of {fold.name}")
+    for trial_list in lists:
         protocol = read_protocol(fold, usable, trial_list)
-        scores = trial_scores(score_norm, scorer, protocol)
+        scores = trial_scores(score_norm, scorer, protocol, memory)
         _write_results(work, trial_list.name, protocol, scores)
 
 
-def trial_scores(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
+def _lines(path: Path) -> int:
+    with open(path, "rb") as file:
+        return sum(1 for _ in file)
+
+
+def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 2048) -> np.ndarray:
     """Score every trial, (n_trials,), normalised by the cohort.
 
     Parameters
@@ -130,6 +156,8 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
         Of `SCORE_NORMS`.
     scorer : Scorer
     protocol : Protocol
+    memory : int
+        MiB; scores of the cohort are made in blocks of an eighth of it.
     """
     enrolment, tests, cohort = protocol.enrolment, protocol.tests, protocol.cohort
     scores = scorer.trials(enrolment, tests, protocol.pairs)
@@ -147,14 +175,38 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol) -> np.ndarray:
         )
     cross = None
     if kind == "zt":
+        require_memory(
+            3 * 8 * len(cohort.ids) * len(protocol.cohort_tests),
+            memory,
+            f"zt-norm with {len(cohort.ids)} cohort models and {len(protocol.cohort_tests)} tests",
+            "another --score-norm, which takes the cohort in blocks",
+        )
         cross = scorer.matrix(cohort, protocol.cohort_tests)
         cross = np.where(protocol.same_speaker, np.nan, cross)
+
+    def of_enrolments(part: slice) -> np.ndarray:
+        models = Models(enrolment.ids[part], enrolment.utterances[part])
+        return scorer.matrix(models, protocol.cohort_tests)
+
+    def of_tests(part: slice) -> np.ndarray:
+        return scorer.matrix(cohort, tests[part]).T
+
     norm = ScoreNorm(kind, top_n=top_n).fit(
-        enrol_cohort=scorer.matrix(enrolment, protocol.cohort_tests),
-        test_cohort=scorer.matrix(cohort, tests).T,
+        enrol_cohort=_rows(of_enrolments, len(enrolment.ids), len(protocol.cohort_tests), memory),
+        test_cohort=_rows(of_tests, len(tests), len(cohort.ids), memory),
         cohort_cohort=cross,
     )
     return norm.transform_trials(scores, protocol.pairs[:, 0], protocol.pairs[:, 1])
+
+
+def _rows(
+    score: Callable[[slice], np.ndarray], n_rows: int, n_columns: int, memory: int
+) -> np.ndarray | Iterator[np.ndarray]:
+    """Scores whole if they fit in an eighth of the memory, else in blocks of rows that do."""
+    step = max(1, memory * MIB // 8 // (8 * n_columns))
+    if step >= n_rows:
+        return score(slice(0, n_rows))
+    return (score(slice(start, start + step)) for start in range(0, n_rows, step))
 
 
 def _write_results(work: Path, name: str, protocol: Protocol, scores: np.ndarray) -> None:

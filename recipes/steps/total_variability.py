@@ -5,24 +5,36 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ivector.base.checkpoint import Checkpoint
+from ivector._tv_math import sums_bytes, training_bytes
+from ivector.base.budget import MIB, require_disk, require_memory, shard_size
+from ivector.base.checkpoint import MOST_GROUPS, Checkpoint
 from ivector.base.cli import number, whole
 from ivector.base.files import write_text
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.formats.extractor import write_extractor
-from ivector.formats.statistics import read_statistics, write_statistics
+from ivector.formats.statistics import STORAGES, StatisticsFile, StatisticsWriter
 from ivector.full_gmm import FullGMM
 from ivector.gmm import DiagonalGMM
 from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability import TotalVariability
 from recipes.stage import require, resume_folder, stage
-from recipes.steps.common import Corpus, content, folds, logger, make_parser, read_utt2spk
+from recipes.steps.common import (
+    Corpus,
+    Located,
+    content,
+    folds,
+    logger,
+    make_parser,
+    read_utt2spk,
+    voiced_counts,
+)
 from recipes.steps.ubm import front_end, load_ubm
 
 UTTERANCES_PER_SHARD = 64
@@ -48,7 +60,7 @@ class Accumulator:
     min_post: float
     second_order: bool = False
 
-    def __call__(self, utterances: list[str]) -> BaumWelchStatistics:
+    def __call__(self, utterances: Sequence[str | Located]) -> BaumWelchStatistics:
         return baum_welch(
             cached_ubm(self.ubm_folder),
             (self.corpus.frames(utt) for utt in utterances),
@@ -59,28 +71,67 @@ class Accumulator:
 
 
 @dataclass(frozen=True)
-class SaveShard:
-    """Writes a shard's statistics to a file, unless it is there, and leaves a loader of it."""
+class SaveGroup:
+    """Writes a group of shards' statistics to a file, unless it is there; leaves a loader of it."""
 
     accumulate: Accumulator
     folder: Path
+    storage: str
+    prune: float
 
-    def __call__(self, job: tuple[int, list[str]]) -> StatisticsShard:
-        index, utterances = job
+    def __call__(self, job: tuple[int, Sequence[Sequence[Located]]]) -> StatisticsFile:
+        index, shards = job
         path = self.folder / f"statistics.{index}.npz"
         if not path.exists():
-            write_statistics(path, self.accumulate(utterances))
-        return StatisticsShard(path)
+            with StatisticsWriter(path, self.storage, self.prune) as writer:
+                for utterances in shards:
+                    writer.write(self.accumulate(utterances))
+        return StatisticsFile(path)
 
 
-@dataclass(frozen=True)
-class StatisticsShard:
-    """Loads the statistics that `SaveShard` wrote."""
+def groups(utterances: Sequence[Located]) -> list[tuple[int, Sequence[Sequence[Located]]]]:
+    """Numbered groups of shards, a file each: one shard of small corpora, 64 of large ones.
 
-    path: Path
+    A file holds the second-order sum of its group, and an E-step makes its sums for a group, both
+    of a size that does not depend on the utterances.
+    """
+    shards = make_shards(utterances, UTTERANCES_PER_SHARD)
+    return list(enumerate(make_shards(shards, shard_size(len(shards), 1, 64))))
 
-    def __call__(self) -> BaumWelchStatistics:
-        return read_statistics(self.path)
+
+def check_budget(
+    arguments: argparse.Namespace,
+    corpus: Corpus,
+    utterances: list[str],
+    n_files: int,
+    shape: tuple[int, int],
+    work: Path,
+) -> None:
+    """Refuse a training whose statistics or models do not fit, before hours of work."""
+    (C, D), R = shape, arguments.rank
+    require_memory(
+        training_bytes(C, D, R) + 2 * 4 * UTTERANCES_PER_SHARD * C * D,
+        arguments.memory,
+        f"training {C} components of {D} features at rank {R}",
+        "take a lower rank or a smaller UBM",
+    )
+    counts = voiced_counts(corpus.folder)
+    if arguments.statistics_dtype == "float32":
+        one, pairs = 4 * (1 + D), C * len(utterances)
+    else:  # A frame is given to so many components at most, an utterance has them all at most.
+        one = 2 * D + 6
+        most = min(arguments.num_gselect, int(1 / max(arguments.min_post, 1e-6)))
+        pairs = sum(min(C, most * counts[utt]) for utt in utterances)
+    number = 8 if arguments.statistics_dtype == "float32" else 4
+    size = one * pairs + n_files * C * (8 * D + number * D * (D + 1) // 2)
+    sums = min(n_files, MOST_GROUPS) * sums_bytes(C, D, R)  # of an iteration's checkpoint
+    require_disk(
+        work,
+        size + sums + 3 * 8 * C * D * (R + D),
+        arguments.disk,
+        f"statistics of {len(utterances)} utterances",
+        "store them with --statistics-dtype float16",
+    )
 
 
 def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Path) -> None:
@@ -90,14 +141,20 @@ def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Pat
     accumulate = Accumulator(
         corpus, ubm_folder, arguments.num_gselect, arguments.min_post, second_order=True
     )
-    jobs = list(enumerate(make_shards(utterances, UTTERANCES_PER_SHARD)))
-    saved = map_shards(SaveShard(accumulate, resume_folder(work)), jobs, nj=arguments.nj)
-    shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "shard"))
+    jobs = groups(corpus.located(utterances))
+    check_budget(arguments, corpus, utterances, len(jobs), load_ubm(ubm_folder).means_.shape, work)
+    storage = arguments.statistics_dtype, arguments.statistics_prune
+    save = SaveGroup(accumulate, resume_folder(work), *storage)
+    saved = map_shards(save, jobs, nj=arguments.nj)
+    shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "file"))
+    size = sum(Path(shard.path).stat().st_size for shard in shards)
+    logger.info("%s: %.1f MiB of statistics", fold.name, size / MIB)
     model = TotalVariability(
         arguments.rank,
         n_iter=arguments.num_iters,
         parametrisation=arguments.parametrisation,
         init=arguments.init,
+        memory=arguments.memory,
         n_jobs=arguments.nj,
         random_state=arguments.seed,
     ).fit(shards, ubm=load_ubm(ubm_folder), checkpoint=Checkpoint(resume_folder(work) / "em"))
@@ -119,6 +176,8 @@ def main(arguments: argparse.Namespace) -> None:
         "min_post": arguments.min_post,
         "seed": arguments.seed,
     }
+    if arguments.statistics_dtype != "float32":
+        options["statistics"] = [arguments.statistics_dtype, arguments.statistics_prune]
     system = arguments.exp / arguments.system
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
@@ -137,6 +196,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-iters", type=whole(1), default=5, help="EM iterations")
     parser.add_argument("--parametrisation", choices=("kaldi", "classical"), default="kaldi")
     parser.add_argument("--init", choices=("pca", "random"), default="random", help="start of EM")
+    parser.add_argument(
+        "--statistics-dtype",
+        choices=STORAGES,
+        default="float32",
+        help="float16: a third of the disk or less, for large corpora",
+    )
+    parser.add_argument(
+        "--statistics-prune",
+        type=number(0, 0.5),
+        default=0.0,
+        help="share of an utterance's frames dropped with its least used Gaussians (float16)",
+    )
     parser.add_argument("--num-gselect", type=whole(1), default=20, help="Gaussians of a frame")
     parser.add_argument(
         "--min-post", type=number(0, 0.5), default=0.025, help="posteriors below are pruned"

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from ivector.base.budget import require_disk, require_memory
 from ivector.base.checkpoint import Checkpoint
 from ivector.base.cli import whole
 from ivector.base.errors import DataError
@@ -38,10 +39,21 @@ def load_ubm(folder: Path) -> DiagonalGMM | FullGMM:
     return load_gmm(folder / "final.npz")
 
 
+def check_budget(arguments: argparse.Namespace, dims: int, work: Path) -> None:
+    """Refuse a UBM whose sums do not fit in memory or whose files do not on the disk."""
+    n = arguments.num_components * dims * (dims if arguments.covariance == "full" else 1)
+    what = f"a {arguments.covariance} UBM of {arguments.num_components} components"
+    # Parameters, what is derived of them, a shard's sums and the total; an eighth is for frames.
+    require_memory(8 * 5 * n, 7 * arguments.memory // 8, what, "fewer components")
+    require_disk(work, 3 * 8 * n, arguments.disk, what, "fewer components")
+
+
 def train(arguments: argparse.Namespace, fold: Path, options: dict, work: Path) -> None:
     """Train one fold's UBM into `work`."""
     corpus = Corpus(arguments.exp / "features", FrontEnd(**options["front_end"]))
     utterances = corpus.usable(sorted(read_utt2spk(fold / "train.utt2spk")), "training")
+    dims = corpus.frames(utterances[0]).shape[1]
+    check_budget(arguments, dims, work)
     shards = frame_shards(corpus, utterances, arguments.memory)
     logger.info("%s: UBM on %d utterances in %d shards", fold.name, len(utterances), len(shards))
     diagonal = DiagonalGMM(
@@ -100,7 +112,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--num-iters-full", type=whole(0), default=4, help="EM of the full model")
     parser.add_argument("--num-gselect", type=whole(1), default=20, help="Gaussians of a frame")
-    parser.add_argument("--memory", type=whole(1), default=2048, help="budget in MiB")
     parser.add_argument("--delta-order", type=whole(0), default=2)
     parser.add_argument("--delta-window", type=whole(1), default=3)
     parser.add_argument("--normalisation", choices=NORMALISATIONS, default="cmn")

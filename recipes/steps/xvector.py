@@ -175,5 +175,4 @@ def build_parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto takes a GPU if there is one")
     add("--threads", type=whole(1), default=1, help="of the CPU for each training; another number "
         "changes the last digits, --nj does not")  # fmt: skip
-    add("--memory", type=whole(1), default=2048, help="budget in MiB")
     return parser
