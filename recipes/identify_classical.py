@@ -13,8 +13,10 @@ Dimension legend: N tests, M models, C components, D features, R dimensions of i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from recipes.cut_speakers import CLOSED_SET
 
 SYSTEMS = ("ivector", "gmm-ubm")
 UTTERANCES_AT_ONCE = 64
+CPU_SECONDS = "cpu_seconds"
 
 
 def build_parser() -> Parser:
@@ -91,7 +94,8 @@ def _train_ubm(
     upstream = [features, digest(closed_set / "train.utt2spk")]
     with stage(target, options, upstream, force=arguments.force) as work:
         if work is not None:
-            ubm.train(step, closed_set, options, work)
+            with _cpu_counted(work):
+                ubm.train(step, closed_set, options, work)
     return require(target, 4)
 
 
@@ -110,16 +114,18 @@ def _train_ivectors(
     extractor = system / "tv" / CLOSED_SET
     with stage(extractor, options, upstream, force=arguments.force) as work:
         if work is not None:
-            total_variability.train(step, closed_set, system / "ubm" / CLOSED_SET, work)
+            with _cpu_counted(work):
+                total_variability.train(step, closed_set, system / "ubm" / CLOSED_SET, work)
     stamps = [require(extractor, 4)]
     target = system / "backend" / CLOSED_SET
     options = {"plda_smoothing": arguments.plda_smoothing}
     step = _step(backend, arguments, "ivector", **options)
     with stage(target, options, [*upstream, *stamps], force=arguments.force) as work:
         if work is not None:
-            vectors = _extract(arguments, _enrolment(arguments, closed_set)[2])
-            _write_vectors(work / "ivectors.npz", vectors)
-            backend.train(step, closed_set, work / "ivectors.npz", work)
+            with _cpu_counted(work):
+                vectors = _extract(arguments, _enrolment(arguments, closed_set)[2])
+                _write_vectors(work / "ivectors.npz", vectors)
+                backend.train(step, closed_set, work / "ivectors.npz", work)
     return [*stamps, require(target, 4)]
 
 
@@ -199,13 +205,15 @@ def _test(
         tests = corpus.usable(sorted(truth), "test")
         speakers, models, _ = _enrolment(arguments, closed_set)
         score = _ivector_scores if system == "ivector" else _gmm_scores
-        scores, seconds = score(arguments, models, tests)
+        scores, seconds, cpu_seconds = score(arguments, models, tests)
         labels = np.array([speakers.index(truth[test]) for test in tests])
-        answers = Answers(scores, seconds, labels)
+        answers = Answers(scores, seconds, labels, cpu_seconds)
+        seconds, cpu_seconds = _training_seconds(folder)
         record = {
             **measures(answers, speakers),
             "parameters": _count(folder),
-            "training_seconds": _seconds(folder),
+            "training_seconds": seconds,
+            "training_cpu_seconds": cpu_seconds,
             "processes": arguments.nj,
         }
         write_text(work / "results.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n")
@@ -217,8 +225,8 @@ def _test(
 
 def _ivector_scores(
     arguments: argparse.Namespace, models: list[list[str]], tests: list[str]
-) -> tuple[np.ndarray, float]:
-    """Log-likelihood ratios (N, M) and the seconds of the tests, from stored features."""
+) -> tuple[np.ndarray, float, float]:
+    """Log-likelihood ratios (N, M); seconds and CPU seconds of the tests, from stored features."""
     from plda.formats import load_model
     from recipes.steps.ivectors import read_vectors
     from recipes.steps.scores import VectorScorer
@@ -227,17 +235,18 @@ def _ivector_scores(
     backend = arguments.exp / "ivector" / "backend" / CLOSED_SET
     enrolled = read_vectors(backend / "ivectors.npz")
     transforms, plda = (load_model(backend / f"{name}.npz") for name in ("transforms", "plda"))
-    begin = time.perf_counter()
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     vectors = {**enrolled, **_extract(arguments, tests)}
     scorer = VectorScorer(vectors, transforms, plda, "book")
     scores = scorer.matrix(Models([str(i) for i in range(len(models))], models), tests).T
-    return np.ascontiguousarray(scores), time.perf_counter() - begin
+    seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
+    return np.ascontiguousarray(scores), seconds, cpu_seconds
 
 
 def _gmm_scores(
     arguments: argparse.Namespace, models: list[list[str]], tests: list[str]
-) -> tuple[np.ndarray, float]:
-    """Log-likelihood ratios a frame (N, M) and the seconds of the tests."""
+) -> tuple[np.ndarray, float, float]:
+    """Log-likelihood ratios a frame (N, M); seconds and CPU seconds of the tests."""
     from ivector.verification import GMMVerifier
     from recipes.steps.gmm_ubm import GMMScorer
     from recipes.steps.scoring import Models
@@ -248,9 +257,10 @@ def _gmm_scores(
     scorer = GMMScorer(_corpus(arguments, "gmm-ubm"), verifier, arguments.nj)
     wanted = Models([str(i) for i in range(len(models))], models)
     scorer.matrix(wanted, tests[:1])  # adapts the models, which are kept
-    begin = time.perf_counter()
+    begin, cpu_begin = time.perf_counter(), time.process_time()
     scores = scorer.matrix(wanted, tests).T
-    return np.ascontiguousarray(scores), time.perf_counter() - begin
+    seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
+    return np.ascontiguousarray(scores), seconds, cpu_seconds
 
 
 def _count(folder: Path) -> int:
@@ -267,12 +277,23 @@ def _count(folder: Path) -> int:
     return c + c * d + c * d * (d + 1) // 2 + c * d * rank + rank + 2 * symmetric
 
 
-def _seconds(folder: Path) -> float:
-    """Of all training stages, as their marks tell; features excepted."""
+@contextlib.contextmanager
+def _cpu_counted(work: Path) -> Iterator[None]:
+    """Write the CPU time of a stage; that of worker processes is not in it."""
+    begin = time.process_time()
+    yield
+    write_text(work / CPU_SECONDS, f"{time.process_time() - begin:.3f}\n")
+
+
+def _training_seconds(folder: Path) -> tuple[float, float]:
+    """Seconds and CPU seconds of all training stages; features excepted."""
     from recipes.stage import read_mark
 
-    marks = [read_mark(folder / name / CLOSED_SET) for name in ("ubm", "tv", "backend")]
-    return round(sum(float(mark["seconds"]) for mark in marks if mark), 3)
+    stages = [folder / name / CLOSED_SET for name in ("ubm", "tv", "backend")]
+    marks = {stage: read_mark(stage) for stage in stages}
+    seconds = sum(float(mark["seconds"]) for mark in marks.values() if mark)
+    files = [stage / CPU_SECONDS for stage, mark in marks.items() if mark]
+    return round(seconds, 3), round(sum(float(f.read_text("utf-8")) for f in files), 3)
 
 
 if __name__ == "__main__":

@@ -25,14 +25,16 @@ NAMES = {
     "conformer": "Conformer",
 }
 HEADER = ("system", "top-1 (%)", "95 % interval", "top-5 (%)", "95 % interval",
-          "parameters (10⁶)", "training (min)", "of them CPU", "test (instances/s)")  # fmt: skip
+          "parameters (10⁶)", "training (min)", "CPU (min)", "test (instances/s)",
+          "per CPU s")  # fmt: skip
 NOTES = """\
 Intervals are Wilson's, for independent tests; those of one speaker are not quite, so that the
 intervals are rather too narrow. Parameters are those of the models that all speakers share.
-Training is of the models alone, their features being stored; CPU minutes are summed over cores.
-Tests include reading stored features. All recordings of a speaker are of one session here as a
-rule, which makes the task easier than it is in the field: compare systems, not figures of other
-sets."""
+Training is without the making of stored features (VGG-M's spectrograms are computed on the way);
+CPU minutes are summed over cores, and say more where a machine has other work. Tests include
+reading, and the networks' features, which are computed from the recordings. All recordings of a
+speaker are of one session as a rule, which makes the task easier than it is in the field: compare
+systems, not figures of other sets."""
 
 
 class System(NamedTuple):
@@ -92,6 +94,7 @@ def table(systems: Sequence[System]) -> list[list[str]]:
             f"{(system.speed or system.test)['parameters'] / 1e6:.3g}",
             *_minutes(system),
             f"{system.test['instances_per_s']:.0f}",
+            _cpu_rate(system),
         ]
         for system in systems
     ]
@@ -120,11 +123,20 @@ def report(exp: Path, systems: Sequence[System], cells: Sequence[Sequence[str]])
 def _minutes(system: System) -> tuple[str, str]:
     """Training time by the clock and by the processor, of all steps at the speed of the last."""
     if not system.network:
-        return f"{system.test['training_seconds'] / 60:.1f}", "–"
+        seconds, cpu = (system.test[f"training_{name}"] for name in ("seconds", "cpu_seconds"))
+        # The time of other processes is not known.
+        return f"{seconds / 60:.1f}", f"{cpu / 60:.1f}" if system.test["processes"] == 1 else "–"
     seconds, cpu = (system.speed[name] for name in ("seconds", "cpu_seconds"))
     n_crops = system.network["step"] * system.network["options"]["batch_size"]
     share = n_crops / system.speed["instances"] / 60
     return f"{share * seconds:.1f}", f"{share * cpu:.1f}"
+
+
+def _cpu_rate(system: System) -> str:
+    cpu = system.test["cpu_seconds"]
+    if not cpu or system.test.get("processes", 1) > 1:
+        return "–"
+    return f"{system.test['utterances'] / cpu:.0f}"
 
 
 def _options(system: System) -> str:

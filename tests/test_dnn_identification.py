@@ -202,6 +202,11 @@ def test_recordings_are_a_set_too(records, tmp_path):
     assert front_end == FrontEnd("log-mel", "mean")
     source = open_unlabelled([tmp_path], front_end)
     assert source.ids == data.source.ids and source.n_features == 40
+    front_end = guess_front_end([tmp_path], "log-spectrogram", "none")
+    magnitudes = Spectrogram().transform(soundfile.read(wavs[0], dtype="int16")[0].astype("f4"))
+    logarithms = open_labelled([tmp_path], front_end).source.read(0)
+    np.testing.assert_allclose(logarithms, np.log1p(magnitudes), rtol=1e-5)
+    assert front_end.crop_frames == 300 and guess_front_end([tmp_path]).crop_frames == 128
 
 
 def test_packed_features_are_the_same_and_made_once(mels, tmp_path):

@@ -62,14 +62,14 @@ def test_a_folder_of_speakers_is_cut_and_all_systems_share_a_table(tmp_path):
             soundfile.write(path, samples.astype(np.int16), RATE)
     common = ("--corpus-dir", corpus.name, "--exp", "exp", "--train-per-speaker", "3",
               "--workers", "0", "--threads", "1", "--device", "cpu", "--validations", "1")  # fmt: skip
-    small = "--components 2 --rank 3 --gmm-components 4"
+    small = "--classical-options=--components 2 --rank 3 --gmm-components 4"
     done = recipe("vggm_identification", *common, "--width", "0.03", "--batch-size", "4",
-                  "--epochs", "1", "--frames", "80", "--stop-stage", "3", cwd=tmp_path)  # fmt: skip
+                  "--epochs", "1", "--frames", "80", "--stop-stage", "2", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "1 of 4 speakers have no more than 3 recordings" in done.stderr
     done = recipe("conformer_identification", *common, "--width", "0.06", "--num-blocks", "1",
                   "--batch-size", "4", "--warmup", "0", "--steps", "4", "--frames", "40",
-                  "--classical-options", small, cwd=tmp_path)  # fmt: skip
+                  small, cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     exp = tmp_path / "exp"
     report = (exp / "report.md").read_text()
