@@ -1,5 +1,6 @@
 """Limits of memory and disk: sizes of shards, refusals before work begins, what is measured."""
 
+import re
 import sys
 import tracemalloc
 import types
@@ -10,6 +11,7 @@ import pytest
 from ivector import _tv_math
 from ivector.base import budget
 from ivector.base.errors import DataError, UsageError
+from ivector.base.log import progress
 from ivector.full_gmm import FullGMM
 from ivector.statistics import BaumWelchStatistics
 from ivector.total_variability import TotalVariability
@@ -100,3 +102,11 @@ def test_smaller_batches_give_the_same_vectors():
     small = TotalVariability.from_subspace(model.model_, memory=10)
     assert small._prepared().batch_size < model._prepared().batch_size
     np.testing.assert_allclose(small.transform(stats), model.transform(stats), atol=1e-4)
+
+
+def test_progress_says_the_share_of_memory(monkeypatch, caplog):
+    monkeypatch.setattr("ivector.base.log.LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(budget, "_limit_mb", 4096)
+    with caplog.at_level("INFO"):
+        assert list(progress(range(2), desc="work")) == [0, 1]
+    assert re.search(r"work 1/2 utt, .* ETA \d+ s, memory \d+ of 4096 MiB \(\d+ %\)", caplog.text)

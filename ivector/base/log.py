@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
+from ivector.base.budget import memory_share
+
 T = TypeVar("T")
 
 LOG_EVERY_S = 10.0
@@ -42,13 +44,20 @@ def logged_warnings() -> Iterator[None]:
 def progress(
     items: Iterable[T], total: int | None = None, desc: str = "", unit: str = "utt"
 ) -> Iterator[T]:
-    """Iterate over `items` and show how far it is and how long it will take."""
+    """Iterate over `items`; show how far it is, how long it will take, and the memory taken."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, total=total, desc=desc, unit=unit, file=sys.stderr)
+        with tqdm(total=total, desc=desc, unit=unit, file=sys.stderr) as bar:
+            last = 0.0
+            for item in items:
+                yield item
+                if time.monotonic() - last > 1:
+                    last = time.monotonic()
+                    bar.set_postfix_str(memory_share(), refresh=False)
+                bar.update()
         return
     yield from _log_progress(items, total, desc, unit)
 
@@ -64,8 +73,8 @@ def _log_progress(items: Iterable[T], total: int | None, desc: str, unit: str) -
         last, rate = now, count / (now - start)
         if total:
             logger.info(
-                "%s %d/%d %s, %.1f %s/s, ETA %.0f s",
-                desc, count, total, unit, rate, unit, (total - count) / rate,
+                "%s %d/%d %s, %.1f %s/s, ETA %.0f s, %s",
+                desc, count, total, unit, rate, unit, (total - count) / rate, memory_share(),
             )  # fmt: skip
         else:
-            logger.info("%s %d %s, %.1f %s/s", desc, count, unit, rate, unit)
+            logger.info("%s %d %s, %.1f %s/s, %s", desc, count, unit, rate, unit, memory_share())
