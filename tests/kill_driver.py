@@ -154,18 +154,18 @@ class Round:
         self.log = folder.parent / "killed.log"
         self.launched: list[Recipe] = []
 
-    def by_moments(self, count: int, rng: np.random.Generator) -> None:
-        """Kill in every step at a random moment."""
+    def by_moments(self, count: int, rng: np.random.Generator) -> int:
+        """Kill in every step at a random moment; return how many runs ended before theirs."""
         order = list(self.truth.steps)
-        while count > 0:
-            for number, target in enumerate(plan(self.truth.steps, count, rng)):
-                moment = float(rng.uniform(0, self.truth.steps[target]))
-                recipe = self._launch()
-                alone = number % 4 == 3
-                step = strike(recipe, target, moment, order, alone)
-                if self._account(step, "python alone" if alone else "group", recipe):
-                    count -= 1
-            self._end()
+        early = 0
+        for number, target in enumerate(plan(self.truth.steps, count, rng)):
+            moment = float(rng.uniform(0, self.truth.steps[target]))
+            recipe = self._launch()
+            alone = number % 4 == 3
+            step = strike(recipe, target, moment, order, alone)
+            early += not self._account(step, "python alone" if alone else "group", recipe)
+        self._end()
+        return early
 
     def by_changes(self, count: int, rng: np.random.Generator) -> None:
         """Kill right before a random change of a file."""
@@ -247,10 +247,9 @@ def run_set(
     )
     turns = Round(name, folder / "run", options, truth, tally)
     try:
-        if kills - kills // 3:
-            turns.by_moments(kills - kills // 3, rng)
-        if kills // 3:
-            turns.by_changes(kills // 3, rng)
+        early = turns.by_moments(kills - kills // 3, rng)
+        if kills // 3 + early:
+            turns.by_changes(kills // 3 + early, rng)
     finally:
         turns.clear()
 
