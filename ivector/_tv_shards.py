@@ -9,7 +9,7 @@ import numpy as np
 from ivector import _rfp, _tv_math
 from ivector._tv_math import Accumulators, Derived
 from ivector.base.errors import DataError, UsageError
-from ivector.statistics import BaumWelchStatistics
+from ivector.statistics import BaumWelchStatistics, same_centre
 
 Loaded = BaumWelchStatistics | Iterable[BaumWelchStatistics]
 Shard = BaumWelchStatistics | Callable[[], Loaded]
@@ -90,14 +90,43 @@ class _Pool:
         return self.stats.about(means).second
 
 
+def _pooled(parts: Iterable[BaumWelchStatistics], pool: _Pool) -> Iterator[BaumWelchStatistics]:
+    for stats in parts:
+        pool.add(stats)
+        yield stats
+
+
+def _merged(parts: Iterable[BaumWelchStatistics], most: int) -> Iterator[BaumWelchStatistics]:
+    """Yield blocks joined to up to `most` utterances, where there are several.
+
+    Each E-step of a batch goes through sums of the size of the model, so few are made. What is
+    joined has no second-order sum.
+    """
+    waiting: list[BaumWelchStatistics] = []
+    for stats in parts:
+        together = sum(map(len, waiting)) + len(stats)
+        if waiting and (together > most or not same_centre(stats.centre, waiting[0].centre)):
+            yield _joined(waiting)
+            waiting = []
+        waiting.append(stats)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[BaumWelchStatistics]) -> BaumWelchStatistics:
+    if len(parts) == 1:
+        return parts[0]
+    zeroth, first = (np.concatenate([getattr(p, n) for p in parts]) for n in ("zeroth", "first"))
+    return BaumWelchStatistics(zeroth, first, None, parts[0].centre)
+
+
 def accumulate_shard(shard: Shard, derived: Derived, needs_second: bool) -> Accumulators:
     """E-step of one shard."""
     C, D = derived.means.shape
     total = Accumulators.zeros(C, D, derived.linear.shape[1])
     pool = _Pool()
-    for stats in blocks(shard, (C, D)):
+    for stats in _merged(_pooled(blocks(shard, (C, D)), pool), derived.batch_size):
         _tv_math.e_step(derived, stats, total)
-        pool.add(stats)
     total.second = pool.second_about(derived.means)
     if needs_second and total.second is None:
         raise UsageError(

@@ -148,7 +148,7 @@ class BaumWelchStatistics:
                     f"part {number} has (components, features) {part.first.shape[1:]}, "
                     f"the first has {head.first.shape[1:]}: they come from different UBMs"
                 )
-            if not _same_centre(part.centre, head.centre):
+            if not same_centre(part.centre, head.centre):
                 raise DataError(
                     f"part {number} is centred differently from the first; apply about(means)"
                 )
@@ -204,7 +204,7 @@ class BaumWelchStatistics:
         ----------
         centre : ndarray (n_components, n_features) or None
         """
-        if _same_centre(centre, self.centre):
+        if same_centre(centre, self.centre):
             return self
         shape = self.first.shape[1:]
         old = np.zeros(shape) if self.centre is None else self.centre
@@ -429,7 +429,7 @@ def _floating(array: ArrayLike) -> np.ndarray:
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
-def _same_centre(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+def same_centre(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     if a is None or b is None:
         return a is b
     return a is b or np.array_equal(a, b)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ivector import _tv_shards
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import save_model
 from ivector.formats.statistics import (
@@ -272,3 +273,12 @@ def test_second_order_follows_what_was_pruned(ubm, tmp_path):
     before = stats.second / stats.zeroth.sum(0)[:, None, None]
     after = found.second / found.zeroth.sum(0)[:, None, None]
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_are_joined_to_batches(ubm):
+    parts = [block(ubm, n, seed=n) for n in (3, 4, 2, 9, 1)]
+    assert [len(stats) for stats in _tv_shards._merged(parts, 7)] == [7, 2, 9, 1]
+    parts[1] = parts[1].about(None)
+    assert [len(stats) for stats in _tv_shards._merged(parts, 7)] == [3, 4, 2, 9, 1]
+    (one,) = _tv_shards._merged(parts[:1], 1)
+    assert one is parts[0]
