@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ivector.base.errors import DataError
-from ivector.base.files import load_model, read_lines, save_model, write_text
+from ivector.base.files import load_model, read_lines, remove_tree, save_model, write_text
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 
@@ -97,7 +96,7 @@ class Checkpoint:
             if former < iteration:
                 self._state(former).unlink(missing_ok=True)
         for sums in self.folder.glob("sums.*"):
-            shutil.rmtree(sums)
+            remove_tree(sums)
 
     def sums(self, iteration: int) -> Path:
         """Folder for the partial sums of an iteration."""
@@ -105,8 +104,7 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Remove the folder."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        remove_tree(self.folder)
 
     def _state(self, iteration: int) -> Path:
         return self.folder / f"iteration.{iteration}.npz"

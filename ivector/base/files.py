@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -77,6 +79,24 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a small UTF-8 text file atomically."""
     with atomic_write(path, "w") as file:
         file.write(text)
+
+
+def remove_tree(folder: str | os.PathLike) -> None:
+    """Remove a folder, if it is there, also while something is still being written into it.
+
+    A worker that was given up, or outlived the run that started it, may finish a file meanwhile.
+
+    Raises
+    ------
+    OSError
+        It cannot be removed.
+    """
+    for pause in (0.0, 0.05, 0.2, 1.0):
+        time.sleep(pause)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.lexists(folder):
+            return
+    shutil.rmtree(folder)
 
 
 def read_lines(path: str | os.PathLike) -> list[str]:
