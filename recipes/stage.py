@@ -168,7 +168,7 @@ def _enter(partial: Path, key: str) -> Path:
     work = partial / key
     for other in partial.iterdir():
         if other != work:
-            shutil.rmtree(other) if other.is_dir() else other.unlink()
+            _remove(other) if other.is_dir() else other.unlink()
     if work.exists():
         remove_temporary(work)
         (work / "done.json").unlink(missing_ok=True)
@@ -229,8 +229,15 @@ def _former(folder: Path) -> Path:
 
 
 def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+    for trial in range(20):
+        if not folder.exists():
+            return
+        try:
+            shutil.rmtree(folder)
+        except OSError:  # workers that outlive their run may still be writing there
+            if trial == 19:
+                raise
+            time.sleep(0.1)
 
 
 class _QuietFileHandler(logging.FileHandler):

@@ -63,14 +63,25 @@ def require_disk(folder: Path, n_bytes: float, limit_mb: int, what: str, cure: s
             f"{what} would take up to {needed} MiB of disk, the limit is {limit_mb}: give "
             f"--disk {needed} (0: no limit){also}"
         )
+    # What an unfinished run has left there is not written again.
+    there = _size(folder) // MIB
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     free = shutil.disk_usage(folder).free // MIB
-    if needed > free:
+    if needed - there > free:
         raise DataError(
             f"{folder}: {what} would take up to {needed} MiB of disk and {free} are free: make "
             f"room or write to another disk{also}"
         )
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in a folder, some of which may go away while they are counted."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def require_memory(n_bytes: float, limit_mb: int, what: str, cure: str) -> None:
