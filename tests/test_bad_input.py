@@ -242,7 +242,7 @@ def test_options_are_checked_by_name(tmp_path, complaint, step, options, said):
 
 def test_lda_dimension_above_the_rank(broken, complaint):
     assert run(broken, "backend", "--lda-dim", "5") == 2
-    assert "--lda-dim 5: the i-vectors have only 4 dimensions" in complaint()
+    assert "--lda-dim 5: the vectors have only 4 dimensions" in complaint()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ivector.base.files import write_text
 from plda import LDA, PLDA, Center, LengthNorm
 from plda.formats import save_model, write_plda, write_transform
 from recipes.stage import require, stage
-from recipes.steps.common import folds, logger, make_parser, read_utt2spk
+from recipes.steps.common import folds, logger, make_parser, read_utt2spk, stage_of
 from recipes.steps.ivectors import read_vectors
 
 
@@ -34,16 +34,16 @@ def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) 
     utterances = [utt for utt in sorted(utt2spk) if utt in table]
     if len(utterances) < len(utt2spk):
         if not utterances:
-            raise DataError(f"{vectors}: no training utterance has an i-vector; run with --stage 4")
+            raise DataError(f"{vectors}: no training utterance has a vector; look at its features")
         logger.warning(
-            "%s: %d of %d training utterances have no i-vector and are left out",
+            "%s: %d of %d training utterances have no vector and are left out",
             fold.name, len(utt2spk) - len(utterances), len(utt2spk),
         )  # fmt: skip
     X = np.stack([table[utt] for utt in utterances])
     y = np.array([utt2spk[utt] for utt in utterances])
     if arguments.lda_dim > X.shape[1]:
         raise UsageError(
-            f"--lda-dim {arguments.lda_dim}: the i-vectors have only {X.shape[1]} dimensions"
+            f"--lda-dim {arguments.lda_dim}: the vectors have only {X.shape[1]} dimensions"
         )
     pipeline = transforms(arguments.lda_dim, arguments.total_covariance_factor)
     normalised = pipeline.fit_transform(X, y)
@@ -74,7 +74,7 @@ def main(arguments: argparse.Namespace) -> None:
     for fold in folds(arguments.data):
         vectors = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
         target = system / "backend" / fold.name
-        upstream = {"vectors": require(vectors, 4)}
+        upstream = {"vectors": require(vectors, stage_of(system, 4))}
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:
                 train(arguments, fold, vectors / "ivectors.npz", work)

@@ -64,6 +64,11 @@ def folds(data: Path) -> list[Path]:
     return found
 
 
+def stage_of(system: Path, ivector_stage: int) -> int:
+    """Number in run.sh of a system's stage, by that of the i-vector system; networks have one."""
+    return 8 if (system / "network").is_dir() else ivector_stage
+
+
 def read_utt2spk(path: Path) -> dict[str, str]:
     """Read a two-column utt2spk file."""
     table = read_table(path, str)

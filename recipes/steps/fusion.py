@@ -37,7 +37,7 @@ from ivector.base.cli import name, number
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
 from recipes.stage import require, stage
-from recipes.steps.common import folds, logger, make_parser
+from recipes.steps.common import folds, logger, make_parser, stage_of
 
 FUSED = "fusion"
 POINT = OperatingPoint(0.01)
@@ -177,7 +177,7 @@ def main(arguments: argparse.Namespace) -> None:
         if not mine:
             raise DataError(f"{home}: no development scores for {fold.name}; run with --stage 9")
         scored = [arguments.exp / system / "scores" / fold.name for system in systems]
-        upstream = [require(folder, 6) for folder in scored]
+        upstream = [require(folder, stage_of(folder.parents[1], 6)) for folder in scored]
         upstream += [require(home / one / "scores" / part, 9) for one in systems for part in mine]
         target = arguments.exp / (FUSED if len(systems) > 1 else systems[0]) / "llr" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:

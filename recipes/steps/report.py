@@ -21,7 +21,7 @@ from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from recipes.stage import read_mark, require, stage, versions
-from recipes.steps.common import folds, logger, make_parser
+from recipes.steps.common import folds, logger, make_parser, stage_of
 
 P_TARGET = (0.01, 0.001)
 HEADER = ("system", "trials of", "targets", "nontargets", "EER %", "minDCF(0.01)", "minDCF(0.001)")
@@ -86,7 +86,7 @@ def evaluate(data: Path, system: Path, parts: Sequence[Path], n_bootstrap: int, 
     """Error rates of the scores of some folds, pooled."""
     outputs = [system / "scores" / part.name for part in parts]
     for output in outputs:
-        require(output, 6)
+        require(output, stage_of(system, 6))
     scored = align(
         read_scores([out / "scores" for out in outputs]),
         read_trials([out / "trials" for out in outputs]),

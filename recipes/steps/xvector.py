@@ -144,7 +144,7 @@ def main(arguments: argparse.Namespace) -> None:
         jobs = []
         for fold in folds(arguments.data):
             target = arguments.exp / arguments.system / "network" / fold.name
-            upstream = [features, digest(fold / "train.utt2spk")]
+            upstream = {"features": features, "training list": digest(fold / "train.utt2spk")}
             frame = stage(target, options, upstream, force=arguments.force)
             work = stages.enter_context(frame)
             if work is not None:

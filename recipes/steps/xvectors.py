@@ -58,7 +58,11 @@ def main(arguments: argparse.Namespace) -> None:
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         network = system / "network" / fold.name
-        upstream = [features, require(network, 7, on=[features]), protocol_digest(fold)]
+        upstream = {
+            "features": features,
+            "network": require(network, 7, on=[features]),
+            "protocol": protocol_digest(fold),
+        }
         target = system / "ivectors" / fold.name
         with stage(target, {}, upstream, force=arguments.force) as work:
             if work is not None:
