@@ -160,3 +160,40 @@ def test_limits_of_threads_end_with_the_last_holder():
     assert threads(0) == 1
     second.__exit__(None, None, None)
     assert threads(0) == before
+
+
+def here(_):
+    return os.getcwd()
+
+
+@NO_DASK
+def test_workers_of_a_cluster_are_as_their_driver(tmp_path, monkeypatch):
+    from ivector.base import cluster
+
+    former = use_backend("dask")
+    try:
+        list(map_shards(here, [0], nj=2))
+        monkeypatch.chdir(tmp_path)
+        assert list(map_shards(here, [0], nj=2)) == [str(tmp_path)]
+        (tmp_path / "gone").mkdir()
+        monkeypatch.chdir(tmp_path / "gone")
+        monkeypatch.setattr(os, "getcwd", lambda: "/nowhere")
+        with pytest.raises(DataError, match=r"/nowhere: No such file.*need the disk of the data"):
+            list(map_shards(here, [0], nj=2))
+        monkeypatch.undo()
+        monkeypatch.setattr(cluster, "SOURCES", "edited")
+        with pytest.raises(DataError, match="runs another version of the toolkit"):
+            list(map_shards(here, [0], nj=2))
+    finally:
+        use_backend(former.name)
+
+
+def test_progress_tells_the_rate_of_frames(caplog, monkeypatch):
+    from ivector.base import log
+
+    monkeypatch.setattr(log, "LOG_EVERY_S", 0.0)
+    caplog.set_level("INFO", "progress")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stderr.isatty", lambda: False, raising=False)
+        assert list(log.progress([200, 300], 2, "x", frames=lambda n: n, shift=0.01)) == [200, 300]
+    assert "frames/s (" in caplog.text and "x real time)" in caplog.text and "ETA" in caplog.text

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import os
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +29,8 @@ from distributed.scheduler import NoValidWorkerError
 from joblib import Parallel, delayed
 from joblib._dask import DaskDistributedBackend, _TracebackCapturingWrapper
 
-from ivector.base.errors import UsageError
+import ivector
+from ivector.base.errors import DataError, UsageError
 from ivector.base.shards import Backend, WorkersLost, in_windows, one_thread
 
 # Its warnings of every lost worker; what matters of them is told by `map_shards`.
@@ -59,16 +63,54 @@ class ShardError(Exception):
         self.error, self.text = error, text
 
 
+def _sources() -> str:
+    """Digest of this package's sources as they are when this process imports it."""
+    total = hashlib.sha256()
+    for path in sorted(Path(ivector.__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+SOURCES = _sources()
+
+
 class Payload:
-    """A function and its shared arguments, sent to a worker once and not with every shard."""
+    """A function and its shared arguments, sent to a worker once and not with every shard.
+
+    With it go the folder that relative paths start from, and which sources are meant.
+    """
 
     def __init__(self, function: Callable, kwargs: dict[str, Any]):
         self.function, self.kwargs = function, kwargs
+        self.folder, self.sources = os.getcwd(), SOURCES
+
+    def prepare(self) -> None:
+        """Make this worker one like the process that sends the shards.
+
+        Raises
+        ------
+        DataError
+            It has other sources, or does not see the same disk.
+        """
+        if self.sources != SOURCES:
+            raise DataError(
+                f"worker on {socket.gethostname()}: runs another version of the toolkit; install "
+                "the same one there and start the workers anew"
+            )
+        if os.getcwd() != self.folder:
+            try:
+                os.chdir(self.folder)
+            except OSError as error:
+                raise DataError(
+                    f"worker on {socket.gethostname()}: {self.folder}: {error.strerror}; the "
+                    "workers need the disk of the data under the same path"
+                ) from error
 
 
 def call(payload: Payload, shard: Any) -> Any:
     """Run one shard in a worker, single-threaded."""
     try:
+        payload.prepare()
         with one_thread():
             return payload.function(shard, **payload.kwargs)
     except Exception as error:

@@ -7,8 +7,8 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, TypeVar
 
 from ivector.base.budget import memory_share
 
@@ -42,9 +42,28 @@ def logged_warnings() -> Iterator[None]:
 
 
 def progress(
-    items: Iterable[T], total: int | None = None, desc: str = "", unit: str = "utt"
+    items: Iterable[T],
+    total: int | None = None,
+    desc: str = "",
+    unit: str = "utt",
+    frames: Callable[[T], int] | None = None,
+    shift: float = 0.0,
 ) -> Iterator[T]:
-    """Iterate over `items`; show how far it is, how long it will take, and the memory taken."""
+    """Iterate over `items`; show how far it is, how long it will take, and the memory taken.
+
+    Parameters
+    ----------
+    items : iterable
+    total : int, optional
+        Their number.
+    desc, unit : str
+        What is done, and what one item is called.
+    frames : callable, optional
+        Number of frames of an item: their rate is shown, too.
+    shift : float
+        Seconds a frame stands for: the rate is also shown as a multiple of real time.
+    """
+    speed = _Speed(frames, shift)
     if total is None and isinstance(items, Sized):
         total = len(items)
     if sys.stderr.isatty():
@@ -54,27 +73,54 @@ def progress(
             last = 0.0
             for item in items:
                 yield item
+                speed.add(item)
                 if time.monotonic() - last > 1:
                     last = time.monotonic()
-                    bar.set_postfix_str(memory_share(), refresh=False)
+                    bar.set_postfix_str(speed.text() + memory_share(), refresh=False)
                 bar.update()
         return
-    yield from _log_progress(items, total, desc, unit)
+    yield from _log_progress(items, total, desc, unit, speed)
 
 
-def _log_progress(items: Iterable[T], total: int | None, desc: str, unit: str) -> Iterator[T]:
+class _Speed:
+    """Frames a second since it was made, as text."""
+
+    def __init__(self, frames: Callable[[Any], int] | None, shift: float):
+        self.frames, self.shift = frames, shift
+        self.count, self.start = 0, time.monotonic()
+
+    def add(self, item: Any) -> None:
+        if self.frames is not None:
+            self.count += self.frames(item)
+
+    def text(self) -> str:
+        if self.frames is None:
+            return ""
+        rate = self.count / max(time.monotonic() - self.start, 1e-3)
+        real = f" ({rate * self.shift:.0f} x real time)" if self.shift else ""
+        return f"{rate:.0f} frames/s{real}, "
+
+
+def _log_progress(
+    items: Iterable[T], total: int | None, desc: str, unit: str, speed: _Speed
+) -> Iterator[T]:
     logger = logging.getLogger("progress")
     start = last = time.monotonic()
     for count, item in enumerate(items, 1):
         yield item
+        speed.add(item)
         now = time.monotonic()
         if now - last < LOG_EVERY_S:
             continue
         last, rate = now, count / (now - start)
         if total:
             logger.info(
-                "%s %d/%d %s, %.1f %s/s, ETA %.0f s, %s",
-                desc, count, total, unit, rate, unit, (total - count) / rate, memory_share(),
+                "%s %d/%d %s, %.1f %s/s, %sETA %.0f s, %s",
+                desc, count, total, unit, rate, unit, speed.text(), (total - count) / rate,
+                memory_share(),
             )  # fmt: skip
         else:
-            logger.info("%s %d %s, %.1f %s/s, %s", desc, count, unit, rate, unit, memory_share())
+            logger.info(
+                "%s %d %s, %.1f %s/s, %s%s",
+                desc, count, unit, rate, unit, speed.text(), memory_share(),
+            )  # fmt: skip

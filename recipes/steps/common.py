@@ -169,6 +169,13 @@ def voiced_counts(folder: Path) -> dict[str, int]:
     return {utt: int(n) for utt, n in rows}
 
 
+def frames_of(corpus: Corpus, shards: Iterable[Iterable[Located]]) -> Callable[[Any], int]:
+    """Voiced frames of the next shard at each call, for `progress`."""
+    counts = voiced_counts(corpus.folder)
+    sums = iter([sum(counts[one.utterance] for one in shard) for shard in shards])
+    return lambda _: next(sums)
+
+
 @dataclass(frozen=True)
 class FrameShard:
     """Loads the frames of some utterances as one block (n_frames, n_dims)."""

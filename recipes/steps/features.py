@@ -159,7 +159,11 @@ def main(arguments: argparse.Namespace) -> None:
         size = check_budget(arguments, recordings, mfcc, work)
         shards = list(enumerate(make_shards(recordings, size)))
         done = map_shards(extractor, shards, nj=arguments.nj)
-        rows = [row for part in progress(done, len(shards), "features", "shard") for row in part]
+        shown = progress(
+            done, len(shards), "features", "shard", lambda part: sum(row[2] for row in part),
+            mfcc.get("frame_shift", 10) / 1000,
+        )  # fmt: skip
+        rows = [row for part in shown for row in part]
         _finish(work, home, rows, len(shards))
 
 

@@ -25,6 +25,7 @@ from recipes.steps.common import (
     Located,
     content,
     folds,
+    frames_of,
     make_parser,
     read_utt2spk,
 )
@@ -93,7 +94,8 @@ def extract(arguments: argparse.Namespace, fold: Path, system: Path, work: Path)
         resume_folder(work) / "vectors",
     )
     parts = map_shards(extract_kept, list(enumerate(shards)), nj=arguments.nj)
-    vectors = np.concatenate(list(progress(parts, len(shards), fold.name, "shard")))
+    frames = frames_of(corpus, shards)
+    vectors = np.concatenate(list(progress(parts, len(shards), fold.name, "shard", frames)))
     if not np.isfinite(vectors).all():
         bad = [utt for utt, row in zip(utterances, vectors) if not np.isfinite(row).all()]
         raise DataError(f"{len(bad)} i-vectors are not finite, the first of {bad[0]}")

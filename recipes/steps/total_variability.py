@@ -7,6 +7,7 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from recipes.steps.common import (
     Located,
     content,
     folds,
+    frames_of,
     logger,
     make_parser,
     read_utt2spk,
@@ -146,7 +148,8 @@ def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Pat
     storage = arguments.statistics_dtype, arguments.statistics_prune
     save = SaveGroup(accumulate, resume_folder(work), *storage)
     saved = map_shards(save, jobs, nj=arguments.nj)
-    shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "file"))
+    frames = frames_of(corpus, (chain.from_iterable(parts) for _, parts in jobs))
+    shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "file", frames))
     size = sum(Path(shard.path).stat().st_size for shard in shards)
     logger.info("%s: %.1f MiB of statistics", fold.name, size / MIB)
     model = TotalVariability(
