@@ -25,7 +25,7 @@ scheduler=             # of a Dask cluster, tcp://HOST:PORT or its file; empty s
 seed=0
 memory=2048            # MiB that each process may take
 disk=0                 # MiB that a stage may write; 0: what is free
-feature_storage=float32   # or compressed, a byte a number: a third of the disk
+feature_storage=float32   # two-byte: half the disk; compressed: a byte a number, costs accuracy
 statistics_dtype=float32  # of stage 3, or float16: a third of the disk, more where speech is short
 statistics_prune=0     # float16: share of an utterance's frames dropped with its rarest Gaussians
 channel=               # of recordings with several: 0, 1, ... or mean; empty refuses them
@@ -126,7 +126,7 @@ for one in $systems; do
 done
 choice normalisation cmn cmvn global_cmn global_cmvn warping none
 choice covariance full diagonal
-choice feature_storage float32 compressed
+choice feature_storage float32 two-byte compressed
 choice statistics_dtype float32 float16
 choice tv_init random pca
 choice parametrisation kaldi classical

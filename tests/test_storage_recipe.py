@@ -91,6 +91,15 @@ def test_compressed_features_keep_their_error_bound(tmp_path):
         assert (np.abs(found - tables[key]) <= 0.51 * step_size + 3 * grain + 1e-6).all()
 
 
+def test_two_bytes_are_exact_to_half_a_step(tmp_path):
+    table = np.random.default_rng(0).normal(size=(300, 5)) * [1, 10, 0.1, 100, 1]
+    with ArkWriter(tmp_path / "f", compress="two-byte") as writer:
+        writer.write("a", table.astype(np.float32))
+    ((_, found),) = load_scp(read_scp(tmp_path / "f.scp"))
+    assert (tmp_path / "f.ark").stat().st_size < 0.51 * table.size * 4
+    assert np.abs(found - table).max() <= 0.51 * (table.max() - table.min()) / 65535 + 1e-5
+
+
 def test_compressed_features_take_a_third(corpus, tmp_path):
     (tmp_path / "data").symlink_to(corpus / "data")
     step(features, tmp_path, *CONF, "--feature-storage", "compressed")
@@ -107,7 +116,9 @@ def test_compressed_features_take_a_third(corpus, tmp_path):
 def test_disk_is_refused_before_the_stage_begins(corpus, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(corpus / "data")
     monkeypatch.setattr(features, "mean_seconds", lambda recordings: 3600.0)
-    with pytest.raises(UsageError, match=r"features of 24 recordings .* --feature-storage compr"):
+    with pytest.raises(
+        UsageError, match=r"features of 24 recordings .* --feature-storage two-byte"
+    ):
         step(features, tmp_path, *CONF, "--disk", "100")
     assert not (tmp_path / "exp/features").exists()
     with pytest.raises(UsageError, match=r"statistics of 12 .* the limit is 1: give --disk"):

@@ -21,6 +21,9 @@ from ivector.base.files import atomic_path, read_lines
 # What kaldiio raises for a cut or foreign archive.
 _DAMAGED = (ValueError, EOFError, struct.error, AssertionError, IndexError, RuntimeError, KeyError)
 
+# Kaldi's CompressionMethod.
+_COMPRESSION: dict[bool | str, int | None] = {False: None, True: 2, "two-byte": 3}
+
 
 class ArkWriter:
     """Write matrices or vectors to ``PREFIX.ark`` and ``PREFIX.scp``; use as a context manager.
@@ -29,8 +32,9 @@ class ArkWriter:
     ----------
     prefix : path-like
         Path without its ending.
-    compress : bool
-        Kaldi's compressed matrices (one byte a number, ``CompressedMatrix`` kSpeechFeature).
+    compress : bool or "two-byte"
+        Kaldi's compressed matrices: one byte a number (``CompressedMatrix`` kSpeechFeature), or
+        two (kTwoByteAuto), which are exact to half a 65535th of a matrix's range.
     listed_in : path-like, optional
         Folder the scp says the ark is in, where it will be moved after writing.
     list_to : path-like, optional
@@ -40,7 +44,7 @@ class ArkWriter:
     def __init__(
         self,
         prefix: str | os.PathLike,
-        compress: bool = False,
+        compress: bool | str = False,
         listed_in: str | os.PathLike | None = None,
         list_to: str | os.PathLike | None = None,
     ):
@@ -49,7 +53,7 @@ class ArkWriter:
         if list_to is not None:
             self.scp = Path(list_to) / self.scp.name
         self._listed = self.ark if listed_in is None else Path(listed_in) / self.ark.name
-        self._compression = 2 if compress else None
+        self._compression = _COMPRESSION[compress]
         self._stack = contextlib.ExitStack()
         self._lines: list[str] = []
 
