@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ivector._store_writer import FLOAT16, FORMAT, Recording, write_store
-from ivector.base.cli import Parser, run
+from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
 
@@ -241,7 +241,7 @@ def make_parser() -> Parser:
         help="kaldi: 1 byte a number, 12.5%% of the audio at 40 bins; float16: 2 bytes, 25%%, "
         "more exact, and crops are read without the rest",
     )
-    parser.add_argument("--nj", type=int, default=1, help="processes; change no result")
+    add_parallel_options(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
     return parser
 

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.base.cli import SEED, Parser, number, run, whole
+from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, whole
 from ivector.base.errors import UsageError
 from ivector.base.files import atomic_write, write_text
 from ivector.base.log import progress
@@ -310,7 +310,7 @@ def build_parser() -> Parser:
     add("--seconds", type=number(0.5), nargs=2, default=(2.0, 3.5), metavar=("LEAST", "MOST"),
         help="length of the recordings")  # fmt: skip
     add("--seed", type=SEED, default=0, help="another seed gives other speakers")
-    add("--nj", type=whole(1), default=1, help="processes; change no result")
+    add_parallel_options(parser)
     return parser
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from fusion.metrics import OperatingPoints
-from ivector.base.cli import SEED, Parser, number, run, whole
+from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, whole
 from ivector.base.errors import UsageError
 from ivector.base.files import write_text
 from ivector.base.log import progress
@@ -171,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--plda-smoothing", type=number(0, 1), nargs="+", default=[0.0, 0.1, 0.3])
     parser.add_argument("--normalisation", default="cmn", help="as in run.sh")
     parser.add_argument("--cmn-window", type=whole(1), default=300)
-    parser.add_argument("--nj", type=whole(1), default=1)
+    add_parallel_options(parser)
     parser.add_argument("--seed", type=SEED, default=0)
     parser.add_argument("--json", type=Path, help="also write the table here")
     return parser
