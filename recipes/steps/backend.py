@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from ivector.base.budget import require_memory
 from ivector.base.cli import name, number, whole
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
@@ -39,6 +40,12 @@ def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) 
             "%s: %d of %d training utterances have no vector and are left out",
             fold.name, len(utt2spk) - len(utterances), len(utt2spk),
         )  # fmt: skip
+    require_memory(
+        3 * 8 * len(utterances) * len(table[utterances[0]]),  # float64, and twice on the way
+        arguments.memory,
+        f"the back-end of {len(utterances)} vectors",
+        "train it on fewer utterances of each speaker",
+    )
     X = np.stack([table[utt] for utt in utterances])
     y = np.array([utt2spk[utt] for utt in utterances])
     if arguments.lda_dim > X.shape[1]:
