@@ -295,8 +295,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--feature-storage",
         choices=tuple(STORAGES),
         default="float32",
-        help="Kaldi's compressed matrices, of two bytes a number (two-byte) or one (compressed): half "
-        "the disk or a quarter, but one byte costs accuracy",
+        help="Kaldi's compressed matrices of two bytes a number (two-byte) or one (compressed): "
+        "half the disk or a quarter, but one byte costs accuracy",
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
     return parser
