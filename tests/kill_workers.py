@@ -164,11 +164,12 @@ class Tally:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is to be killed, and how often."""
+    """How much is to be killed, how often, and where the run ends."""
 
     kills: int
     restarts: int
     interval: float
+    stop_stage: int = 6
 
     def is_restart(self, tally: Tally) -> bool:
         """Whether it is the scheduler's turn: evenly among the kills of workers."""
@@ -177,7 +178,7 @@ class Plan:
 
     def is_enough(self, tally: Tally, stage: int) -> bool:
         """Whether a stage had its share, so that no stage takes all kills of a run."""
-        share = math.ceil(self.kills / len(STAGES))
+        share = math.ceil(self.kills / min(self.stop_stage, len(STAGES)))
         return tally.stages[stage] >= share * tally.runs
 
     def is_done(self, tally: Tally) -> bool:
@@ -222,19 +223,12 @@ def end_within(recipe: Recipe, log: Path) -> float:
     return time.perf_counter() - recipe.started
 
 
-def run(
-    options: Sequence[str],
-    n_workers: int,
-    plan: Plan,
-    folder: Path,
-    seed: int,
-    stop_stage: int = 6,
-) -> Tally:
+def run(options: Sequence[str], n_workers: int, plan: Plan, folder: Path, seed: int) -> Tally:
     """Disturb runs until all kills are done; prints a table."""
     rng = np.random.default_rng(seed)
     tally = Tally()
     here, log = folder / "run", folder / "log"
-    whole = [*options, "--system", "ivector", "--stop-stage", str(stop_stage)]
+    whole = [*options, "--system", "ivector", "--stop-stage", str(plan.stop_stage)]
     seconds = end_within(Recipe(here, [*whole, "--nj", str(n_workers)], log), log)
     expected, homes = results(here), marked(here)
     print(f"undisturbed on loky: {seconds:.0f} s; {kinds(list(expected))}", flush=True)
