@@ -61,7 +61,8 @@ def test_a_folder_of_speakers_is_cut_and_all_systems_share_a_table(tmp_path):
             path = corpus / f"s{speaker}" / f"s{speaker}-{utterance}.flac"
             soundfile.write(path, samples.astype(np.int16), RATE)
     common = ("--corpus-dir", corpus.name, "--exp", "exp", "--train-per-speaker", "3",
-              "--workers", "0", "--threads", "1", "--device", "cpu", "--validations", "1")  # fmt: skip
+              "--workers", "0", "--threads", "1", "--device", "cpu",
+              "--validations", "1")  # fmt: skip
     small = "--classical-options=--components 2 --rank 3 --gmm-components 4"
     done = recipe("vggm_identification", *common, "--width", "0.03", "--batch-size", "4",
                   "--epochs", "1", "--frames", "80", "--stop-stage", "2", cwd=tmp_path)  # fmt: skip
