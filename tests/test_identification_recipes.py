@@ -19,7 +19,7 @@ def recipe(name: str, *options: str, cwd: Path = ROOT) -> subprocess.CompletedPr
     environment = {**os.environ, "PATH": f"{python}:{os.environ['PATH']}"}
     command = ["bash", str(ROOT / "recipes" / f"{name}.sh"), *options]
     return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
     )
 
 
