@@ -19,8 +19,8 @@
 # guessing 0.8 %), with --precision bfloat16 --threads 1 --workers 0, from scratch on one thread:
 #
 #   system              top-1 (%)             top-5 (%)   parameters   training (CPU min)
-#   GMM-UBM, MAP        97.9 [95.9, 98.9]     100.0          37,120    } 1.1 for both, features
-#   i-vector + PLDA     95.3 [92.7, 97.0]      99.5         377,552    } and tests included
+#   GMM-UBM, MAP        97.9 [95.9, 98.9]     100.0          37,120    } 1.1 for both, of stored
+#   i-vector + PLDA     95.3 [92.7, 97.0]      99.5         377,552    } features, with their tests
 #   VGG-M, width 0.5    83.3 [79.3, 86.7]      97.4       5,209,616    8.5
 #   Conformer           76.3 [71.8, 80.3]      93.5         945,568    3.1
 #
