@@ -191,9 +191,10 @@ class BaseGMM(BaseEstimator):
 
     def _train(self, shards: list[Any], checkpoint: Checkpoint | None) -> None:
         """Start and run EM, or go on from a checkpoint."""
-        state = None if checkpoint is None else checkpoint.begin(self._identity(shards))
-        self.log_likelihood_ = []
-        self.converged_ = False
+        options = {"class": type(self).__name__, "shards": len(shards)}
+        options |= identifying(self.get_params(deep=False))
+        state = None if checkpoint is None else checkpoint.begin(options)
+        self.log_likelihood_, self.converged_ = [], False
         if state is None:
             context = self._begin(shards)
             self._keep(checkpoint, context)
@@ -204,11 +205,6 @@ class BaseGMM(BaseEstimator):
     def _begin(self, shards: list[Any]) -> Any:
         """Set the starting parameters; returns the context of the first E-step."""
         raise NotImplementedError
-
-    def _identity(self, shards: list[Any]) -> dict[str, Any]:
-        """What a continued training must share with the one that made its checkpoint."""
-        options = identifying(self.get_params(deep=False))
-        return {"class": type(self).__name__, "shards": len(shards), **options}
 
     def _keep(self, checkpoint: Checkpoint | None, context: Any) -> None:
         if checkpoint is None:

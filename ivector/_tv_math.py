@@ -19,6 +19,7 @@ a symmetric R × R matrix in rectangular full packed form (`ivector._rfp`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,22 @@ class Subspace:
     def rank(self) -> int:
         """R."""
         return self.projection.shape[2]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Parameters as a file holds them."""
+        return {name: np.asarray(x) for name, x in vars(self).items() if x is not None}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Subspace:
+        """Parameters from the arrays of a file."""
+        return cls(
+            weights=arrays["weights"],
+            projection=arrays["projection"],
+            precision=arrays["precision"],
+            offset=float(arrays["offset"]),
+            ubm_means=arrays.get("ubm_means"),
+            diagonal=bool(arrays["diagonal"]),
+        )
 
 
 @dataclass(frozen=True)

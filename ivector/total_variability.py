@@ -228,10 +228,10 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         values = {"objective": self.objective_}
         if self.objective_:
             values |= {"n_utterances": self.n_utterances_, "n_frames": self.n_frames_}
-        checkpoint.save(len(self.objective_), self._arrays(), values)
+        checkpoint.save(len(self.objective_), self._fitted_model().arrays(), values)
 
     def _restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> None:
-        self._set_model(_subspace(arrays))
+        self._set_model(Subspace.from_arrays(arrays))
         self.objective_ = values["objective"]
         if self.objective_:
             self.n_utterances_, self.n_frames_ = values["n_utterances"], values["n_frames"]
@@ -323,7 +323,10 @@ class TotalVariability(TransformerMixin, BaseEstimator):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model and its options as ``.npz``."""
-        arrays = {**self._arrays(), "objective": np.array(getattr(self, "objective_", []))}
+        arrays = {
+            **self._fitted_model().arrays(),
+            "objective": np.array(getattr(self, "objective_", [])),
+        }
         options = self.get_params()
         # What trained it says nothing about the model and must not change a byte.
         del options["n_jobs"], options["memory"]
@@ -331,27 +334,13 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             options["random_state"] = None
         save_model(path, _KIND, arrays, options)
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """Parameters as a file holds them."""
-        model = self._fitted_model()
-        arrays = {
-            "weights": model.weights,
-            "projection": model.projection,
-            "precision": model.precision,
-            "offset": np.array(model.offset),
-            "diagonal": np.array(model.diagonal),
-        }
-        if model.ubm_means is not None:
-            arrays["ubm_means"] = model.ubm_means
-        return arrays
-
     @classmethod
     def load(cls, path: str | os.PathLike) -> TotalVariability:
         """Read what `save` wrote."""
         arrays, options = load_model(path, _KIND)
         objective = arrays.pop("objective").tolist()
         extractor = cls(**options)
-        extractor._set_model(_subspace(arrays))
+        extractor._set_model(Subspace.from_arrays(arrays))
         extractor.objective_ = objective
         return extractor
 
@@ -455,15 +444,3 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             raise DataError("the training statistics hold no frames; check features and VAD")
         for text in degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
             warnings.warn(text, DegenerateDataWarning, stacklevel=4)
-
-
-def _subspace(arrays: dict[str, np.ndarray]) -> Subspace:
-    """Parameters from the arrays of a file."""
-    return Subspace(
-        weights=arrays["weights"],
-        projection=arrays["projection"],
-        precision=arrays["precision"],
-        offset=float(arrays["offset"]),
-        ubm_means=arrays.get("ubm_means"),
-        diagonal=bool(arrays["diagonal"]),
-    )

@@ -6,6 +6,8 @@
 #   bash recipes/run.sh --corpus hyke --corpus-dir DIR      real speech
 #   bash recipes/run.sh --corpus folder --corpus-dir DIR    your own, a sub-folder per speaker
 #   bash recipes/run.sh --stage 3                           again from total variability on
+#   bash recipes/run.sh --dry-run                           what would be run, and why
+#   bash recipes/run.sh --backend dask --scheduler ADDRESS  shards on a cluster
 
 # What to run
 corpus=synthetic       # synthetic folder hyke librispeech voxceleb1 voxceleb2 tiny_voxceleb
