@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +150,8 @@ def main(arguments: argparse.Namespace) -> None:
             work = stages.enter_context(frame)
             if work is not None:
                 jobs.append((fold, work))
+        # loky replaces a process that has grown, as those that train do; no shard is lost by it.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
         # A GPU is one network's at a time.
         done = map_shards(train, jobs, nj=arguments.nj if on_cpu else 1)
         for (fold, _), seconds in zip(jobs, progress(done, len(jobs), "networks", "fold")):
