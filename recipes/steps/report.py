@@ -20,6 +20,7 @@ from fusion.speakers import TrialSpeakers, mapped_speakers, read_enrolments, rea
 from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from recipes.marks import named
 from recipes.stage import read_mark, require, stage, versions
 from recipes.steps.common import folds, logger, make_parser, stage_of
 
@@ -153,7 +154,7 @@ def ratios(exp: Path, parts: Sequence[Path]) -> dict[str, list[Path]]:
             continue
         names = {path.stem for path in (home / parts[0].name).glob("*.scores")}
         systems = sorted(names, key=lambda name: (name == "fusion", name))
-        upstream = [set(mark["upstream"]) for mark in marks if mark]
+        upstream = [set(named(mark["upstream"]).values()) for mark in marks if mark]
         scores = [[_stamp(exp / name / "scores" / part.name) for name in systems
                    if name != "fusion"] for part in parts]  # fmt: skip
         if not all(set(now) <= then for now, then in zip(scores, upstream)):
