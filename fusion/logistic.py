@@ -32,6 +32,7 @@ _STEP = 1e-6  # relative; Newton's last step squares it
 _DECREMENT = 1e-15  # expected fall of the cost, relative, that rounding hides
 _FLAT = 1e-8  # the same, below which scores that still move by ½ show a direction without end
 _START_TRIALS = 20_000  # of a class, from which the search among many trials starts
+_EPS = float(np.finfo(np.float64).eps)
 _COLLINEAR = 1e-10  # of the variance of standardised columns
 
 
@@ -220,7 +221,9 @@ class _State:
 
     def separates(self) -> bool:
         """Whether a threshold divides the classes; scores that touch do not overlap either."""
-        return bool(self.point[:-1].any()) and self.lowest >= self.highest
+        *weights, offset = np.abs(self.point)
+        # Weights that drown in rounding give all trials one score, which divides nothing.
+        return max(weights) > 8 * _EPS * max(1.0, offset) and self.lowest >= self.highest
 
 
 class _Problem:

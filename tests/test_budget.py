@@ -1,6 +1,7 @@
 """Limits of memory and disk: sizes of shards, refusals before work begins, what is measured."""
 
 import re
+import subprocess
 import sys
 import tracemalloc
 import types
@@ -39,15 +40,22 @@ def test_disk_is_refused_before_it_is_written(tmp_path, monkeypatch):
     assert not place.exists()
 
 
-def test_memory_is_measured_and_set_against_the_limit(monkeypatch):
-    before = budget.peak_memory()
-    filled = np.ones(20 * budget.MIB)
-    assert before < budget.peak_memory() < before + 400
-    del filled
-    monkeypatch.setattr(budget, "_limit_mb", 0)
-    assert budget.memory_share().endswith("MiB")
-    budget.set_memory_limit(100_000)
-    assert budget.memory_share().endswith(" of 100000 MiB (0 %)")
+MEASURE = """
+import numpy as np
+from ivector.base import budget
+
+before = budget.peak_memory()
+filled = np.ones(20 * budget.MIB)
+assert before + 150 < budget.peak_memory() < before + 400, (before, budget.peak_memory())
+assert budget.memory_share().endswith("MiB")
+budget.set_memory_limit(100_000)
+assert budget.memory_share().endswith(" of 100000 MiB (0 %)")
+"""
+
+
+def test_memory_is_measured_and_set_against_the_limit():
+    # In a process of its own: the peak of this one was set by other tests.
+    subprocess.run([sys.executable, "-c", MEASURE], check=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not list processes in /proc")

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -231,6 +231,7 @@ def test_a_column_that_marks_targets_alone(n_marked):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=12))
+@example([(0, False), (1, True), (-3, True), (2, True)])  # equal means: no weight but rounding
 def test_separable_exactly_if_the_extremes_say_so(pairs):
     X, y = np.array([p[0] for p in pairs], float), np.array([p[1] for p in pairs])
     if y.all() or not y.any() or not np.ptp(X):
