@@ -177,7 +177,7 @@ def _trainer(
     torch.manual_seed(options.seed)
     model = build_network(options, data.source.n_features)
     if options.precision == "bfloat16":  # the layout that its convolutions are fastest in
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = CropBatches(
         data.source, data.labels, n_frames=options.n_frames, batch_size=options.batch_size,
         augment=_masks() if options.mask else None, seed=options.seed,
