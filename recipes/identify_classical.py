@@ -56,9 +56,9 @@ def main(arguments: argparse.Namespace) -> None:
     for system, normalisation in zip(SYSTEMS, ("cmn", "global_cmn")):
         folder = arguments.exp / system
         ubm = _train_ubm(arguments, system, normalisation, features, closed_set)
-        upstream = [features, ubm]
+        upstream = {"features": features, "ubm": ubm}
         if system == "ivector":
-            upstream += _train_ivectors(arguments, upstream, closed_set)
+            upstream |= _train_ivectors(arguments, upstream, closed_set)
         _test(arguments, system, folder, upstream, closed_set)
 
 
@@ -91,7 +91,7 @@ def _train_ubm(
     given = {name: options[name] for name in ("num_components", "covariance")}
     step = _step(ubm, arguments, system, memory=arguments.memory, **given)
     target = arguments.exp / system / "ubm" / CLOSED_SET
-    upstream = [features, digest(closed_set / "train.utt2spk")]
+    upstream = {"features": features, "training list": digest(closed_set / "train.utt2spk")}
     with stage(target, options, upstream, force=arguments.force) as work:
         if work is not None:
             with _cpu_counted(work):
@@ -100,8 +100,8 @@ def _train_ubm(
 
 
 def _train_ivectors(
-    arguments: argparse.Namespace, upstream: list[str], closed_set: Path
-) -> list[str]:
+    arguments: argparse.Namespace, upstream: dict[str, str], closed_set: Path
+) -> dict[str, str]:
     """Train extractor and back-end, and extract the training utterances; the stages' stamps."""
     from recipes.stage import require, stage
     from recipes.steps import backend, total_variability
@@ -116,17 +116,17 @@ def _train_ivectors(
         if work is not None:
             with _cpu_counted(work):
                 total_variability.train(step, closed_set, system / "ubm" / CLOSED_SET, work)
-    stamps = [require(extractor, 4)]
+    stamps = {"total variability": require(extractor, 4)}
     target = system / "backend" / CLOSED_SET
     options = {"plda_smoothing": arguments.plda_smoothing}
     step = _step(backend, arguments, "ivector", **options)
-    with stage(target, options, [*upstream, *stamps], force=arguments.force) as work:
+    with stage(target, options, {**upstream, **stamps}, force=arguments.force) as work:
         if work is not None:
             with _cpu_counted(work):
                 vectors = _extract(arguments, _enrolment(arguments, closed_set)[2])
                 _write_vectors(work / "ivectors.npz", vectors)
                 backend.train(step, closed_set, work / "ivectors.npz", work)
-    return [*stamps, require(target, 4)]
+    return {**stamps, "backend": require(target, 4)}
 
 
 def _enrolment(
@@ -187,7 +187,7 @@ def _test(
     arguments: argparse.Namespace,
     system: str,
     folder: Path,
-    upstream: list[str],
+    upstream: dict[str, str],
     closed_set: Path,
 ) -> None:
     """Score all tests against all models, and write what that is worth."""
@@ -196,8 +196,8 @@ def _test(
     from recipes.stage import digest, stage
 
     options = {"relevance": arguments.relevance, "top_n": arguments.top_n}
-    upstream = [*upstream, digest(closed_set / "enroll", closed_set / "trials")]
-    with stage(folder / "test", options, upstream, force=arguments.force) as work:
+    lists = {"protocol": digest(closed_set / "enroll", closed_set / "trials")}
+    with stage(folder / "test", options, {**upstream, **lists}, force=arguments.force) as work:
         if work is None:
             return
         corpus = _corpus(arguments, system)

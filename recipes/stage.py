@@ -22,14 +22,13 @@ import contextlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError
-from ivector.base.files import write_text
+from ivector.base.files import remove_tree, write_text
 from recipes.marks import (
     RESUME,
     Upstream,
@@ -125,7 +124,7 @@ def stage(
                 logger.info("%s: finished in %.1f s", folder, seconds)
         except BaseException:
             if {path.name for path in work.iterdir()} <= {"options.json", "log"}:
-                _remove(work)  # nothing to go on from
+                remove_tree(work)  # nothing to go on from
             raise
         remove_temporary(work)  # of workers that were killed while others made the same shard
         done = {
@@ -134,7 +133,7 @@ def stage(
         }  # fmt: skip
         write_text(work / "done.json", json.dumps(done) + "\n")
         _replace(folder, work)
-        _remove(resume_folder(folder))
+        remove_tree(resume_folder(folder))
 
 
 @contextlib.contextmanager
@@ -168,7 +167,7 @@ def _enter(partial: Path, key: str) -> Path:
     work = partial / key
     for other in partial.iterdir():
         if other != work:
-            _remove(other) if other.is_dir() else other.unlink()
+            remove_tree(other) if other.is_dir() else other.unlink()
     if work.exists():
         remove_temporary(work)
         (work / "done.json").unlink(missing_ok=True)
@@ -179,7 +178,7 @@ def _enter(partial: Path, key: str) -> Path:
 
 def _tidy(folder: Path, partial: Path) -> None:
     """Remove what a run that was killed at its very end, or a worker after it, left behind."""
-    _remove(resume_folder(folder))
+    remove_tree(resume_folder(folder))
     if partial.exists():
         with contextlib.suppress(DataError), _own(partial):
             _enter(partial, "none").rmdir()
@@ -207,11 +206,11 @@ def _lock(work: Path) -> int | None:
 
 def _replace(folder: Path, work: Path) -> None:
     old = _former(folder)
-    _remove(old)
+    remove_tree(old)
     if folder.exists():
         folder.rename(old)
     work.rename(folder)
-    _remove(old)
+    remove_tree(old)
 
 
 def _recover(folder: Path) -> None:
@@ -226,18 +225,6 @@ def _killed_between_renames(folder: Path) -> bool:
 
 def _former(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
-
-
-def _remove(folder: Path) -> None:
-    for trial in range(20):
-        if not folder.exists():
-            return
-        try:
-            shutil.rmtree(folder)
-        except OSError:  # workers that outlive their run may still be writing there
-            if trial == 19:
-                raise
-            time.sleep(0.1)
 
 
 class _QuietFileHandler(logging.FileHandler):

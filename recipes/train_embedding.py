@@ -11,7 +11,6 @@ code 75, on which the command is given again.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,13 +128,14 @@ def make_trainer(arguments: argparse.Namespace) -> Trainer:
     from dnn.distributed import Ranks
     from dnn.losses import MarginSchedule
     from dnn.models import build
+    from dnn.registry import read_options
     from dnn.schedules import build_schedule
     from dnn.training import Trainer
     from dnn.training_options import TrainingOptions
 
     batches, speakers = make_batches(arguments)
     torch.manual_seed(arguments.seed)
-    options = {**_network_options(arguments.model_option), "n_features": batches.source.n_features}
+    options = {**read_options(arguments.model_option), "n_features": batches.source.n_features}
     model = build(arguments.model, **options)
     n_steps = arguments.steps or max(1, round(arguments.epochs * len(batches)))
     every = max(1, round(arguments.decay_every * len(batches)))
@@ -184,20 +184,6 @@ def front_end(normalise: str) -> dict[str, Any]:
     from dnn.verification import UNTOUCHED
 
     return UNTOUCHED if normalise == "none" else {**UNTOUCHED, "normalisation": "global_cmn"}
-
-
-def _network_options(given: list[str]) -> dict[str, Any]:
-    """``NAME=VALUE`` with values in JSON."""
-    options = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            raise UsageError(
-                f"--model-option: takes NAME=VALUE with a value in JSON, not {text!r}"
-            ) from None
-    return options
 
 
 def _loss(arguments: argparse.Namespace, n_dims: int, n_speakers: int) -> SpeakerLoss:

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from step_cases import FEATURES, ROOT, run_step, run_steps
 
 from ivector.base import cli
 from ivector.base.errors import DataError
@@ -23,12 +25,9 @@ from ivector.base.shards import map_shards
 from plda.vectors import read_ids_vectors
 from recipes import prepare, select
 from recipes.stage import stage
-from recipes.steps.__main__ import main as step_main
 
-ROOT = Path(__file__).resolve().parents[1]
 STEPS = {
-    "features": f"--mfcc-config {ROOT}/recipes/conf/mfcc_8k.conf "
-    f"--vad-config {ROOT}/recipes/conf/vad.conf",
+    "features": FEATURES,
     "ubm": "--num-components 4 --num-iters-diag 2 --covariance diagonal",
     "total_variability": "--rank 4 --num-iters 1",
     "ivectors": "",
@@ -39,21 +38,13 @@ STEPS = {
 UBM = "exp/ivector/ubm/fold0"
 
 
-def run(folder: Path, name: str, *options: str) -> int:
-    """Run one step in this process."""
-    given = ["--data", str(folder / "data"), "--exp", str(folder / "exp")]
-    return step_main([name, *given, *STEPS[name].split(), *options])
+run = partial(run_step, STEPS)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A small experiment with all stages done."""
-    folder = tmp_path_factory.mktemp("finished")
-    corpus = "synthetic --speakers 6 --sessions 2 --out".split()
-    assert prepare.cli([*corpus, str(folder / "data")]) == 0
-    for name in STEPS:
-        assert run(folder, name) == 0
-    return folder
+    return run_steps(STEPS, tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture

@@ -5,20 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from step_cases import FEATURES, ROOT, run_step, run_steps
 
-from recipes import marks, prepare
+from recipes import marks
 from recipes.marks import PLANNED, RESUME
 from recipes.stage import stage
 from recipes.steps import features, ivectors, total_variability
-from recipes.steps.__main__ import main as step_main
 
-ROOT = Path(__file__).resolve().parents[1]
 STEPS = {
-    "features": f"--mfcc-config {ROOT}/recipes/conf/mfcc_8k.conf "
-    f"--vad-config {ROOT}/recipes/conf/vad.conf",
+    "features": FEATURES,
     "ubm": "--num-components 4 --num-iters-diag 2 --num-iters-full 1",
     "total_variability": "--rank 4 --num-iters 2",
     "ivectors": "",
@@ -28,10 +27,7 @@ STEPS = {
 UNLIKE = {"log", "done.json", "options.json"}
 
 
-def run(folder: Path, name: str, *options: str) -> int:
-    """Run one step in this process."""
-    given = ["--data", str(folder / "data"), "--exp", str(folder / "exp")]
-    return step_main([name, *given, *STEPS[name].split(), *options])
+run = partial(run_step, STEPS)
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -54,12 +50,7 @@ def small_shards():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("finished")
-    corpus = "synthetic --speakers 6 --sessions 2 --out".split()
-    assert prepare.cli([*corpus, str(folder / "data")]) == 0
-    for name in STEPS:
-        assert run(folder, name) == 0
-    return folder
+    return run_steps(STEPS, tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def remove_tree(folder: str | os.PathLike) -> None:
     OSError
         It cannot be removed.
     """
-    for pause in (0.0, 0.05, 0.2, 1.0):
+    for pause in (0.0, 0.05, 0.2, 1.0, 1.0):
         time.sleep(pause)
         shutil.rmtree(folder, ignore_errors=True)
         if not os.path.lexists(folder):
