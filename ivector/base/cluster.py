@@ -129,6 +129,10 @@ def run_on_cluster(
     """
     try:
         client = connect(backend, nj)
+    except _LOST as error:
+        where = backend.scheduler or "this machine"
+        raise WorkersLost(f"no Dask scheduler answers at {where} ({_text(error)})") from error
+    try:
         payload = client.scatter(Payload(function, kwargs), hash=False)
 
         def start(window: Sequence[Any]) -> Iterable[Any]:

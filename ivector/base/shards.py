@@ -161,12 +161,15 @@ class _Losses:
                 ) from error.__cause__
         elif self.count > MOST_CLUSTER_LOSSES and time.monotonic() - self.since > PATIENCE_S:
             raise DataError(
-                f"the cluster was lost {self.count} times in {PATIENCE_S / 60:.0f} minutes without "
-                f"a shard finished ({error}); look at its scheduler and its workers' memory; the "
-                "same command continues"
+                f"{error}; no shard was finished in {self.count} trials and "
+                f"{PATIENCE_S / 60:.0f} minutes: look at the address, the scheduler and its "
+                "workers' memory; the same command continues"
             ) from error
         pause = min(BACK_OFF_S[0] * 2 ** (self.count - 1), BACK_OFF_S[1])
-        logger.warning("%s; %d shards are sent again", error, missing)
+        left = ""
+        if self.backend.name == "dask":
+            left = f" for up to {max(0.0, self.since + PATIENCE_S - time.monotonic()):.0f} s"
+        logger.warning("%s; %d shards are sent again%s", error, missing, left)
         time.sleep(pause if self.backend.name == "dask" else 0)
 
 
