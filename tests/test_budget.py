@@ -16,6 +16,7 @@ from ivector.base.log import progress
 from ivector.full_gmm import FullGMM
 from ivector.statistics import BaumWelchStatistics
 from ivector.total_variability import TotalVariability
+from recipes.steps import ubm
 
 
 def test_shards_are_few_of_large_corpora_and_many_enough_of_small_ones():
@@ -83,9 +84,22 @@ def problem(C=32, D=10, R=40, U=200):
 
 @pytest.mark.filterwarnings("ignore::ivector.base.errors.DegenerateDataWarning")
 def test_training_that_cannot_fit_is_refused():
-    ubm, stats, (*_, R) = problem()
+    model, stats, (*_, R) = problem()
     with pytest.raises(UsageError, match=r"needs .* MiB .* the limit is 1: give --memory .* rank"):
-        TotalVariability(R, memory=1).fit(stats, ubm=ubm)
+        TotalVariability(R, memory=1).fit(stats, ubm=model)
+
+
+def test_a_ubm_is_taken_with_the_memory_that_its_refusal_names(tmp_path):
+    def check(memory):
+        given = types.SimpleNamespace(num_components=64, covariance="full", memory=memory, disk=0)
+        ubm.check_budget(given, 60, tmp_path)
+
+    with pytest.raises(UsageError, match="the limit is 3: give --memory") as refusal:
+        check(3)
+    named = int(re.search(r"--memory (\d+)", str(refusal.value))[1])
+    check(named)
+    with pytest.raises(UsageError):
+        check(named - 1)
 
 
 @pytest.mark.filterwarnings("ignore::ivector.base.errors.DegenerateDataWarning")

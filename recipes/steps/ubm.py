@@ -44,7 +44,7 @@ def check_budget(arguments: argparse.Namespace, dims: int, work: Path) -> None:
     n = arguments.num_components * dims * (dims if arguments.covariance == "full" else 1)
     what = f"a {arguments.covariance} UBM of {arguments.num_components} components"
     # Parameters, what is derived of them, a shard's sums and the total; an eighth is for frames.
-    require_memory(8 * 5 * n, 7 * arguments.memory // 8, what, "fewer components")
+    require_memory(8 * 5 * n * 8 / 7, arguments.memory, what, "fewer components")
     require_disk(work, 3 * 8 * n, arguments.disk, what, "fewer components")
 
 

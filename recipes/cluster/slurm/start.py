@@ -60,7 +60,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script."""
     arguments = build_parser().parse_args(argv)
-    configure()
+    try:
+        configure()
+    except ImportError as error:
+        print(
+            f"start.py: error: {error.name} is not installed; pip install -e .[slurm]",
+            file=sys.stderr,
+        )
+        return 2
     if arguments.print:
         with make_cluster() as cluster:
             print(cluster.job_script())
