@@ -194,7 +194,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--development", type=Path, required=True, help="experiment on the training speakers"
     )
     parser.add_argument(
-        "--fusion-prior", type=number(0, 1), default=0.1,
+        "--fusion-prior", type=number(0, 1), default=0.5,
         help="prior of a target for which errors are weighed",
     )  # fmt: skip
     parser.add_argument(
