@@ -21,6 +21,7 @@ from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from recipes.corpora.common import Corpus, Recording, two_folds
 from recipes.corpora.layout import finish
+from recipes.marks import remove_temporary
 
 VERSION = 1  # raised when the same seed would give other recordings
 SPEAKERS, SESSIONS, RATE, SEED = 60, 6, 8000, 1
@@ -93,6 +94,7 @@ def prepare(
     jobs = [Job(folder, seed, i, sessions, rate) for i in range(speakers)]
     made = map_shards(make_speaker, jobs, nj)
     genders = dict(progress(made, len(jobs), "generating", "speakers"))
+    remove_temporary(folder)  # of a run that was killed
     recordings = [
         Recording(f"{name}-{i:02d}", name, folder / name / f"{name}-{i:02d}.flac")
         for name in genders
