@@ -1,6 +1,7 @@
 """Archives and Kaldi's basic types: what is written is read back, damage is named."""
 
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, load_model, save_model
 from ivector.base.kaldi import KaldiReader, pack, to_bytes, unpack
-from ivector.formats.arks import ArkWriter, load_scp, read_ark, read_scp
+from ivector.formats.arks import ArkWriter, load_array, load_scp, read_ark, read_scp
 
 
 @pytest.fixture
@@ -46,6 +47,53 @@ def test_interrupted_writer_leaves_the_old_archive(archive):
         raise RuntimeError("killed")
     assert list(dict(read_ark(f"{prefix}.ark"))) == list(arrays)
     assert sorted(os.listdir(prefix.parent)) == ["a b.ark", "a b.scp"]
+
+
+@pytest.mark.parametrize(
+    "location", ["touch RAN |", "| touch RAN", "touch RAN |:0", "|touch RAN:0"]
+)
+def test_commands_in_lists_are_not_run(tmp_path, location):
+    ran = tmp_path / "ran"
+    location = location.replace("RAN", str(ran))
+    (tmp_path / "x.scp").write_text(f"a {location}\n")
+    with pytest.raises(DataError, match="pipes are not run"):
+        read_scp(tmp_path / "x.scp")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_array("a", location)
+    assert not ran.exists()
+
+
+class Bomb:
+    def __init__(self, ran):
+        self.ran = ran
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.ran),)
+
+
+@pytest.mark.parametrize("kind", ["PKL", "NPY", "AUDIO", "RIFF", "fLaC"])
+def test_archives_are_not_unpickled_and_hold_no_sound(tmp_path, kind):
+    path = tmp_path / "x.ark"
+    path.write_bytes(b"utt " + kind.encode() + pickle.dumps(Bomb(tmp_path / "ran")))
+    with pytest.raises(DataError, match=r"x\.ark: the archive is cut or damaged after"):
+        list(read_ark(path))
+    with pytest.raises(DataError, match="cut or damaged"):
+        load_array("utt", f"{path}:4")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_locations_may_have_ranges_and_text(tmp_path):
+    whole = np.arange(20, dtype=np.float32).reshape(5, 4)
+    with ArkWriter(tmp_path / "a") as writer:
+        writer.write("x", whole)
+    (place,) = read_scp(tmp_path / "a.scp").values()
+    for text, expected in {
+        "": whole, "[1:3]": whole[1:4], "[2]": whole[2:3], "[0:1,2:3]": whole[:2, 2:],
+        "[,1:1]": whole[:, 1:2], "[:,1:1]": whole[:, 1:2],
+    }.items():  # fmt: skip
+        np.testing.assert_array_equal(load_array("x", place + text), expected)
+    (tmp_path / "t.ark").write_text("x  [\n  1 2\n  3 5e-1 ]\n")
+    np.testing.assert_array_equal(dict(read_ark(tmp_path / "t.ark"))["x"], [[1, 2], [3, 0.5]])
 
 
 def test_scp_refuses_pipes_and_duplicates(tmp_path):

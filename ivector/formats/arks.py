@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import kaldiio
 import numpy as np
+from kaldiio.matio import read_kaldi, read_token
 
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_path, read_lines
 
 # What kaldiio raises for a cut or foreign archive.
 _DAMAGED = (ValueError, EOFError, struct.error, AssertionError, IndexError, RuntimeError, KeyError)
+
+# ARK, ARK:OFFSET or ARK:OFFSET[ROWS,COLUMNS], both ends of a range counted in.
+_LOCATION = re.compile(r"(.*?)(?::(\d+))?(?:\[([\d:,]*)\])?", re.DOTALL)
+# How an entry of Kaldi's begins. kaldiio reads others too, pickles and sound among them.
+_BINARY, _TEXT = b"\0B", frozenset(b" \t\r\n[]0123456789+-.einfaEINFA")
 
 # Kaldi's CompressionMethod.
 _COMPRESSION: dict[bool | str, int | None] = {False: None, True: 2, "two-byte": 3}
@@ -91,9 +99,11 @@ def read_ark(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     """
     last = "none"
     try:
-        for key, array in kaldiio.load_ark(os.fspath(path)):
-            last = key
-            yield key, array
+        with open(path, "rb") as file:
+            while key := read_token(file):
+                array = _read_entry(file)
+                last = key
+                yield key, array
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except _DAMAGED as error:
@@ -116,7 +126,7 @@ def read_scp(path: str | os.PathLike) -> dict[str, str]:
         location = location.strip()
         if not location:
             raise DataError(f"{path}, line {number}: expected 'id location', got {line!r}")
-        if location.endswith("|"):
+        if "|" in (location[0], location[-1], _split(location)[0][-1:]):
             raise DataError(f"{path}, line {number}: {key}: shell pipes are not run; make files")
         if key in table:
             raise DataError(f"{path}, line {number}: duplicate id {key}")
@@ -133,13 +143,37 @@ def load_array(key: str, location: str) -> np.ndarray:
         Names the utterance and the archive.
     """
     try:
-        return np.asarray(kaldiio.load_mat(location))
+        path, offset, ranges = _split(location)
+        with open(path, "rb") as file:
+            file.seek(offset)
+            array = _read_entry(file)
+        return array[ranges]
     except OSError as error:
         raise DataError(f"{key}: {location} cannot be read: {error.strerror or error}") from error
     except _DAMAGED as error:
         raise DataError(
             f"{key}: {location}: the archive is cut or damaged; make it again"
         ) from error
+
+
+def _split(location: str) -> tuple[str, int, tuple[slice, ...]]:
+    """Archive, byte and ranges of an entry of an scp."""
+    match = _LOCATION.fullmatch(location)
+    assert match is not None  # any text matches
+    path, offset, ranges = match.groups()
+    slices = []
+    for first, _, last in (part.partition(":") for part in (ranges or "").split(",") if ranges):
+        slices.append(slice(int(first), int(last or first) + 1) if first else slice(None))
+    return path, int(offset or 0), tuple(slices)
+
+
+def _read_entry(file: BinaryIO) -> np.ndarray:
+    """Read one matrix or vector where the file stands; nothing else, and no pickle."""
+    begin = file.read(5)
+    file.seek(-len(begin), os.SEEK_CUR)
+    if not begin.startswith(_BINARY) and not _TEXT.issuperset(begin):
+        raise ValueError("no matrix or vector")
+    return np.asarray(read_kaldi(file))
 
 
 def load_scp(
