@@ -15,7 +15,7 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -91,7 +91,8 @@ class Trainer:
     speakers : sequence of str
         Names of the classes, kept with the exported network.
     extra : mapping, optional
-        Further entries of the exported network's ``config.json``.
+        Further entries of the exported network's ``config.json``. All but ``options`` belong to
+        the training: a checkpoint of other ones is refused.
     device : str
         "auto" takes a GPU if there is one.
     ranks : Ranks, optional
@@ -397,6 +398,11 @@ class Trainer:
             self._n_records = int(progress["n_records"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise DataError(f"{path}: damaged ({error}); remove it to start anew") from error
+        if self.step > self.options.n_steps:
+            raise DataError(
+                f"{path}: has {self.step} steps already, {self.options.n_steps} are asked for; "
+                "train in another folder"
+            )
         logger.info("resumed at step %d of %s", self.step, path)
 
     def _identity(self) -> dict[str, Any]:
@@ -406,7 +412,20 @@ class Trainer:
             "loss": self.loss.config(),
             "optimiser": self.options.optimiser,
             "average": self.average is not None,
-            "speakers": hashlib.sha256("\n".join(self.speakers).encode()).hexdigest()[:16],
+            "speakers": _digest(self.speakers),
+            "data": self._data(),
+            "extra": {key: value for key, value in self.extra.items() if key != "options"},
+        }
+
+    def _data(self) -> dict[str, Any]:
+        """What is trained on, as far as the batches tell."""
+        source, augment = (getattr(self.batches, name, None) for name in ("source", "augment"))
+        labels = np.asarray(getattr(self.batches, "labels", ()), np.int64).tolist()
+        ids, lengths = ([], []) if source is None else (source.ids, source.lengths.tolist())
+        return {
+            "utterances": _digest(map(str, [*ids, *lengths, *labels])),
+            "n_frames": np.atleast_1d(getattr(self.batches, "n_frames", 0)).tolist(),
+            "augmentation": None if augment is None else type(augment).__name__,
         }
 
     def _training(self) -> dict[str, Any]:
@@ -459,3 +478,7 @@ class Trainer:
                 raise UsageError(
                     f"{len(self.speakers)} speakers were named for {loss.n_classes} classes"
                 )
+
+
+def _digest(words: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]

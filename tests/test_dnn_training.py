@@ -18,6 +18,7 @@ torch.set_num_threads(1)
 
 import dnn_kill
 
+from dnn.augment import SpecAugment
 from dnn.batches import CropBatches
 from dnn.checkpoint import load_checkpoint, save_checkpoint
 from dnn.distributed import Ranks, joined
@@ -389,6 +390,25 @@ def test_checkpoint_of_another_model_is_refused(tmp_path):
         make(tmp_path, n_steps=2, loss="softmax").fit()
     with pytest.raises(DataError, match="speakers"):
         make(tmp_path, n_steps=2, speakers=list("uvwxyz")).fit()
+
+
+def test_checkpoint_of_other_data_is_refused(tmp_path):
+    make(tmp_path, n_steps=2).fit()
+    source, labels = speech()
+    others = {
+        "utterances": CropBatches(source, labels[::-1], n_frames=(20, 30), batch_size=12, seed=4),
+        "n_frames": batches(n_frames=(20, 40)),
+        "augmentation": batches(augment=SpecAugment()),
+    }
+    for told, given in others.items():
+        with pytest.raises(DataError, match=rf"another training: data\.{told} is "):
+            make(tmp_path, given, n_steps=2).fit()
+
+
+def test_fewer_steps_than_were_done_are_refused(tmp_path):
+    make(tmp_path, n_steps=3).fit()
+    with pytest.raises(DataError, match=r"has 3 steps already, 2 are asked for.*another folder"):
+        make(tmp_path, n_steps=2).fit()
 
 
 def test_changed_options_are_told(tmp_path, caplog):
