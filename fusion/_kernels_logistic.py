@@ -163,18 +163,21 @@ def standardise(table, signed, unit, columns, mean, spread):
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         for j in range(d):
-            total, scale = 0.0, 1.0 / unit[j]
+            column, total, scale = columns[j], 0.0, 1.0 / unit[j]
+            # Sums have loops that write nothing. Else LLVM makes two, for arrays that may overlap and
+            # for those that do not; where they lie would decide which, and so the last digit.
             for i in range(start, stop):
-                value = table[i, j] * scale
-                columns[j, i] = value
-                total += abs(signed[i]) * value
+                column[i] = table[i, j] * scale
+            for i in range(start, stop):
+                total += abs(signed[i]) * column[i]
             mean[j] += total
     for j in range(d):
         column, centre, square = columns[j], mean[j], 0.0
         for start in range(0, n, BLOCK):
-            total = 0.0
-            for i in range(start, min(start + BLOCK, n)):
+            stop, total = min(start + BLOCK, n), 0.0
+            for i in range(start, stop):
                 column[i] -= centre
+            for i in range(start, stop):
                 total += abs(signed[i]) * column[i] * column[i]
             square += total
         spread[j] = np.sqrt(square)

@@ -85,8 +85,12 @@ def main(arguments: argparse.Namespace) -> None:
     for folder in former:
         shutil.rmtree(folder)
     link = arguments.out / "wav"
-    if not link.exists():
-        link.symlink_to(os.path.relpath(arguments.data / "wav", arguments.out))
+    # Between the folders themselves: the way up from a linked folder leads elsewhere.
+    wav = os.path.realpath(arguments.data / "wav")
+    target = os.path.relpath(wav, os.path.realpath(arguments.out))
+    if not link.is_symlink() or os.readlink(link) != target:
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
     total = sum(len(lines) for path, lines in files.items() if path.name == "trials")
     print(f"{arguments.out}: {total} trials between training speakers")
 

@@ -103,8 +103,11 @@ for file in "recipes/conf/$corpus.$system.conf" "recipes/conf/$corpus.$trunk.con
   "recipes/conf/$corpus.conf"; do
   [ -f "$file" ] && set -- --config "$file" "$@"
 done
+chosen="$corpus $system"
 . recipes/parse_options.sh
 fail() { echo "run.sh: error: $1" >&2; exit 2; }
+[ "$corpus $system" = "$chosen" ] \
+  || fail "--config: corpus and system choose the configurations; give them as --corpus and --system"
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
 for name in stage stop_stage nj seed memory disk delta_order delta_window cmn_window num_components \
   num_iters_diag num_iters_full num_gselect rank num_iters_tv lda_dim top_n dev_folds \
@@ -138,6 +141,25 @@ choice enrolment book average
 choice score_norm none z t zt s as
 choice xvector_scoring plda cosine
 choice xvector_norm none z t zt s as
+range() {  # range NAME LEAST MOST
+  awk -v x="${!1}" -v a="$2" -v b="$3" 'BEGIN { exit !(x ~ /^[0-9.]+(e-?[0-9]+)?$/ && x >= a && x <= b) }' \
+    || fail "--${1//_/-} takes numbers from $2 to $3, got '${!1}'"
+}
+range plda_smoothing 0 1
+range min_post 0 0.5
+range relevance 0 1e9
+range fusion_prior 1e-9 0.999999999
+range fusion_ridge 0 1e9
+[ "$dev_folds" != 1 ] || fail "--dev-folds is 0 for neither calibration nor fusion, or at least 2"
+if [ "$system" = all ]; then
+  for one in $fusion_systems; do
+    case " $systems " in *" $one "*) continue ;; esac
+    case " ${given[*]+${given[*]}}" in
+      *" --fusion-systems"*) fail "--fusion-systems: '$one' is not one of --systems ($systems)" ;;
+    esac
+    fusion_systems=  # the corpus's own choice was made among systems that are not all run
+  done
+fi
 case " $system $systems " in *" xvector "*) NEEDS=${NEEDS:+$NEEDS,}dnn ;; esac
 [ "$backend" != dask ] || NEEDS=${NEEDS:+$NEEDS,}scale
 . recipes/path.sh || exit 1

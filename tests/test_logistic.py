@@ -1,5 +1,6 @@
 """Prior-weighted logistic regression against scikit-learn, SciPy and its definition."""
 
+import math
 import warnings
 
 import numpy as np
@@ -286,3 +287,29 @@ def test_bad_weights_and_options_are_named():
     for options in ({"prior": 0.0}, {"prior": 1.0}, {"ridge": -1.0}, {"ridge": np.nan}):
         with pytest.raises(UsageError):
             fit_logistic(X, y, **options)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n", [56, 700])
+def test_no_digit_depends_on_where_arrays_lie(n, order):
+    """LLVM looks whether arrays may overlap; side by side, small ones once seemed to."""
+    rng = np.random.default_rng(0)
+    X, signed, weights = rng.normal(size=(n, 2)), rng.choice([-1, 1], n) / n, rng.normal(size=2)
+    shapes = {"X": (2 * n,), "signed": (n,), "columns": (2, n), "unit": (2,), "mean": (2,),
+              "spread": (2,), "gradient": (3,), "hessian": (3, 3)}  # fmt: skip
+    memory, found = np.empty(10 * n + 2000), set()
+    for _ in range(150):
+        at, used = {}, int(rng.integers(8))
+        for name in rng.permutation(list(shapes)):
+            size = math.prod(shapes[name])
+            at[name] = memory[used : used + size].reshape(shapes[name])
+            used += size + 2 * int(rng.integers(0, 3))
+        table = at["X"].reshape((n, 2), order=order)
+        table[:], at["signed"][:], at["unit"][:] = X, signed, 1.0
+        standardise(table, at["signed"], at["unit"], at["columns"], at["mean"], at["spread"])
+        results = logistic_pass(
+            at["columns"], at["signed"], weights, 0.3, 0.1, at["gradient"], at["hessian"]
+        )
+        names = ("columns", "mean", "spread", "gradient", "hessian")
+        found.add((*results, *(at[name].tobytes() for name in names)))
+    assert len(found) == 1
