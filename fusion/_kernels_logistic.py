@@ -164,8 +164,8 @@ def standardise(table, signed, unit, columns, mean, spread):
         stop = min(start + BLOCK, n)
         for j in range(d):
             column, total, scale = columns[j], 0.0, 1.0 / unit[j]
-            # Sums have loops that write nothing. Else LLVM makes two, for arrays that may overlap and
-            # for those that do not; where they lie would decide which, and so the last digit.
+            # Sums have loops that write nothing. Else LLVM makes two, one for arrays that may
+            # overlap; where they lie would decide which is taken, and so the last digit.
             for i in range(start, stop):
                 column[i] = table[i, j] * scale
             for i in range(start, stop):
