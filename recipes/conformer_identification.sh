@@ -126,7 +126,7 @@ machine=(--device "$device" --threads "$threads")
 held=(--held-out "$held_out") validation=(--held-out "$held_out") sweep=(--held-out "$held_out")
 # The accuracy on the test utterances is of the curves; no setting is chosen by it.
 [ -z "$corpus_dir" ] || held=() validation=(--validation "$test_data") sweep=(--test "$test_data")
-training=(--pack "$exp/features/packed" --model conformer --width "$width"
+training=(--pack "$exp/packed" --model conformer --width "$width"
   --model-option "n_blocks=$num_blocks" --model-option "n_heads=$num_heads" --margin "$margin"
   --frames "$frames" --batch-size "$batch_size" --lr "$lr" --precision "$precision"
   --validations "$validations" --workers "$workers" --seed "$seed")

@@ -49,8 +49,10 @@ def build_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Train and test both systems, those whose results stand there already excepted."""
-    from recipes.stage import require
+    from recipes.stage import dry_run, require
 
+    if arguments.dry_run:
+        dry_run()
     features = require(arguments.exp / "features", 1)
     closed_set = arguments.data / CLOSED_SET
     for system, normalisation in zip(SYSTEMS, ("cmn", "global_cmn")):
@@ -65,7 +67,8 @@ def main(arguments: argparse.Namespace) -> None:
 def _step(step: Any, arguments: argparse.Namespace, system: str, **given: Any) -> Any:
     """Arguments of a step of `recipes.steps`, its defaults but for those given."""
     common = {"--data": arguments.data, "--exp": arguments.exp, "--system": system,
-              "--nj": arguments.nj, "--seed": arguments.seed}  # fmt: skip
+              "--nj": arguments.nj, "--seed": arguments.seed, "--memory": arguments.memory,
+              "--disk": arguments.disk}  # fmt: skip
     parsed = step.build_parser().parse_args([str(w) for pair in common.items() for w in pair])
     for name, value in given.items():
         setattr(parsed, name, value)
@@ -89,7 +92,7 @@ def _train_ubm(
         },
     }  # fmt: skip
     given = {name: options[name] for name in ("num_components", "covariance")}
-    step = _step(ubm, arguments, system, memory=arguments.memory, **given)
+    step = _step(ubm, arguments, system, **given)
     target = arguments.exp / system / "ubm" / CLOSED_SET
     upstream = {"features": features, "training list": digest(closed_set / "train.utt2spk")}
     with stage(target, options, upstream, force=arguments.force) as work:
@@ -162,7 +165,8 @@ def _extract(arguments: argparse.Namespace, utterances: list[str]) -> dict[str, 
     system = arguments.exp / "ivector"
     options = _step_defaults(arguments)
     accumulate = Accumulator(_corpus(arguments, "ivector"), system / "ubm" / CLOSED_SET, *options)
-    extract = Extract(accumulate, system / "tv" / CLOSED_SET / "final.npz")
+    model = system / "tv" / CLOSED_SET / "final.npz"
+    extract = Extract(accumulate, model, arguments.memory)
     shards = make_shards(utterances, UTTERANCES_AT_ONCE)
     parts = list(map_shards(extract, shards, nj=arguments.nj))
     return dict(zip(utterances, np.concatenate(parts)))
@@ -254,7 +258,8 @@ def _gmm_scores(
 
     ubm = load_ubm(arguments.exp / "gmm-ubm" / "ubm" / CLOSED_SET)
     verifier = GMMVerifier(ubm, relevance=arguments.relevance, top_n=arguments.top_n)
-    scorer = GMMScorer(_corpus(arguments, "gmm-ubm"), verifier, arguments.nj)
+    corpus = _corpus(arguments, "gmm-ubm")
+    scorer = GMMScorer(corpus, verifier, arguments.nj, memory=arguments.memory)
     wanted = Models([str(i) for i in range(len(models))], models)
     scorer.matrix(wanted, tests[:1])  # adapts the models, which are kept
     begin, cpu_begin = time.perf_counter(), time.process_time()

@@ -27,7 +27,9 @@ from typing import Any
 import ivector
 from ivector.base.errors import DataError
 
-PACKAGES = ("ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio")
+PACKAGES = (
+    "ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio", "torch",
+)  # fmt: skip
 ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
 CHECKSUM_LIMIT = 64 * 2**20  # bytes; of larger files the size alone is compared
 RESUME = ".resume"  # what only an unfinished stage needs; not part of its results

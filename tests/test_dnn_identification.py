@@ -34,6 +34,7 @@ from dnn.identify import build_parser, main
 from dnn.labelled import (
     FrontEnd,
     LabelledSet,
+    _packed,
     guess_front_end,
     hold_out,
     open_labelled,
@@ -42,7 +43,7 @@ from dnn.labelled import (
 from dnn.losses import build_loss
 from dnn.miniature import Sizes, make
 from dnn.models import build
-from dnn.sources import ArraySource, normalise_features
+from dnn.sources import ArraySource, Transformed, normalise_features
 from dnn.spectrogram import Spectrogram
 from dnn.sweep import Factors, plan, run_sweep, trial_name
 from ivector.base.cli import run
@@ -219,6 +220,10 @@ def test_packed_features_are_the_same_and_made_once(mels, tmp_path):
     assert packed.source.ids == plain.source.ids
     for source in (packed.source, again.source):
         np.testing.assert_array_equal(source.read(3, 5, 20), plain.source.read(3, 5, 20))
+    # Features of the same lengths that are others: the archive is made again.
+    others = Transformed(plain.source, lambda frames: 9 * frames)
+    packed = _packed(others, tmp_path / "archive")
+    np.testing.assert_array_equal(packed.read(3), 9 * plain.source.read(3))
 
 
 # Answers

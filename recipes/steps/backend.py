@@ -15,8 +15,8 @@ from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
 from plda import LDA, PLDA, Center, LengthNorm
 from plda.formats import save_model, write_plda, write_transform
-from recipes.stage import require, stage
-from recipes.steps.common import folds, logger, make_parser, read_utt2spk, stage_of
+from recipes.stage import stage
+from recipes.steps.common import folds, logger, make_parser, read_utt2spk, require_vectors
 from recipes.steps.ivectors import read_vectors
 
 
@@ -81,7 +81,7 @@ def main(arguments: argparse.Namespace) -> None:
     for fold in folds(arguments.data):
         vectors = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
         target = system / "backend" / fold.name
-        upstream = {"vectors": require(vectors, stage_of(system, 4))}
+        upstream = {"vectors": require_vectors(vectors)}
         with stage(target, options, upstream, force=arguments.force) as work:
             if work is not None:
                 train(arguments, fold, vectors / "ivectors.npz", work)

@@ -17,6 +17,7 @@ from ivector.base.files import load_model, read_lines, save_model
 from ivector.data import read_table
 from ivector.formats.arks import load_array, read_scp
 from ivector.pipeline import FrontEnd
+from recipes.marks import require
 from recipes.validate import check_fold
 
 logger = logging.getLogger("recipe")
@@ -67,6 +68,15 @@ def folds(data: Path) -> list[Path]:
 def stage_of(system: Path, ivector_stage: int) -> int:
     """Number in run.sh of a system's stage, by that of the i-vector system; networks have one."""
     return 8 if (system / "network").is_dir() else ivector_stage
+
+
+def require_vectors(folder: Path) -> str:
+    """Stamp of a fold's vectors, which must be of the extractor or network that is there now."""
+    system = folder.parents[1]
+    number = stage_of(system, 4)
+    kind, made_in = ("network", 7) if number == 8 else ("tv", 3)
+    extractor = require(system / kind / folder.name, made_in)
+    return require(folder, number, on=[extractor])
 
 
 def read_utt2spk(path: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ivector.base.cli import name, number, whole
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.verification import GMMVerifier
-from recipes.stage import require, resume_folder, stage
+from recipes.stage import digest, require, resume_folder, stage
 from recipes.steps.common import Corpus, Kept, Located, folds, make_parser
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
@@ -104,7 +104,8 @@ def main(arguments: argparse.Namespace) -> None:
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm = arguments.exp / (arguments.trunk or system.name) / "ubm" / fold.name
-        upstream = {"features": features, "ubm": require(ubm, 2, on=[features])}
+        trained_on = [features, digest(fold / "train.utt2spk")]
+        upstream = {"features": features, "ubm": require(ubm, 2, on=trained_on)}
         upstream["protocol"] = protocol_digest(fold)
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:

@@ -18,7 +18,7 @@ from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.data import read_enroll, read_trials
 from ivector.total_variability import TotalVariability
-from recipes.stage import require, resume_folder, stage
+from recipes.stage import digest, require, resume_folder, stage
 from recipes.steps.common import (
     Corpus,
     Kept,
@@ -109,7 +109,8 @@ def main(arguments: argparse.Namespace) -> None:
     system = arguments.exp / arguments.system
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
-        ubm = require(system / "ubm" / fold.name, 2, on=[features])
+        listed = digest(fold / "train.utt2spk")
+        ubm = require(system / "ubm" / fold.name, 2, on=[features, listed])
         extractor = require(system / "tv" / fold.name, 3, on=[features, ubm])
         upstream = {"features": features, "ubm": ubm, "total variability": extractor}
         upstream["protocol"] = protocol_digest(fold)

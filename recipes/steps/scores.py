@@ -16,7 +16,7 @@ from plda.cosine import cosine_scorer
 from plda.formats import load_model
 from plda.scoring import PairScorer
 from recipes.stage import require, stage
-from recipes.steps.common import folds, make_parser, stage_of
+from recipes.steps.common import folds, make_parser, require_vectors, stage_of
 from recipes.steps.ivectors import read_vectors
 from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
 
@@ -90,7 +90,7 @@ def main(arguments: argparse.Namespace) -> None:
     system = arguments.exp / arguments.system
     for fold in folds(arguments.data):
         folder = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
-        vectors = require(folder, stage_of(system, 4))
+        vectors = require_vectors(folder)
         backend = require(system / "backend" / fold.name, stage_of(system, 5), on=[vectors])
         upstream = {"vectors": vectors, "backend": backend, "protocol": protocol_digest(fold)}
         target = system / "scores" / fold.name

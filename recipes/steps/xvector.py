@@ -136,7 +136,9 @@ def main(arguments: argparse.Namespace) -> None:
         raise UserError("x-vectors need torch: pip install 'ivector-plda[dnn]'") from None
     options = {key: getattr(arguments, key) for key in OPTIONS}
     features = require(arguments.exp / "features", 1)
-    on_cpu = pick_device(arguments.device, Ranks()).type == "cpu"
+    # A GPU computes in bfloat16: its networks are others.
+    options["device"] = pick_device(arguments.device, Ranks()).type
+    on_cpu = options["device"] == "cpu"
     train = Train(
         Corpus(arguments.exp / "features", front_end(options)),
         options, arguments.memory, arguments.device,

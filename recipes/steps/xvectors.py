@@ -12,7 +12,7 @@ import numpy as np
 from ivector.base.files import save_model
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
-from recipes.stage import require, stage
+from recipes.stage import digest, require, stage
 from recipes.steps.common import Corpus, folds, make_parser
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scoring import protocol_digest
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
         network = system / "network" / fold.name
         upstream = {
             "features": features,
-            "network": require(network, 7, on=[features]),
+            "network": require(network, 7, on=[features, digest(fold / "train.utt2spk")]),
             "protocol": protocol_digest(fold),
         }
         target = system / "ivectors" / fold.name
