@@ -23,7 +23,7 @@ from ivector.base.errors import DataError
 from ivector.base.kaldi import read_vectors
 from ivector.base.shards import map_shards
 from plda.vectors import read_ids_vectors
-from recipes import prepare, select
+from recipes import inner_folds, prepare, select
 from recipes.stage import stage
 
 STEPS = {
@@ -124,6 +124,55 @@ def test_models_of_other_features_are_refused(broken, complaint, tmp_path):
     assert run(broken, "features", "--mfcc-config", str(tmp_path / "mfcc.conf")) == 0
     assert run(broken, "total_variability") == 1
     assert "fold0: stages before it were run anew since; run with --stage 2" in complaint()
+
+
+def test_models_of_another_training_list_are_refused(broken, complaint):
+    listed = broken / "data/fold0/train.utt2spk"
+    listed.write_text("".join(listed.read_text().splitlines(keepends=True)[1:]))
+    for step in ("total_variability", "ivectors"):
+        assert run(broken, step) == 1
+        assert "ubm/fold0: stages before it were run anew since; run with --stage 2" in complaint()
+
+
+def test_vectors_of_another_extractor_are_refused(broken, complaint):
+    assert run(broken, "total_variability", "--rank", "3") == 0
+    for step in ("backend", "scores"):
+        assert run(broken, step) == 1
+        assert "ivectors/fold0: stages before it were run anew" in complaint()
+
+
+def test_training_speakers_are_cut_in_a_linked_folder(tmp_path):
+    assert prepare.cli([*"synthetic --speakers 8 --sessions 2 --out".split(), str(tmp_path)]) == 0
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a/b/c")
+    out = tmp_path / "link/development"
+    given = ["--data", str(tmp_path), "--out", str(out), "--num-folds", "2"]
+    for _ in range(2):
+        assert cli.run(inner_folds.build_parser(), inner_folds.main, given) == 0
+        assert (out / "wav/wav.scp").is_file()
+        (out / "wav").unlink()
+        (out / "wav").symlink_to("nowhere")  # as after the data were moved
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--dev-folds 1", "--dev-folds is 0 for neither calibration nor fusion, or at least 2"),
+        ("--plda-smoothing 7", "--plda-smoothing takes numbers from 0 to 1, got '7'"),
+        ("--fusion-prior 1", "--fusion-prior takes numbers from"),
+        ("--fusion-ridge -1", "--fusion-ridge takes numbers from"),
+        ("--systems ivector --fusion-systems xvector", "'xvector' is not one of --systems"),
+        ("--config CONF", "give them as --corpus and --system"),
+    ],
+)
+def test_run_sh_refuses_at_once(tmp_path, options, said):
+    (tmp_path / "my.conf").write_text("system=gmm-ubm\n")
+    words = options.replace("CONF", str(tmp_path / "my.conf")).split()
+    command = ["bash", ROOT / "recipes/run.sh", "--data", tmp_path / "d", "--exp", tmp_path / "e"]
+    done = subprocess.run([*command, *words], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("run.sh: error: ") and said in done.stderr
+    assert not (tmp_path / "d").exists()
 
 
 def test_replaced_recording_is_read_again(broken):
