@@ -141,6 +141,12 @@ def test_vectors_of_another_extractor_are_refused(broken, complaint):
         assert "ivectors/fold0: stages before it were run anew" in complaint()
 
 
+def test_scores_of_another_backend_are_not_reported(broken, complaint):
+    assert run(broken, "backend", "--plda-smoothing", "0.5") == 0
+    assert run(broken, "report") == 1
+    assert "no scores of the present lists and back-end; run with --stage 6" in complaint()
+
+
 def test_training_speakers_are_cut_in_a_linked_folder(tmp_path):
     assert prepare.cli([*"synthetic --speakers 8 --sessions 2 --out".split(), str(tmp_path)]) == 0
     (tmp_path / "a/b/c").mkdir(parents=True)

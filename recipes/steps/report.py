@@ -23,6 +23,7 @@ from ivector.base.files import write_text
 from recipes.marks import named
 from recipes.stage import read_mark, require, stage, versions
 from recipes.steps.common import folds, logger, make_parser, stage_of
+from recipes.steps.scoring import protocol_digest
 
 P_TARGET = (0.01, 0.001)
 HEADER = ("system", "trials of", "targets", "nontargets", "EER %", "minDCF(0.01)", "minDCF(0.001)")
@@ -262,7 +263,19 @@ def _scored_systems(exp: Path, parts: Sequence[Path]) -> list[Path]:
     whole = [s for s in found if all(read_mark(s / "scores" / p.name) for p in parts)]
     if not whole:
         raise DataError(f"{exp}: no system has scores of all folds; run with --stage 6")
-    return whole
+    current = [system for system in whole if all(_is_current(system, part) for part in parts)]
+    for system in sorted(set(whole) - set(current)):
+        logger.warning("%s: scores are older than lists or back-end, left out", system / "scores")
+    if not current:
+        raise DataError(f"{exp}: no scores of the present lists and back-end; run with --stage 6")
+    return current
+
+
+def _is_current(system: Path, part: Path) -> bool:
+    """Whether a fold was scored by the back-end, if the system has one, and lists as they are."""
+    mark, backend = (read_mark(system / kind / part.name) for kind in ("scores", "backend"))
+    now = {protocol_digest(part)} | ({backend["stamp"]} if backend else set())
+    return now <= set(named((mark or {}).get("upstream", {})).values())
 
 
 def main(arguments: argparse.Namespace) -> None:
