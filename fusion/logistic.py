@@ -169,7 +169,7 @@ def _checked(
                 f"{len(wrong)} values are NaN or infinite, first in trial {wrong[0, 0]}, column "
                 f"{wrong[0, 1]}; mend the scoring"
             )
-        if high / 2 - low / 2 <= 2 * np.finfo(np.float64).eps * max(abs(low), abs(high)):
+        if high / 2 - low / 2 <= 2 * _EPS * max(abs(low), abs(high)):
             which = f"column {j} is" if table.shape[1] > 1 else "all scores are"
             raise DataError(f"{which} {low:g}, which tells nothing; leave it out or mend it")
     return table, target, weight
@@ -336,7 +336,7 @@ class _Problem:
                 np.maximum(point[:-1], 0.0, out=point[:-1])
             following = self.state(point, ridge)
             expected = float(now.gradient @ (point - now.point))
-            slack = 4 * np.finfo(np.float64).eps * now.cost
+            slack = 4 * _EPS * now.cost
             if following.cost <= now.cost + 1e-4 * min(expected, 0.0) + slack:
                 return following
             length /= 2

@@ -19,7 +19,7 @@ import os
 import platform
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,16 @@ def require(folder: Path, stage: int, on: Sequence[str] = ()) -> str:
         raise DataError(f"{folder}: stage {stage} has not finished; run with --stage {stage}")
     if defect := find_defect(folder, mark):
         raise DataError(f"{folder / defect}; run with --stage {stage} to make it again")
-    if not set(on) <= set(named(mark.get("upstream", on)).values()):
+    if not is_made_from(mark, on):
         raise DataError(
             f"{folder}: stages before it were run anew since; run with --stage {stage} to follow"
         )
     return mark["stamp"]
+
+
+def is_made_from(mark: Mapping[str, Any], stamps: Collection[str]) -> bool:
+    """Whether the stages of these stamps are among those that a stage was made from."""
+    return set(stamps) <= set(named(mark.get("upstream", stamps)).values())
 
 
 def is_planned(folder: Path) -> bool:

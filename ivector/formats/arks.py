@@ -162,7 +162,8 @@ def _split(location: str) -> tuple[str, int, tuple[slice, ...]]:
     assert match is not None  # any text matches
     path, offset, ranges = match.groups()
     slices = []
-    for first, _, last in (part.partition(":") for part in (ranges or "").split(",") if ranges):
+    for part in ranges.split(",") if ranges else []:
+        first, _, last = part.partition(":")
         slices.append(slice(int(first), int(last or first) + 1) if first else slice(None))
     return path, int(offset or 0), tuple(slices)
 

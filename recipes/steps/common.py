@@ -17,7 +17,7 @@ from ivector.base.files import load_model, read_lines, save_model
 from ivector.data import read_table
 from ivector.formats.arks import load_array, read_scp
 from ivector.pipeline import FrontEnd
-from recipes.marks import require
+from recipes.marks import digest, require
 from recipes.validate import check_fold
 
 logger = logging.getLogger("recipe")
@@ -68,6 +68,11 @@ def folds(data: Path) -> list[Path]:
 def stage_of(system: Path, ivector_stage: int) -> int:
     """Number in run.sh of a system's stage, by that of the i-vector system; networks have one."""
     return 8 if (system / "network").is_dir() else ivector_stage
+
+
+def require_trained(folder: Path, number: int, features: str, fold: Path) -> str:
+    """Stamp of a fold's UBM or network, which must be of these features and its training list."""
+    return require(folder, number, on=[features, digest(fold / "train.utt2spk")])
 
 
 def require_vectors(folder: Path) -> str:

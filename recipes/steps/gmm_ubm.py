@@ -16,8 +16,8 @@ from ivector.base.cli import name, number, whole
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.verification import GMMVerifier
-from recipes.stage import digest, require, resume_folder, stage
-from recipes.steps.common import Corpus, Kept, Located, folds, make_parser
+from recipes.stage import require, resume_folder, stage
+from recipes.steps.common import Corpus, Kept, Located, folds, make_parser, require_trained
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
 from recipes.steps.ubm import front_end, load_ubm
@@ -104,8 +104,7 @@ def main(arguments: argparse.Namespace) -> None:
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm = arguments.exp / (arguments.trunk or system.name) / "ubm" / fold.name
-        trained_on = [features, digest(fold / "train.utt2spk")]
-        upstream = {"features": features, "ubm": require(ubm, 2, on=trained_on)}
+        upstream = {"features": features, "ubm": require_trained(ubm, 2, features, fold)}
         upstream["protocol"] = protocol_digest(fold)
         target = system / "scores" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:

@@ -18,7 +18,7 @@ from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
 from ivector.data import read_enroll, read_trials
 from ivector.total_variability import TotalVariability
-from recipes.stage import digest, require, resume_folder, stage
+from recipes.stage import require, resume_folder, stage
 from recipes.steps.common import (
     Corpus,
     Kept,
@@ -28,6 +28,7 @@ from recipes.steps.common import (
     frames_of,
     make_parser,
     read_utt2spk,
+    require_trained,
 )
 from recipes.steps.scoring import protocol_digest, trial_lists
 from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
@@ -109,8 +110,7 @@ def main(arguments: argparse.Namespace) -> None:
     system = arguments.exp / arguments.system
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
-        listed = digest(fold / "train.utt2spk")
-        ubm = require(system / "ubm" / fold.name, 2, on=[features, listed])
+        ubm = require_trained(system / "ubm" / fold.name, 2, features, fold)
         extractor = require(system / "tv" / fold.name, 3, on=[features, ubm])
         upstream = {"features": features, "ubm": ubm, "total variability": extractor}
         upstream["protocol"] = protocol_digest(fold)

@@ -20,7 +20,7 @@ from fusion.speakers import TrialSpeakers, mapped_speakers, read_enrolments, rea
 from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
-from recipes.marks import named
+from recipes.marks import is_made_from
 from recipes.stage import read_mark, require, stage, versions
 from recipes.steps.common import folds, logger, make_parser, stage_of
 from recipes.steps.scoring import protocol_digest
@@ -155,10 +155,9 @@ def ratios(exp: Path, parts: Sequence[Path]) -> dict[str, list[Path]]:
             continue
         names = {path.stem for path in (home / parts[0].name).glob("*.scores")}
         systems = sorted(names, key=lambda name: (name == "fusion", name))
-        upstream = [set(named(mark["upstream"]).values()) for mark in marks if mark]
         scores = [[_stamp(exp / name / "scores" / part.name) for name in systems
                    if name != "fusion"] for part in parts]  # fmt: skip
-        if not all(set(now) <= then for now, then in zip(scores, upstream)):
+        if not all(mark and is_made_from(mark, now) for mark, now in zip(marks, scores)):
             logger.warning("%s: scores are newer, left out; run with --stage 9", home)
             continue
         for name in systems:
@@ -274,8 +273,8 @@ def _scored_systems(exp: Path, parts: Sequence[Path]) -> list[Path]:
 def _is_current(system: Path, part: Path) -> bool:
     """Whether a fold was scored by the back-end, if the system has one, and lists as they are."""
     mark, backend = (read_mark(system / kind / part.name) for kind in ("scores", "backend"))
-    now = {protocol_digest(part)} | ({backend["stamp"]} if backend else set())
-    return now <= set(named((mark or {}).get("upstream", {})).values())
+    now = [protocol_digest(part), *([backend["stamp"]] if backend else [])]
+    return mark is not None and is_made_from(mark, now)
 
 
 def main(arguments: argparse.Namespace) -> None:

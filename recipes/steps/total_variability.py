@@ -25,7 +25,7 @@ from ivector.full_gmm import FullGMM
 from ivector.gmm import DiagonalGMM
 from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability import TotalVariability
-from recipes.stage import digest, require, resume_folder, stage
+from recipes.stage import require, resume_folder, stage
 from recipes.steps.common import (
     Corpus,
     Located,
@@ -35,6 +35,7 @@ from recipes.steps.common import (
     logger,
     make_parser,
     read_utt2spk,
+    require_trained,
     voiced_counts,
 )
 from recipes.steps.ubm import front_end, load_ubm
@@ -185,7 +186,7 @@ def main(arguments: argparse.Namespace) -> None:
     features = require(arguments.exp / "features", 1)
     for fold in folds(arguments.data):
         ubm_folder = system / "ubm" / fold.name
-        ubm = require(ubm_folder, 2, on=[features, digest(fold / "train.utt2spk")])
+        ubm = require_trained(ubm_folder, 2, features, fold)
         upstream = {"features": features, "ubm": ubm}
         target = system / "tv" / fold.name
         with stage(target, options, upstream, force=arguments.force) as work:

@@ -12,8 +12,8 @@ import numpy as np
 from ivector.base.files import save_model
 from ivector.base.log import progress
 from ivector.base.shards import make_shards, map_shards
-from recipes.stage import digest, require, stage
-from recipes.steps.common import Corpus, folds, make_parser
+from recipes.stage import require, stage
+from recipes.steps.common import Corpus, folds, make_parser, require_trained
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scoring import protocol_digest
 from recipes.steps.xvector import front_end
@@ -60,7 +60,7 @@ def main(arguments: argparse.Namespace) -> None:
         network = system / "network" / fold.name
         upstream = {
             "features": features,
-            "network": require(network, 7, on=[features, digest(fold / "train.utt2spk")]),
+            "network": require_trained(network, 7, features, fold),
             "protocol": protocol_digest(fold),
         }
         target = system / "ivectors" / fold.name
