@@ -7,7 +7,7 @@ triplets of unit embeddings whose negatives are chosen across the batch (section
 from the weights of the first.
 
 The networks are `dnn.models.deep_speaker` and `dnn.models.deep_speaker_gru`, the loss is
-`dnn.metric_losses.Triplet`. A phase that was stopped is resumed by the same command; SIGTERM saves
+`dnn.losses.metric.Triplet`. A phase that was stopped is resumed by the same command; SIGTERM saves
 and exits with code 75.
 """
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from dnn.data.sources import Source
     from dnn.models.deep_speaker import DeepSpeaker
-    from dnn.sources import Source
-    from dnn.training import Trainer
+    from dnn.training.trainer import Trainer
 
 logger = logging.getLogger("training")
 
@@ -61,7 +61,7 @@ def build_network(
     DataError
         `init` holds another network.
     """
-    from dnn.export import CONFIG, load_network
+    from dnn.embedding.export import CONFIG, load_network
     from dnn.models import build
 
     model = build(ARCHITECTURES[architecture], **options)
@@ -125,7 +125,7 @@ def make_trainer(
     device : str
     seed : int
     **options
-        Further ones of `dnn.training_options.TrainingOptions`.
+        Further ones of `dnn.training.options.TrainingOptions`.
 
     Raises
     ------
@@ -134,12 +134,12 @@ def make_trainer(
     """
     import torch
 
-    from dnn.batches import CropBatches
-    from dnn.losses import build_loss
-    from dnn.schedules import build_schedule
-    from dnn.training import Trainer
-    from dnn.training_options import TrainingOptions
-    from dnn.verification import BY_FRAME
+    from dnn.data.batches import CropBatches
+    from dnn.embedding.trials import BY_FRAME
+    from dnn.losses.classification import build_loss
+    from dnn.training.options import TrainingOptions
+    from dnn.training.schedules import build_schedule
+    from dnn.training.trainer import Trainer
 
     if phase not in PHASES:
         raise UsageError(f"a phase is {' or '.join(PHASES)}, not {phase!r}")
@@ -198,7 +198,7 @@ def triplet_step(
     float
         The loss before the update.
     """
-    from dnn.metric_losses import Triplet
+    from dnn.losses.metric import Triplet
 
     optimiser.zero_grad()
     embedding = model.head(model(features.flatten(0, -3)))
@@ -233,10 +233,10 @@ def open_librispeech(
     DataError
         There are none, or they cannot be read.
     """
-    from dnn.audio_source import AudioSource
+    from dnn.data.audio_source import AudioSource
+    from dnn.data.sources import Transformed, normalise_frames
     from dnn.formats.librispeech import read_table, read_tree
-    from dnn.sources import Transformed, normalise_frames
-    from ivector.features import LogMel
+    from ivector.features.extractors import LogMel
 
     if Path(path).suffix == ".csv":
         found = read_table(path)
@@ -253,7 +253,7 @@ def open_librispeech(
 
 def by_frame(features: str | os.PathLike) -> Source:
     """Stored log-mel features, normalised frame by frame."""
-    from dnn.verification import BY_FRAME, open_as_trained
+    from dnn.embedding.trials import BY_FRAME, open_as_trained
 
     return open_as_trained({"front_end": BY_FRAME}, features)
 
@@ -301,8 +301,8 @@ def main(arguments: argparse.Namespace) -> int:
     _check(arguments)
     import torch
 
-    from dnn.sources import Subset, make_labels
-    from dnn.voiced import in_memory
+    from dnn.data.sources import Subset, make_labels
+    from dnn.data.voiced import in_memory
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

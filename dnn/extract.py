@@ -43,10 +43,10 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, extract, write."""
     if arguments.out.suffix not in (".npz", ".ark", ".scp"):
         raise UsageError(f"--out: give a name that ends in .npz, .ark or .scp, not {arguments.out}")
-    from dnn.distributed import Ranks, pick_device
-    from dnn.export import CONFIG, load_network, read_config
-    from dnn.extraction import extract, write_vectors
-    from dnn.voiced import FRONT_END, open_front_end
+    from dnn.data.voiced import FRONT_END, open_front_end
+    from dnn.embedding.export import CONFIG, load_network, read_config
+    from dnn.embedding.extraction import extract, write_vectors
+    from dnn.training.distributed import Ranks, pick_device
 
     folder = arguments.network
     if not (folder / CONFIG).exists() and (folder / "network" / CONFIG).exists():

@@ -2,8 +2,8 @@
 
 DATA is a folder or files of binary records (``voxceleb-abridged-N.bin``), a folder of ``.pt``
 features with JSON or CSV tables, or a data directory (``wav.scp``, ``utt2spk``); see
-`dnn.labelled`. A training that was stopped is resumed by the same command; SIGTERM saves and exits
-with code 75.
+`dnn.data.labelled`. A training that was stopped is resumed by the same command; SIGTERM saves and
+exits with code 75.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from dnn.export import SpeakerClassifier
-    from dnn.identification_training import IdentifierOptions
-    from dnn.labelled import FrontEnd, LabelledSet
+    from dnn.data.labelled import FrontEnd, LabelledSet
+    from dnn.embedding.export import SpeakerClassifier
+    from dnn.identification.training import IdentifierOptions
 
 logger = logging.getLogger("identification")
 
@@ -177,7 +177,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from dnn.identification_training import train_identifier
+    from dnn.identification.training import train_identifier
 
     front_end, data, other = _open_training(arguments)
     options = _options(arguments, front_end)
@@ -189,14 +189,14 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> None:
-    from dnn.identification import (
+    from dnn.data.labelled import hold_out, open_labelled
+    from dnn.identification.identifier import (
         answer,
         describe_machine,
         measures,
         plot_confusion,
         write_predictions,
     )
-    from dnn.labelled import hold_out, open_labelled
 
     classifier, front_end, crop_frames = _open_network(arguments.network)
     data = open_labelled(
@@ -221,8 +221,8 @@ def _test(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from dnn.identification import score_classes, write_predictions
-    from dnn.labelled import open_unlabelled
+    from dnn.data.labelled import open_unlabelled
+    from dnn.identification.identifier import score_classes, write_predictions
 
     classifier, front_end, crop_frames = _open_network(arguments.network)
     source = open_unlabelled(arguments.data, front_end)
@@ -236,7 +236,7 @@ def _predict(arguments: argparse.Namespace) -> None:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from dnn.sweep import Factors, run_sweep
+    from dnn.identification.sweep import Factors, run_sweep
 
     front_end, data, other = _open_training(arguments)
     if other is None:
@@ -256,7 +256,7 @@ def _open_training(
     arguments: argparse.Namespace,
 ) -> tuple[FrontEnd, LabelledSet, LabelledSet | None]:
     """Front end, what to train on, and what to measure on."""
-    from dnn.labelled import guess_front_end, hold_out, open_labelled
+    from dnn.data.labelled import guess_front_end, hold_out, open_labelled
 
     front_end = guess_front_end(arguments.data, arguments.features, arguments.normalise)
     data = open_labelled(arguments.data, front_end, classes=arguments.classes, pack=arguments.pack)
@@ -269,7 +269,7 @@ def _open_training(
 
 
 def _options(arguments: argparse.Namespace, front_end: FrontEnd) -> IdentifierOptions:
-    from dnn.identification_training import IdentifierOptions, default_loss
+    from dnn.identification.training import IdentifierOptions, default_loss
     from dnn.registry import read_options
 
     model = arguments.model or ("conformer" if front_end.features == "log-mel" else "vgg-m")
@@ -300,8 +300,8 @@ def _options(arguments: argparse.Namespace, front_end: FrontEnd) -> IdentifierOp
 
 def _open_network(folder: Path) -> tuple[SpeakerClassifier, FrontEnd, int]:
     """A network with its classes, its features, and the length of its training crops."""
-    from dnn.export import CONFIG, load_classifier, read_config
-    from dnn.labelled import FEATURES, NORMALISATIONS, FrontEnd
+    from dnn.data.labelled import FEATURES, NORMALISATIONS, FrontEnd
+    from dnn.embedding.export import CONFIG, load_classifier, read_config
 
     if not (folder / CONFIG).exists() and (folder / "network" / CONFIG).exists():
         folder = folder / "network"
@@ -321,7 +321,7 @@ def _open_network(folder: Path) -> tuple[SpeakerClassifier, FrontEnd, int]:
 
 
 def _device(arguments: argparse.Namespace) -> Any:
-    from dnn.distributed import Ranks, pick_device
+    from dnn.training.distributed import Ranks, pick_device
 
     return pick_device(arguments.device, Ranks())
 

@@ -2,10 +2,10 @@
 
 So that a recipe can be checked from end to end, offline, before it is pointed at the real set:
 
-records   ``voxceleb-abridged-N.bin`` (`dnn.formats.records`: 614,404 bytes a record), its
+records   ``voxceleb-abridged-N.bin`` (`dnn.data.records`: 614,404 bytes a record), its
           ``classes.txt``, and ``samples/`` with recordings and their records beside them
 mels      ``mapping.json``, ``metadata.json``, ``testdata.json`` and ``uttr-*.pt``, or with
-          ``--variant csv`` ``train_label.csv`` and ``test_id.csv`` (`dnn.formats.mel_set`), and
+          ``--variant csv`` ``train_label.csv`` and ``test_id.csv`` (`dnn.data.mel_set`), and
           ``answers.csv``, which the original has not, to judge predictions of the test set by
 
 The voices are generated: pulses at a speaker's pitch through resonators at a speaker's formants,
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.formats.records import N_FRAMES, write_classes, write_records
+from dnn.data.records import N_FRAMES, write_classes, write_records
 from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 from ivector.base.files import atomic_write, write_text
@@ -130,7 +130,7 @@ def make_records(out: Path, sizes: Sizes) -> None:
 
 def make_mels(out: Path, sizes: Sizes, variant: str = "json") -> None:
     """Write a set of tensors with its tables, and the answers of its test."""
-    from dnn.formats.mel_set import write_set
+    from dnn.data.mel_set import write_set
 
     names = [f"id{17 * s + 5:05d}" for s in range(sizes.speakers)]
     train = {name: [_mels(sizes, s, u) for u in range(sizes.train)] for s, name in enumerate(names)}
@@ -191,8 +191,8 @@ def _record(sizes: Sizes, speaker: int, utterance: int) -> np.ndarray:
 
 def _spectrogram(samples: np.ndarray) -> np.ndarray:
     """Normalised spectrogram of a record, (512, 300) float32."""
-    from dnn.sources import normalise_features
-    from dnn.spectrogram import Spectrogram
+    from dnn.data.sources import normalise_features
+    from dnn.data.spectrogram import Spectrogram
 
     frames = normalise_features(Spectrogram(RATE).transform(samples))
     assert len(frames) == N_FRAMES
@@ -201,7 +201,7 @@ def _spectrogram(samples: np.ndarray) -> np.ndarray:
 
 def _mels(sizes: Sizes, speaker: int, utterance: int) -> np.ndarray:
     """Log-mel features of an utterance of 1.6 to 3 s, (n_frames, 40) float32."""
-    from ivector.features import LogMel
+    from ivector.features.extractors import LogMel
 
     rng = _generator(sizes, speaker, utterance)
     extractor = LogMel(

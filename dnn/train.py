@@ -24,13 +24,13 @@ from ivector.base.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from dnn.batches import CropBatches
-    from dnn.distributed import Ranks
-    from dnn.losses import MarginSchedule, SpeakerLoss
+    from dnn.data.batches import CropBatches
+    from dnn.data.sources import Source
+    from dnn.losses.classification import MarginSchedule, SpeakerLoss
     from dnn.models.base import SpeakerNetwork
-    from dnn.sources import Source
-    from dnn.training_options import TrainingOptions
-    from dnn.validation import Validation
+    from dnn.training.distributed import Ranks
+    from dnn.training.options import TrainingOptions
+    from dnn.training.validation import Validation
 
 logger = logging.getLogger("training")
 
@@ -136,9 +136,9 @@ def main(arguments: argparse.Namespace) -> int:
     _check(arguments)
     import torch
 
-    from dnn.distributed import joined
     from dnn.models import build
     from dnn.registry import read_options
+    from dnn.training.distributed import joined
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -157,9 +157,9 @@ def _train(
     arguments: argparse.Namespace, data: TrainingData, model: SpeakerNetwork, ranks: Ranks
 ) -> bool:
     """Train a network with fresh weights, or those of its last checkpoint."""
-    from dnn.batches import CropBatches
-    from dnn.training import Trainer
-    from dnn.voiced import FRONT_END
+    from dnn.data.batches import CropBatches
+    from dnn.data.voiced import FRONT_END
+    from dnn.training.trainer import Trainer
 
     low, high = arguments.frames[0], arguments.frames[-1]
     if low < model.min_frames:
@@ -214,8 +214,8 @@ def read_training_data(
     """
     import numpy as np
 
-    from dnn.sources import Subset, make_labels
-    from dnn.voiced import in_memory, open_front_end
+    from dnn.data.sources import Subset, make_labels
+    from dnn.data.voiced import in_memory, open_front_end
     from ivector.data import read_table
 
     table = read_table(utt2spk, str)
@@ -259,7 +259,7 @@ def _first_ones(
 
 
 def _loss(arguments: argparse.Namespace, model: SpeakerNetwork, n_speakers: int) -> SpeakerLoss:
-    from dnn.losses import build_loss
+    from dnn.losses.classification import build_loss
 
     takes_margin = arguments.loss in ("am", "aam", "triplet")
     options = {"margin": arguments.margin} if takes_margin else {}
@@ -267,7 +267,7 @@ def _loss(arguments: argparse.Namespace, model: SpeakerNetwork, n_speakers: int)
 
 
 def _margin(arguments: argparse.Namespace, n_steps: int) -> MarginSchedule | None:
-    from dnn.losses import MarginSchedule
+    from dnn.losses.classification import MarginSchedule
 
     if arguments.loss not in ("am", "aam"):
         return None
@@ -276,7 +276,7 @@ def _margin(arguments: argparse.Namespace, n_steps: int) -> MarginSchedule | Non
 
 
 def _schedule(arguments: argparse.Namespace, n_steps: int) -> Any:
-    from dnn.schedules import build_schedule
+    from dnn.training.schedules import build_schedule
 
     warmup = n_steps // 20 if arguments.warmup is None else arguments.warmup
     options: dict[str, Any] = {"peak": arguments.lr, "n_warmup": warmup}
@@ -288,7 +288,7 @@ def _schedule(arguments: argparse.Namespace, n_steps: int) -> Any:
 
 
 def _options(arguments: argparse.Namespace, batches: CropBatches) -> TrainingOptions:
-    from dnn.training_options import TrainingOptions
+    from dnn.training.options import TrainingOptions
 
     n_steps = arguments.steps or max(1, round(arguments.epochs * len(batches)))
     return TrainingOptions(
@@ -308,11 +308,11 @@ def _options(arguments: argparse.Namespace, batches: CropBatches) -> TrainingOpt
 
 
 def _validation(arguments: argparse.Namespace, data: TrainingData) -> Validation | None:
-    from dnn.validation import AccuracyValidation, TrialValidation, Validations
+    from dnn.training.validation import AccuracyValidation, TrialValidation, Validations
 
     parts: list[Validation] = []
     if arguments.trials:
-        from dnn.voiced import open_front_end
+        from dnn.data.voiced import open_front_end
         from ivector.data import read_enroll, read_trials
 
         features = arguments.trial_features or arguments.features

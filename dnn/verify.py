@@ -56,7 +56,7 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Read, score, write."""
     _check(arguments)
-    from dnn.verification import read_trial_list, read_vectors, score_vectors, write_scores
+    from dnn.embedding.trials import read_trial_list, read_vectors, score_vectors, write_scores
     from ivector.data import read_enroll
 
     trials = read_trial_list(arguments.trials)
@@ -74,9 +74,9 @@ def _embed_and_score(
     trials: list,
     enroll: dict[str, list[str]] | None,
 ) -> np.ndarray:
-    from dnn.distributed import Ranks, pick_device
-    from dnn.export import CONFIG, load_network, read_config
-    from dnn.verification import open_as_trained, score_trials
+    from dnn.embedding.export import CONFIG, load_network, read_config
+    from dnn.embedding.trials import open_as_trained, score_trials
+    from dnn.training.distributed import Ranks, pick_device
 
     folder = arguments.network
     if not (folder / CONFIG).exists() and (folder / "network" / CONFIG).exists():

@@ -12,16 +12,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion._inputs import add_trial_options, check_trial_options
+from fusion.commands.inputs import add_trial_options, check_trial_options
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fusion.calibration import Calibration
-    from fusion.formats import Trials
-    from fusion.presets import OperatingPoint
+    from fusion.calibration.calibration import Calibration
+    from fusion.formats.tables import Trials
+    from fusion.metrics.points import OperatingPoint
 
 # Options that only training takes, and their defaults.
 _LEARNING = {
@@ -94,14 +94,14 @@ def build_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Learn or read a calibration, say what it is worth, and apply it."""
-    from fusion.presets import parse_points
+    from fusion.metrics.points import parse_points
 
     points = parse_points(arguments.p_target or ["0.01"])
     _check(arguments)
     if arguments.explain:
         _explain(arguments, points if arguments.p_target else [])
         return
-    from fusion import _calibrate_text as text
+    from fusion.commands import calibrate_text as text
 
     record: dict[str, Any] = {}
     if arguments.inputs:
@@ -114,11 +114,11 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.apply:
         llr, trials = _apply(arguments, model, points, record)
     if arguments.out:
-        from fusion.formats import write_trial_scores
+        from fusion.formats.files import write_trial_scores
 
         write_trial_scores(arguments.out, trials, llr)
     if arguments.model and arguments.inputs:
-        from fusion.models import save_model
+        from fusion.calibration.saving import save_model
 
         save_model(arguments.model, model, training)
     if arguments.json:
@@ -168,7 +168,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _explain(arguments: argparse.Namespace, points: list[OperatingPoint]) -> None:
-    from fusion.wording import describe_llr
+    from fusion.calibration.wording import describe_llr
 
     for llr in arguments.explain:
         priors: list[float | None] = [point.p_target for point in points]
@@ -184,11 +184,12 @@ def _learn(
     arguments: argparse.Namespace, points: list[OperatingPoint], record: dict[str, Any]
 ) -> tuple[Calibration, dict[str, Any], np.ndarray, Trials]:
     """Train on the development trials; the model, its training, cross-validated llr, trials."""
-    from fusion import _calibrate_text as text
-    from fusion._inputs import speakers
-    from fusion.calibration import Calibration
-    from fusion.crossval import cross_validate
-    from fusion.formats import TARGET, align, read_scores, read_trials
+    from fusion.calibration.calibration import Calibration
+    from fusion.calibration.crossval import cross_validate
+    from fusion.commands import calibrate_text as text
+    from fusion.commands.inputs import speakers
+    from fusion.formats.files import align, read_scores, read_trials
+    from fusion.formats.layouts import TARGET
 
     trials = read_trials(arguments.inputs[-1])
     scored = align(
@@ -237,8 +238,8 @@ def _learn(
 
 
 def _load(path: Path) -> tuple[Calibration, dict[str, Any]]:
-    from fusion.calibration import Calibration
-    from fusion.models import read_model
+    from fusion.calibration.calibration import Calibration
+    from fusion.calibration.saving import read_model
 
     model, training = read_model(path)
     if not isinstance(model, Calibration):
@@ -256,9 +257,10 @@ def _apply(
     record: dict[str, Any],
 ) -> tuple[np.ndarray, Trials]:
     """Calibrate the score files of --apply; llr (N,) and their trials."""
-    from fusion import _calibrate_text as text
-    from fusion.formats import TARGET, UNKNOWN, align, read_scores, read_trials
-    from fusion.score_tables import all_trials
+    from fusion.commands import calibrate_text as text
+    from fusion.formats.files import align, read_scores, read_trials
+    from fusion.formats.layouts import TARGET, UNKNOWN
+    from fusion.formats.systems import all_trials
 
     read = read_scores(arguments.apply, arguments.score_column)
     listed = arguments.apply_trials
@@ -292,7 +294,7 @@ def _quality(paths: list[Path], wanted: list[str], trials: Trials) -> tuple[list
     """Names and values (N, Q) of quality measures of trials."""
     import numpy as np
 
-    from fusion.columns import read_columns, trial_columns
+    from fusion.formats.measures import read_columns, trial_columns
 
     columns = trial_columns([read_columns(path) for path in paths], trials)
     numbers = [name for name, values in columns.items() if values.dtype != object]

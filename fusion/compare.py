@@ -11,15 +11,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion._inputs import add_trial_options, check_trial_options, speakers, systems
-from fusion.presets import parse_points
+from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
+from fusion.metrics.points import parse_points
 from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fusion.formats import Trials
+    from fusion.formats.tables import Trials
 
 
 def build_parser() -> Parser:
@@ -75,8 +75,9 @@ def main(arguments: argparse.Namespace) -> None:
     if len(given) < 2:
         raise UsageError("give the scores of at least two systems, by different names")
     points = parse_points(arguments.points)
-    from fusion.comparison import compare_systems
-    from fusion.formats import TARGET, read_trials
+    from fusion.comparison.systems import compare_systems
+    from fusion.formats.files import read_trials
+    from fusion.formats.layouts import TARGET
 
     trials = read_trials(arguments.trials)
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
@@ -122,7 +123,7 @@ def _finite(text: str) -> float:
 
 def _scores(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> np.ndarray:
     """Scores (n_trials,) of one system."""
-    from fusion.formats import align, read_scores
+    from fusion.formats.files import align, read_scores
 
     scored = align(
         read_scores(paths, arguments.score_column),
@@ -138,7 +139,7 @@ def _conditions(arguments: argparse.Namespace, trials: Trials) -> dict[str, np.n
     """Columns to compare by."""
     if not arguments.columns:
         return {}
-    from fusion.columns import read_columns, trial_columns
+    from fusion.formats.measures import read_columns, trial_columns
 
     found = trial_columns([read_columns(path) for path in arguments.columns], trials)
     missing = [name for name in arguments.by if name not in found]

@@ -12,17 +12,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion._evaluate_text import Asked, measured, print_tables
-from fusion._inputs import add_trial_options, check_trial_options, speakers, systems
-from fusion.presets import PRESETS, OperatingPoint, parse_points
+from fusion.commands.evaluate_text import Asked, measured, print_tables
+from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
+from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
 from ivector.base.cli import Parser, run
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
-    from fusion.formats import ScoredTrials
-    from fusion.intervals import BootstrapResult
-    from fusion.metrics import OperatingPoints
-    from fusion.speakers import TrialSpeakers
+    from fusion.formats.speakers import TrialSpeakers
+    from fusion.formats.tables import ScoredTrials
+    from fusion.intervals.bootstrap import BootstrapResult
+    from fusion.metrics.rates import OperatingPoints
 
 
 def build_parser() -> Parser:
@@ -77,8 +77,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, measure, print, and write what was asked for."""
     _check(arguments)
     asked = _asked(arguments)
-    from fusion.formats import align, read_scores, read_trials
-    from fusion.metrics import OperatingPoints
+    from fusion.formats.files import align, read_scores, read_trials
+    from fusion.metrics.rates import OperatingPoints
 
     given = systems(arguments.scores, arguments.pool)
     trials = read_trials([arguments.trials, *arguments.more_trials])
@@ -99,7 +99,7 @@ def main(arguments: argparse.Namespace) -> None:
         if told:
             intervals[name] = _bootstrap(scored, told, asked, arguments)
         if arguments.histogram:
-            from fusion.plots import plot_score_histogram
+            from fusion.plots.det import plot_score_histogram
 
             path = arguments.histogram
             if len(given) > 1:
@@ -141,9 +141,9 @@ def _asked(arguments: argparse.Namespace) -> Asked:
 def _bootstrap(
     scored: ScoredTrials, told: TrialSpeakers, asked: Asked, arguments: argparse.Namespace
 ) -> BootstrapResult:
-    from fusion.formats import TARGET
-    from fusion.intervals import bootstrap_interval
-    from fusion.plots import det_band
+    from fusion.formats.layouts import TARGET
+    from fusion.intervals.bootstrap import bootstrap_interval
+    from fusion.plots.det import det_band
 
     return bootstrap_interval(
         scored.values,
@@ -164,7 +164,7 @@ def _draw(
     points: dict[str, OperatingPoints],
     intervals: dict[str, BootstrapResult],
 ) -> None:
-    from fusion.plots import plot_det, plot_roc
+    from fusion.plots.det import plot_det, plot_roc
 
     if arguments.det:
         plot_det(arguments.det, points, asked.points, intervals)

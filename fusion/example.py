@@ -154,7 +154,7 @@ def write_part(folder: Path, part: Part) -> None:
     """Write the files of a part to a folder, which is made."""
     import numpy as np
 
-    from fusion.formats import write_scores
+    from fusion.formats.files import write_scores
     from ivector.base.files import write_text
 
     folder.mkdir(parents=True, exist_ok=True)

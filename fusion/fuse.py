@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion._inputs import add_trial_options, check_trial_options, systems
-from fusion.presets import parse_points
+from fusion.commands.inputs import add_trial_options, check_trial_options, systems
+from fusion.metrics.points import parse_points
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fusion.formats import Trials
-    from fusion.linear import LinearFusion
+    from fusion.calibration.linear import LinearFusion
+    from fusion.formats.tables import Trials
 
 GUARDS = ("warn", "best", "refuse")
 # Options that only training takes, and their defaults.
@@ -95,7 +95,7 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Learn or read a fusion, say what it is worth, and apply it."""
     _check(arguments)
-    from fusion import _fuse_text as text
+    from fusion.commands import fuse_text as text
 
     record: dict[str, Any] = {}
     if arguments.inputs:
@@ -107,11 +107,11 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.apply:
         llr, trials = _apply(arguments, fusion, record)
     if arguments.out:
-        from fusion.formats import write_trial_scores
+        from fusion.formats.files import write_trial_scores
 
         write_trial_scores(arguments.out, trials, llr)
     if arguments.model and arguments.inputs:
-        from fusion.models import save_model
+        from fusion.calibration.saving import save_model
 
         save_model(arguments.model, fusion, record["training"])
     if arguments.json:
@@ -159,10 +159,12 @@ def _learn(
     arguments: argparse.Namespace, record: dict[str, Any]
 ) -> tuple[LinearFusion, np.ndarray, Trials]:
     """Train on the development trials; the fusion, cross-validated llr (N,) and the trials."""
-    from fusion import _fuse_text as text
-    from fusion.formats import TARGET, ScoredTrials, read_scores, read_trials
-    from fusion.linear import LinearFusion
-    from fusion.score_tables import join
+    from fusion.calibration.linear import LinearFusion
+    from fusion.commands import fuse_text as text
+    from fusion.formats.files import read_scores, read_trials
+    from fusion.formats.layouts import TARGET
+    from fusion.formats.systems import join
+    from fusion.formats.tables import ScoredTrials
 
     given = systems(arguments.inputs[:-1], arguments.pool)
     if len(given) < 2:
@@ -205,9 +207,9 @@ def _validate(
     record: dict[str, Any],
 ) -> tuple[LinearFusion, np.ndarray]:
     """Cross-validate and guard; the fusion to use and the cross-validated llr of it."""
-    from fusion import _fuse_text as text
-    from fusion._inputs import speakers
-    from fusion.fusing import Contest, guard, offer, paired
+    from fusion.calibration.worth import Contest, guard, offer, paired
+    from fusion.commands import fuse_text as text
+    from fusion.commands.inputs import speakers
 
     contest = Contest(
         fusion,
@@ -249,8 +251,8 @@ def _validate(
 
 
 def _load(path: Path) -> LinearFusion:
-    from fusion.linear import LinearFusion
-    from fusion.models import load_model
+    from fusion.calibration.linear import LinearFusion
+    from fusion.calibration.saving import load_model
 
     fusion = load_model(path)
     if not isinstance(fusion, LinearFusion):
@@ -267,9 +269,10 @@ def _apply(
     """Fuse the score files of --apply; llr (N,) and their trials."""
     import numpy as np
 
-    from fusion import _fuse_text as text
-    from fusion.formats import TARGET, UNKNOWN, read_scores, read_trials
-    from fusion.score_tables import all_trials, join
+    from fusion.commands import fuse_text as text
+    from fusion.formats.files import read_scores, read_trials
+    from fusion.formats.layouts import TARGET, UNKNOWN
+    from fusion.formats.systems import all_trials, join
 
     names = list(fusion.names or ())
     learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names

@@ -19,7 +19,7 @@ from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 
 if TYPE_CHECKING:
-    from fusion.linting import File
+    from fusion.formats.linting import File
 
 
 def build_parser() -> Parser:
@@ -44,8 +44,8 @@ def build_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> int:
     """Read, check, print; 1 if there are errors."""
-    from fusion.linting import ERROR, NOTE, WARNING, count, lint
-    from fusion.speakers import read_map
+    from fusion.formats.linting import ERROR, NOTE, WARNING, count, lint
+    from fusion.formats.speakers import read_map
 
     utt2spk = read_map(arguments.utt2spk) if arguments.utt2spk else None
     train = read_training(arguments.train) if arguments.train else []
@@ -109,7 +109,8 @@ def _describe(file: File) -> str:
 
 
 def _classes(file: File) -> dict[str, int]:
-    from fusion.formats import NONTARGET, TARGET, Trials
+    from fusion.formats.layouts import NONTARGET, TARGET
+    from fusion.formats.tables import Trials
 
     if not isinstance(file.table, Trials):
         return {}

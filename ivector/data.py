@@ -99,7 +99,7 @@ class DataDir:
     def recordings(self) -> Iterator[tuple[str, str, float | None, float | None]]:
         """Yield (utterance, audio file, start, end), sorted; seconds, None at the file's ends.
 
-        As `ivector.audio.read_audio` takes them.
+        As `ivector.features.audio.read_audio` takes them.
         """
         for utt in self.utterances:
             if not self.segments:
@@ -248,28 +248,6 @@ def read_enroll(path: str | os.PathLike) -> dict[str, list[str]]:
 def write_enroll(path: str | os.PathLike, enroll: Mapping[str, Iterable[str]]) -> None:
     """Write enrolments, sorted; see `read_enroll`."""
     _write(path, (" ".join(map(_word, (key, *enroll[key]))) for key in sorted(enroll)))
-
-
-def validate(path: str | os.PathLike, check_audio: bool = False) -> list[str]:
-    """Name every defect of a data directory, with file and line: see `ivector._data_checks`.
-
-    Parameters
-    ----------
-    path : path-like
-        Folder with ``wav.scp``, ``utt2spk``, ``spk2utt`` and whatever else of Kaldi's tables;
-        ``enroll`` and ``trials`` are checked too where they stand beside them.
-    check_audio : bool
-        Also decode every recording, which takes as long as reading them all.
-
-    Returns
-    -------
-    defects : list of str
-        ``FILE:LINE: what``, or ``FILE: what`` for defects of a file as a whole; empty if there
-        are none.
-    """
-    from ivector._data_checks import check_data_dir
-
-    return check_data_dir(Path(path), check_audio)
 
 
 def read_table(path: str | os.PathLike, parse: Callable[[str], V]) -> dict[str, V]:

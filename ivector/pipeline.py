@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ivector._frames import check_frames, check_mask, check_whole
 from ivector.base.errors import UsageError
-from ivector.cmvn import apply_cmvn, compute_cmvn_stats
-from ivector.deltas import delta_filters, shifted_delta_cepstra
-from ivector.warping import check_window, rasta, warp_voiced
+from ivector.features.cmvn import apply_cmvn, compute_cmvn_stats
+from ivector.features.deltas import delta_filters, shifted_delta_cepstra
+from ivector.features.frames import check_frames, check_mask, check_whole
+from ivector.features.warping import check_window, rasta, warp_voiced
 
 NORMALISATIONS = ("cmn", "cmvn", "warping", "global_cmn", "global_cmvn", "none")
 
@@ -121,7 +121,7 @@ class FrontEnd:
         -------
         ndarray (n_voiced, n_dims), float32
             Where no frame is voiced, (0, n_dims): what to do about it is for the caller to
-            decide, see `ivector.vad.voiced_or_loudest`.
+            decide, see `ivector.features.vad.voiced_or_loudest`.
 
         Raises
         ------
@@ -140,7 +140,7 @@ class FrontEnd:
             return np.hstack([static, shifted_delta_cepstra(static, *self.sdc)])
         if not self.delta_order:
             return static
-        from ivector._kernels_cmvn import filter_deltas
+        from ivector.features.kernels_cmvn import filter_deltas
 
         n_frames, n_dims = static.shape
         out = np.empty((n_frames, (self.delta_order + 1) * n_dims), np.float32)
@@ -156,7 +156,7 @@ class FrontEnd:
         norm_vars = self.normalisation.endswith("cmvn")
         if self.normalisation.startswith("global"):
             return apply_cmvn(features[keep], compute_cmvn_stats(features), norm_vars)
-        from ivector._kernels_cmvn import sliding_cmvn
+        from ivector.features.kernels_cmvn import sliding_cmvn
 
         out = np.empty((np.count_nonzero(keep), features.shape[1]), np.float32)
         sliding_cmvn(

@@ -34,7 +34,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import DataError, UsageError
-from plda._checks import check_vectors, warn_degenerate
+from plda.checks import check_vectors, warn_degenerate
 
 KINDS = ("z", "t", "zt", "s", "as", "as2")
 _NEEDS_ENROL = ("z", "zt", "s", "as", "as2")

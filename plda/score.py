@@ -45,7 +45,7 @@ def make_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, score, write."""
-    from plda.vectors import read_counts, read_ids_vectors
+    from plda.formats.vectors import read_counts, read_ids_vectors
 
     plda, steps = _load(arguments)
     enrol_ids, enrol = read_ids_vectors(arguments.enrol)
@@ -77,9 +77,9 @@ def _load(arguments: argparse.Namespace) -> tuple[Any, list[Any]]:
     """Return the PLDA model and the transforms to apply before it."""
     from sklearn.pipeline import Pipeline
 
-    from plda.formats import load_model, read_mean, read_plda, read_transform
-    from plda.model import PLDA
-    from plda.transforms import LengthNorm
+    from plda.formats.models import load_model, read_mean, read_plda, read_transform
+    from plda.models.plda import PLDA
+    from plda.transforms.vectors import LengthNorm
 
     given = []
     if arguments.mean:

@@ -63,7 +63,7 @@ if within 0; then
 fi
 
 if within 1; then
-  "$PYTHON" -m ivector.store "$data/wav" "$exp/logmel" --preset kaldi --num-mel-bins 64 \
+  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset kaldi --num-mel-bins 64 \
     --storage float16 --nj "$nj"
 fi
 

@@ -49,7 +49,7 @@ def build_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Train and test both systems, those whose results stand there already excepted."""
-    from recipes.stage import dry_run, require
+    from recipes.engine.stage import dry_run, require
 
     if arguments.dry_run:
         dry_run()
@@ -79,7 +79,7 @@ def _train_ubm(
     arguments: argparse.Namespace, system: str, normalisation: str, features: str, closed_set: Path
 ) -> str:
     """Train a system's UBM; its stamp."""
-    from recipes.stage import digest, require, stage
+    from recipes.engine.stage import digest, require, stage
     from recipes.steps import ubm
 
     full = system == "ivector"
@@ -106,7 +106,7 @@ def _train_ivectors(
     arguments: argparse.Namespace, upstream: dict[str, str], closed_set: Path
 ) -> dict[str, str]:
     """Train extractor and back-end, and extract the training utterances; the stages' stamps."""
-    from recipes.stage import require, stage
+    from recipes.engine.stage import require, stage
     from recipes.steps import backend, total_variability
 
     system = arguments.exp / "ivector"
@@ -158,7 +158,8 @@ def _corpus(arguments: argparse.Namespace, system: str) -> Any:
 
 def _extract(arguments: argparse.Namespace, utterances: list[str]) -> dict[str, np.ndarray]:
     """I-vectors (R,) by utterance."""
-    from ivector.base.shards import make_shards, map_shards
+    from ivector.base.shards import map_shards
+    from ivector.base.workers import make_shards
     from recipes.steps.ivectors import Extract
     from recipes.steps.total_variability import Accumulator
 
@@ -195,9 +196,9 @@ def _test(
     closed_set: Path,
 ) -> None:
     """Score all tests against all models, and write what that is worth."""
-    from dnn.identification import Answers, measures, plot_confusion, write_predictions
+    from dnn.identification.identifier import Answers, measures, plot_confusion, write_predictions
     from ivector.data import read_trials
-    from recipes.stage import digest, stage
+    from recipes.engine.stage import digest, stage
 
     options = {"relevance": arguments.relevance, "top_n": arguments.top_n}
     lists = {"protocol": digest(closed_set / "enroll", closed_set / "trials")}
@@ -231,10 +232,10 @@ def _ivector_scores(
     arguments: argparse.Namespace, models: list[list[str]], tests: list[str]
 ) -> tuple[np.ndarray, float, float]:
     """Log-likelihood ratios (N, M); seconds and CPU seconds of the tests, from stored features."""
-    from plda.formats import load_model
+    from plda.formats.models import load_model
     from recipes.steps.ivectors import read_vectors
     from recipes.steps.scores import VectorScorer
-    from recipes.steps.scoring import Models
+    from recipes.steps.trials import Models
 
     backend = arguments.exp / "ivector" / "backend" / CLOSED_SET
     enrolled = read_vectors(backend / "ivectors.npz")
@@ -251,9 +252,9 @@ def _gmm_scores(
     arguments: argparse.Namespace, models: list[list[str]], tests: list[str]
 ) -> tuple[np.ndarray, float, float]:
     """Log-likelihood ratios a frame (N, M); seconds and CPU seconds of the tests."""
-    from ivector.verification import GMMVerifier
+    from ivector.gmm.verifier import GMMVerifier
     from recipes.steps.gmm_ubm import GMMScorer
-    from recipes.steps.scoring import Models
+    from recipes.steps.trials import Models
     from recipes.steps.ubm import load_ubm
 
     ubm = load_ubm(arguments.exp / "gmm-ubm" / "ubm" / CLOSED_SET)
@@ -270,7 +271,7 @@ def _gmm_scores(
 
 def _count(folder: Path) -> int:
     """Numbers that were learnt: UBM, extractor and back-end; without the speakers' models."""
-    from ivector.total_variability import TotalVariability
+    from ivector.total_variability.model import TotalVariability
     from recipes.steps.ubm import load_ubm
 
     ubm = load_ubm(folder / "ubm" / CLOSED_SET)
@@ -292,7 +293,7 @@ def _cpu_counted(work: Path) -> Iterator[None]:
 
 def _training_seconds(folder: Path) -> tuple[float, float]:
     """Seconds and CPU seconds of all training stages; features excepted."""
-    from recipes.stage import read_mark
+    from recipes.engine.stage import read_mark
 
     stages = [folder / name / CLOSED_SET for name in ("ubm", "tv", "backend")]
     marks = {stage: read_mark(stage) for stage in stages}

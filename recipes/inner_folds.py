@@ -21,7 +21,7 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.data import read_enroll
-from recipes.marks import is_planned, tell
+from recipes.engine.marks import is_planned, tell
 from recipes.steps.common import folds, read_utt2spk
 
 

@@ -51,7 +51,7 @@ def normalised_scores(
     """
     import numpy as np
 
-    from dnn.verification import needed_utterances, score_vectors, unit_vectors
+    from dnn.embedding.trials import needed_utterances, score_vectors, unit_vectors
     from plda import ScoreNorm
 
     if absent := [u for u in needed_utterances(trials, enroll) if u not in vectors]:
@@ -104,7 +104,7 @@ def build_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, score, normalise, write."""
-    from dnn.verification import read_trial_list, read_vectors, write_scores
+    from dnn.embedding.trials import read_trial_list, read_vectors, write_scores
     from ivector.data import read_enroll, read_table
 
     trials = read_trial_list(arguments.trials)

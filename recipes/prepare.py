@@ -20,7 +20,7 @@ from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.base.files import read_lines, write_text
 from recipes.corpora import NAMES
 from recipes.corpora.common import AUDIO, find_files
-from recipes.marks import tell
+from recipes.engine.marks import tell
 
 logger = logging.getLogger("prepare")
 

@@ -23,23 +23,23 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.metrics import OperatingPoints
+from fusion.metrics.rates import OperatingPoints
 from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, whole
 from ivector.base.errors import UsageError
 from ivector.base.files import write_text
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
-from ivector.full_gmm import FullGMM
-from ivector.gmm import DiagonalGMM
+from ivector.gmm.diagonal import DiagonalGMM
+from ivector.gmm.full import FullGMM
 from ivector.pipeline import FrontEnd
-from ivector.statistics import baum_welch
-from ivector.total_variability import TotalVariability
+from ivector.statistics.baum_welch import baum_welch
+from ivector.total_variability.model import TotalVariability
 from plda import PLDA
 from recipes.steps.backend import transforms
 from recipes.steps.common import Corpus, folds, read_utt2spk
 from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scores import VectorScorer
-from recipes.steps.scoring import Protocol, read_protocol
+from recipes.steps.trials import Protocol, read_protocol
 
 P_TARGET = 0.01
 

@@ -23,11 +23,11 @@ from ivector.base.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from dnn.batches import CropBatches
-    from dnn.losses import SpeakerLoss
-    from dnn.sources import Source
-    from dnn.training import Trainer
-    from dnn.validation import TrialValidation
+    from dnn.data.batches import CropBatches
+    from dnn.data.sources import Source
+    from dnn.losses.classification import SpeakerLoss
+    from dnn.training.trainer import Trainer
+    from dnn.training.validation import TrialValidation
 
 logger = logging.getLogger("training")
 
@@ -47,13 +47,13 @@ def read_recordings(arguments: argparse.Namespace) -> tuple[Source, np.ndarray, 
     DataError
         The data directory cannot be read, or lacks utterances.
     """
-    from dnn.audio_source import AudioSource
-    from dnn.augment import standard_augmentation
-    from dnn.noises import Babble
-    from dnn.sources import make_labels
+    from dnn.data.audio_source import AudioSource
+    from dnn.data.augment import standard_augmentation
+    from dnn.data.noises import Babble
+    from dnn.data.sources import make_labels
     from ivector.data import read_data_dir, read_table
-    from ivector.features import LogMel
-    from ivector.store import PRESETS
+    from ivector.features.extractors import LogMel
+    from ivector.features.store import PRESETS
 
     utt2spk = read_table(arguments.utt2spk, str)
     recordings = list(read_data_dir(arguments.data).subset(utt2spk).recordings())
@@ -84,7 +84,7 @@ def read_features(arguments: argparse.Namespace) -> tuple[Source, np.ndarray, li
     DataError
         They cannot be read, or none is of a training utterance.
     """
-    from dnn.sources import Subset, make_labels, open_features
+    from dnn.data.sources import Subset, make_labels, open_features
     from ivector.data import read_table
 
     utt2spk = read_table(arguments.utt2spk, str)
@@ -100,9 +100,9 @@ def read_features(arguments: argparse.Namespace) -> tuple[Source, np.ndarray, li
 
 def make_batches(arguments: argparse.Namespace) -> tuple[CropBatches, list[str]]:
     """Batches of crops, and the speakers' names."""
-    from dnn.augment import SpecAugment
-    from dnn.batches import CropBatches
-    from dnn.sources import Transformed, normalise_mean
+    from dnn.data.augment import SpecAugment
+    from dnn.data.batches import CropBatches
+    from dnn.data.sources import Transformed, normalise_mean
 
     read = read_features if arguments.features else read_recordings
     source, labels, speakers = read(arguments)
@@ -125,13 +125,13 @@ def make_trainer(arguments: argparse.Namespace) -> Trainer:
     """Everything that the arguments name, ready to train."""
     import torch
 
-    from dnn.distributed import Ranks
-    from dnn.losses import MarginSchedule
+    from dnn.losses.classification import MarginSchedule
     from dnn.models import build
     from dnn.registry import read_options
-    from dnn.schedules import build_schedule
-    from dnn.training import Trainer
-    from dnn.training_options import TrainingOptions
+    from dnn.training.distributed import Ranks
+    from dnn.training.options import TrainingOptions
+    from dnn.training.schedules import build_schedule
+    from dnn.training.trainer import Trainer
 
     batches, speakers = make_batches(arguments)
     torch.manual_seed(arguments.seed)
@@ -181,13 +181,13 @@ def make_trainer(arguments: argparse.Namespace) -> Trainer:
 
 def front_end(normalise: str) -> dict[str, Any]:
     """What `dnn.extract` and `dnn.verify` shall do to the stored features of an utterance."""
-    from dnn.verification import UNTOUCHED
+    from dnn.embedding.trials import UNTOUCHED
 
     return UNTOUCHED if normalise == "none" else {**UNTOUCHED, "normalisation": "global_cmn"}
 
 
 def _loss(arguments: argparse.Namespace, n_dims: int, n_speakers: int) -> SpeakerLoss:
-    from dnn.losses import build_loss
+    from dnn.losses.classification import build_loss
 
     takes_margin = arguments.loss in ("am-softmax", "aam-softmax", "triplet")
     options = {"margin": arguments.margin} if takes_margin else {}
@@ -197,8 +197,8 @@ def _loss(arguments: argparse.Namespace, n_dims: int, n_speakers: int) -> Speake
 def _validation(arguments: argparse.Namespace) -> TrialValidation | None:
     if not arguments.trials:
         return None
-    from dnn.validation import TrialValidation
-    from dnn.verification import open_as_trained
+    from dnn.embedding.trials import open_as_trained
+    from dnn.training.validation import TrialValidation
     from ivector.data import read_enroll, read_trials
 
     config = {"front_end": front_end(arguments.normalise)}

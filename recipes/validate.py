@@ -15,7 +15,8 @@ from pathlib import Path
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
-from ivector.data import LABELS, validate
+from ivector.data import LABELS
+from ivector.data_checks import validate
 
 
 def make_parser() -> Parser:

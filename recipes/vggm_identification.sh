@@ -9,7 +9,7 @@
 #   bash recipes/vggm_identification.sh --data-dir DIR --test-data NEW.bin --stage 2 --stop-stage 3
 #                                                               the trained network on a new set
 #
-# A record is a float32 label and 512 × 300 float32 (dnn/formats/records.py); the classes file has
+# A record is a float32 label and 512 × 300 float32 (dnn/data/records.py); the classes file has
 # "0 Miley_Cyrus" ... a line. The real set: 17,460 records of 50 speakers.
 # Figures to beat: 25 % top-1 on the 50 speakers is the pass mark (guessing: 2 %). On all 1,251
 # speakers of VoxCeleb1: 80.5 % top-1 and 92.1 % top-5 (the paper), 81.8 and 93.2 (a

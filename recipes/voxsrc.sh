@@ -72,7 +72,7 @@ if within 0; then
 fi
 
 if within 1; then
-  "$PYTHON" -m ivector.store "$data/wav" "$exp/logmel" --preset voxsrc \
+  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset voxsrc \
     --num-mel-bins "$num_mel_bins" --storage "$storage" --nj "$nj"
 fi
 

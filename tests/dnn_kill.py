@@ -30,14 +30,14 @@ def child(folder: Path, n_workers: int, told) -> None:
     """One training, which tells every step that it begins."""
     import torch
 
-    from dnn import training
-    from dnn.batches import CropBatches
-    from dnn.losses import MarginSchedule, build_loss
+    from dnn.data.batches import CropBatches
+    from dnn.data.sources import ArraySource
+    from dnn.losses.classification import MarginSchedule, build_loss
     from dnn.models import build
-    from dnn.schedules import WarmupCosine
-    from dnn.sources import ArraySource
-    from dnn.training_options import TrainingOptions
-    from dnn.validation import AccuracyValidation
+    from dnn.training.trainer import trainer as training
+    from dnn.training.trainer.options import TrainingOptions
+    from dnn.training.trainer.schedules import WarmupCosine
+    from dnn.training.trainer.validation import AccuracyValidation
 
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
@@ -137,7 +137,7 @@ def main() -> int:
     arguments = parser.parse_args()
     import torch
 
-    import dnn.training  # noqa: F401 (once, for all that are forked)
+    import dnn.training.trainer  # noqa: F401 (once, for all that are forked)
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

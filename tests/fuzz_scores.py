@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzz_cases import Case, house, make, pairs, plain_files
 
-import fusion._columns
+import fusion.formats.parsing
 from ivector.base.cli import run
 
 SLOW_S = 30.0
@@ -103,7 +103,7 @@ def run_case(seed: int, number: int, available: dict, folder: Path) -> tuple[str
     """Command, what is wrong ("" for nothing) and seconds of one case."""
     case, rng = make(seed, number)
     # Large files are read by other code, which must be as careful.
-    fusion._columns.FAST_BYTES = (1 << 60) * (number % 2)
+    fusion.formats.parsing.FAST_BYTES = (1 << 60) * (number % 2)
     beside = [name for name in ("table", "utt2spk") if name in case.files]
     names = [name for name in available if not beside or name in USES[beside[0]]]
     (command,) = rng.choices(names, [available[name][1] for name in names])

@@ -6,7 +6,11 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 
-from ivector.statistics import BaumWelchStatistics, accumulate, accumulate_second
+from ivector.statistics.baum_welch import (
+    BaumWelchStatistics,
+    accumulate,
+    accumulate_second,
+)
 
 N_COMPONENTS = 16
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fusion.presets import parse_points
-from fusion.reporting import make_report
+from fusion.metrics.points import parse_points
+from fusion.report.make import make_report
 
 NAMES = ("GMM <b>&\"'", "i-vector | PLDA", "fused")
 HOSTILE = "<script>alert(1)</script> & \"quotes\" 'too' </style>"

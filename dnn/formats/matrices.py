@@ -148,7 +148,7 @@ def read_rows(buffer: mmap, header: Header, start: int, stop: int) -> np.ndarray
 
 
 def _read_columns(buffer: mmap, header: Header, start: int, n_rows: int) -> np.ndarray:
-    from dnn.formats._kernels_matrices import unpack_columns
+    from dnn.formats.kernels_matrices import unpack_columns
 
     shape = (header.n_columns, header.n_rows)
     before = header.data - 4 * _KNOT.itemsize * header.n_columns

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.layers import FrameLinear
+from dnn.models.layers import FrameLinear
 
 
 def relative_positions(n_frames: int, dim: int, like: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 A. Gulati et al., "Conformer: convolution-augmented transformer for speech recognition", Interspeech
 2020, for the encoder; relative positions as in Z. Dai et al., "Transformer-XL", ACL 2019, section
-3.3; pooling of `dnn.pooling.SelfAttentivePooling`.
+3.3; pooling of `dnn.models.pooling.SelfAttentivePooling`.
 
 | layer       | T frames of d = `dim`                                       | parameters    |
 |-------------|-------------------------------------------------------------|---------------|
@@ -27,11 +27,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.folding import fold_behind
-from dnn.layers import FrameLinear, as_frame_image, as_frames, frame_mask
 from dnn.models.attention import RelativeAttention, relative_positions
 from dnn.models.base import SpeakerNetwork, check_positive
-from dnn.pooling import SelfAttentivePooling
+from dnn.models.folding import fold_behind
+from dnn.models.layers import FrameLinear, as_frame_image, as_frames, frame_mask
+from dnn.models.pooling import SelfAttentivePooling
 from ivector.base.errors import UsageError
 
 

@@ -32,7 +32,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.layers import (
+from dnn.models.base import SpeakerNetwork, check_positive
+from dnn.models.layers import (
     as_frame_image,
     as_frames,
     convolved_lengths,
@@ -41,7 +42,6 @@ from dnn.layers import (
     masked_mean,
     zero_padding,
 )
-from dnn.models.base import SpeakerNetwork, check_positive
 from ivector.base.errors import UsageError
 
 

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dnn.layers import convolved_lengths
 from dnn.models.base import check_positive
 from dnn.models.deep_speaker import ConvClip, DeepSpeaker
+from dnn.models.layers import convolved_lengths
 
 
 class DeepSpeakerGru(DeepSpeaker):

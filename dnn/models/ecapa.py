@@ -29,7 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.layers import (
+from dnn.models.base import SpeakerNetwork, check_positive
+from dnn.models.layers import (
     Pointwise,
     SqueezeExcitation,
     as_frame_image,
@@ -37,8 +38,7 @@ from dnn.layers import (
     frame_image_mask,
     zero_padding,
 )
-from dnn.models.base import SpeakerNetwork, check_positive
-from dnn.pooling import AttentiveStatisticsPooling
+from dnn.models.pooling import AttentiveStatisticsPooling
 from ivector.base.errors import UsageError
 
 

@@ -28,10 +28,16 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.folding import fold_behind
-from dnn.layers import SqueezeExcitation, convolved_lengths, frame_mask, image_mask, zero_padding
 from dnn.models.base import SpeakerNetwork, check_positive
-from dnn.pooling import SelfAttentivePooling, mean_and_variance
+from dnn.models.folding import fold_behind
+from dnn.models.layers import (
+    SqueezeExcitation,
+    convolved_lengths,
+    frame_mask,
+    image_mask,
+    zero_padding,
+)
+from dnn.models.pooling import SelfAttentivePooling, mean_and_variance
 from ivector.base.errors import UsageError
 
 STRIDES = (1, 2, 2, 1)  # of layer1 … layer4, over time and frequency

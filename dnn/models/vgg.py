@@ -28,9 +28,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.folding import fold_behind
-from dnn.layers import convolved_lengths, frame_mask, image_mask, masked_mean, zero_padding
 from dnn.models.base import SpeakerNetwork, check_positive
+from dnn.models.folding import fold_behind
+from dnn.models.layers import convolved_lengths, frame_mask, image_mask, masked_mean, zero_padding
 from ivector.base.errors import UsageError
 
 # (outputs, kernel, stride, padding) of conv1 … conv5; (kernel, stride), time × frequency, of the

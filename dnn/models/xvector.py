@@ -31,10 +31,10 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dnn.folding import fold_into_affine, fold_into_statistics
-from dnn.layers import Pointwise, as_frame_image, as_frames, frame_mask
 from dnn.models.base import SpeakerNetwork, check_positive
-from dnn.pooling import StatisticsPooling
+from dnn.models.folding import fold_into_affine, fold_into_statistics
+from dnn.models.layers import Pointwise, as_frame_image, as_frames, frame_mask
+from dnn.models.pooling import StatisticsPooling
 from ivector.base.errors import UsageError
 
 CONTEXT = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # (kernel, dilation) of frame1 … frame5

@@ -21,7 +21,8 @@ import numpy as np
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, read_lines, remove_tree, save_model, write_text
 from ivector.base.log import progress
-from ivector.base.shards import make_shards, map_shards
+from ivector.base.shards import map_shards
+from ivector.base.workers import make_shards
 
 T = TypeVar("T")
 

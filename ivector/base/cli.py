@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from ivector.base.errors import UserError
 from ivector.base.log import logged_warnings, setup_logging
-from ivector.base.shards import BACKENDS, use_backend
+from ivector.base.shards import use_backend
+from ivector.base.workers import BACKENDS
 
 
 class Parser(argparse.ArgumentParser):

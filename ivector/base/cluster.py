@@ -31,7 +31,7 @@ from joblib._dask import DaskDistributedBackend, _TracebackCapturingWrapper
 
 import ivector
 from ivector.base.errors import DataError, UsageError
-from ivector.base.shards import Backend, WorkersLost, in_windows, one_thread
+from ivector.base.workers import Backend, WorkersLost, in_windows, one_thread
 
 # Its warnings of every lost worker; what matters of them is told by `map_shards`.
 for _name in ("distributed", "distributed.client"):

@@ -11,11 +11,11 @@ import os
 
 import numpy as np
 
-from ivector._tv_math import Subspace
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
-from ivector.total_variability import TotalVariability
+from ivector.total_variability.e_step import Subspace
+from ivector.total_variability.model import TotalVariability
 
 
 def read_extractor(path: str | os.PathLike) -> TotalVariability:

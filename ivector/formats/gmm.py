@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ivector._gmm_base import BaseGMM
-from ivector._gmm_engine import LOG_2PI, cholesky, log_weights
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, load_model, save_model
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
-from ivector.full_gmm import FullGMM
-from ivector.gmm import DiagonalGMM
+from ivector.gmm.base import BaseGMM
+from ivector.gmm.diagonal import DiagonalGMM
+from ivector.gmm.engine import LOG_2PI, cholesky, log_weights
+from ivector.gmm.full import FullGMM
 
 Natural = dict[str, np.ndarray]
 Model = TypeVar("Model", bound=BaseGMM)

@@ -21,7 +21,7 @@ from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from recipes.corpora.common import Corpus, Recording, two_folds
 from recipes.corpora.layout import finish
-from recipes.marks import remove_temporary
+from recipes.engine.marks import remove_temporary
 
 VERSION = 1  # raised when the same seed would give other recordings
 SPEAKERS, SESSIONS, RATE, SEED = 60, 6, 8000, 1

@@ -9,8 +9,8 @@ from typing import Any
 
 from ivector.base.budget import set_memory_limit
 from ivector.base.cli import run
-from recipes.marks import is_planned, tell
-from recipes.stage import dry_run
+from recipes.engine.marks import is_planned, tell
+from recipes.engine.stage import dry_run
 
 NAMES = (
     "features", "ubm", "total_variability", "ivectors", "backend", "scores", "gmm_ubm", "fusion",

@@ -14,8 +14,8 @@ from ivector.base.cli import name, number, whole
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
 from plda import LDA, PLDA, Center, LengthNorm
-from plda.formats import save_model, write_plda, write_transform
-from recipes.stage import stage
+from plda.formats.models import save_model, write_plda, write_transform
+from recipes.engine.stage import stage
 from recipes.steps.common import folds, logger, make_parser, read_utt2spk, require_vectors
 from recipes.steps.ivectors import read_vectors
 

@@ -17,7 +17,7 @@ from ivector.base.files import load_model, read_lines, save_model
 from ivector.data import read_table
 from ivector.formats.arks import load_array, read_scp
 from ivector.pipeline import FrontEnd
-from recipes.marks import digest, require
+from recipes.engine.marks import digest, require
 from recipes.validate import check_fold
 
 logger = logging.getLogger("recipe")

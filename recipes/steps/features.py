@@ -16,18 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.audio import audio_defects, read_audio, refuse_zeros
 from ivector.base.budget import MIB, require_disk, shard_size
 from ivector.base.cli import whole
 from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.files import read_lines, write_text
 from ivector.base.log import progress
-from ivector.base.shards import make_shards, map_shards
+from ivector.base.shards import map_shards
+from ivector.base.workers import make_shards
 from ivector.data import read_data_dir
-from ivector.features import MFCC
+from ivector.features.audio import audio_defects, read_audio, refuse_zeros
+from ivector.features.extractors import MFCC
+from ivector.features.vad import EnergyVAD, voiced_or_loudest
 from ivector.formats.arks import ArkWriter
-from ivector.vad import EnergyVAD, voiced_or_loudest
-from recipes.stage import resume_folder, stage
+from recipes.engine.stage import resume_folder, stage
 from recipes.steps.common import logger, make_parser
 
 UTTERANCES_PER_SHARD = 64  # of small corpora

@@ -18,25 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.calibration import Calibration
-from fusion.formats import (
-    TARGET,
-    Scores,
-    Trials,
-    align,
-    read_scores,
-    read_trials,
-    write_trial_scores,
-)
-from fusion.fusing import Contest
-from fusion.linear import LinearFusion
-from fusion.models import save_model
-from fusion.presets import OperatingPoint
-from fusion.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
+from fusion.calibration.calibration import Calibration
+from fusion.calibration.linear import LinearFusion
+from fusion.calibration.saving import save_model
+from fusion.calibration.worth import Contest
+from fusion.formats.files import align, read_scores, read_trials, write_trial_scores
+from fusion.formats.layouts import TARGET
+from fusion.formats.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
+from fusion.formats.tables import Scores, Trials
+from fusion.metrics.points import OperatingPoint
 from ivector.base.cli import name, number
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
-from recipes.stage import require, stage
+from recipes.engine.stage import require, stage
 from recipes.steps.common import folds, logger, make_parser, stage_of
 
 FUSED = "fusion"

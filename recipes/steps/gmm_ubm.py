@@ -14,12 +14,13 @@ import numpy as np
 from ivector.base.budget import MIB
 from ivector.base.cli import name, number, whole
 from ivector.base.log import progress
-from ivector.base.shards import make_shards, map_shards
-from ivector.verification import GMMVerifier
-from recipes.stage import require, resume_folder, stage
+from ivector.base.shards import map_shards
+from ivector.base.workers import make_shards
+from ivector.gmm.verifier import GMMVerifier
+from recipes.engine.stage import require, resume_folder, stage
 from recipes.steps.common import Corpus, Kept, Located, folds, make_parser, require_trained
 from recipes.steps.ivectors import fold_utterances
-from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
+from recipes.steps.trials import SCORE_NORMS, Models, protocol_digest, score_fold
 from recipes.steps.ubm import front_end, load_ubm
 
 TESTS_PER_SHARD = 16

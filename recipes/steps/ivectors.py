@@ -15,10 +15,11 @@ from ivector.base.budget import require_disk, require_memory, shard_size
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, save_model
 from ivector.base.log import progress
-from ivector.base.shards import make_shards, map_shards
+from ivector.base.shards import map_shards
+from ivector.base.workers import make_shards
 from ivector.data import read_enroll, read_trials
-from ivector.total_variability import TotalVariability
-from recipes.stage import require, resume_folder, stage
+from ivector.total_variability.model import TotalVariability
+from recipes.engine.stage import require, resume_folder, stage
 from recipes.steps.common import (
     Corpus,
     Kept,
@@ -30,8 +31,8 @@ from recipes.steps.common import (
     read_utt2spk,
     require_trained,
 )
-from recipes.steps.scoring import protocol_digest, trial_lists
 from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
+from recipes.steps.trials import protocol_digest, trial_lists
 from recipes.steps.ubm import front_end
 
 

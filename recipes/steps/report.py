@@ -10,20 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.formats import TARGET, ScoredTrials, Trials, align, read_scores, read_trials
-from fusion.intervals import BootstrapResult, Interval, bootstrap_interval
-from fusion.metrics import OperatingPoints
-from fusion.plots import det_band, plot_det, plot_score_histogram
-from fusion.presets import OperatingPoint
-from fusion.reporting import Report, make_report
-from fusion.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
+from fusion.formats.files import align, read_scores, read_trials
+from fusion.formats.layouts import TARGET
+from fusion.formats.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
+from fusion.formats.tables import ScoredTrials, Trials
+from fusion.intervals.bootstrap import BootstrapResult, Interval, bootstrap_interval
+from fusion.metrics.points import OperatingPoint
+from fusion.metrics.rates import OperatingPoints
+from fusion.plots.det import det_band, plot_det, plot_score_histogram
+from fusion.report.make import Report, make_report
 from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
-from recipes.marks import is_made_from
-from recipes.stage import read_mark, require, stage, versions
+from recipes.engine.marks import is_made_from
+from recipes.engine.stage import read_mark, require, stage, versions
 from recipes.steps.common import folds, logger, make_parser, stage_of
-from recipes.steps.scoring import protocol_digest
+from recipes.steps.trials import protocol_digest
 
 P_TARGET = (0.01, 0.001)
 HEADER = ("system", "trials of", "targets", "nontargets", "EER %", "minDCF(0.01)", "minDCF(0.001)")

@@ -10,15 +10,15 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from ivector.base.cli import name
-from ivector.base.shards import one_thread
+from ivector.base.workers import one_thread
 from plda import PLDA
-from plda.cosine import cosine_scorer
-from plda.formats import load_model
-from plda.scoring import PairScorer
-from recipes.stage import require, stage
+from plda.formats.models import load_model
+from plda.models.cosine import cosine_scorer
+from plda.models.scoring import PairScorer
+from recipes.engine.stage import require, stage
 from recipes.steps.common import folds, make_parser, require_vectors, stage_of
 from recipes.steps.ivectors import read_vectors
-from recipes.steps.scoring import SCORE_NORMS, Models, protocol_digest, score_fold
+from recipes.steps.trials import SCORE_NORMS, Models, protocol_digest, score_fold
 
 
 @dataclass

@@ -12,20 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector._tv_math import sums_bytes, training_bytes
 from ivector.base.budget import MIB, require_disk, require_memory, shard_size
 from ivector.base.checkpoint import MOST_GROUPS, Checkpoint
 from ivector.base.cli import number, whole
 from ivector.base.files import write_text
 from ivector.base.log import progress
-from ivector.base.shards import make_shards, map_shards
+from ivector.base.shards import map_shards
+from ivector.base.workers import make_shards
 from ivector.formats.extractor import write_extractor
 from ivector.formats.statistics import STORAGES, StatisticsFile, StatisticsWriter
-from ivector.full_gmm import FullGMM
-from ivector.gmm import DiagonalGMM
-from ivector.statistics import BaumWelchStatistics, baum_welch
-from ivector.total_variability import TotalVariability
-from recipes.stage import require, resume_folder, stage
+from ivector.gmm.diagonal import DiagonalGMM
+from ivector.gmm.full import FullGMM
+from ivector.statistics.baum_welch import BaumWelchStatistics, baum_welch
+from ivector.total_variability.e_step import sums_bytes, training_bytes
+from ivector.total_variability.model import TotalVariability
+from recipes.engine.stage import require, resume_folder, stage
 from recipes.steps.common import (
     Corpus,
     Located,

@@ -12,10 +12,10 @@ from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_gmm
-from ivector.full_gmm import FullGMM
-from ivector.gmm import DiagonalGMM
+from ivector.gmm.diagonal import DiagonalGMM
+from ivector.gmm.full import FullGMM
 from ivector.pipeline import NORMALISATIONS, FrontEnd
-from recipes.stage import digest, require, resume_folder, stage
+from recipes.engine.stage import digest, require, resume_folder, stage
 from recipes.steps.common import (
     Corpus,
     folds,

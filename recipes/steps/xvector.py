@@ -20,12 +20,12 @@ from ivector.base.errors import DataError, UserError
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from ivector.pipeline import FrontEnd
-from recipes.stage import digest, require, stage
+from recipes.engine.stage import digest, require, stage
 from recipes.steps.common import Corpus, folds, logger, make_parser, read_utt2spk
 
 if TYPE_CHECKING:
-    from dnn.batches import CropBatches
-    from dnn.training import Trainer
+    from dnn.data.batches import CropBatches
+    from dnn.training.trainer import Trainer
 
 OPTIONS = (
     "model", "loss", "margin", "scale", "frames", "batch_size", "num_steps", "learning_rate",
@@ -55,7 +55,7 @@ class Train:
 
     def __call__(self, job: tuple[Path, Path]) -> float:
         """Train, and return the seconds that took."""
-        from dnn.extraction import torch_threads
+        from dnn.embedding.extraction import torch_threads
 
         fold, work = job
         start = time.perf_counter()
@@ -68,11 +68,11 @@ class Train:
     def _trainer(self, fold: Path, work: Path) -> Trainer:
         import torch
 
-        from dnn.losses import MarginSchedule, build_loss
+        from dnn.losses.classification import MarginSchedule, build_loss
         from dnn.models import build
-        from dnn.schedules import WarmupCosine
-        from dnn.training import Trainer
-        from dnn.training_options import TrainingOptions
+        from dnn.training.options import TrainingOptions
+        from dnn.training.schedules import WarmupCosine
+        from dnn.training.trainer import Trainer
 
         options = self.options
         batches, speakers = self._batches(fold)
@@ -103,9 +103,9 @@ class Train:
 
     def _batches(self, fold: Path) -> tuple[CropBatches, list[str]]:
         """Crops of the fold's training utterances, and their speakers."""
-        from dnn.augment import SpecAugment
-        from dnn.batches import CropBatches
-        from dnn.sources import make_labels
+        from dnn.data.augment import SpecAugment
+        from dnn.data.batches import CropBatches
+        from dnn.data.sources import make_labels
         from recipes.steps.corpus_source import CorpusSource
 
         options = self.options
@@ -131,7 +131,7 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         import torch  # noqa: F401
 
-        from dnn.distributed import Ranks, pick_device
+        from dnn.training.distributed import Ranks, pick_device
     except ImportError:
         raise UserError("x-vectors need torch: pip install 'ivector-plda[dnn]'") from None
     options = {key: getattr(arguments, key) for key in OPTIONS}

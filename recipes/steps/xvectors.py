@@ -11,11 +11,12 @@ import numpy as np
 
 from ivector.base.files import save_model
 from ivector.base.log import progress
-from ivector.base.shards import make_shards, map_shards
-from recipes.stage import require, stage
+from ivector.base.shards import map_shards
+from ivector.base.workers import make_shards
+from recipes.engine.stage import require, stage
 from recipes.steps.common import Corpus, folds, make_parser, require_trained
 from recipes.steps.ivectors import fold_utterances
-from recipes.steps.scoring import protocol_digest
+from recipes.steps.trials import protocol_digest
 from recipes.steps.xvector import front_end
 
 UTTERANCES_PER_SHARD = 256
@@ -31,9 +32,9 @@ class Extract:
 
     def __call__(self, utterances: list[str]) -> np.ndarray:
         """(n_utterances, n_dims) float32."""
-        from dnn.export import load_network
-        from dnn.extraction import extract
-        from dnn.sources import ArraySource
+        from dnn.data.sources import ArraySource
+        from dnn.embedding.export import load_network
+        from dnn.embedding.extraction import extract
 
         source = ArraySource(utterances, [self.corpus.frames(utt) for utt in utterances])
         return extract(load_network(self.network), source, n_threads=1, device=self.device)

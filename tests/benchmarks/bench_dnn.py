@@ -32,12 +32,12 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dnn._steps import Objective
-from dnn.extraction import extract
-from dnn.losses import build_loss
+from dnn.data.sources import ArraySource
+from dnn.embedding.extraction import extract
+from dnn.losses.classification import build_loss
 from dnn.models import build
-from dnn.optimisation import build_optimiser
-from dnn.sources import ArraySource
+from dnn.training.optimisers import build_optimiser
+from dnn.training.steps import Objective
 
 N_CLASSES, REPEATS = 1000, 5
 

@@ -26,14 +26,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dnn.audio_source import AudioSource
-from dnn.augment import SpecAugment, standard_augmentation
-from dnn.batches import CropBatches
-from dnn.formats.records import BinaryRecords, write_records
-from dnn.sources import ArraySource, KaldiSource, StoreSource, pack
-from dnn.spectrogram import Spectrogram
-from ivector.features import MFCC
-from ivector.store import LogMelStore
+from dnn.data.audio_source import AudioSource
+from dnn.data.augment import SpecAugment, standard_augmentation
+from dnn.data.batches import CropBatches
+from dnn.data.records import BinaryRecords, write_records
+from dnn.data.sources import ArraySource, KaldiSource, StoreSource, pack
+from dnn.data.spectrogram import Spectrogram
+from ivector.features.extractors import MFCC
+from ivector.features.store import LogMelStore
 
 BATCH = 64
 RUNS = 5
@@ -137,7 +137,7 @@ def stored_sources(folder, rows):
 def tensor_sources(folder):
     import torch
 
-    from dnn.formats.mel_set import read_training, write_set
+    from dnn.data.mel_set import read_training, write_set
 
     arrays = list(features(40).values())
     by_speaker = {f"id{s:05d}": arrays[s::N_SPEAKERS] for s in range(N_SPEAKERS)}
@@ -165,7 +165,7 @@ def step_time(name, n_features, n_frames):
     """CPU seconds of one training step on one thread."""
     import torch
 
-    from dnn.losses import build_loss
+    from dnn.losses.classification import build_loss
     from dnn.models import build
 
     torch.set_num_threads(1)

@@ -43,7 +43,7 @@ def make_corpus(folder: Path, n_train: int) -> None:
 
     from ivector.base.files import write_text
     from ivector.formats.arks import ArkWriter
-    from recipes.stage import stage
+    from recipes.engine.stage import stage
 
     names = [f"s{i // SESSIONS:05}-{i % SESSIONS}" for i in range(n_train + 2 * SESSIONS)]
     home, fold = folder / "exp" / "features", folder / "data" / "fold0"

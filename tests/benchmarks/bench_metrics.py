@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from sklearn.isotonic import IsotonicRegression  # noqa: E402
 from sklearn.metrics import roc_curve  # noqa: E402
 
-from fusion.formats import align, read_scores, read_trials  # noqa: E402
-from fusion.intervals import bootstrap_interval  # noqa: E402
-from fusion.metrics import OperatingPoints, cllr  # noqa: E402
+from fusion.formats.files import align, read_scores, read_trials  # noqa: E402
+from fusion.intervals.bootstrap import bootstrap_interval  # noqa: E402
+from fusion.metrics.rates import OperatingPoints, cllr  # noqa: E402
 
 REPEATS = 5
 PRIOR = 0.01

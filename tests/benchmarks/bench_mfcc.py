@@ -23,7 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ivector import MFCC, psf
+from ivector import MFCC
+from ivector.features import psf
 
 SECONDS = 60
 PEER_SECONDS = 20

@@ -16,7 +16,7 @@ import warnings
 import numpy as np
 
 from plda import LDA, PLDA, LengthNorm, ScoreNorm, adapt_plda, cosine_scorer
-from plda.scoring import PairScorer
+from plda.models.scoring import PairScorer
 
 N_DIMS = 200
 

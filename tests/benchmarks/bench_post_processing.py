@@ -24,10 +24,10 @@ import python_speech_features as psf
 from scipy.ndimage import uniform_filter1d
 from scipy.special import ndtri
 
-from ivector.cmvn import SlidingCMVN
-from ivector.deltas import add_deltas
+from ivector.features.cmvn import SlidingCMVN
+from ivector.features.deltas import add_deltas
+from ivector.features.warping import feature_warping
 from ivector.pipeline import FrontEnd
-from ivector.warping import feature_warping
 
 N_FRAMES, N_STATIC, WINDOW = 1000, 20, 301
 REPEATS, ROUND_S = 5, 0.1

@@ -37,10 +37,10 @@ import frame_world  # noqa: E402
 
 from ivector.formats.arks import ArkWriter  # noqa: E402
 from ivector.formats.statistics import StatisticsFile, StatisticsWriter  # noqa: E402
-from ivector.full_gmm import FullGMM  # noqa: E402
-from ivector.gmm import DiagonalGMM  # noqa: E402
-from ivector.statistics import baum_welch  # noqa: E402
-from ivector.total_variability import TotalVariability  # noqa: E402
+from ivector.gmm.diagonal import DiagonalGMM  # noqa: E402
+from ivector.gmm.full import FullGMM  # noqa: E402
+from ivector.statistics.baum_welch import baum_welch  # noqa: E402
+from ivector.total_variability.model import TotalVariability  # noqa: E402
 
 FRAMES_PER_HOUR = 360_000
 PER_BLOCK = 64  # utterances of a block of statistics, some 50,000 frames

@@ -38,8 +38,8 @@ READERS = ("kernels' load", "floor", "ours", "ours, gzip", "ours, table", "ours,
 
 def write_files(folder: Path, n: int) -> int:
     """Files of the same n scores (about) in all forms; their number."""
-    from fusion.formats import read_scores
-    from fusion.hdf5 import write_scores
+    from fusion.formats.files import read_scores
+    from fusion.formats.hdf5 import write_scores
 
     rng, side = np.random.default_rng(0), int(np.sqrt(n))
     tests = [f"id1{i % 40:04d}/{i * 7919 % 10**9:09d}xY/{i % 90:05d}.wav" for i in range(side)]
@@ -83,8 +83,8 @@ def floor(path: Path) -> int:
 
 def ours(path: Path, fast: bool = True) -> int:
     """The toolkit's reader."""
-    from fusion import _columns
-    from fusion.formats import read_scores
+    from fusion.formats import parsing as _columns
+    from fusion.formats.files import read_scores
 
     if not fast:
         _columns.FAST_BYTES = 1 << 60
@@ -93,8 +93,8 @@ def ours(path: Path, fast: bool = True) -> int:
 
 def load(folder: Path) -> int:
     """Import what reads and load its kernels by reading a few lines."""
-    from fusion import _columns
-    from fusion.formats import read_scores
+    from fusion.formats import parsing as _columns
+    from fusion.formats.files import read_scores
 
     usual, _columns.FAST_BYTES = _columns.FAST_BYTES, 0
     (folder / "few").write_text("a b 1.5\n")

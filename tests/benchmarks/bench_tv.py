@@ -25,11 +25,12 @@ from collections.abc import Callable  # noqa: E402
 import numpy as np  # noqa: E402
 from scipy.linalg import blas, lapack  # noqa: E402
 
-from ivector import _rfp, _tv_math  # noqa: E402
-from ivector._tv_update import m_step, update_prior  # noqa: E402
 from ivector.base.kaldi import pack  # noqa: E402
-from ivector.statistics import BaumWelchStatistics, accumulate  # noqa: E402
-from ivector.total_variability import TotalVariability  # noqa: E402
+from ivector.statistics.baum_welch import BaumWelchStatistics, accumulate  # noqa: E402
+from ivector.total_variability import e_step as _tv_math  # noqa: E402
+from ivector.total_variability import packed as _rfp  # noqa: E402
+from ivector.total_variability.m_step import m_step, update_prior  # noqa: E402
+from ivector.total_variability.model import TotalVariability  # noqa: E402
 
 REPEATS = 5
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from ivector.audio import read_audio
-from ivector.features import MFCC
-from ivector.gmm import DiagonalGMM
+from ivector.features.audio import read_audio
+from ivector.features.extractors import MFCC
+from ivector.features.vad import EnergyVAD, voiced_or_loudest
+from ivector.gmm.diagonal import DiagonalGMM
 from ivector.pipeline import FrontEnd
-from ivector.vad import EnergyVAD, voiced_or_loudest
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "corpora" / "speechocean762"
 NUM_CEPS = 20  # 60 dimensions with deltas

@@ -29,15 +29,15 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from dnn._steps import Objective
-from dnn.batches import CropBatches
-from dnn.losses import build_loss
+from dnn.data.batches import CropBatches
+from dnn.data.prefetch import Prefetch
+from dnn.data.sources import ArraySource
+from dnn.losses.classification import build_loss
 from dnn.models import build
-from dnn.prefetch import Prefetch
-from dnn.schedules import WarmupCosine
-from dnn.sources import ArraySource
-from dnn.training import Trainer
-from dnn.training_options import TrainingOptions
+from dnn.training.options import TrainingOptions
+from dnn.training.schedules import WarmupCosine
+from dnn.training.steps import Objective
+from dnn.training.trainer import Trainer
 
 N_SPEAKERS, N_UTTERANCES = 1000, 2000
 TARGET = 0.90

@@ -1,0 +1,208 @@
+"""Binary records of spectrograms with labels, ``voxceleb-abridged-N.bin``.
+
+A record is one float32 label (a whole number stored as a float), then the spectrogram, bins ×
+frames row by row, 512 × 300 float32: 614,404 bytes, little-endian, without separators. A classes
+file has ``NUMBER NAME`` a line. Files are mapped into memory: nothing is read but what is asked
+for.
+
+T  frames of a record, 300
+F  bins, 512
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dnn.formats.mapped import MappedFiles
+from dnn.data.sources import Source
+from ivector.base.errors import DataError
+from ivector.base.files import atomic_write, read_lines, write_text
+
+N_BINS, N_FRAMES = 512, 300
+FLOAT = np.dtype("<f4")
+
+
+class BinaryRecords(Source):
+    """Spectrograms and labels of one or several files of records.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+        Files, in the order of their records; or a folder, of which all ``.bin`` are taken in the
+        order of the numbers in their names.
+    n_classes : int, optional
+        Labels are below it.
+    n_bins, n_frames : int
+        Size of a spectrogram.
+
+    Attributes
+    ----------
+    labels : ndarray (n_records,), int64
+    ids : list of str
+        ``FILE:RECORD``, records counted from 0.
+
+    Raises
+    ------
+    DataError
+        A file is missing, ends within a record, or has a label that is no class; names file and
+        record.
+    """
+
+    def __init__(
+        self,
+        paths: str | os.PathLike | Sequence[str | os.PathLike],
+        n_classes: int | None = None,
+        n_bins: int = N_BINS,
+        n_frames: int = N_FRAMES,
+    ):
+        self.paths = find_records(paths)
+        self.n_features = n_bins
+        self._record = np.dtype([("label", FLOAT), ("spectrogram", FLOAT, (n_bins, n_frames))])
+        self._files = MappedFiles(self.paths)
+        counts = [self._count(path) for path in self.paths]
+        self._numbers = np.repeat(np.arange(len(counts)), counts)
+        self._rows = np.concatenate([np.arange(count) for count in counts])
+        self.ids = [
+            f"{path.name}:{row}" for path, count in zip(self.paths, counts) for row in range(count)
+        ]
+        self.lengths = np.full(len(self.ids), n_frames, np.int64)
+        self.labels = self._read_labels(n_classes)
+
+    def _count(self, path: Path) -> int:
+        """Number of records of a file, all whole."""
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        count, rest = divmod(size, self._record.itemsize)
+        if rest or not count:
+            raise DataError(
+                f"{path}: record {count} is cut: {rest} of {self._record.itemsize} bytes are "
+                "there; fetch the file again, or cut it off there"
+            )
+        return count
+
+    def _view(self, number: int) -> np.ndarray:
+        return np.frombuffer(self._files[number], self._record)
+
+    def _read_labels(self, n_classes: int | None) -> np.ndarray:
+        floats = np.concatenate([self._view(number)["label"] for number in range(len(self.paths))])
+        limit = np.inf if n_classes is None else n_classes
+        # NaN fails any comparison.
+        wrong = np.flatnonzero(~((floats >= 0) & (floats < limit) & (floats == np.rint(floats))))
+        if len(wrong):
+            first = wrong[0]
+            path = self.paths[self._numbers[first]]
+            expected = "a whole number from 0" + (
+                "" if n_classes is None else f" to {n_classes - 1}"
+            )
+            raise DataError(
+                f"{path}: record {self._rows[first]} has the label {floats[first]:g}, expected "
+                f"{expected} ({len(wrong)} such records); is it another classes file's?"
+            )
+        return floats.astype(np.int64)
+
+    def _read(self, index: int, start: int, stop: int) -> np.ndarray:
+        spectrogram = self.spectrogram(index)
+        return np.ascontiguousarray(spectrogram[:, start:stop].T, np.float32)
+
+    def spectrogram(self, index: int) -> np.ndarray:
+        """Return a record's spectrogram as it stands in the file, (n_bins, n_frames), read-only."""
+        view = self._view(int(self._numbers[index]))
+        return view["spectrogram"][int(self._rows[index])]
+
+
+def find_records(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list[Path]:
+    """List files of records: those given, or those of a folder by the numbers in their names."""
+    if not isinstance(paths, (str, os.PathLike)):
+        found = [Path(path) for path in paths]
+    elif Path(paths).is_dir():
+        found = sorted(Path(paths).glob("*.bin"), key=_by_number)
+    else:
+        found = [Path(paths)]
+    if not found:
+        raise DataError(f"{paths}: holds no .bin files of records")
+    return found
+
+
+def _by_number(path: Path) -> tuple[str, int, str]:
+    """Order 2 before 10."""
+    head = path.stem.rstrip("0123456789")
+    return head, int(path.stem[len(head) :] or -1), path.name
+
+
+def write_records(path: str | os.PathLike, records: Iterable[tuple[int, np.ndarray]]) -> int:
+    """Write a file of records, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    records : iterable of (int, ndarray (n_bins, n_frames))
+        Label and spectrogram; all of one size.
+
+    Returns
+    -------
+    int
+        Number of records.
+
+    Raises
+    ------
+    DataError
+        A spectrogram of another size than the first, or a label that is negative or too large to
+        be whole as a float32.
+    """
+    count, shape = 0, None
+    with atomic_write(path) as file:
+        for label, spectrogram in records:
+            spectrogram = np.asarray(spectrogram)
+            if spectrogram.ndim != 2 or spectrogram.shape != (shape or spectrogram.shape):
+                raise DataError(
+                    f"{path}: record {count} has shape {spectrogram.shape}, expected "
+                    f"{shape or '(n_bins, n_frames)'}"
+                )
+            if not 0 <= label < 1 << 24:
+                raise DataError(f"{path}: record {count}: {label} cannot be a label")
+            shape = spectrogram.shape
+            file.write(np.array(label, FLOAT).tobytes())
+            file.write(np.ascontiguousarray(spectrogram, FLOAT).tobytes())
+            count += 1
+    return count
+
+
+def read_classes(path: str | os.PathLike) -> list[str]:
+    """Read a classes file, ``NUMBER NAME`` a line, as names in the order of their numbers.
+
+    Raises
+    ------
+    DataError
+        The file is missing or empty, a line is something else, or the numbers are not 0, 1, ….
+    """
+    names: dict[int, str] = {}
+    for number, line in _numbered(path):
+        key, _, name = line.partition(" ")
+        if not key.isdecimal() or not name.strip():
+            raise DataError(f"{path}:{number}: expected 'NUMBER NAME', got {line!r}")
+        if int(key) in names:
+            raise DataError(f"{path}:{number}: class {key} stands there twice")
+        names[int(key)] = name.strip()
+    if not names or sorted(names) != list(range(len(names))):
+        absent = next(i for i in range(len(names) + 1) if i not in names)
+        raise DataError(
+            f"{path}: class {absent} is missing; classes are numbered from 0 without gaps"
+        )
+    return [names[i] for i in range(len(names))]
+
+
+def write_classes(path: str | os.PathLike, names: Sequence[str]) -> None:
+    """Write a classes file; see `read_classes`."""
+    write_text(path, "".join(f"{number} {name}\n" for number, name in enumerate(names)))
+
+
+def _numbered(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(read_lines(path), 1):
+        if text := " ".join(line.split()):
+            yield number, text

@@ -1,0 +1,204 @@
+"""Trained networks as files that others can read: weights in safetensors, all else in JSON.
+
+A folder holds ``network.safetensors`` (tensors named ``model.*``, and ``loss.*`` where the training
+loss is kept) and ``config.json``: the model's and the loss's names and options, the training
+speakers in the order of the classes, and what else the writer added. Nothing in them can run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ivector.base.errors import DataError, UserError
+from ivector.base.files import atomic_write, write_text
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dnn.losses.classification import Classifier, SpeakerLoss
+    from dnn.models.base import SpeakerNetwork
+
+FORMAT = 1
+WEIGHTS, CONFIG = "network.safetensors", "config.json"
+
+
+class SpeakerClassifier(NamedTuple):
+    """A network, the loss whose `logits` score the classes, and the classes' names."""
+
+    model: SpeakerNetwork
+    loss: Classifier
+    speakers: list[str]
+
+
+def save_network(
+    folder: str | os.PathLike,
+    model: SpeakerNetwork,
+    loss: SpeakerLoss | None = None,
+    speakers: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a network into a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made if need be.
+    model : SpeakerNetwork
+    loss : SpeakerLoss, optional
+        Kept for identification among the training speakers.
+    speakers : sequence of str
+        Names of the classes.
+    extra : mapping, optional
+        What else ``config.json`` shall hold, such as where the features came from.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    modules: dict[str, nn.Module] = {"model": model}
+    if loss is not None:
+        modules["loss"] = loss
+    tensors = {
+        f"{part}.{key}": tensor.detach().cpu().contiguous()
+        for part, module in modules.items()
+        for key, tensor in module.state_dict().items()
+    }
+    config = {
+        "format": FORMAT,
+        "model": model.config(),
+        "loss": None if loss is None else loss.config(),
+        "speakers": list(speakers),
+        **(extra or {}),
+    }
+    # The weights name their network too, so that files of two networks are not taken for one. One
+    # entry only: safetensors writes several in no fixed order.
+    metadata = {"model": json.dumps(config["model"], sort_keys=True)}
+    with atomic_write(Path(folder) / WEIGHTS) as file:
+        file.write(save(tensors, metadata))
+    text = json.dumps(config, indent=2, ensure_ascii=False)
+    write_text(Path(folder) / CONFIG, text + "\n")
+
+
+def load_network(folder: str | os.PathLike) -> SpeakerNetwork:
+    """Read a network that `save_network` wrote, in evaluation mode, on the CPU.
+
+    Raises
+    ------
+    DataError
+        A file is missing or damaged, or the weights are not those of the configuration.
+    """
+    from dnn.models import build_from_config
+
+    config, tensors = _read(Path(folder))
+    return _filled(Path(folder), "model", build_from_config, config, tensors)
+
+
+def load_classifier(folder: str | os.PathLike) -> SpeakerClassifier:
+    """Read a network with its classes, for identification; otherwise as `load_network`.
+
+    Raises
+    ------
+    DataError
+        It was trained by a loss without classes, or exported without it.
+    """
+    from dnn.losses.classification import Classifier, build_loss_from_config
+    from dnn.models import build_from_config
+
+    config, tensors = _read(Path(folder))
+    if not config.get("loss"):
+        raise DataError(f"{folder}: holds no classes, only a network; export it with its loss")
+    model = _filled(Path(folder), "model", build_from_config, config, tensors)
+    loss = _filled(Path(folder), "loss", build_loss_from_config, config, tensors)
+    if not isinstance(loss, Classifier):
+        raise DataError(
+            f"{folder}: was trained by {loss.name}, which has no classes; identify by comparing "
+            "embeddings"
+        )
+    speakers = list(map(str, config.get("speakers") or range(loss.n_classes)))
+    if len(speakers) != loss.n_classes:
+        raise DataError(
+            f"{folder}: names {len(speakers)} speakers for {loss.n_classes} classes; export again"
+        )
+    return SpeakerClassifier(model, loss, speakers)
+
+
+def read_config(folder: str | os.PathLike) -> dict[str, Any]:
+    """What ``config.json`` holds.
+
+    Raises
+    ------
+    DataError
+        It is missing or not such a file.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON text; export the network again") from error
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise DataError(f"{path}: not a network's configuration")
+    if not isinstance(config.get("format"), int) or config["format"] > FORMAT:
+        raise DataError(f"{path}: format {config.get('format')} is not one this version reads")
+    return config
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration and tensors of a folder."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    config = read_config(folder)
+    path = folder / WEIGHTS
+    try:
+        content = path.read_bytes()
+        tensors = load(content)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file, or cut; export it again") from error
+    (size,) = struct.unpack("<Q", content[:8])
+    told = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get("model")
+    if told is not None and told != json.dumps(config["model"], sort_keys=True):
+        raise DataError(f"{path}: belongs to another {CONFIG} than the one beside it")
+    return config, tensors
+
+
+def _filled(
+    folder: Path,
+    part: str,
+    build: Callable[[Mapping[str, Any]], Any],
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Any],
+) -> Any:
+    """A module of the configuration with the weights of the file."""
+    import torch
+
+    try:
+        with torch.device("meta"):  # shapes only: neither time nor random numbers are spent
+            module = build(config[part])
+    except (UserError, TypeError, ValueError) as error:
+        raise DataError(f"{folder / CONFIG}: {part}: {error}") from error
+    prefix = f"{part}."
+    given = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    expected = module.state_dict()
+    if odd := sorted(given.keys() ^ expected.keys()):
+        what = "lacks" if odd[0] in expected else "has a foreign"
+        raise DataError(f"{folder / WEIGHTS}: {what} tensor {prefix}{odd[0]}; export it again")
+    for key, value in expected.items():
+        if given[key].shape != value.shape or given[key].dtype != value.dtype:
+            raise DataError(
+                f"{folder / WEIGHTS}: tensor {prefix}{key} is {given[key].dtype} "
+                f"{tuple(given[key].shape)}, expected {value.dtype} {tuple(value.shape)}"
+            )
+    module.load_state_dict(given, assign=True)
+    return module.eval()

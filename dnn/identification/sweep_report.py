@@ -1,0 +1,208 @@
+"""The report of a sweep in Markdown: task, networks, tables, curves, confusions, hardware."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+
+class Trial(NamedTuple):
+    """A training and its test; `record` is what ``result.json`` holds."""
+
+    folder: Path
+    options: IdentifierOptions
+    record: Mapping[str, Any]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training failed, so that there is no test of it."""
+        return "diverged" in self.record
+
+
+if TYPE_CHECKING:
+    from dnn.data.labelled import FrontEnd, LabelledSet
+    from dnn.identification.sweep_report import Trial
+    from dnn.identification.training import IdentifierOptions
+
+COLUMNS = {
+    "Batch size": "batch_size",
+    "Learning rate": "rate",
+    "Width": "width",
+    "Network": "model",
+}
+FEATURES = {
+    "spectrogram": "magnitude spectrograms of {} bins",
+    "log-spectrogram": "logarithms of one plus the magnitude in {} bins",
+    "log-mel": "{} log-mel energies a frame",
+}
+NORMALISED = {
+    "none": "as they are stored",
+    "mean": "less their mean over the crop",
+    "variance": "each normalised to mean 0 and variance 1 over the crop",
+}
+
+
+def report(
+    folder: Path,
+    sets: tuple[LabelledSet, LabelledSet],
+    base: IdentifierOptions,
+    front_end: FrontEnd,
+    tables: Mapping[str, Sequence[Trial]],
+) -> str:
+    """The whole text.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it will stand; pictures are named relative to it.
+    sets : (LabelledSet, LabelledSet)
+        To train on, and to test.
+    base : IdentifierOptions
+        What is not varied.
+    front_end : FrontEnd
+    tables : mapping of str to sequence of Trial
+        Trials of each factor, by its title.
+    """
+    trials = {trial.folder: trial for group in tables.values() for trial in group}
+    done = [trial for trial in trials.values() if not trial.diverged]
+    best = max(done, key=lambda trial: trial.record["test"]["top1"], default=None)
+    parts = ["# Closed-set speaker identification", _task(*sets, front_end)]
+    if best is not None:
+        parts += [_best(folder, best, len(trials))]
+    parts += [_failures(list(trials.values()))]
+    for title, group in tables.items():
+        parts += [f"## {title}", _table(title, group), _spread(group), _picture(folder, title)]
+    if best is not None:
+        parts += ["## Confusions of the best trial", _confusions(folder, best)]
+    parts += ["## Training", _recipe(base)]
+    if best is not None:
+        parts += ["## Hardware", _machine(best)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def curve_file(title: str) -> str:
+    """Picture of the curves of a factor."""
+    return f"curves-{title.lower().replace(' ', '-')}.png"
+
+
+def _task(data: LabelledSet, test: LabelledSet, front_end: FrontEnd) -> str:
+    features = FEATURES[front_end.features].format(data.source.n_features)
+    return (
+        f"{len(data.speakers)} speakers; {len(data.labels)} utterances to train on, "
+        f"{len(test.labels)} to test. Input: {features}, {NORMALISED[front_end.normalisation]}. "
+        f"Guessing is right in {100 / len(data.speakers):.2g} %."
+    )
+
+
+def _best(folder: Path, best: Trial, n_trials: int) -> str:
+    test = best.record["test"]
+    low, high = test["top1_interval"]
+    return (
+        f"The best of {n_trials} trials, {_link(folder, best)}, is right in "
+        f"**{_percent(test['top1'])} %** of the tests ({_percent(low)} to {_percent(high)}), and "
+        f"has the speaker among its first five in {_percent(test['top5'])} %. It was chosen by "
+        "these very tests, so that on others it will do a little worse."
+    )
+
+
+def _failures(trials: Sequence[Trial]) -> str:
+    """How many diverged, and where the first one did."""
+    failed = [trial for trial in trials if trial.diverged]
+    if not failed:
+        return ""
+    return (
+        f"{len(failed)} of {len(trials)} trainings diverged; the first, {failed[0].folder.name}, "
+        f"at {failed[0].record['diverged']}."
+    )
+
+
+def _table(title: str, group: Sequence[Trial]) -> str:
+    rows = []
+    for trial in group:
+        value = getattr(trial.options, COLUMNS[title])
+        name = f"{value:g}" if isinstance(value, float) else str(value)
+        if trial.diverged:
+            rows.append([name, "diverged", *["–"] * 6])
+            continue
+        test, training = trial.record["test"], trial.record["training"]
+        low, high = test["top1_interval"]
+        rows.append([
+            name,
+            _percent(test["top1"]),
+            f"{_percent(low)} – {_percent(high)}",
+            _percent(test["top5"]),
+            f"{training['parameters'] / 1e6:.3g}",
+            str(trial.record["steps"]),
+            f"{training['instances_per_s']:.1f}",
+            f"{test['instances_per_s']:.1f}",
+        ])  # fmt: skip
+    header = [title, "top-1 (%)", "95 % interval", "top-5 (%)", "parameters (10⁶)", "updates",
+              "training (instances/s)", "inference (instances/s)"]  # fmt: skip
+    return _markdown(header, rows)
+
+
+def _spread(group: Sequence[Trial]) -> str:
+    """Whether the differences in a table are more than chance, said plainly."""
+    intervals = [t.record["test"]["top1_interval"] for t in group if not t.diverged]
+    lows, highs = zip(*intervals) if len(intervals) > 1 else ((1.0,), (0.0,))
+    if max(lows) <= min(highs):
+        return "The intervals of all rows overlap: this test is too small to tell them apart."
+    return ""
+
+
+def _picture(folder: Path, title: str) -> str:
+    if not (folder / curve_file(title)).exists():  # all trials diverged at once
+        return ""
+    return f"![Training curves by {title.lower()}]({curve_file(title)})"
+
+
+def _confusions(folder: Path, best: Trial) -> str:
+    pairs = best.record["test"]["worst_pairs"][:10]
+    picture = os.path.relpath(best.folder / "confusion.png", folder).replace(os.sep, "/")
+    text = f"![Confusion matrix]({picture})"
+    if not pairs:
+        return f"{text}\n\nNo test was taken for another speaker."
+    rows = [[pair["speaker"], pair["taken_for"], str(pair["utterances"])] for pair in pairs]
+    return f"{text}\n\n{_markdown(['speaker', 'taken for', 'tests'], rows)}"
+
+
+def _recipe(base: IdentifierOptions) -> str:
+    length = f"{base.n_steps} updates" if base.n_steps else f"{base.epochs:g} epochs"
+    margin = f" (margin {base.margin:g})" if base.loss != "softmax" else ""
+    network = "".join(f", {name} {value}" for name, value in base.network.items())
+    masked = ", partly hidden (SpecAugment)" if base.mask else ""
+    return (
+        f"Unless a table says otherwise: {base.model}, width {base.width:g}{network}; "
+        f"{base.loss} loss{margin}; crops of {base.n_frames} frames{masked}; batches of "
+        f"{base.batch_size}; {base.optimiser} with learning rate {base.rate:g} and weight decay "
+        f"{base.weight_decay:g}, warm-up, then half a cosine; {length}; seed {base.seed}. Trials "
+        "of other batch sizes see as many crops, in fewer or more updates. The weights of the end "
+        "are tested. Training speed includes reading and checkpoints, not the validations; "
+        "inference speed includes reading. Intervals are Wilson's, for independent tests; those "
+        "of one speaker are not quite, so that the intervals are rather too narrow."
+    )
+
+
+def _machine(best: Trial) -> str:
+    told = best.record["training"]
+    names = {
+        "processor": "Processor", "cores": "Cores", "threads": "Threads used", "gpu": "GPU",
+        "memory_gib": "Memory (GiB)", "device": "Device", "torch": "PyTorch", "system": "System",
+    }  # fmt: skip
+    return _markdown(["", ""], [[n, str(told[k])] for k, n in names.items() if k in told])
+
+
+def _link(folder: Path, trial: Trial) -> str:
+    return f"`{os.path.relpath(trial.folder, folder)}`"
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+                     for line in lines)  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

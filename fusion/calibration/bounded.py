@@ -1,0 +1,180 @@
+"""Bounded logistic regression: log-likelihood ratios that a few outliers can neither tilt nor pass.
+
+A handful of recordings with a wrong label, the wrong channel or a cough decide what plain logistic
+regression makes of thousands of good ones, as its cost grows without end with a target's distance
+below the threshold. Here a trial is taken for one of the other class with a small probability, e
+for targets and f for nontargets (the saturation of N. Brümmer's FoCal, "Tools for fusion and
+calibration of automatic speaker detection systems", 2005, section 5; the bounds are what forensic
+practice asks for, P. Vergeer et al., Science & Justice 56, 2016):
+
+    llr = log((1 − e) exp(z) + e) − log((1 − f) + f exp(z)),   z = X w + b                       (1)
+
+which is z in the middle and stays between log(e / (1 − f)) and log((1 − e) / f). All of w, b, e and
+f are those of least prior-weighted logistic cost (`fusion.calibration.logistic`, equation 1) of
+the trials
+and of one more in each class that speaks wholly for the other (Laplace's rule of succession, the
+``laplace`` of BOSARIS): no llr claims more than the number of trials can show.
+
+Dimension legend: N trials, d columns.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fusion.calibration.kernels_bounded import bounded_pass
+from fusion.calibration.logistic import _START_TRIALS, LogisticFit, _checked, _Problem, fit_logistic
+
+_LIMITS = (-30.0, 0.0)  # log-odds of a trial being an outlier
+_OUTLIERS = (0.0, 0.02)  # shares from which the search starts, beside one trial
+_TOLERANCE = 1e-11
+
+
+@dataclass(frozen=True)
+class BoundedFit:
+    """What `fit_bounded` found: llr = bound(X @ weights + offset, *outlier_log_odds).
+
+    Parameters
+    ----------
+    weights : ndarray (d,) float64
+    offset : float
+    outlier_log_odds : tuple of float
+        log e / (1 − e) of the targets and log f / (1 − f) of the nontargets.
+    n_iter : int
+    objective : list of float
+        Cost, in nats, at the start and after each iteration.
+    separable : bool
+        As in `LogisticFit`.
+    ridge : float
+        As used.
+    """
+
+    weights: np.ndarray
+    offset: float
+    outlier_log_odds: tuple[float, float]
+    n_iter: int
+    objective: list[float] = field(repr=False)
+    separable: bool = False
+    ridge: float = 0.0
+
+
+def bound(z: ArrayLike, target_log_odds: float, nontarget_log_odds: float) -> np.ndarray:
+    """Equation (1) of the module: llr of unbounded ones."""
+    z = np.asarray(z, np.float64)
+    a, c = target_log_odds, nontarget_log_odds
+    # exp(z) is taken out of both where it is large, so that z may be infinite.
+    low, high = np.minimum(z, 0), np.maximum(z, 0)
+    top = np.logaddexp(low, a - high) - np.logaddexp(0, a)
+    return top - np.logaddexp(-high, c + low) + np.logaddexp(0, c)
+
+
+def unbound(llr: float, target_log_odds: float, nontarget_log_odds: float) -> float:
+    """Return the z that `bound` takes to a llr; infinite at and beyond the bounds."""
+    a, c = target_log_odds, nontarget_log_odds
+    # exp(llr) (1 + f' exp z) (1 + e') = (exp z + e') (1 + f') with odds e', f'
+    scale = llr + np.logaddexp(0, a) - np.logaddexp(0, c)
+    above, below = np.exp(scale) - np.exp(a), 1 - np.exp(scale + c)
+    if above <= 0:
+        return -np.inf
+    return float(np.log(above) - np.log(below)) if below > 0 else np.inf
+
+
+def fit_bounded(
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    prior: float = 0.5,
+    ridge: float = 0.0,
+    non_negative: bool = False,
+) -> BoundedFit:
+    """Weights, offset and bounds of least prior-weighted logistic cost.
+
+    The search starts from the weights of `fit_logistic` and takes the best of two minima, as the
+    cost is not convex. Parameters, errors and warnings are those of `fit_logistic`.
+    """
+    start = fit_logistic(X, y, prior=prior, ridge=ridge, non_negative=non_negative)
+    table, target, _ = _checked(X, y, None)
+    problem = _Problem(table, target, None, prior, non_negative)
+    search = _Search(problem, start.ridge, target)
+    few = search.thinned() or search
+    shared = np.append(start.weights * problem.spread * problem.unit, _offset(start, problem))
+    found = [few.minimise(np.append(shared, few.log_odds(share))) for share in _OUTLIERS]
+    best = min(found, key=lambda f: f[1][-1])
+    if few is not search:
+        best = search.minimise(best[0])
+    point, objective = best
+    weights, offset = problem.unstandardised(point[:-2])
+    odds = float(point[-2]), float(point[-1])
+    return BoundedFit(
+        weights, offset, odds, len(objective) - 1, objective, start.separable, start.ridge
+    )
+
+
+class _Search:
+    """The cost of a bounded regression at a point, and its minimisation.
+
+    A point is (d + 3,): weights of standardised columns, offset and both log-odds.
+    """
+
+    def __init__(self, problem: _Problem, ridge: float, target: np.ndarray):
+        self._columns, self._shift, self._ridge = problem.columns, problem.shift, ridge
+        self._non_negative, self._target = problem.non_negative, target
+        self._counts = int(target.sum()), int((~target).sum())
+        # Each class weighs as before, with one trial more.
+        self._signed = problem.signed * np.where(target, *(n / (n + 1) for n in self._counts))
+        totals = [problem.signed[target].sum(), -problem.signed[~target].sum()]
+        self._extra = [total / (n + 1) for total, n in zip(totals, self._counts)]
+
+    def thinned(self) -> _Search | None:
+        """Every k-th trial of a class, to find a start from; None if there are few."""
+        classes = [np.flatnonzero(self._target), np.flatnonzero(~self._target)]
+        if max(map(len, classes)) < 2 * _START_TRIALS:
+            return None
+        rows = [c[:: -(-len(c) // _START_TRIALS)] for c in classes]
+        few = copy(self)
+        few._columns = np.ascontiguousarray(self._columns[:, np.concatenate(rows)])
+        few._signed = np.concatenate(
+            [self._signed[r] * (len(c) / len(r)) for r, c in zip(rows, classes)]
+        )
+        return few
+
+    def log_odds(self, share: float) -> list[float]:
+        """Log-odds of a share of outliers in each class, at least one of all trials."""
+        return [float(np.log(max(share, 1 / (n + 1)))) for n in self._counts]
+
+    def __call__(self, point: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.empty(len(point))
+        cost = bounded_pass(
+            self._columns,
+            self._signed,
+            point,
+            self._shift,
+            self._extra[0],
+            self._extra[1],
+            gradient,
+        )
+        gradient[:-3] += self._ridge * point[:-3]
+        return cost + self._ridge / 2 * point[:-3] @ point[:-3], gradient
+
+    def minimise(self, start: np.ndarray) -> tuple[np.ndarray, list[float]]:
+        """Point of least cost near `start`, and the cost at the start and of every iteration."""
+        from scipy.optimize import minimize
+
+        lowest = 0.0 if self._non_negative else None
+        limits = [(lowest, None)] * (len(start) - 3) + [(None, None), _LIMITS, _LIMITS]
+        objective = [self(start)[0]]
+        found = minimize(
+            self, start, jac=True, method="L-BFGS-B", bounds=limits,
+            callback=lambda intermediate_result: objective.append(intermediate_result.fun),
+            options={"maxiter": 1000, "ftol": _TOLERANCE, "gtol": 1e-9},
+        )  # fmt: skip
+        return found.x, objective
+
+
+def _offset(start: LogisticFit, problem: _Problem) -> float:
+    """Offset for standardised columns."""
+    return start.offset + float((start.weights * problem.unit) @ problem.mean)

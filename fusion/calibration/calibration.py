@@ -1,0 +1,375 @@
+"""Calibration: the scores of one system become natural-log likelihood ratios.
+
+Three ways, each trained on scored trials of known class:
+
+- "logistic": affine, by prior-weighted logistic regression (`fit_logistic`), optionally with
+  quality measures of the trials and their products with the score (N. Brümmer, A. Swart, D. van
+  Leeuwen, "A comparison of linear and non-linear calibrations for speaker recognition", Odyssey
+  2014; M. I. Mandasari, R. Saeidi, M. McLaren, D. van Leeuwen, "Quality measure functions for
+  calibration of speaker recognition systems in various duration conditions", IEEE Trans. ASLP 21,
+  2013); or bounded, so that outliers can neither tilt nor pass it (`fusion.calibration.bounded`);
+- "isotonic": any non-decreasing function, by the pool-adjacent-violators algorithm with one
+  target and one nontarget trial added below and above all others, so that no llr is infinite
+  (Laplace's rule of succession, BOSARIS's ``opt_loglr`` with 'laplace');
+- "gaussian": the ratio of two Gaussian densities of greatest likelihood (Brümmer et al. 2014,
+  section 3), of one variance, where it is affine, or of two, where it is a parabola.
+
+Dimension legend: N trials, Q quality measures, K knots.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from fusion.calibration.bounded import bound, fit_bounded, unbound
+from fusion.calibration.logistic import binary_labels, fit_logistic, refuse_one_class
+from fusion.calibration.methods import (
+    LARGEST,
+    crossing,
+    fit_gaussians,
+    gaussian_llr,
+    gaussian_threshold,
+    knot_threshold,
+    pav_knots,
+    quality_table,
+    score_column,
+)
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+
+if TYPE_CHECKING:
+    from fusion.metrics.points import OperatingPoint
+
+METHODS = ("logistic", "isotonic", "gaussian")
+# Learned arrays of each method, and how many numbers: a name stands for a size to be found.
+_LEARNED: dict[str, dict[str, Any]] = {
+    "logistic": {
+        "coef_": "columns",
+        "mean_": "measures",
+        "scale_": "measures",
+        "range_": "ends",
+        "outlier_log_odds_": "odds",
+    },
+    "isotonic": {"knots_": "knots", "llr_": "knots"},
+    "gaussian": {"means_": 2, "variances_": 2},
+}
+
+
+class Calibration(BaseEstimator):
+    """Turn scores into natural-log likelihood ratios.
+
+    Parameters
+    ----------
+    method : {"logistic", "isotonic", "gaussian"}
+        "logistic" needs few trials and keeps the order; "isotonic" bends as the scores ask for
+        and needs many; "gaussian" is for scores that are Gaussian in each class.
+    prior : float
+        Prior of a target at which "logistic" should serve best; the others have no use for it.
+    ridge : float
+        Penalty of "logistic", as in `fit_logistic`.
+    bounded : bool
+        Whether "logistic" takes some trials for outliers: no llr is larger than the share of
+        outliers, found in training, allows. It needs some hundred trials of either class.
+    interactions : bool
+        Whether quality measures also change the slope of the score, not only the offset.
+    names : sequence of str, optional
+        Of the quality measures, for messages and the saved model.
+
+    Attributes
+    ----------
+    coef_ : ndarray (1 + Q,) or (1 + 2 Q,) float64
+        "logistic": factors of the score, of the standardised quality measures and, with
+        interactions, of their products with the score.
+    offset_ : float
+        "logistic".
+    outlier_log_odds_ : ndarray (0,) or (2,) float64
+        "logistic", if bounded: of outliers among targets and among nontargets, see `bound`.
+    mean_, scale_ : ndarray (Q,) float64
+        By which quality measures are standardised.
+    range_ : ndarray (2 Q,) float64
+        Lowest and highest of each quality measure in training.
+    separable_ : bool
+        "logistic": whether the classes did not overlap, see `fit_logistic`.
+    objective_ : list of float
+        "logistic": cost at the start and after each iteration.
+    knots_, llr_ : ndarray (K,) float64
+        "isotonic": scores and their llr; in between linear, outside constant.
+    means_, variances_ : ndarray (2,) float64
+        "gaussian": of nontargets and targets.
+    """
+
+    def __init__(
+        self,
+        method: str = "logistic",
+        prior: float = 0.5,
+        ridge: float = 0.0,
+        bounded: bool = False,
+        interactions: bool = False,
+        names: Sequence[str] | None = None,
+    ):
+        self.method = method
+        self.prior = prior
+        self.ridge = ridge
+        self.bounded = bounded
+        self.interactions = interactions
+        self.names = names
+
+    def fit(self, scores: ArrayLike, y: ArrayLike, quality: ArrayLike | None = None) -> Calibration:
+        """Train on scored trials.
+
+        Parameters
+        ----------
+        scores : array-like (N,) or (N, 1)
+        y : array-like (N,) bool
+            Whether a trial is a target.
+        quality : array-like (N, Q) or (N,), optional
+            Measures of each trial, for "logistic". Durations serve best as logarithms.
+
+        Raises
+        ------
+        DataError
+            One class only, scores or a measure that are constant or not finite, or arrays that do
+            not fit together.
+        UsageError
+            An impossible option.
+
+        Warns
+        -----
+        DegenerateDataWarning
+            The classes are separable; or the parabola of "gaussian" turns among the scores.
+        """
+        self._check_options()
+        values = score_column(scores)
+        target = binary_labels(y, len(values))
+        refuse_one_class(target)
+        if not np.ptp(values):
+            raise DataError(
+                f"all {len(values)} scores are {values[0]:g}, which tells nothing; mend the scoring"
+            )
+        if quality is not None and self.method != "logistic":
+            raise UsageError(f'quality measures need method="logistic", not {self.method!r}')
+        if self.method == "isotonic":
+            self.knots_, self.llr_ = pav_knots(values, target)
+        elif self.method == "gaussian":
+            self.means_, self.variances_ = fit_gaussians(values, target)
+        else:
+            self._fit_logistic(values, target, quality)
+        return self
+
+    def transform(self, scores: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
+        """Log-likelihood ratios (N,) of scores (N,) or (N, 1), with their measures (N, Q).
+
+        Raises
+        ------
+        DataError
+            Values that are not finite, or not the measures trained on.
+        """
+        check_is_fitted(self)
+        values = score_column(scores)
+        if self.method == "logistic":
+            llr = self._affine(values, self._measures(quality, len(values)))
+            return bound(llr, *self.outlier_log_odds_) if self.bounded else llr
+        if quality is not None:
+            raise DataError(f"a {self.method} calibration takes no quality measures")
+        if self.method == "isotonic":
+            return np.interp(values, self.knots_, self.llr_)
+        return gaussian_llr(values, self.means_, self.variances_)
+
+    def fit_transform(
+        self, scores: ArrayLike, y: ArrayLike, quality: ArrayLike | None = None
+    ) -> np.ndarray:
+        """Log-likelihood ratios (N,) of the trials trained on, which flatter the calibration."""
+        return self.fit(scores, y, quality).transform(scores, quality)
+
+    def threshold(self, point: OperatingPoint, quality: ArrayLike | None = None) -> float:
+        """Lowest score at which to accept a trial, at an operating point.
+
+        That is the score whose llr is ``point.threshold``; infinite where an isotonic calibration
+        or a parabola does not reach it (+inf: accept nothing, -inf: accept everything).
+
+        Parameters
+        ----------
+        point : OperatingPoint
+        quality : array-like (Q,), optional
+            Measures of the trial; their means of training by default.
+
+        Raises
+        ------
+        DataError
+            Lower scores speak for one speaker, so that no score is the lowest to accept.
+        """
+        check_is_fitted(self)
+        aim = float(point.threshold)
+        if self.method == "logistic":
+            measures = self.mean_ if quality is None else np.atleast_1d(np.asarray(quality, float))
+            low, high = self._affine(np.array([0.0, 1.0]), np.tile(measures, (2, 1)))
+            aim = unbound(aim, *self.outlier_log_odds_) if self.bounded else aim
+            return crossing(high - low, low - aim)
+        if self.method == "isotonic":
+            return knot_threshold(self.knots_, self.llr_, aim)
+        return gaussian_threshold(self.means_, self.variances_, aim)
+
+    def parameters(self) -> dict[str, float]:
+        """Learned numbers by name: "logistic" and "gaussian"; none of "isotonic"."""
+        check_is_fitted(self)
+        if self.method == "gaussian":
+            names = ["mean of nontargets", "mean of targets"]
+            names += ["variance of nontargets", "variance of targets"]
+            return dict(zip(names, map(float, (*self.means_, *self.variances_))))
+        if self.method == "isotonic":
+            return {}
+        measures = self._names(len(self.mean_))
+        names = ["score", *measures, *(f"score x {name}" for name in measures)]
+        found = {**dict(zip(names, map(float, self.coef_))), "offset": float(self.offset_)}
+        if self.bounded:
+            ends = bound([-np.inf, np.inf], *self.outlier_log_odds_)
+            found.update(zip(("lowest llr", "highest llr"), map(float, ends)))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Options and learned numbers, fit for JSON."""
+        check_is_fitted(self)
+        names = None if self.names is None else [str(name) for name in self.names]
+        learned = {name: getattr(self, name).tolist() for name in _LEARNED[self.method]}
+        if self.method == "logistic":
+            learned.update(offset_=float(self.offset_), separable_=bool(self.separable_))
+        return {"options": {**self.get_params(), "names": names}, **learned}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Calibration:
+        """The calibration that `to_dict` told of; everything but `objective_`.
+
+        Raises
+        ------
+        DataError
+            Something lacks or does not fit together.
+        """
+        try:
+            model = cls(**content["options"])
+            model._check_options()
+            sizes: dict[Any, int] = {}
+            for name, size in _LEARNED[model.method].items():
+                array = np.array(content[name], np.float64)
+                if array.ndim != 1 or sizes.setdefault(size, len(array)) != len(array):
+                    raise ValueError(f"{name} has another size")
+                setattr(model, name, array)
+            if model.method == "logistic":
+                model.offset_ = float(content["offset_"])
+                model.separable_ = bool(content["separable_"])
+            model._check_learned()
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"not a calibration of this toolkit, or damaged ({error})") from None
+        return model
+
+    def _check_options(self) -> None:
+        if self.method not in METHODS:
+            raise UsageError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}")
+        if not 0 < self.prior < 1:
+            raise UsageError(f"the prior of a target must be between 0 and 1, got {self.prior}")
+        if not 0 <= self.ridge < math.inf:
+            raise UsageError(f"the ridge must be at least 0 and finite, got {self.ridge}")
+
+    def _check_learned(self) -> None:
+        """Raise ValueError if learned numbers cannot be those of a calibration."""
+        arrays = [getattr(self, name) for name in _LEARNED[self.method]]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise ValueError("a number is not finite")
+        if self.method == "isotonic":
+            if not len(self.knots_) or any((np.diff(a) < 0).any() for a in arrays):
+                raise ValueError("the knots do not ascend")
+        elif self.method == "gaussian":
+            if len(self.means_) != 2 or len(self.variances_) != 2 or (self.variances_ <= 0).any():
+                raise ValueError("two means and two positive variances are needed")
+            if (np.abs(self.means_) > LARGEST).any() or (self.variances_ > LARGEST**2).any():
+                raise ValueError("a mean or a variance is impossible")
+            if (self.variances_ < LARGEST**-4).any():
+                raise ValueError("a variance is impossible")
+        else:
+            size = len(self.mean_)
+            if not math.isfinite(self.offset_) or (self.scale_ <= 0).any():
+                raise ValueError("the offset or a scale is impossible")
+            if len(self.outlier_log_odds_) != 2 * bool(self.bounded):
+                raise ValueError("the bounds are impossible")
+            if len(self.coef_) != 1 + size * (1 + bool(self.interactions)):
+                raise ValueError(f"{len(self.coef_)} coefficients for {size} quality measures")
+            if len(self.range_) != 2 * size or len(self.names or [None] * size) != size:
+                raise ValueError("the quality measures do not fit together")
+
+    # --- logistic -----------------------------------------------------------------------------
+
+    def _fit_logistic(
+        self, values: np.ndarray, target: np.ndarray, quality: ArrayLike | None
+    ) -> None:
+        measures = quality_table(quality, len(values))
+        n_measures = measures.shape[1]
+        if self.names is not None and len(self.names) != n_measures:
+            raise UsageError(f"{len(self.names)} names for {n_measures} quality measures")
+        for name, column in zip(self._names(n_measures), measures.T):
+            if np.ptp(column) <= 1e-12 * np.abs(column).max():
+                raise DataError(
+                    f"the quality measure {name} is {column[0]:g} in all trials and tells "
+                    "nothing; leave it out"
+                )
+        self.mean_, self.scale_ = measures.mean(axis=0), measures.std(axis=0)
+        self.range_ = np.column_stack([measures.min(axis=0), measures.max(axis=0)]).ravel()
+        # About its mean, so that a measure's own weight and its product's can be told apart.
+        middle = float(values.mean())
+        standard = (measures - self.mean_) / self.scale_
+        columns = [values[:, None], standard]
+        if self.interactions:
+            columns.append((values - middle)[:, None] * standard)
+        table = np.hstack(columns) if n_measures else values[:, None]
+        learn = fit_bounded if self.bounded else fit_logistic
+        fit = learn(table, target, prior=self.prior, ridge=self.ridge)
+        self.outlier_log_odds_ = np.array(getattr(fit, "outlier_log_odds", ()), np.float64)
+        self.coef_, self.offset_ = fit.weights.copy(), float(fit.offset)
+        if self.interactions and n_measures:
+            self.coef_[1 : 1 + n_measures] -= middle * self.coef_[1 + n_measures :]
+        self.separable_, self.objective_ = bool(fit.separable), list(fit.objective)
+
+    def _affine(self, values: np.ndarray, measures: np.ndarray) -> np.ndarray:
+        llr = self.coef_[0] * values + self.offset_
+        n_measures = measures.shape[1]
+        if n_measures:
+            standard = (measures - self.mean_) / self.scale_
+            llr += standard @ self.coef_[1 : 1 + n_measures]
+            if self.interactions:
+                llr += values * (standard @ self.coef_[1 + n_measures :])
+        return llr
+
+    def _measures(self, quality: ArrayLike | None, n_trials: int) -> np.ndarray:
+        """Checked measures (N, Q) of trials to calibrate."""
+        names = self._names(len(self.mean_))
+        if quality is None and names:
+            raise DataError(f"the calibration needs the quality measures {', '.join(names)}")
+        measures = quality_table(quality, n_trials)
+        if measures.shape[1] != len(names):
+            raise DataError(
+                f"{measures.shape[1]} quality measures, the calibration was trained on "
+                f"{len(names)}: {', '.join(names) or 'none'}"
+            )
+        ends = self.range_.reshape(-1, 2)
+        margin = 0.1 * (ends[:, 1] - ends[:, 0])
+        beyond = (measures < ends[:, 0] - margin) | (measures > ends[:, 1] + margin)
+        outside = beyond.mean(axis=0)
+        for name, share, (low, high) in zip(names, outside, ends):
+            if share > 0.05:
+                warnings.warn(
+                    f"{share:.0%} of trials have a {name} far outside of the {low:g} to {high:g} "
+                    "trained on: their llr are a guess; train on trials like them",
+                    DegenerateDataWarning,
+                    stacklevel=3,
+                )
+        return measures
+
+    def _names(self, n_measures: int) -> list[str]:
+        if self.names is not None:
+            return [*self.names]
+        return [f"quality {k + 1}" for k in range(n_measures)]

@@ -1,0 +1,143 @@
+"""Cross-validation of calibrations and fusions over speakers, honest for every trial.
+
+Leaving trials out is not enough: the speakers of a trial are in others too, and what was learned
+from those knows them. Here the speakers are dealt into K blocks, and a trial between speakers of
+the blocks a and b is scored by a model that was trained on the trials without a speaker of either:
+K (K + 1) / 2 models.
+
+Dimension legend: N trials, K blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fusion.calibration.logistic import binary_labels
+from ivector.base.errors import DataError, UsageError
+
+
+def cross_validate(
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    enrol_speaker: ArrayLike,
+    test_speaker: ArrayLike,
+    *,
+    quality: ArrayLike | None = None,
+    n_folds: int = 5,
+    random_state: int | np.random.Generator | None = 0,
+) -> np.ndarray:
+    """Score every trial by a clone of an estimator that has seen neither of its speakers.
+
+    Parameters
+    ----------
+    estimator : Calibration or LinearFusion
+        Anything with ``fit(X, y)`` and ``transform(X)``; it is not changed.
+    X : array-like (N,) or (N, n_columns)
+    y : array-like (N,) bool
+        Whether a trial is a target.
+    enrol_speaker, test_speaker : array-like (N,)
+        Speaker of either side, in one numbering or naming.
+    quality : array-like (N, n_quality), optional
+        Given to `fit` and `transform` as well, if there is any.
+    n_folds : int
+        Number K of blocks; more train on more and take longer, as K².
+    random_state : int, numpy.random.Generator or None
+        Decides which of the speakers with as many trials come into which block.
+
+    Returns
+    -------
+    ndarray (N,) float64
+        Log-likelihood ratios. They come from different models, so that they rank trials a little
+        worse than one model would.
+
+    Raises
+    ------
+    DataError
+        Arrays that do not fit together, or too few speakers for every model to see both classes.
+    UsageError
+        Fewer than 3 blocks.
+    """
+    from sklearn.base import clone
+
+    table = np.asarray(X)
+    target = binary_labels(y, len(table))
+    extra = None if quality is None else np.asarray(quality)
+    sides = [np.asarray(side) for side in (enrol_speaker, test_speaker)]
+    if any(len(a) != len(table) for a in (*sides, *([] if extra is None else [extra]))):
+        raise DataError("scores, speakers and quality measures must be one for each trial")
+    enrol, test = speaker_blocks(
+        sides[0], sides[1], target, n_folds=n_folds, random_state=random_state
+    )
+    llr = np.empty(len(table))
+    for held_out, training in _parts(enrol, test, target, n_folds):
+        model = clone(estimator)
+        if extra is None:
+            llr[held_out] = model.fit(table[training], target[training]).transform(table[held_out])
+        else:
+            model.fit(table[training], target[training], extra[training])
+            llr[held_out] = model.transform(table[held_out], extra[held_out])
+    return llr
+
+
+def speaker_blocks(
+    enrol_speaker: np.ndarray,
+    test_speaker: np.ndarray,
+    target: np.ndarray,
+    *,
+    n_folds: int = 5,
+    random_state: int | np.random.Generator | None = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Block (N,) of either side's speaker; blocks have about as many trials of either class.
+
+    Raises
+    ------
+    DataError
+        Fewer speakers than blocks.
+    UsageError
+        Fewer than 3 blocks.
+    """
+    if n_folds < 3:
+        raise UsageError(f"at least 3 folds are needed to leave two speakers out, got {n_folds}")
+    n_trials = len(target)
+    names, code = np.unique(np.concatenate([enrol_speaker, test_speaker]), return_inverse=True)
+    if len(names) < n_folds:
+        raise DataError(
+            f"{len(names)} speakers cannot be dealt into {n_folds} folds; use more speakers or "
+            "fewer folds"
+        )
+    # Speakers with many trials first, each into the block that has least; equals at random.
+    share = np.where(target, 1 / max(target.sum(), 1), 1 / max((~target).sum(), 1))
+    load = np.bincount(code, np.tile(share, 2), len(names))
+    shuffled = np.random.default_rng(random_state).permutation(len(names))
+    order = shuffled[np.argsort(-np.round(load[shuffled], 12), kind="stable")]
+    block, filled = np.empty(len(names), np.int64), np.zeros(n_folds)
+    for speaker in order:
+        block[speaker] = np.argmin(filled)
+        filled[block[speaker]] += load[speaker]
+    return block[code[:n_trials]], block[code[n_trials:]]
+
+
+def _parts(
+    enrol: np.ndarray, test: np.ndarray, target: np.ndarray, n_folds: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows to score and rows to train on, for every pair of blocks that has trials."""
+    low, high = np.minimum(enrol, test), np.maximum(enrol, test)
+    for a in range(n_folds):
+        for b in range(a, n_folds):
+            held_out = np.flatnonzero((low == a) & (high == b))
+            if not len(held_out):
+                continue
+            training = np.flatnonzero((low != a) & (low != b) & (high != a) & (high != b))
+            n_targets = int(target[training].sum())
+            if not n_targets or n_targets == len(training):
+                missing = "nontarget" if n_targets else "target"
+                raise DataError(
+                    f"without the speakers of two of {n_folds} folds no {missing} trials are left "
+                    "to train on; use more speakers, more folds, or no cross-validation"
+                )
+            yield held_out, training

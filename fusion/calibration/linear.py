@@ -1,0 +1,426 @@
+"""Linear logistic fusion: the scores of several systems become one log-likelihood ratio.
+
+The fused llr is an offset and a weighted sum of the scores, with the weights of least logistic
+cost when targets have a given prior (N. Brümmer, L. Burget et al., "Fusion of heterogeneous
+speaker recognition systems in the STBU submission for the NIST Speaker Recognition Evaluation
+2006", IEEE Trans. ASLP 15, 2007, section V; BOSARIS's ``linear_fusion``). Systems are not
+calibrated first: the fusion does it.
+
+Dimension legend: N trials, K systems, M patterns of systems that are present together.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+
+from fusion.calibration.bounded import BoundedFit, bound, fit_bounded
+from fusion.calibration.logistic import LogisticFit, binary_labels, fit_logistic
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+
+MISSING = ("refuse", "fallback")
+# Directions of standardised scores with less of the variance than this are left without weight:
+# what two all but equal systems differ in would get huge weights of opposite signs.
+_COLLINEAR = 1e-6
+# Shares the weight of equal systems where weights must not be negative, and is too small to
+# change anything else.
+_TIE_RIDGE = 1e-8
+
+
+class LinearFusion(BaseEstimator):
+    """Fuse systems to natural-log likelihood ratios, ``S @ weights_ + offset_``.
+
+    Parameters
+    ----------
+    prior : float
+        Prior probability of a target for which the logistic cost is least. It weighs the classes
+        and does not shift the llr; low ones care more for false alarms.
+    ridge : float
+        Penalty of the squared weights of standardised scores, as in `fit_logistic`; for few
+        training trials or for systems that are much alike. 1e-3 is little.
+    non_negative : bool
+        Whether no system may get a weight below 0.
+    missing : {"refuse", "fallback"}
+        What to do with trials that lack the score (NaN) of a system: raise, or fuse the systems
+        that are there with weights trained for them.
+    names : sequence of str, optional
+        Names of the systems, for messages and the saved model.
+    bounded : bool
+        Whether to take some trials for outliers (`fusion.calibration.bounded`): they neither tilt
+        the weights, nor is any llr larger than their share, found in training, allows.
+
+    Attributes
+    ----------
+    weights_ : ndarray (K,) float64
+        Of the fusion of all systems, per unit of their scores.
+    offset_ : float
+    patterns_ : ndarray (M, K) bool
+        Sets of systems that have a fusion of their own: all systems, then those with fewer, so
+        that a trial takes the first of which it has all scores. Only one with "refuse".
+    pattern_weights_ : ndarray (M, K) float64
+        0 where a system is not of the pattern.
+    pattern_offsets_ : ndarray (M,) float64
+    pattern_outlier_log_odds_ : ndarray (M, 2) float64, or (M, 0)
+        If bounded: of outliers among targets and among nontargets, see `bound`.
+    pattern_trials_ : ndarray (M,) int64
+        Trials each was trained on: all that have the scores of its systems.
+    separable_ : bool
+        Whether a fusion without a penalty had no finite best weights: the classes do not overlap.
+    rank_ : int
+        Systems that are not combinations of others, of the K.
+    objective_ : list of float
+        Cost after each iteration of the training of all systems.
+    n_features_in_ : int
+        K.
+    """
+
+    def __init__(
+        self,
+        prior: float = 0.5,
+        ridge: float = 0.0,
+        non_negative: bool = False,
+        missing: str = "refuse",
+        names: Sequence[str] | None = None,
+        bounded: bool = False,
+    ):
+        self.prior = prior
+        self.ridge = ridge
+        self.non_negative = non_negative
+        self.missing = missing
+        self.names = names
+        self.bounded = bounded
+
+    def fit(self, S: ArrayLike, y: ArrayLike) -> LinearFusion:
+        """Train on scored trials.
+
+        Parameters
+        ----------
+        S : array-like (N, K)
+            Scores, in any units; NaN where a system has none.
+        y : array-like (N,) bool
+            Whether a trial is a target.
+
+        Raises
+        ------
+        DataError
+            A class has no trials, a system has the same score for all trials or none, a score is
+            infinite or, unless with "fallback", missing; or arrays do not fit together.
+        UsageError
+            An impossible option.
+        """
+        self._check_options()
+        table = self._table(S)
+        target = binary_labels(y, len(table))
+        self._check_names(table.shape[1])
+        self._refuse_unusable(table)
+        self.n_features_in_ = table.shape[1]
+        present = ~np.isnan(table)
+        everything = np.ones(table.shape[1], bool)
+        fits = {everything.tobytes(): (everything, *self._fit_pattern(table, target, everything))}
+        self.rank_ = fits[everything.tobytes()][3]
+        self.objective_ = list(fits[everything.tobytes()][1].objective)
+        if self.missing == "fallback":
+            for pattern in _candidates(present):
+                if pattern.tobytes() not in fits and self._trainable(table, target, pattern):
+                    fits[pattern.tobytes()] = (
+                        pattern, *self._fit_pattern(table, target, pattern),
+                    )  # fmt: skip
+        self._keep(sorted(fits.values(), key=lambda f: (-f[0].sum(), f[1].objective[-1])))
+        return self
+
+    def transform(self, S: ArrayLike) -> np.ndarray:
+        """Log-likelihood ratios (N,) of the scores (N, K).
+
+        Raises
+        ------
+        DataError
+            An infinite score, another number of systems than in training, or a missing score that
+            cannot be done without.
+        """
+        if not hasattr(self, "weights_"):
+            raise UsageError("the fusion is not trained yet; call fit first")
+        table = self._table(S)
+        if table.shape[1] != self.n_features_in_:
+            raise DataError(
+                f"scores of {table.shape[1]} systems, the fusion was trained on "
+                f"{self.n_features_in_}: {', '.join(self._names(self.n_features_in_))}"
+            )
+        present = ~np.isnan(table)
+        if present.all():
+            return self._bound(table @ self.weights_ + self.offset_, 0)
+        self._refuse_missing(present)
+        llr = np.empty(len(table))
+        for pattern, rows in _group(present):
+            fitting = np.flatnonzero(~(self.patterns_ & ~pattern).any(axis=1))
+            if not len(fitting):
+                raise DataError(
+                    f"{len(rows)} trials have scores of {self._list(pattern)} only, for which no "
+                    "fusion could be trained; score them with the other systems"
+                )
+            m = fitting[0]
+            # Picked, not multiplied by 0: the other systems' scores are NaN.
+            used = self.patterns_[m]
+            llr[rows] = table[np.ix_(rows, used)] @ self.pattern_weights_[m, used]
+            llr[rows] = self._bound(llr[rows] + self.pattern_offsets_[m], m)
+        return llr
+
+    def _bound(self, llr: np.ndarray, m: int) -> np.ndarray:
+        return bound(llr, *self.pattern_outlier_log_odds_[m]) if self.bounded else llr
+
+    def fit_transform(self, S: ArrayLike, y: ArrayLike) -> np.ndarray:
+        """Log-likelihood ratios (N,) of the trials trained on, which flatter the fusion."""
+        return self.fit(S, y).transform(S)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Options and learned numbers, fit for JSON."""
+        options = {**self.get_params(), "names": self._names(self.n_features_in_)}
+        patterns = [
+            {
+                "systems": np.flatnonzero(pattern).tolist(),
+                "weights": self.pattern_weights_[m, pattern].tolist(),
+                "offset": float(self.pattern_offsets_[m]),
+                "outlier_log_odds": self.pattern_outlier_log_odds_[m].tolist(),
+                "trials": int(self.pattern_trials_[m]),
+            }
+            for m, pattern in enumerate(self.patterns_)
+        ]
+        return {
+            "options": options,
+            "separable": bool(self.separable_),
+            "rank": int(self.rank_),
+            "patterns": patterns,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> LinearFusion:
+        """The fusion that `to_dict` told of; everything but `objective_`.
+
+        Raises
+        ------
+        DataError
+            Something lacks or does not fit together.
+        """
+        try:
+            fusion = cls(**content["options"])
+            fusion._check_options()
+            if not all(isinstance(name, str) for name in fusion.names or ()):
+                raise TypeError("names that are no texts")
+            n_systems = len(fusion.names or ())
+            fusion._check_names(n_systems)
+            patterns = list(content["patterns"])
+            fusion.n_features_in_ = n_systems
+            fusion.patterns_ = np.zeros((len(patterns), n_systems), bool)
+            fusion.pattern_weights_ = np.zeros(fusion.patterns_.shape)
+            for m, pattern in enumerate(patterns):
+                fusion.patterns_[m, pattern["systems"]] = True
+                fusion.pattern_weights_[m, pattern["systems"]] = pattern["weights"]
+            fusion.pattern_offsets_ = np.array([float(p["offset"]) for p in patterns])
+            fusion.pattern_trials_ = np.array([int(p["trials"]) for p in patterns])
+            odds = [pattern["outlier_log_odds"] for pattern in patterns]
+            fusion.pattern_outlier_log_odds_ = np.array(odds, np.float64).reshape(len(odds), -1)
+            fusion.separable_, fusion.rank_ = bool(content["separable"]), int(content["rank"])
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise DataError(f"not a fusion of this toolkit, or damaged ({error})") from None
+        numbers = [fusion.pattern_weights_.ravel(), fusion.pattern_offsets_]
+        numbers.append(fusion.pattern_outlier_log_odds_.ravel())
+        if not len(patterns) or not fusion.patterns_[0].all():
+            raise DataError("not a fusion of this toolkit: the weights of all systems lack")
+        if fusion.pattern_outlier_log_odds_.shape[1] != 2 * bool(fusion.calibration.bounded):
+            raise DataError("not a fusion of this toolkit: the bounds are impossible")
+        if not np.isfinite(np.concatenate(numbers)).all():
+            raise DataError("not a fusion of this toolkit: a weight is not a finite number")
+        fusion.weights_ = fusion.pattern_weights_[0].copy()
+        fusion.offset_ = float(fusion.pattern_offsets_[0])
+        return fusion
+
+    def _keep(
+        self, fits: list[tuple[np.ndarray, LogisticFit | BoundedFit, np.ndarray, int, int]]
+    ) -> None:
+        self.patterns_ = np.array([fit[0] for fit in fits])
+        self.pattern_weights_ = np.zeros(self.patterns_.shape)
+        for m, (pattern, _, weights, _, _) in enumerate(fits):
+            self.pattern_weights_[m, pattern] = weights
+        self.pattern_offsets_ = np.array([fit[1].offset for fit in fits], np.float64)
+        self.pattern_outlier_log_odds_ = np.array(
+            [getattr(fit[1], "outlier_log_odds", ()) for fit in fits], np.float64
+        )
+        self.pattern_trials_ = np.array([fit[4] for fit in fits], np.int64)
+        self.separable_ = bool(fits[0][1].separable)
+        self.weights_ = self.pattern_weights_[0].copy()
+        self.offset_ = float(self.pattern_offsets_[0])
+
+    def _fit_pattern(
+        self, table: np.ndarray, target: np.ndarray, pattern: np.ndarray
+    ) -> tuple[LogisticFit | BoundedFit, np.ndarray, int, int]:
+        """Fit on the trials with all scores of a pattern: the fit, weights, rank and trials."""
+        rows = ~np.isnan(table[:, pattern]).any(axis=1)
+        scores = table if rows.all() and pattern.all() else table[np.ix_(rows, pattern)]
+        labels = target[rows]
+        self._refuse_degenerate(scores, labels, pattern)
+        learn: Callable[..., LogisticFit | BoundedFit] = (
+            fit_bounded if self.bounded else fit_logistic
+        )
+        basis = _independent(scores)
+        rank = len(basis)
+        ridge = self.ridge
+        if rank < scores.shape[1] and not ridge:
+            self._tell_collinear(pattern, rank)
+            if not self.non_negative:
+                fit = learn(scores @ basis.T, labels, prior=self.prior)
+                return fit, fit.weights @ basis, rank, len(scores)
+            ridge = _TIE_RIDGE
+        fit = learn(scores, labels, prior=self.prior, ridge=ridge, non_negative=self.non_negative)
+        return fit, fit.weights, rank, len(scores)
+
+    def _trainable(self, table: np.ndarray, target: np.ndarray, pattern: np.ndarray) -> bool:
+        rows = ~np.isnan(table[:, pattern]).any(axis=1)
+        if not (target[rows].any() and not target[rows].all()):
+            return False
+        return not _constant(table[np.ix_(rows, pattern)]).any()
+
+    # --- checks -------------------------------------------------------------------------------
+
+    def _check_options(self) -> None:
+        if not 0 < self.prior < 1:
+            raise UsageError(f"the prior of a target must be between 0 and 1, got {self.prior}")
+        if not 0 <= self.ridge < np.inf:
+            raise UsageError(f"the ridge must be at least 0 and finite, got {self.ridge}")
+        if self.missing not in MISSING:
+            raise UsageError(f"missing must be one of {', '.join(MISSING)}, got {self.missing!r}")
+
+    def _check_names(self, n_systems: int) -> None:
+        if self.names is None:
+            return
+        if len(self.names) != n_systems:
+            raise UsageError(f"{len(self.names)} names for {n_systems} systems; give one each")
+        if len(set(self.names)) < n_systems:
+            raise UsageError("a name is given to two systems; name them apart")
+
+    def _names(self, n_systems: int) -> list[str]:
+        return [*self.names] if self.names else [f"system {k + 1}" for k in range(n_systems)]
+
+    def _list(self, pattern: np.ndarray) -> str:
+        return ", ".join(name for name, here in zip(self._names(len(pattern)), pattern) if here)
+
+    def _table(self, S: ArrayLike) -> np.ndarray:
+        try:
+            table = np.asarray(S, np.float64)
+        except (TypeError, ValueError):
+            raise DataError(
+                "the scores are not numbers; give an array (n_trials, n_systems)"
+            ) from None
+        if table.ndim != 2 or not table.size:
+            raise DataError(f"scores of shape {table.shape}; give (n_trials, n_systems)")
+        infinite = np.isinf(table).sum(axis=0)
+        if infinite.any():
+            k = int(np.argmax(infinite > 0))
+            raise DataError(
+                f"{infinite[k]} of {len(table)} scores of {self._names(table.shape[1])[k]} are "
+                "infinite; mend the scoring"
+            )
+        return table
+
+    def _refuse_unusable(self, table: np.ndarray) -> None:
+        present = ~np.isnan(table)
+        for name, count in zip(self._names(table.shape[1]), present.sum(axis=0)):
+            if not count:
+                raise DataError(f"{name} has no score of any trial; leave the system out")
+        self._refuse_missing(present)
+
+    def _refuse_missing(self, present: np.ndarray) -> None:
+        """Raise for missing scores, or with "fallback" for trials without any score."""
+        if present.all():
+            return
+        if self.missing == "fallback":
+            nothing = np.flatnonzero(~present.any(axis=1))
+            if len(nothing):
+                raise DataError(
+                    f"{len(nothing)} of {len(present)} trials have no score of any system, first "
+                    f"at {nothing[0]}; take them out"
+                )
+            return
+        lacking = (~present).sum(axis=0)
+        counts = ", ".join(
+            f"{count} lack {name}"
+            for name, count in zip(self._names(present.shape[1]), lacking)
+            if count
+        )
+        raise DataError(
+            f"missing scores: of {len(present)} trials {counts}; score them, take them out, or "
+            'fuse what is there with missing="fallback"'
+        )
+
+    def _refuse_degenerate(
+        self, scores: np.ndarray, labels: np.ndarray, pattern: np.ndarray
+    ) -> None:
+        """Raise if a class lacks or a system always has the same score."""
+        where = f"with scores of {self._list(pattern)}" if len(pattern) > 1 else "with scores"
+        if not labels.any() or labels.all():
+            raise DataError(
+                f"no {'nontarget' if labels.any() else 'target'} trial {where}; a fusion "
+                "needs both classes"
+            )
+        constant = np.flatnonzero(_constant(scores))
+        if len(constant):
+            name = np.array(self._names(len(pattern)))[pattern][constant[0]]
+            raise DataError(
+                f"all {len(scores)} scores of {name} are {scores[0, constant[0]]:g} and tell "
+                "nothing; leave the system out or mend its scoring"
+            )
+
+    def _tell_collinear(self, pattern: np.ndarray, rank: int) -> None:
+        warnings.warn(
+            f"of {self._list(pattern)} only {rank} of {pattern.sum()} systems tell something of "
+            "their own (the same file twice?): what is common is weighed equally",
+            DegenerateDataWarning,
+            stacklevel=4,
+        )
+
+
+def _constant(scores: np.ndarray) -> np.ndarray:
+    """Whether each system (K,) always has the same score, but for rounding."""
+    low, high = scores.min(axis=0), scores.max(axis=0)
+    return high - low <= 4 * np.finfo(np.float64).eps * np.maximum(np.abs(low), np.abs(high))
+
+
+def _independent(scores: np.ndarray) -> np.ndarray:
+    """Combinations (rank, K) of scores (N, K) that vary, by their correlations.
+
+    Of all weights with the same fused score over standardised systems, those in the span of the
+    principal directions are the smallest: equal systems share their weight equally.
+    """
+    if scores.shape[1] == 1:
+        return np.ones((1, 1))
+    peak = np.abs(scores).max(axis=0)
+    centred = scores / peak  # so that no square overflows
+    centred -= centred.mean(axis=0)
+    scale = np.sqrt(np.mean(centred**2, axis=0))
+    centred /= scale
+    values, vectors = np.linalg.eigh(centred.T @ centred / len(scores))
+    return vectors.T[values > _COLLINEAR] / scale / peak
+
+
+def _candidates(present: np.ndarray) -> list[np.ndarray]:
+    """Patterns worth a fusion: those that occur, all but one system, and each system alone.
+
+    The last two are for trials that lack a system when none of the training trials does.
+    """
+    one = np.eye(present.shape[1], dtype=bool)
+    found = [*(pattern for pattern, _ in _group(present)), *~one, *one]
+    return [pattern for pattern in found if pattern.any()]
+
+
+def _group(present: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Rows of each pattern that occurs in (N, K), as pairs of pattern and rows."""
+    code = np.zeros(len(present), np.int64)
+    for column in present.T:
+        # Renumbered at every system, so that codes stay below 2 N for any number of systems.
+        _, code = np.unique(2 * code + column, return_inverse=True)
+    order = np.argsort(code, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(code[order])) + 1)
+    return [(present[rows[0]], rows) for rows in groups]

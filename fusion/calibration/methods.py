@@ -1,0 +1,151 @@
+"""Parts of `fusion.calibration`: input checks, PAV with knots, two Gaussians, thresholds.
+
+Dimension legend: N trials, Q quality measures, K knots.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fusion.metrics.rates import OperatingPoints
+from ivector.base.errors import DataError, DegenerateDataWarning
+
+LARGEST = 1e50  # of scores: no system's are, and their squares must not overflow
+
+
+def crossing(slope: float, offset: float) -> float:
+    """Where slope · s + offset rises through 0."""
+    if slope <= 0:
+        raise DataError(
+            "lower scores speak for one speaker (the score has a negative weight), so that there "
+            "is no lowest score to accept; turn the sign of the scores"
+        )
+    return float(-offset / slope)
+
+
+def score_column(scores: ArrayLike) -> np.ndarray:
+    """Scores (N,) of (N,) or (N, 1), finite."""
+    try:
+        values = np.asarray(scores, np.float64)
+    except (TypeError, ValueError):
+        raise DataError("the scores are not numbers") from None
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1 or not len(values):
+        raise DataError(f"scores of shape {np.shape(scores)}; give (n_trials,)")
+    refuse_infinite(values, "scores")
+    if np.abs(values).max() > LARGEST:
+        raise DataError(f"a score is {values[np.abs(values).argmax()]:g}; mend the scoring")
+    return values
+
+
+def quality_table(quality: ArrayLike | None, n_trials: int) -> np.ndarray:
+    """Measures (N, Q), finite; Q is 0 without any."""
+    if quality is None:
+        return np.empty((n_trials, 0))
+    try:
+        table = np.asarray(quality, np.float64)
+    except (TypeError, ValueError):
+        raise DataError("the quality measures are not numbers") from None
+    table = table[:, None] if table.ndim == 1 else table
+    if table.ndim != 2 or len(table) != n_trials:
+        raise DataError(
+            f"{n_trials} trials but quality measures of shape {table.shape}; give (n_trials, Q)"
+        )
+    refuse_infinite(table, "quality measures")
+    return table
+
+
+def refuse_infinite(values: np.ndarray, what: str) -> None:
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        raise DataError(
+            f"{int(wrong.sum())} {what} are NaN or infinite, first in trial "
+            f"{int(np.argwhere(wrong)[0, 0])}; mend them"
+        )
+
+
+def pav_knots(values: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Knots (K,) and their llr: the first and the last score of each block of PAV."""
+    ends = np.array([-np.inf, np.inf])
+    points = OperatingPoints(np.append(values[target], ends), np.append(values[~target], ends))
+    scores = np.unique(values)
+    llr = points.pav(scores)
+    edge = np.flatnonzero(np.diff(llr) > 0)
+    keep = np.unique(np.concatenate([[0], edge, edge + 1, [len(scores) - 1]]))
+    return scores[keep], llr[keep]
+
+
+def fit_gaussians(values: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances (2,) of greatest likelihood, of nontargets and targets.
+
+    One variance for both unless two raise the likelihood by more than Schwarz's criterion asks of
+    a further parameter, ½ log N.
+    """
+    classes = [values[~target], values[target]]
+    means = np.array([part.mean() for part in classes])
+    own = np.array([np.square(part - mean).mean() for part, mean in zip(classes, means)])
+    counts = np.array([len(part) for part in classes])
+    shared = float(counts @ own / len(values))
+    if not shared > 0:
+        raise DataError(
+            "all scores of a class are the same, so that Gaussians have no width; use more "
+            "trials or another method"
+        )
+    if own.min() <= 1e-12 * shared:
+        return means, np.full(2, shared)
+    gain = (len(values) * np.log(shared) - counts @ np.log(own)) / 2
+    if gain <= np.log(len(values)) / 2:
+        return means, np.full(2, shared)
+    turn = (means[1] * own[0] - means[0] * own[1]) / (own[0] - own[1])
+    beyond = int(np.sum(values < turn if own[0] < own[1] else values > turn))
+    if beyond:
+        warnings.warn(
+            f"the two Gaussians differ in width: for {beyond} of {len(values)} scores "
+            f"{'below' if own[0] < own[1] else 'above'} {turn:.4g} a higher one means less. "
+            "Unless the scores are truly Gaussian, take another method",
+            DegenerateDataWarning,
+            stacklevel=3,
+        )
+    return means, own
+
+
+def knot_threshold(knots: np.ndarray, llr: np.ndarray, aim: float) -> float:
+    """Lowest score whose interpolated llr is at least `aim`."""
+    if aim > llr[-1]:
+        return math.inf
+    if aim <= llr[0]:
+        return -math.inf
+    k = int(np.searchsorted(llr, aim))
+    part = (aim - llr[k - 1]) / (llr[k] - llr[k - 1])
+    return float(knots[k - 1] + part * (knots[k] - knots[k - 1]))
+
+
+def gaussian_llr(values: np.ndarray, means: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Log of the ratio of the second Gaussian's density (N,) to the first's."""
+    density = [
+        -(np.square(values - mean) / variance + np.log(variance)) / 2
+        for mean, variance in zip(means, variances)
+    ]
+    return density[1] - density[0]
+
+
+def gaussian_threshold(means: np.ndarray, variances: np.ndarray, aim: float) -> float:
+    """Score at which the llr of two Gaussians rises through `aim`."""
+    v0, v1 = map(float, variances)
+    step = float(means[1] - means[0])
+    # llr = a s² + b s + c, about the mean of nontargets.
+    a, b = (1 / v0 - 1 / v1) / 2, step / v1
+    c = (math.log(v0) - math.log(v1) - step * step / v1) / 2 - aim
+    if v0 == v1:
+        return float(means[0]) + crossing(b, c)
+    inside = b * b - 4 * a * c
+    if not inside >= 0:
+        return -math.inf if a > 0 else math.inf
+    # The root where 2 a s + b = +√: the rising side, written so that nothing cancels.
+    root = math.sqrt(inside)
+    return float(means[0]) + (-2 * c / (b + root) if b >= 0 else (root - b) / (2 * a))

@@ -1,0 +1,123 @@
+"""Calibrations and fusions as small JSON files that can be read by eye.
+
+A file has the format's version, the kind of the model, the model itself, and what is known of its
+training. The same model gives the same bytes; numbers come back exactly as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import write_text
+
+FORMAT_VERSION = 1
+# Kind of a model in files: the module and class that know it by to_dict and from_dict.
+KINDS = {
+    "calibration": ("fusion.calibration", "Calibration"),
+    "fusion": ("fusion.calibration.linear", "LinearFusion"),
+}
+_LARGEST_BYTES = 1 << 28  # an isotonic calibration of 10⁸ trials stays far below
+
+
+def save_model(
+    path: str | os.PathLike, model: Any, training: Mapping[str, Any] | None = None
+) -> None:
+    """Write a trained calibration or fusion.
+
+    Parameters
+    ----------
+    path : path-like
+    model : Calibration or LinearFusion
+    training : mapping, optional
+        What to keep of its training, such as the number of speakers; plain numbers and texts.
+
+    Raises
+    ------
+    DataError
+        The file cannot be written.
+    UsageError
+        The model is of no known kind, or has numbers that are not finite.
+    """
+    names = {names: kind for kind, names in KINDS.items()}
+    kind = names.get((type(model).__module__, type(model).__name__))
+    if kind is None:
+        raise UsageError(f"a {type(model).__name__} cannot be saved; give a calibration or fusion")
+    content = {"format": FORMAT_VERSION, "kind": kind, "model": model.to_dict()}
+    content["training"] = dict(training or {})
+    try:
+        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UsageError(f"{path}: the model has a number that is not finite: {error}") from None
+    write_text(path, text + "\n")
+
+
+def load_model(path: str | os.PathLike) -> Any:
+    """Read what `save_model` wrote: a Calibration or a LinearFusion; raises as `read_model`."""
+    return read_model(path)[0]
+
+
+def read_model(path: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
+    """Read what `save_model` wrote.
+
+    Returns
+    -------
+    model : Calibration or LinearFusion
+    training : dict
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, is damaged, or of an unknown kind or a newer version.
+    """
+    content = _content(path)
+    version, kind = content.get("format"), content.get("kind")
+    if not isinstance(version, int) or not isinstance(kind, str):
+        raise DataError(f"{path}: not a calibration or fusion of this toolkit")
+    if version != FORMAT_VERSION:
+        raise DataError(
+            f"{path}: format {version} is not known to this version, which reads {FORMAT_VERSION}; "
+            "upgrade"
+        )
+    if kind not in KINDS:
+        raise DataError(
+            f"{path}: holds a {kind!r} model; this version knows {', '.join(sorted(KINDS))}"
+        )
+    parts = content.get("model"), content.get("training", {})
+    if not all(isinstance(part, dict) for part in parts):
+        raise DataError(f"{path}: not a calibration or fusion of this toolkit, or damaged")
+    module, name = KINDS[kind]
+    try:
+        model = getattr(import_module(module), name).from_dict(parts[0])
+    except (DataError, UsageError) as error:
+        raise DataError(f"{path}: {error}") from None
+    return model, dict(parts[1])  # type: ignore[arg-type]
+
+
+def _content(path: str | os.PathLike) -> dict[str, Any]:
+    """The JSON object of a file."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        if os.path.getsize(path) > _LARGEST_BYTES:
+            raise DataError(f"{path}: too large for a calibration or fusion; is it a score file?")
+        text = Path(path).read_text(encoding="utf-8-sig")
+        content = json.loads(text, parse_constant=refuse)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: not a model file in JSON, or damaged ({error})") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not a calibration or fusion of this toolkit")
+    return content

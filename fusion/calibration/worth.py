@@ -1,0 +1,293 @@
+"""What a fusion and its parts are worth on speakers they have not seen, and the guard over them.
+
+Every row of the table is a set of systems, fused (one alone: calibrated) by clones of one
+estimator, each trained on trials that have neither speaker of those it scores
+(`fusion.calibration.crossval.cross_validate`). All rows are measured on the same trials; where no
+system of a row has a score, the row's llr is 0, which says nothing.
+
+Dimension legend: N trials, K systems, P operating points.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+
+from fusion.calibration.crossval import cross_validate
+from fusion.calibration.linear import LinearFusion
+from fusion.intervals.paired import paired_bootstrap
+from fusion.metrics.rates import OperatingPoints, act_dcf, cllr
+from ivector.base.log import progress
+
+if TYPE_CHECKING:
+    from fusion.formats.speakers import TrialSpeakers
+    from fusion.intervals.bootstrap import Interval
+    from fusion.metrics.points import OperatingPoint
+
+_LONG = 1 << 20  # trials times sets of systems from which progress is shown
+_ALL_SUBSETS = 5  # systems up to which the guard tries every subset
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A set of systems, fused and measured on speakers not trained on.
+
+    Parameters
+    ----------
+    name : str
+    systems : tuple of int
+        Columns of the score table.
+    llr : ndarray (N,)
+        Cross-validated.
+    eer, cllr, min_cllr : float
+    min_dcf, act_dcf : tuple of float, (P,)
+    missing : int
+        Trials for which no system of the set has a score.
+    """
+
+    name: str
+    systems: tuple[int, ...]
+    llr: np.ndarray
+    eer: float
+    cllr: float
+    min_cllr: float
+    min_dcf: tuple[float, ...]
+    act_dcf: tuple[float, ...]
+    missing: int
+
+    def value(self, metric: tuple[str, int]) -> float:
+        """One metric, by its field and the operating point's position."""
+        found = getattr(self, metric[0])
+        return float(found[metric[1]] if isinstance(found, tuple) else found)
+
+
+class Contest:
+    """Trials on which sets of systems are fused and measured by cross-validation.
+
+    Parameters
+    ----------
+    estimator : LinearFusion
+        With the options to fuse by; its `names` are those of the systems.
+    table : ndarray (N, K)
+        Scores; NaN where a system has none.
+    target : ndarray (N,) bool
+    speakers : TrialSpeakers
+    points : sequence of OperatingPoint
+    n_folds : int
+    random_state : int
+    """
+
+    def __init__(
+        self,
+        estimator: LinearFusion,
+        table: np.ndarray,
+        target: np.ndarray,
+        speakers: TrialSpeakers,
+        points: Sequence[OperatingPoint],
+        *,
+        n_folds: int = 5,
+        random_state: int = 0,
+    ):
+        self.estimator, self.table, self.target = estimator, table, target
+        self.speakers, self.points = speakers, list(points)
+        self.n_folds, self.random_state = n_folds, random_state
+        self.names = list(estimator.names or [])
+        self._measured: dict[tuple[int, ...], Measured] = {}
+
+    def measure(self, systems: Iterable[int]) -> Measured:
+        """Fuse and measure a set of systems; a set asked for again is not done again."""
+        chosen = tuple(sorted(systems))
+        if chosen not in self._measured:
+            self._measured[chosen] = self._measure(chosen)
+        return self._measured[chosen]
+
+    def fit(self, systems: Sequence[int]) -> LinearFusion:
+        """The fusion of some systems, trained on all trials that have the score of one."""
+        scores = self.table[:, systems]
+        here = ~np.isnan(scores).all(axis=1)
+        return self._clone(systems).fit(scores[here], self.target[here])
+
+    def _clone(self, systems: Sequence[int]) -> LinearFusion:
+        return clone(self.estimator).set_params(names=[self.names[k] for k in systems])
+
+    def everything(self) -> list[tuple[str, Measured]]:
+        """The rows of the table, named: the parts, all systems, and all but one."""
+        n_systems = len(self.names)
+        sets = [(f"{name} alone", {k}) for k, name in enumerate(self.names)]
+        sets.append(("all fused", {*range(n_systems)}))
+        if n_systems > 2:
+            sets += [
+                (f"without {name}", {*range(n_systems)} - {k}) for k, name in enumerate(self.names)
+            ]
+        todo: Iterable[tuple[str, set[int]]] = sets
+        if len(sets) * len(self.table) > _LONG:
+            todo = progress(sets, desc="cross-validation", unit="fusion")
+        return [(label, self.measure(systems)) for label, systems in todo]
+
+    def parts(self) -> list[Measured]:
+        """Each system alone, calibrated."""
+        return [self.measure([k]) for k in range(len(self.names))]
+
+    def fused(self) -> Measured:
+        """All systems."""
+        return self.measure(range(len(self.names)))
+
+    def left_out(self) -> list[Measured]:
+        """All systems but one, in the order of the one; of two that is the other alone."""
+        n_systems = len(self.names)
+        return [self.measure({*range(n_systems)} - {k}) for k in range(n_systems)]
+
+    def _measure(self, chosen: tuple[int, ...]) -> Measured:
+        scores = self.table[:, chosen]
+        here = ~np.isnan(scores).all(axis=1)
+        llr = np.zeros(len(scores))
+        llr[here] = cross_validate(
+            self._clone(chosen),
+            scores[here],
+            self.target[here],
+            self.speakers.enrol[here],
+            self.speakers.test[here],
+            n_folds=self.n_folds,
+            random_state=self.random_state,
+        )
+        found = measure(llr, self.target, self.points)
+        name = " + ".join(self.names[k] for k in chosen)
+        return Measured(name, chosen, llr, missing=int((~here).sum()), **found)
+
+
+def measure(
+    scores: np.ndarray, target: np.ndarray, points: Sequence[OperatingPoint], llr: bool = True
+) -> dict[str, Any]:
+    """Metrics of scores (N,), by the fields of `Measured`; actual ones only of an llr."""
+    tar, non = scores[target], scores[~target]
+    curve = OperatingPoints(tar, non)
+    costs = [(point.p_target, point.c_miss, point.c_fa) for point in points]
+    return {
+        "eer": curve.eer(),
+        "cllr": cllr(tar, non) if llr else None,
+        "min_cllr": curve.min_cllr(),
+        "min_dcf": tuple(curve.min_dcf(*cost) for cost in costs),
+        "act_dcf": tuple(act_dcf(tar, non, *cost) if llr else None for cost in costs),
+    }
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A metric at which the fused system is worse than its best part.
+
+    Parameters
+    ----------
+    metric : tuple of str and int
+        Field of `Measured` and position of the operating point.
+    label : str
+        For people.
+    fused : float
+    part : Measured
+        The part that is best.
+    difference : Interval or None
+        Fused minus part, by a paired bootstrap over speakers.
+    """
+
+    metric: tuple[str, int]
+    label: str
+    fused: float
+    part: Measured
+    difference: Interval | None
+
+    @property
+    def best(self) -> float:
+        """The best part's value."""
+        return self.part.value(self.metric)
+
+    @property
+    def certain(self) -> bool:
+        """Whether chance does not explain it: the interval is above 0, or there is none."""
+        return self.difference is None or self.difference.low > 0
+
+
+def metrics_of(points: Sequence[OperatingPoint]) -> dict[tuple[str, int], str]:
+    """What the guard looks at, with labels: EER, Cllr, minimum and actual cost at each point."""
+    labels = {("eer", 0): "EER", ("cllr", 0): "Cllr"}
+    for i, point in enumerate(points):
+        labels["min_dcf", i] = f"minDCF({point.label})"
+        labels["act_dcf", i] = f"actDCF({point.label})"
+    return labels
+
+
+def paired(
+    contest: Contest, n_bootstrap: int = 1000, random_state: int = 0
+) -> Callable[[Measured, Measured], Mapping[tuple[str, int], Interval]]:
+    """Intervals of second minus first by a paired bootstrap over speakers, for `guard`."""
+
+    def differences(one: Measured, two: Measured) -> Mapping[tuple[str, int], Interval]:
+        found = paired_bootstrap(
+            one.llr,
+            two.llr,
+            contest.target,
+            contest.speakers.enrol,
+            contest.speakers.test,
+            points=contest.points,
+            llr=True,
+            n_bootstrap=n_bootstrap,
+            random_state=random_state,
+        ).differences
+        return {metric: difference.interval for metric, difference in found.items()}
+
+    return differences
+
+
+def guard(
+    contest: Contest,
+    differences: Callable[[Measured, Measured], Mapping[tuple[str, int], Interval]] | None = None,
+) -> list[Finding]:
+    """Metrics at which the fused system is worse than the best of its parts.
+
+    Parameters
+    ----------
+    contest : Contest
+    differences : callable, optional
+        Intervals of second minus first, for a part and the fused system (`paired`).
+    """
+    fused, parts = contest.fused(), contest.parts()
+    found = []
+    intervals: dict[tuple[int, ...], Mapping[tuple[str, int], Interval]] = {}
+    for metric, label in metrics_of(contest.points).items():
+        best = min(parts, key=lambda part: part.value(metric))
+        if fused.value(metric) <= best.value(metric):
+            continue
+        if differences and best.systems not in intervals:
+            intervals[best.systems] = differences(best, fused)
+        interval = intervals[best.systems].get(metric) if differences else None
+        found.append(Finding(metric, label, fused.value(metric), best, interval))
+    return found
+
+
+def offer(contest: Contest, findings: Sequence[Finding]) -> tuple[Measured, list[Finding]]:
+    """The subset to take instead, and the findings that hold for it too.
+
+    Of the sub-sets that are no worse than the best part at most of the findings, the one of least
+    Cllr. Every sub-set is tried up to 5 systems; beyond, single ones and all but one.
+    """
+    everything = range(len(contest.names))
+    sizes = everything if len(everything) <= _ALL_SUBSETS else (1, len(everything) - 1)
+    candidates = [
+        contest.measure(subset)
+        for size in sizes
+        if size
+        for subset in itertools.combinations(everything, size)
+    ]
+
+    def worse(candidate: Measured) -> list[Finding]:
+        return [f for f in findings if candidate.value(f.metric) > f.best]
+
+    def rank(candidate: Measured) -> tuple[int, int, float]:
+        remaining = worse(candidate)
+        return sum(f.certain for f in remaining), len(remaining), candidate.cllr
+
+    chosen = min(candidates, key=rank)
+    return chosen, worse(chosen)

@@ -1,0 +1,97 @@
+"""What `python -m fusion.calibrate` prints and writes of a calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fusion.calibration.calibration import Calibration
+from fusion.calibration.wording import describe_llr
+from fusion.commands.fuse_text import columns
+from fusion.metrics.points import OperatingPoint
+from fusion.metrics.rates import OperatingPoints, act_dcf, cllr
+from ivector.base.errors import DataError
+
+
+def measure(
+    values: np.ndarray, target: np.ndarray, points: Sequence[OperatingPoint]
+) -> dict[str, Any]:
+    """Metrics of values (N,) taken for log-likelihood ratios."""
+    tar, non = values[target], values[~target]
+    curve = OperatingPoints(tar, non)
+    costs = [(point.p_target, point.c_miss, point.c_fa) for point in points]
+    return {
+        "eer": curve.eer(),
+        "cllr": cllr(tar, non),
+        "min_cllr": curve.min_cllr(),
+        "min_dcf": [curve.min_dcf(*cost) for cost in costs],
+        "act_dcf": [act_dcf(tar, non, *cost) for cost in costs],
+    }
+
+
+def print_table(
+    title: str, rows: Mapping[str, Mapping[str, Any]], points: Sequence[OperatingPoint]
+) -> None:
+    """Print metrics, a line for each name."""
+    head = [title, "EER %", "Cllr", "min Cllr"]
+    head += [f"{kind}({point.label})" for point in points for kind in ("minDCF", "actDCF")]
+    table = [head]
+    for name, row in rows.items():
+        cells = [name, f"{100 * row['eer']:.2f}", f"{row['cllr']:.4f}", f"{row['min_cllr']:.4f}"]
+        for pair in zip(row["min_dcf"], row["act_dcf"]):
+            cells += [f"{cost:.4f}" for cost in pair]
+        table.append(cells)
+    columns(table)
+
+
+def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
+    """Print what a calibration is and what it was trained on."""
+    text = f"{model.method} calibration"
+    if "trials" in training:
+        text += (
+            f", learnt from {training['trials']} trials ({training.get('targets', '?')} targets) "
+            f"of {training.get('speakers', '?')} speakers"
+        )
+    if model.method == "logistic":
+        text += f", for a prior of {model.prior:g}"
+    print(text)
+    if model.method == "isotonic":
+        print(
+            f"{len(model.knots_)} knots, llr {model.llr_[0]:.4g} to {model.llr_[-1]:.4g} for "
+            f"scores {model.knots_[0]:.6g} to {model.knots_[-1]:.6g}"
+        )
+    elif model.method == "logistic" and not len(model.mean_) and not model.bounded:
+        print(f"llr = {model.coef_[0]:.6g} x score {model.offset_:+.6g}")
+    else:
+        rows = [[name, f"{value:.6g}"] for name, value in model.parameters().items()]
+        columns([["parameter", "value"], *rows])
+        if model.method == "logistic" and len(model.mean_):
+            print("quality measures count in standard deviations from their mean of training")
+    if model.method == "logistic" and model.separable_:
+        print("the classes did not overlap: the slope is that of a small ridge, not of the data")
+
+
+def print_thresholds(
+    model: Calibration, points: Sequence[OperatingPoint]
+) -> list[dict[str, float | None]]:
+    """Print and return from which score on to accept at each operating point."""
+    found: list[dict[str, float | None]] = []
+    measures = model.method == "logistic" and len(model.mean_)
+    for point in points:
+        score: float | None = None
+        try:
+            score = model.threshold(point)
+            where = {math.inf: "no score is enough", -math.inf: "any score will do"}.get(
+                score, f"a score of {score:.6g}{' at mean quality' if measures else ''}"
+            )
+        except DataError as error:
+            where = str(error)
+        print(f"{point.label}: accept from an llr of {point.threshold:.4g} on, {where}")
+        finite = None if score is None or math.isinf(score) else score
+        found.append({"p_target": point.p_target, "c_miss": point.c_miss, "c_fa": point.c_fa,
+                      "llr": point.threshold, "score": finite})  # fmt: skip
+    print(f"in words, {describe_llr(points[0].threshold, points[0].p_target)}")
+    return found

@@ -1,0 +1,186 @@
+"""What `python -m fusion.fuse` prints and writes of a fusion: weights, table, guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fusion.calibration.bounded import bound
+from fusion.calibration.linear import LinearFusion
+from fusion.calibration.worth import Contest, Finding, Measured, measure
+from fusion.metrics.points import OperatingPoint
+
+ALL_WELL = "guard: the fusion is nowhere worse than its best part"
+
+
+def print_missing(table: np.ndarray, fusion: LinearFusion) -> dict[str, int]:
+    """Say and return how many trials each system has not scored."""
+    counts = np.isnan(table).sum(axis=0)
+    lacking = {name: int(n) for name, n in zip(fusion.names or (), counts) if n}
+    if lacking:
+        each = ", ".join(f"{count} lack {name}" for name, count in lacking.items())
+        print(f"missing scores: of {len(table)} trials {each}; fused from the systems they have")
+    return lacking
+
+
+def print_weights(fusion: LinearFusion, table: np.ndarray | None) -> None:
+    """Print the weights; with scores also times their spread, which can be compared."""
+    head, rows = ["system", "weight"], []
+    if table is not None:
+        head.append("weight x s.d.")
+    for k, name in enumerate(fusion.names or ()):
+        row = [name, f"{fusion.weights_[k]:.6g}"]
+        if table is not None:
+            row.append(f"{fusion.weights_[k] * np.nanstd(table[:, k]):.3f}")
+        rows.append(row)
+    columns([head, *rows, ["offset", f"{fusion.offset_:.6g}", *[""] * (len(head) - 2)]])
+    if fusion.calibration.bounded:
+        low, high = bound([-np.inf, np.inf], *fusion.pattern_outlier_log_odds_[0])
+        print(f"every llr is between {low:.3f} and {high:.3f}")
+    if len(fusion.patterns_) > 1:
+        print(f"and {len(fusion.patterns_) - 1} fusions of fewer systems, for missing scores")
+
+
+def columns(table: Sequence[Sequence[str]]) -> None:
+    """Print a table, its columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for cells in table:
+        line = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]
+        print("  ".join(line).rstrip())
+
+
+def print_table(contest: Contest) -> None:
+    """Print every part, the fusion and what is left without each system."""
+    rows = [(label, numbers(row)) for label, row in contest.everything()]
+    missing = _print_rows("on unseen speakers", rows, contest.points)
+    print(
+        f"cross-validated: {contest.n_folds} folds of {contest.speakers.n_speakers} speakers "
+        f"({contest.speakers.source}); each llr is of a fusion that saw neither speaker"
+        + ("; an llr that is missing counts as 0" if missing else "")
+    )
+    print(f"what each system brings: {'; '.join(_brings(contest))}")
+
+
+def _brings(contest: Contest) -> list[str]:
+    """What is lost without each system."""
+    fused = contest.fused()
+    return [
+        f"without {name} EER {100 * (row.eer - fused.eer):+.2f} %, "
+        f"Cllr {row.cllr - fused.cllr:+.4f}"
+        for name, row in zip(contest.names, contest.left_out())
+    ]
+
+
+def print_applied(
+    llr: np.ndarray,
+    table: np.ndarray,
+    target: np.ndarray,
+    names: Sequence[str],
+    points: Sequence[OperatingPoint],
+) -> dict[str, Any]:
+    """Print and return what systems (N, K) and their fusion (N,) are worth on labelled trials.
+
+    Systems are measured as they are, on the trials that they have scored.
+    """
+    found: dict[str, Any] = {}
+    for name, scores in zip(names, table.T):
+        here = ~np.isnan(scores)
+        if target[here].any() and not target[here].all():
+            found[name] = measure(scores[here], target[here], points, llr=False)
+            found[name]["missing"] = int((~here).sum())
+    fused = {**measure(llr, target, points), "missing": 0}
+    rows = [(f"{name} as it is", row) for name, row in found.items()]
+    _print_rows("of --apply", [*rows, ("all fused", fused)], points)
+    return {"alone": found, "fused": fused}
+
+
+def _print_rows(
+    title: str, rows: Sequence[tuple[str, dict[str, Any]]], points: Sequence[OperatingPoint]
+) -> bool:
+    """Print metrics, a line for each name; whether scores are missing."""
+    head = [title, "EER %", "Cllr", "min Cllr"]
+    head += [f"{kind}({point.label})" for point in points for kind in ("minDCF", "actDCF")]
+    missing = any(row["missing"] for _, row in rows)
+    table = [head + ["missing"] * missing]
+    for label, row in rows:
+        cells = [label, f"{100 * row['eer']:.2f}", _number(row["cllr"]), _number(row["min_cllr"])]
+        for pair in zip(row["min_dcf"], row["act_dcf"]):
+            cells += [_number(cost) for cost in pair]
+        table.append(cells + [str(row["missing"])] * missing)
+    columns(table)
+    return missing
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def numbers(row: Measured) -> dict[str, Any]:
+    """One row's metrics, for JSON."""
+    return {
+        "eer": row.eer,
+        "cllr": row.cllr,
+        "min_cllr": row.min_cllr,
+        "min_dcf": list(row.min_dcf),
+        "act_dcf": list(row.act_dcf),
+        "missing": row.missing,
+    }
+
+
+def table_record(contest: Contest) -> dict[str, Any]:
+    """All rows, for JSON."""
+    named = zip(contest.names, contest.left_out())
+    return {
+        "folds": contest.n_folds,
+        "speakers": contest.speakers.n_speakers,
+        "speakers_from": contest.speakers.source,
+        "points": [
+            {"p_target": p.p_target, "c_miss": p.c_miss, "c_fa": p.c_fa} for p in contest.points
+        ],
+        "alone": {row.name: numbers(row) for row in contest.parts()},
+        "fused": numbers(contest.fused()),
+        "without": {name: numbers(row) for name, row in named},
+    }
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """One finding, for JSON."""
+    interval = finding.difference
+    return {
+        "metric": finding.label,
+        "fused": finding.fused,
+        "best": finding.best,
+        "best_part": finding.part.name,
+        "interval": [interval.low, interval.high] if interval else None,
+        "certain": finding.certain,
+    }
+
+
+def labels(findings: Sequence[Finding]) -> str:
+    """Metrics of some findings, in words."""
+    return ", ".join(finding.label for finding in findings)
+
+
+def sentence(finding: Finding) -> str:
+    """One finding in words."""
+    scale, digits, unit = (100, 2, " %") if finding.label == "EER" else (1, 4, "")
+    values = [finding.fused, finding.best, finding.fused - finding.best]
+    fused, best, more = (f"{scale * value:.{digits}f}{unit}" for value in values)
+    text = (
+        f"guard: fused {finding.label} {fused}, {finding.part.name} alone {best}: worse by {more}"
+    )
+    if finding.difference is None:
+        return text
+    ends = [f"{scale * v:.{digits}f}" for v in (finding.difference.low, finding.difference.high)]
+    text += f" (95 % interval {' to '.join(ends)})"
+    return text if finding.certain else f"{text}, which may be chance"
+
+
+def offered(chosen: Measured, remaining: Sequence[Finding]) -> str:
+    """The subset to take instead, in words."""
+    text = f"guard: {chosen.name} has EER {100 * chosen.eer:.2f} %, Cllr {chosen.cllr:.4f} and is "
+    if remaining:
+        return f"{text}worse than the best part at {labels(remaining)} only"
+    return f"{text}not worse than the best part there; --guard best takes it"

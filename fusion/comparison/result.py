@@ -1,0 +1,379 @@
+"""What a comparison of systems found: as objects, as text, in Markdown, as a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fusion.intervals.paired import Difference, McNemar
+from fusion.metrics.points import OperatingPoint
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A trial, and the log-likelihood ratios that two systems give it on one scale."""
+
+    trial: int
+    target: bool
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """A comparison on a part of the trials.
+
+    Parameters
+    ----------
+    condition, name : str
+        The column and its value or range.
+    n_targets, n_nontargets, n_speakers : int
+    differences : dict
+        As of `fusion.intervals.paired.PairedResult`; empty if the part is too small.
+    """
+
+    condition: str
+    name: str
+    n_targets: int
+    n_nontargets: int
+    n_speakers: int
+    differences: dict[Key, Difference]
+
+
+@dataclass(frozen=True)
+class Versus:
+    """One system against the first.
+
+    Parameters
+    ----------
+    name : str
+    differences : dict
+        By metric and number of the operating point; this system less the first.
+    p_values : dict
+        P-values corrected for the number of systems (Holm).
+    thresholds : tuple of float
+        Of the first system and of this one, for the tests of decisions.
+    tests : dict of str to McNemar
+        On ``all`` trials, ``targets`` and ``nontargets``.
+    parts : list of Part
+    disagreements : list of Disagreement
+        Largest first.
+    scale : str
+        On which scale they disagree, in words.
+    """
+
+    name: str
+    differences: dict[Key, Difference]
+    p_values: dict[Key, float]
+    thresholds: tuple[float, float]
+    tests: dict[str, McNemar]
+    parts: list[Part]
+    disagreements: list[Disagreement]
+    scale: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare_systems` found.
+
+    Parameters
+    ----------
+    first : str
+        The system that the others are compared with.
+    versus : list of Versus
+    points : list of OperatingPoint
+    level : float
+        Of the intervals.
+    n_bootstrap, n_speakers, n_targets, n_nontargets : int
+    at : str
+        What the thresholds are, in words.
+    """
+
+    first: str
+    versus: list[Versus]
+    points: list[OperatingPoint]
+    level: float
+    n_bootstrap: int
+    n_speakers: int
+    n_targets: int
+    n_nontargets: int
+    at: str
+    ids: Callable[[int], tuple[str, str]] | None = field(default=None, repr=False)
+
+    def conclusions(self) -> list[str]:
+        """Plain sentences, for each system."""
+        return [sentence for versus in self.versus for sentence in conclusion(self, versus)]
+
+    def text(self) -> str:
+        """Tables and conclusions for a terminal."""
+        return text(self)
+
+    def markdown(self) -> str:
+        """Tables and conclusions in Markdown."""
+        return markdown(self)
+
+    def record(self) -> dict[str, Any]:
+        """Everything as what JSON holds; infinite numbers are the strings inf and -inf."""
+        return record(self)
+
+
+NAMES = {
+    "eer": "EER, %",
+    "min_dcf": "minDCF",
+    "act_dcf": "actDCF",
+    "min_cllr": "min Cllr",
+    "cllr": "Cllr",
+}
+Table = tuple[str, list[list[str]]]
+
+
+def label(key: Key, points: Sequence[OperatingPoint]) -> str:
+    """Name of a metric with its operating point."""
+    name, number = key
+    return f"{NAMES[name]} ({points[number].label})" if name.endswith("dcf") else NAMES[name]
+
+
+def _value(key: Key, value: float, sign: bool = False) -> str:
+    scale, digits = (100, 2) if key[0] == "eer" else (1, 4)
+    return f"{scale * value:{'+' if sign else ''}.{digits}f}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def conclusion(comparison: Comparison, versus: Versus) -> list[str]:
+    """What can be told of a system and the first, in plain sentences."""
+    key = ("eer", 0)
+    change, p_value = versus.differences[key], versus.p_values[key]
+    several = len(comparison.versus) > 1
+    p_text = f"p {_p(p_value)}" if p_value < 0.001 else f"p = {_p(p_value)}"
+    p_text += f", Holm-corrected for {len(comparison.versus)} comparisons" if several else ""
+    low, high = (100 * end for end in (change.interval.low, change.interval.high))
+    if p_value < 1 - comparison.level:
+        better = comparison.first if change.interval.estimate > 0 else versus.name
+        worse = versus.name if better == comparison.first else comparison.first
+        if change.interval.estimate < 0:
+            low, high = -high, -low
+        size = 100 * abs(change.interval.estimate)
+        sentences = [
+            f"{better} is better than {worse} by {size:.2f} % EER, {100 * comparison.level:g} % "
+            f"interval {low:.2f} to {high:.2f} ({p_text})."
+        ]
+    else:
+        sentences = [
+            f"No difference in EER between {comparison.first} and {versus.name} can be told with "
+            f"these {comparison.n_speakers} speakers: {versus.name} - {comparison.first} is "
+            f"{100 * change.interval.estimate:+.2f} %, {100 * comparison.level:g} % interval "
+            f"{low:+.2f} to {high:+.2f} ({p_text})."
+        ]
+    return [*sentences, *_other_metrics(comparison, versus)]
+
+
+def _other_metrics(comparison: Comparison, versus: Versus) -> list[str]:
+    """One sentence for each system that other metrics prefer, and one for those that tell none."""
+    told: dict[str, list[str]] = {comparison.first: [], versus.name: []}
+    untold: list[str] = []
+    for key, change in versus.differences.items():
+        if key[0] == "eer":
+            continue
+        name = label(key, comparison.points)
+        if versus.p_values[key] < 1 - comparison.level:
+            told[comparison.first if change.interval.estimate > 0 else versus.name].append(name)
+        else:
+            untold.append(name)
+    sentences = [
+        f"{better} is better in {', '.join(names)}." for better, names in told.items() if names
+    ]
+    if untold:
+        sentences.append(f"No difference can be told in {', '.join(untold)}.")
+    return sentences
+
+
+def _tables(comparison: Comparison, versus: Versus) -> list[Table]:
+    """Caption and rows, the head first, of what is shown of a system."""
+    one, two = comparison.first, versus.name
+    several = len(comparison.versus) > 1
+    head = ["metric", one, two, f"{two} - {one}", f"{100 * comparison.level:g} % interval", "p"]
+    rows = [[*head, "p (Holm)"] if several else head]
+    for key, change in versus.differences.items():
+        cells = [label(key, comparison.points), *_cells(key, change), _p(change.p_value)]
+        rows.append([*cells, _p(versus.p_values[key])] if several else cells)
+    tables = [(f"{two} against {one}", rows), _decisions(comparison, versus)]
+    if versus.parts:
+        keys: list[Key] = [("eer", 0), ("min_dcf", 0)]
+        tables += [_by_part(comparison, versus, key) for key in keys]
+    if versus.disagreements:
+        tables.append(_worst(comparison, versus))
+    return tables
+
+
+def _cells(key: Key, change: Difference) -> list[str]:
+    """Both values, the difference and its interval."""
+    ends = (change.interval.low, change.interval.high)
+    return [
+        _value(key, change.a),
+        _value(key, change.b),
+        _value(key, change.interval.estimate, True),
+        " to ".join(_value(key, end, True) for end in ends),
+    ]
+
+
+def _decisions(comparison: Comparison, versus: Versus) -> Table:
+    one, two = comparison.first, versus.name
+    rows = [
+        ["trials", f"only {one} errs", f"only {two} errs", "p, trials independent", "p, speakers"]
+    ]
+    for name, test in versus.tests.items():
+        rows.append(
+            [name, str(test.only_a), str(test.only_b), _p(test.p_exact), _p(test.p_speakers)]
+        )
+    cuts = " and ".join(f"{cut:.4g}" for cut in versus.thresholds)
+    return f"Decisions at {comparison.at} ({cuts}), McNemar's test", rows
+
+
+def _by_part(comparison: Comparison, versus: Versus, key: Key) -> Table:
+    head = ["part", "targets", "nontargets", "speakers", comparison.first, versus.name]
+    rows = [[*head, "difference", f"{100 * comparison.level:g} % interval", "p"]]
+    for part in versus.parts:
+        cells = [f"{part.condition} {part.name}"]
+        cells += [str(n) for n in (part.n_targets, part.n_nontargets, part.n_speakers)]
+        change = part.differences.get(key)
+        rows.append(cells + ([*_cells(key, change), _p(change.p_value)] if change else ["-"] * 5))
+    name = label(key, comparison.points)
+    return f"{name} in parts of the trials (p not corrected for their number)", rows
+
+
+def _worst(comparison: Comparison, versus: Versus) -> Table:
+    rows = [["trial", "class", comparison.first, versus.name, "better"]]
+    for row in versus.disagreements:
+        better = versus.name if (row.b > row.a) == row.target else comparison.first
+        named = _named(comparison, row.trial)
+        kind = "target" if row.target else "nontarget"
+        rows.append([named, kind, f"{row.a:.3f}", f"{row.b:.3f}", better])
+    return f"Trials of largest disagreement ({versus.scale})", rows
+
+
+def _named(comparison: Comparison, trial: int) -> str:
+    return " ".join(comparison.ids(trial)) if comparison.ids else f"number {trial}"
+
+
+def _footing(comparison: Comparison) -> str:
+    return (
+        f"{comparison.n_targets} target and {comparison.n_nontargets} nontarget trials of "
+        f"{comparison.n_speakers} speakers; intervals and p-values: paired bootstrap over "
+        f"speakers, {comparison.n_bootstrap} replicates."
+    )
+
+
+def text(comparison: Comparison) -> str:
+    """Aligned tables, then the conclusions."""
+    lines: list[str] = []
+    for versus in comparison.versus:
+        for caption, rows in _tables(comparison, versus):
+            widths = [max(map(len, column)) for column in zip(*rows)]
+            lines += [caption]
+            for cells in rows:
+                aligned = [cells[0].ljust(widths[0])]
+                aligned += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
+                lines.append("  " + "  ".join(aligned).rstrip())
+            lines.append("")
+    lines += [_footing(comparison), *comparison.conclusions()]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(comparison: Comparison) -> str:
+    """The conclusions, then the tables."""
+    lines = ["# Comparison", "", *(f"- {one}" for one in comparison.conclusions()), ""]
+    lines += [_footing(comparison), ""]
+    for versus in comparison.versus:
+        for caption, (head, *rows) in _tables(comparison, versus):
+            lines += [f"## {caption}", "", _row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
+            lines += [*map(_row, rows), ""]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def record(comparison: Comparison) -> dict[str, Any]:
+    """Everything as what JSON holds."""
+    points = [
+        {"p_target": p.p_target, "c_miss": p.c_miss, "c_fa": p.c_fa, "label": p.label}
+        for p in comparison.points
+    ]
+    return {
+        "first": comparison.first,
+        "points": points,
+        "level": comparison.level,
+        "bootstrap": comparison.n_bootstrap,
+        "speakers": comparison.n_speakers,
+        "targets": comparison.n_targets,
+        "nontargets": comparison.n_nontargets,
+        "systems": [_versus_record(comparison, versus) for versus in comparison.versus],
+        "conclusions": comparison.conclusions(),
+    }
+
+
+def _versus_record(comparison: Comparison, versus: Versus) -> dict[str, Any]:
+    trials = []
+    for row in versus.disagreements:
+        trials.append({"number": row.trial, "target": row.target})
+        if comparison.ids:
+            trials[-1] |= dict(zip(("enrol", "test"), comparison.ids(row.trial)))  # type: ignore[arg-type]
+        trials[-1] |= {"llr_first": _plain(row.a), "llr": _plain(row.b)}  # type: ignore[dict-item]
+    return {
+        "system": versus.name,
+        "metrics": [
+            {**one, "p_holm": versus.p_values[key]}
+            for key, one in _metric_records(versus.differences)
+        ],
+        "decisions": {
+            "at": comparison.at,
+            "thresholds": [_plain(cut) for cut in versus.thresholds],
+            **{name: vars(test) for name, test in versus.tests.items()},
+        },
+        "parts": [
+            {
+                "condition": part.condition,
+                "name": part.name,
+                "targets": part.n_targets,
+                "nontargets": part.n_nontargets,
+                "speakers": part.n_speakers,
+                "metrics": [one for _, one in _metric_records(part.differences)],
+            }
+            for part in versus.parts
+        ],
+        "disagreements": {"scale": versus.scale, "trials": trials},
+    }
+
+
+def _metric_records(differences: dict[Key, Difference]) -> list[tuple[Key, dict[str, Any]]]:
+    return [
+        (
+            key,
+            {
+                "metric": key[0],
+                "point": key[1] if key[0].endswith("dcf") else None,
+                "first": _plain(change.a),
+                "system": _plain(change.b),
+                "difference": _plain(change.interval.estimate),
+                "low": _plain(change.interval.low),
+                "high": _plain(change.interval.high),
+                "p_value": change.p_value,
+            },
+        )
+        for key, change in differences.items()
+    ]
+
+
+def _plain(value: float) -> float | str | None:
+    """A number as JSON has it."""
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")

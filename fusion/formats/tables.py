@@ -1,0 +1,113 @@
+"""Scores and trial lists as compact arrays, as read, and matched with one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fusion.formats.layouts import NONTARGET, TARGET, UNKNOWN
+from fusion.formats.records import Origin
+from ivector.base.errors import DataError
+
+SCORE_COLUMNS = ("auto", "first", "last")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scored trials as read.
+
+    Parameters
+    ----------
+    enrol, test : ndarray (n,) int32
+        Positions in `enrol_ids` and `test_ids`.
+    values : ndarray (n,) float64
+        Scores; higher means the same speaker.
+    enrol_ids, test_ids : list of str
+    origin : Origin
+        The file and line of each row.
+    """
+
+    enrol: np.ndarray
+    test: np.ndarray
+    values: np.ndarray
+    enrol_ids: list[str]
+    test_ids: list[str]
+    origin: Origin
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A trial list as read.
+
+    Parameters
+    ----------
+    enrol, test : ndarray (n,) int32
+        Positions in `enrol_ids` and `test_ids`.
+    labels : ndarray (n,) int8
+        1 target, 0 nontarget, -1 unknown.
+    enrol_ids, test_ids : list of str
+    origin : Origin
+        The file and line of each row.
+    """
+
+    enrol: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    enrol_ids: list[str]
+    test_ids: list[str]
+    origin: Origin
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class ScoredTrials:
+    """Trials with their scores, in the order of the trial list.
+
+    Parameters
+    ----------
+    trials : Trials
+    values : ndarray (n,) float64
+    """
+
+    trials: Trials
+    values: np.ndarray
+
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the target and of the nontarget trials.
+
+        Raises
+        ------
+        DataError
+            A trial's label is unknown, or a class has no trials.
+        """
+        labels, name = self.trials.labels, self.trials.origin.name
+        if (labels == UNKNOWN).any():
+            raise complaint(
+                lambda row: show_row(self.trials, row), np.flatnonzero(labels == UNKNOWN),
+                f"of {len(labels)} trials of {name} have an unknown label",
+                "take them out, as nothing can be measured on them",
+            )  # fmt: skip
+        tar, non = self.values[labels == TARGET], self.values[labels == NONTARGET]
+        if not len(tar) or not len(non):
+            missing = "nontarget" if len(tar) else "target"
+            raise DataError(f"{name}: has no {missing} trials; error rates need both classes")
+        return tar, non
+
+
+def complaint(show: Callable[[int], str], rows: np.ndarray, what: str, cure: str) -> DataError:
+    """Error with the number of offending rows, the first three of them, and the cure."""
+    examples = ", ".join(show(int(row)) for row in rows[:3])
+    return DataError(f"{len(rows)} {what}, first {examples}; {cure}")
+
+
+def show_row(table: Scores | Trials, row: int) -> str:
+    """Name one pair and where it stands."""
+    pair = f"{table.enrol_ids[table.enrol[row]]} {table.test_ids[table.test[row]]}"
+    return f"'{pair}' ({table.origin.where(row)})"

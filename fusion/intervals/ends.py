@@ -1,0 +1,117 @@
+"""Ends of intervals and p-values from estimates, their optimism and their spread.
+
+Error rates spread in proportion to their size, and skewed; their logarithm (the EER's logit) does
+not. An interval is symmetric on that scale about the estimate less its optimism and the bias of the
+logarithm, and as many standard errors wide as Student's t says with the degrees of freedom that the
+variance has. Where no trial errs there is no spread to tell; the upper end is then the share of
+speakers who could err without one of them being seen to (the rule of three).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fusion.intervals.replicates import Interval, System
+
+_MOST_VARIANCE = 0.25  # on the scale; beyond, nothing follows from a second derivative
+
+
+class Scale:
+    """The scale on which a statistic spreads symmetrically.
+
+    Parameters
+    ----------
+    name : str
+        Name of the statistic.
+    step : float
+        Half of what one more error adds at least, so that 0 errors stay finite.
+    missed : float
+        What the statistic would be if all targets were missed; 0 for those that have no errors.
+    n_units : int
+        Speakers with target trials.
+    """
+
+    def __init__(self, name: str, step: float, missed: float, n_units: int):
+        self.logit, self.step = name == "eer", step
+        self.missed, self.n_units = missed, n_units
+        self.most = {"eer": 0.5, "min_dcf": 1.0, "min_cllr": 1.0}.get(name, np.inf)
+
+    def to(self, values: np.ndarray | float) -> np.ndarray:
+        """Values on the scale."""
+        raised = np.maximum(values, 0) + self.step
+        return np.log(raised / (1 - np.minimum(values, 0.5))) if self.logit else np.log(raised)
+
+    def back(self, values: np.ndarray | float) -> np.ndarray:
+        """Inverse of `to`, within what the statistic can be."""
+        ratio = np.exp(values)
+        found = (ratio - self.step) / (1 + ratio) if self.logit else ratio - self.step
+        return np.clip(found, 0, self.most)
+
+    def slope(self, value: float) -> float:
+        """Derivative of `to`."""
+        slope = 1 / (max(value, 0) + self.step)
+        return slope + 1 / (1 - min(value, 0.5)) if self.logit else slope
+
+    def bend(self, value: float) -> float:
+        """Second derivative of `to` by the square of the first, negative."""
+        return 1 - 2 * min(value, 0.5) if self.logit else 1.0
+
+
+def scales(system: System) -> list[Scale]:
+    """Scale of each statistic."""
+    step = 0.5 / min(system.operating.n_targets, system.operating.n_nontargets)
+    n_units = len(np.unique(system.enrol[system.target]))
+    missed = {("eer", 0): 1.0, ("min_cllr", 0): 0.0, ("cllr", 0): 0.0}
+    for i, (miss, _) in enumerate(system.costs):
+        missed |= {("min_dcf", i): miss, ("act_dcf", i): miss}
+    return [Scale(key[0], step, missed[key], n_units) for key in system.keys]
+
+
+def interval(
+    scale: Scale, estimate: float, gained: float, error: float, free: float, level: float
+) -> Interval:
+    """Interval about an estimate (that it includes) less its optimism.
+
+    Parameters
+    ----------
+    scale : Scale
+    estimate : float
+    gained : float
+        Optimism: how far too low the estimate is.
+    error : float
+        Standard error on the scale.
+    free : float
+        Degrees of freedom of its variance.
+    level : float
+    """
+    from scipy.special import stdtrit
+
+    if not np.isfinite(estimate):
+        return Interval(estimate, estimate, estimate, level)
+    if estimate == error == 0:
+        share = 1 - ((1 - level) / 2) ** (1 / scale.n_units)
+        return Interval(0.0, 0.0, float(min(scale.most, scale.missed * share)), level)
+    raised = estimate + gained
+    # The mean of a logarithm is below the logarithm of the mean, by half of its variance.
+    centre = scale.to(raised) + 0.5 * min(error**2, _MOST_VARIANCE) * scale.bend(raised)
+    width = stdtrit(free, (1 + level) / 2) * error
+    low, high = (float(scale.back(centre + sign * width)) for sign in (-1, 1))
+    return Interval(estimate, min(low, estimate), max(high, estimate), level)
+
+
+def difference(
+    change: float, gained: float, error: float, free: float, level: float
+) -> tuple[Interval, float]:
+    """Interval of a difference and the two-sided p-value of none; arguments are of it."""
+    from scipy.special import stdtr, stdtrit
+
+    if not np.isfinite(change) or not np.isfinite(error):
+        return Interval(change, -np.inf, np.inf, level), 1.0
+    centre = change + gained
+    if error == 0:
+        return Interval(change, change, change, level), float(change == 0)
+    width = stdtrit(free, (1 + level) / 2) * error
+    p_value = float(2 * stdtr(free, -abs(centre) / error))
+    return Interval(
+        change, min(centre - width, change), max(centre + width, change), level
+    ), p_value

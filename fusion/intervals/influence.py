@@ -1,0 +1,178 @@
+"""Influence of every trial, and of every speaker, on each error rate.
+
+To first order an error rate moves as the mean of what each trial costs. For rates that are least
+over thresholds, the threshold may be held (envelope theorem). The EER is the largest over priors of
+the least Bayes error, so that the prior may be held too: the one at which the hull's edge through
+P_miss = P_fa has constant error. Min Cllr costs each trial the bits of its block of PAV.
+
+Dimension legend: N trials, M statistics, P operating points, n_units speakers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from fusion.intervals.replicates import System
+
+Sides = list[tuple[np.ndarray, int]]  # numbers (N,) of what trials are summed over, and how many
+
+
+class _Class:
+    """Trials of one class in ascending order of score, to sum over their units or pairs."""
+
+    def __init__(self, which: np.ndarray, groupings: list[Sides]):
+        self.groupings = [[(codes[which], size) for codes, size in sides] for sides in groupings]
+        self.n = int(which.sum())
+        self.counts = self.sums(slice(None))
+
+    def sums(self, part: slice, weights: np.ndarray | None = None) -> list[np.ndarray]:
+        """Trials of each unit in a part, or the sum of their weights, for each grouping."""
+        used = None if weights is None else weights[part]
+        found = []
+        for sides in self.groupings:
+            counts = [np.bincount(codes[part], used, size + 1)[:size] for codes, size in sides]
+            found.append(np.sum(counts, axis=0))
+        return found
+
+    def influence(self, part: slice, weights: np.ndarray | None = None) -> list[np.ndarray]:
+        """Influence of each unit on the class's mean of the weights (or of being in the part)."""
+        whole = np.arange(self.n)[part].size if weights is None else weights[part].sum()
+        found = zip(self.sums(part, weights), self.counts)
+        return [(total - whole / self.n * count) / self.n for total, count in found]
+
+
+def unit_sums(system: System) -> list[np.ndarray]:
+    """Influence of each unit on each statistic, (M, n_units) for each population drawn from.
+
+    The sum over the unit's trials of their cost less the mean of their class, by the size of the
+    class. With one population a trial counts for both its speakers, but once for a single one.
+    """
+    enrol, test, sizes = system.enrol, system.test, system.units.sizes
+    if len(sizes) == 1:
+        # A trial of a speaker with herself counts once: its other side falls off the end.
+        other = np.where(enrol == test, sizes[0], test)
+        groupings: list[Sides] = [[(enrol, sizes[0]), (other, sizes[0])]]
+    else:
+        groupings = [[(enrol, sizes[0])], [(test, sizes[1])]]
+    return [np.array(side) for side in zip(*_rows(system, groupings))]
+
+
+def pair_squares(system: System, less: System | None = None) -> np.ndarray:
+    """Sums of squares (M,) over pairs of units of the influence on each statistic.
+
+    The variance that the noise of single pairs makes. With one population, trials of a speaker
+    with herself are no pair. With a second system, of the difference to it.
+    """
+    units = system.units
+    low, high = units.enrol.astype(np.int64), units.test.astype(np.int64)
+    if units.shared:
+        low, high = np.minimum(low, high), np.maximum(low, high)
+    numbers, codes = np.unique(low * units.sizes[-1] + high, return_inverse=True)
+    if units.shared:
+        codes[low == high] = len(numbers)
+
+    def rows(one: System) -> Iterator[np.ndarray]:
+        for (row,) in _rows(one, [[(codes[one.order], len(numbers))]]):
+            yield row
+
+    if less is None:
+        return np.array([(row**2).sum() for row in rows(system)])
+    return np.array([((b - a) ** 2).sum() for a, b in zip(rows(less), rows(system))])
+
+
+def _rows(system: System, groupings: list[Sides]) -> Iterator[list[np.ndarray]]:
+    """Influence on each statistic, of each unit in each grouping."""
+    tar, non = (_Class(which, groupings) for which in (system.target, ~system.target))
+    points, hull = system.operating, system.operating.hull
+
+    def at(point: np.integer, miss: float, accept: float) -> list[np.ndarray]:
+        missed = tar.influence(slice(0, int(points.misses[point])))
+        accepted = non.influence(slice(int(points.rejections[point]), None))
+        return [miss * one + accept * two for one, two in zip(missed, accepted)]
+
+    def of(tar_bits: np.ndarray, non_bits: np.ndarray) -> list[np.ndarray]:
+        everything = slice(None)
+        if not (np.isfinite(tar_bits).all() and np.isfinite(non_bits).all()):
+            return [np.full(len(count), np.nan) for count in tar.counts]
+        both = zip(tar.influence(everything, tar_bits), non.influence(everything, non_bits))
+        return [(one + two) / 2 for one, two in both]
+
+    prior, before, part = crossing_edge(system)
+    ends = [at(hull[before + i], prior, 1 - prior) for i in (0, 1)]
+    yield [(1 - part) * one + part * two for one, two in zip(*ends)]
+    p_miss, p_fa, _ = points.rates(hull)
+    for miss, accept in system.costs:
+        yield at(hull[np.argmin(miss * p_miss + accept * p_fa)], miss, accept)
+    yield of(*_block_bits(system))
+    if system.llr:
+        yield of(system.bits[system.target], system.bits[~system.target])
+        for bar, (miss, accept) in zip(system.bars, system.costs):
+            yield at(bar, miss, accept)
+
+
+def _block_bits(system: System) -> tuple[np.ndarray, np.ndarray]:
+    """Bits (n_targets,), (n_nontargets,) that min Cllr costs each trial, by its block of PAV."""
+    points, hull = system.operating, system.operating.hull
+    n_tar, n_non = np.diff(points.misses[hull]), np.diff(points.rejections[hull])
+    a, b = n_tar / points.n_targets, n_non / points.n_nontargets
+    with np.errstate(divide="ignore"):
+        return np.repeat(np.log2((a + b) / a), n_tar), np.repeat(np.log2((a + b) / b), n_non)
+
+
+def crossing_edge(system: System) -> tuple[float, int, float]:
+    """Where P_miss = P_fa on the hull: prior of constant error, vertex before, part of the edge."""
+    points = system.operating
+    p_miss, p_fa, _ = points.rates(points.hull)
+    ahead = p_miss - p_fa
+    after = int(np.argmax(ahead >= 0))
+    before = after - 1
+    part = ahead[before] / (ahead[before] - ahead[after])
+    rise, fall = p_miss[after] - p_miss[before], p_fa[before] - p_fa[after]
+    return float(fall / (rise + fall)), before, float(part)
+
+
+def variances(sums: list[np.ndarray]) -> np.ndarray:
+    """Variance (M,) of each statistic by the infinitesimal jackknife over units.
+
+    The double sum of the influences over all pairs of trials that share a speaker, a pair counted
+    for each speaker that it shares. The dyadic estimator (P. Aronow, C. Samii, V. Assenova,
+    "Cluster-robust variance estimation for dyadic data", Political Analysis 23, 2015) counts pairs
+    that share both speakers once; it is unbiased, but too small too often when errors are few (C.
+    Cameron, D. Miller, "Robust inference for dyadic data", 2014), and this one errs on the other
+    side, by the noise of single pairs.
+    """
+    return sum((side**2).sum(axis=1) * side.shape[1] / (side.shape[1] - 1) for side in sums)  # type: ignore[return-value]
+
+
+def without_pairs(spread: np.ndarray, pairs: np.ndarray, times: float | np.ndarray) -> np.ndarray:
+    """Variances (M,) of replicates without what they count too often of the noise of pairs.
+
+    A replicate weights a pair of speakers by a product of draws, whose variance is 3 where a
+    draw's is 1 (A. Owen, 2007), so that the noise of single pairs counts three times.
+    """
+    return np.maximum(spread - times * pairs, spread / 3)
+
+
+def unbiased(sizes: list[int]) -> float:
+    """What makes a bootstrap's variance of n units, a sum over n, one over n - 1."""
+    return min(sizes) / (min(sizes) - 1)
+
+
+def degrees(sums: list[np.ndarray]) -> np.ndarray:
+    """Degrees of freedom (M,) of the variances (Satterthwaite).
+
+    A sum of squares over n units of kurtosis k varies like chi-square with 2 n / (k - 1) degrees:
+    n for normal influences, few where few speakers make the errors.
+    """
+    total, spread = np.zeros(len(sums[0])), np.zeros(len(sums[0]))
+    for side in sums:
+        n = side.shape[1]
+        second, fourth = (side**2).mean(axis=1), (side**4).mean(axis=1)
+        kurtosis = np.divide(fourth, second**2, out=np.full(len(side), 3.0), where=second > 0)
+        free = np.clip(2 * n / np.maximum(kurtosis - 1, 1e-9), min(4, n - 1), n - 1)
+        total += n * second
+        spread += (n * second) ** 2 / free
+    least = float(min(side.shape[1] - 1 for side in sums))
+    return np.divide(total**2, spread, out=np.full(len(total), least), where=spread > 0)

@@ -1,0 +1,107 @@
+"""Kernel of the bootstrap: all error rates of trials that are weighted by draws of speakers.
+
+Counts are int64, so that ties and collinear points of the hull are decided exactly.
+
+Dimension legend: N trials, B replicates, P operating points, G grid points, K distinct scores,
+M = 2 + P or 3 + 2 P statistics.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fusion.metrics.kernels import crossing, lower_hull
+
+
+@njit(cache=True)
+def hull_cllr(x, y, vertices):
+    """Cllr in bits of the recalibrated scores: each edge of the hull is a block of PAV.
+
+    An edge with the parts a of the targets and b of the nontargets has the likelihood ratio a / b,
+    so that its targets cost log2((a + b) / a) each and its nontargets log2((a + b) / b).
+    """
+    m = vertices.size
+    n_non, n_tar = x[vertices[m - 1]], y[vertices[m - 1]]
+    total = 0.0
+    for i in range(1, m):
+        a = (y[vertices[i]] - y[vertices[i - 1]]) / n_tar
+        b = (x[vertices[i]] - x[vertices[i - 1]]) / n_non
+        if a > 0 and b > 0:
+            total += a * np.log2((a + b) / a) + b * np.log2((a + b) / b)
+    return total / 2
+
+
+@njit(cache=True)
+def bootstrap_block(
+    enrol, test, target, last, shared, enrol_weight, test_weight, costs, bars, bits, grid, out, miss
+):
+    """Statistics of trials weighted by how often their speakers were drawn, for B replicates.
+
+    Parameters
+    ----------
+    enrol, test : (N,) int32
+        Unit of either side, trials in ascending order of score.
+    target, last : (N,) bool
+        Whether the trial is a target, and whether it is the last of its tied group.
+    shared : bool
+        Whether both sides number the same speakers; then a trial of a speaker with
+        herself counts as often as she was drawn, and not the square of it.
+    enrol_weight, test_weight : (B, n_units) int64
+    costs : (P, 2) float64
+        Factors of P_miss and P_fa in each detection cost.
+    bars : (P,) int64
+        Distinct scores below the Bayes threshold of each cost; empty if scores are no LLRs.
+    bits : (N,) float64
+        What each trial costs in Cllr; empty if scores are no LLRs.
+    grid : (G,) float64
+        False-alarm rates at which the miss rate is wanted.
+    out (B, M), miss (B, G) : float64
+        Filled; NaN where no target or no nontarget was drawn. Columns of `out`: EER, P least
+        costs, min Cllr, and with LLRs Cllr, P actual costs.
+    """
+    n, n_points = enrol.size, costs.shape[0]
+    x = np.zeros(n + 1, np.int64)
+    y = np.zeros(n + 1, np.int64)
+    vertices = np.empty(n + 1, np.int64)
+    for r in range(enrol_weight.shape[0]):
+        n_non = n_tar = k = 0
+        tar_bits = non_bits = 0.0
+        for i in range(n):
+            weight = enrol_weight[r, enrol[i]]
+            if not (shared and enrol[i] == test[i]):
+                weight *= test_weight[r, test[i]]
+            if target[i]:
+                n_tar += weight
+            else:
+                n_non += weight
+            if bits.size and weight:
+                if target[i]:
+                    tar_bits += weight * bits[i]
+                else:
+                    non_bits += weight * bits[i]
+            if last[i]:
+                k += 1
+                x[k], y[k] = n_non, n_tar
+        if n_tar == 0 or n_non == 0:
+            out[r], miss[r] = np.nan, np.nan
+            continue
+        m = lower_hull(x, y, k + 1, vertices)
+        out[r, 0] = crossing(x, y, vertices, m)
+        for p in range(n_points):
+            best = np.inf
+            for v in vertices[:m]:
+                best = min(best, costs[p, 0] * y[v] / n_tar + costs[p, 1] * (1 - x[v] / n_non))
+            out[r, 1 + p] = best
+        out[r, 1 + n_points] = hull_cllr(x, y, vertices[:m])
+        if bits.size:
+            out[r, 2 + n_points] = (tar_bits / n_tar + non_bits / n_non) / 2
+            for p in range(n_points):
+                v = bars[p]
+                act = costs[p, 0] * y[v] / n_tar + costs[p, 1] * (1 - x[v] / n_non)
+                out[r, 3 + n_points + p] = act
+        for g in range(grid.size):
+            # Less a millionth of a trial, as 1 - 0.7 is a little more than 0.3 in binary.
+            rejected = np.int64(np.ceil((1 - grid[g]) * n_non - 1e-6))
+            v = np.searchsorted(x[: k + 1], rejected)
+            miss[r, g] = y[v] / n_tar

@@ -1,0 +1,218 @@
+"""Are two systems different? A paired bootstrap over speakers, and McNemar's test.
+
+Both systems are measured under the same draws of speakers, so that what makes speakers easy or
+hard for both cancels in the difference. The two-sided p-value is 1 less the level at which the
+interval of the difference just reaches zero.
+
+Dimension legend: N trials, B replicates, P operating points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fusion.intervals.ends import difference
+from fusion.intervals.influence import degrees, pair_squares, unbiased, unit_sums, without_pairs
+from fusion.intervals.optimism import SPLITS, optimism
+from fusion.intervals.replicates import (
+    Interval,
+    System,
+    check_drawing,
+    checked_trials,
+    number_units,
+    renumbered,
+    replicates,
+)
+from fusion.metrics.points import OperatingPoint
+
+# How often to take the noise of pairs from rates that choose thresholds: of the 2 that are too
+# many a part is left for the noise of their optimism (measured: tests/benchmarks/coverage.py).
+_CHOOSING = 1.25
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two systems in one metric.
+
+    Parameters
+    ----------
+    a, b : float
+        The metric of either.
+    interval : Interval
+        Of b - a.
+    p_value : float
+        Two-sided, of no difference.
+    """
+
+    a: float
+    b: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True)
+class PairedResult:
+    """What `paired_bootstrap` found, second system minus first.
+
+    Parameters
+    ----------
+    differences : dict of (str, int) to Difference
+        By metric (``eer``, ``min_dcf``, ``min_cllr``, and with log-likelihood ratios ``cllr`` and
+        ``act_dcf``) and number of the operating point (0 if the metric has none).
+    replicates : ndarray (B, M)
+        Difference of every statistic in every replicate.
+    """
+
+    differences: dict[tuple[str, int], Difference]
+    replicates: np.ndarray
+
+
+def paired_bootstrap(
+    scores_a: ArrayLike,
+    scores_b: ArrayLike,
+    is_target: ArrayLike,
+    enrol_speaker: ArrayLike,
+    test_speaker: ArrayLike,
+    *,
+    shared: bool = True,
+    points: Sequence[OperatingPoint] = (),
+    llr: bool = False,
+    n_bootstrap: int = 1000,
+    level: float = 0.95,
+    random_state: int | np.random.Generator | None = 0,
+) -> PairedResult:
+    """Differences of two systems on the same trials, with intervals and p-values.
+
+    Parameters
+    ----------
+    scores_a, scores_b : array-like (N,)
+        In the same order of trials; each on its own scale.
+    is_target : array-like (N,) bool
+    enrol_speaker, test_speaker : array-like (N,) int
+        As in `bootstrap_interval`, and so `shared`, `n_bootstrap`, `level`, `random_state`.
+    points : sequence of OperatingPoint
+    llr : bool
+        Whether both scores are natural-log likelihood ratios; then Cllr and actual costs are
+        compared too.
+
+    Raises
+    ------
+    DataError
+        Too few speakers, one class only, NaN, or arrays of different lengths.
+    UsageError
+        An impossible level or number of replicates.
+    """
+    check_drawing(n_bootstrap, level)
+    both, target, enrol, test = checked_trials(
+        [scores_a, scores_b], is_target, enrol_speaker, test_speaker
+    )
+    units = number_units(enrol, test, shared)
+    systems = [System(scores, target, units, points, llr) for scores in both]
+    rng = np.random.default_rng(random_state)
+    found, _ = replicates(systems, n_bootstrap, rng)
+    gained = optimism(systems, SPLITS, rng)
+    first, second = (unit_sums(system) for system in systems)
+    free = degrees([two - one for one, two in zip(first, second)])
+    one, two = (_raised(*parts) for parts in zip(systems, found, gained))
+    choose = np.array([key[0] in ("eer", "min_dcf", "min_cllr") for key in systems[0].keys])
+    with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
+        spread = (two - one).var(axis=0, ddof=1)
+    pairs = pair_squares(systems[1], systems[0])
+    spread = without_pairs(spread, pairs, np.where(choose, _CHOOSING, 2))
+    errors = np.sqrt(spread * unbiased(units.sizes))
+    differences = {}
+    for i, key in enumerate(systems[0].keys):
+        a, b = (float(system.estimates[i]) for system in systems)
+        gain = gained[1][i] - gained[0][i]
+        differences[key] = Difference(a, b, *difference(b - a, gain, errors[i], free[i], level))
+    return PairedResult(differences, found[1] - found[0])
+
+
+def _raised(system: System, found: np.ndarray, gained: np.ndarray) -> np.ndarray:
+    """Replicates (B, M) brought to the size of the estimate without its optimism.
+
+    They spread in proportion to their size, and are even smaller than the estimate.
+    """
+    size = found.mean(axis=0)
+    whole = np.divide(
+        system.estimates + gained,
+        size,
+        out=np.ones(len(size)),
+        where=(size > 0) & np.isfinite(size),
+    )
+    return found * whole
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Decisions of two systems on the same trials.
+
+    Parameters
+    ----------
+    only_a, only_b : int
+        Trials that only the first, or only the second, decides wrongly.
+    p_exact : float
+        Two-sided p-value of the binomial test, as if trials were independent.
+    p_speakers : float
+        The same from the sums over speakers, as trials of one speaker go together; 1 if there is
+        only one.
+    """
+
+    only_a: int
+    only_b: int
+    p_exact: float
+    p_speakers: float
+
+
+def mcnemar(
+    wrong_a: ArrayLike,
+    wrong_b: ArrayLike,
+    enrol_speaker: ArrayLike,
+    test_speaker: ArrayLike,
+    *,
+    shared: bool = True,
+) -> McNemar:
+    """McNemar's test of whether two systems make as many errors as each other.
+
+    Beside the exact test, one for clustered pairs: the difference of errors by the root of the sum
+    over speakers of its square, against Student's t (V. Durkalski et al., "Analysis of clustered
+    matched-pair data", Statistics in Medicine 22, 2003; here a trial is of both its speakers).
+
+    Parameters
+    ----------
+    wrong_a, wrong_b : array-like (N,) bool
+        Whether either system decides the trial wrongly.
+    enrol_speaker, test_speaker : array-like (N,) int
+        As in `bootstrap_interval`, and so `shared`.
+
+    Raises
+    ------
+    DataError
+        Arrays of different lengths, or speakers that are not numbers.
+    """
+    from scipy.special import stdtr
+    from scipy.stats import binomtest
+
+    one, two = np.asarray(wrong_a, bool), np.asarray(wrong_b, bool)
+    (more,), _, enrol, test = checked_trials(
+        [two.astype(np.float64) - one], one, enrol_speaker, test_speaker
+    )
+    only_a, only_b = int((more < 0).sum()), int((more > 0).sum())
+    if not only_a + only_b:
+        return McNemar(0, 0, 1.0, 1.0)
+    units = renumbered(enrol, test, shared)
+    size = max(units.sizes)
+    sides = [np.bincount(units.enrol, more, size), np.bincount(units.test, more, size)]
+    if shared:
+        own = units.enrol == units.test
+        sides = [sides[0] + sides[1] - np.bincount(units.enrol[own], more[own], size)]
+    spread = float(sum((side**2).sum() for side in sides))
+    p_speakers = 1.0
+    if spread and min(units.sizes) > 1:
+        p_speakers = float(2 * stdtr(min(units.sizes) - 1, -abs(more.sum()) / np.sqrt(spread)))
+    p_exact = float(binomtest(only_a, only_a + only_b).pvalue)
+    return McNemar(only_a, only_b, p_exact, p_speakers)

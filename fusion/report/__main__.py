@@ -1,0 +1,155 @@
+"""Report on systems: ``python -m fusion.report SYSTEM=SCORES... TRIALS --out report.html``.
+
+Writes one self-contained page with tables, plots, cautions and a glossary, and beside it the same
+numbers as Markdown (.md) and for machines (.json). Scores are matched to trials by ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
+from ivector.base.cli import SEED, Parser, run, whole
+from ivector.base.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fusion.formats.tables import Trials
+
+
+def build_parser() -> Parser:
+    """Arguments of the command."""
+    parser = Parser(
+        prog="python -m fusion.report",
+        usage="%(prog)s SCORES... TRIALS --out FILE.html [options]",
+        description="One page on systems that scored the same trials: tables, plots, cautions.",
+    )
+    add = parser.add_argument
+    add(
+        "scores",
+        nargs="+",
+        metavar="SCORES",
+        help="score file(s), may be gzipped; NAME=FILE names the system, otherwise the file's "
+        "stem does",
+    )
+    add("trials", metavar="TRIALS", help="trial list with labels", type=Path)
+    add("--out", type=Path, required=True, metavar="FILE.html",
+        help="the page; Markdown and JSON are written beside it")  # fmt: skip
+    add("--trials", dest="more_trials", nargs="+", default=[], metavar="FILE", type=Path,
+        help="further trial lists, read on after TRIALS; for folds")  # fmt: skip
+    add("--pool", action="store_true",
+        help="take files of the same NAME for parts of one system, such as folds")  # fmt: skip
+    add_trial_options(parser)
+    add("--points", nargs="+", default=["0.01"], metavar="POINT",
+        help="operating points: a prior (0.01), a prior and costs (0.01:10:1), or the name of an "
+        "evaluation such as sre08 or voxsrc")  # fmt: skip
+    add("--llr", nargs="*", default=None, metavar="NAME",
+        help="systems whose scores are natural-log likelihood ratios, to measure their "
+        "calibration; all, if none is named")  # fmt: skip
+    add("--columns", nargs="+", default=[], type=Path, metavar="FILE",
+        help="tables with a header 'enrol test COLUMN...' or 'id COLUMN...'")  # fmt: skip
+    add("--by", nargs="+", default=[], metavar="COLUMN",
+        help="columns of --columns by whose values trials are measured apart, such as "
+        "test_gender; numbers are cut into quarters; all, if none is named")  # fmt: skip
+    add("--bootstrap", type=whole(0), default=1000, metavar="N",
+        help="replicates of the intervals; more are steadier and take longer, 0 gives neither "
+        "intervals nor p-values")  # fmt: skip
+    add("--seed", type=SEED, default=0, help="seed of the bootstrap")
+    add("--title", default="", help="heading of the page")
+    add("--note", dest="notes", action="append", default=[], metavar="TEXT",
+        help="a caution to print; may be given several times")  # fmt: skip
+    add("--command", dest="commands", action="append", default=[], metavar="TEXT",
+        help="a command that made the scores, to print before this one; may be given several "
+        "times")  # fmt: skip
+    add("--date", default="",
+        help="date to print; without one the same input gives the same bytes")  # fmt: skip
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Read, measure, and write the report."""
+    check_trial_options(arguments)
+    if arguments.by and not arguments.columns:
+        raise UsageError("--by: needs --columns, the tables that have them")
+    given = systems(arguments.scores, arguments.pool)
+    if arguments.bootstrap and arguments.bootstrap < 20:
+        raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
+    from fusion.formats.files import align, read_scores, read_trials
+    from fusion.formats.layouts import TARGET
+    from fusion.metrics.points import parse_points
+    from fusion.report.make import html_path, make_report
+
+    points, out = parse_points(arguments.points), html_path(arguments.out)
+    llr = _llr(arguments.llr, list(given))
+    trials = read_trials([arguments.trials, *arguments.more_trials])
+    told = speakers(trials, arguments.utt2spk, arguments.enroll)
+    scores: dict[str, np.ndarray] = {}
+    for name, paths in given.items():
+        scored = align(
+            read_scores(paths, arguments.score_column),
+            trials,
+            subset=arguments.subset,
+            allow_duplicates=arguments.allow_duplicates,
+        )
+        scored.split()  # refuses unknown labels and a missing class
+        scores[name] = scored.values
+    report = make_report(
+        trials.labels == TARGET,
+        told.enrol,
+        told.test,
+        scores,
+        llr=llr,
+        points=points,
+        n_bootstrap=arguments.bootstrap,
+        conditions=_conditions(arguments, trials),
+        title=arguments.title,
+        commands=[*arguments.commands, _command()],
+        notes=arguments.notes,
+        random_state=arguments.seed,
+        speakers_from=told.source,
+        date=arguments.date,
+    )
+    report.write(out)
+    for sentence in report.content["summary"]:
+        print(sentence)
+    print(f"{out}, and beside it .md and .json")
+
+
+def _llr(asked: list[str] | None, names: list[str]) -> list[str]:
+    """Systems of likelihood ratios: none, those named, or all."""
+    unknown = [name for name in asked or () if name not in names]
+    if unknown:
+        raise UsageError(
+            f"--llr: {unknown[0]!r} is none of the systems; they are {', '.join(names)}"
+        )
+    return names if asked == [] else asked or []
+
+
+def _conditions(arguments: argparse.Namespace, trials: Trials) -> Mapping[str, np.ndarray]:
+    """Columns by which trials are measured apart."""
+    if not arguments.columns:
+        return {}
+    from fusion.formats.measures import read_columns, trial_columns
+
+    found = trial_columns([read_columns(path) for path in arguments.columns], trials)
+    missing = [name for name in arguments.by if name not in found]
+    if missing:
+        raise UsageError(
+            f"--by: no table has a column {missing[0]!r}; there are {', '.join(found)}"
+        )
+    return {name: found[name] for name in arguments.by or found}
+
+
+def _command() -> str:
+    """This command as it was typed."""
+    return shlex.join(["python", "-m", "fusion.report", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(build_parser(), main))

@@ -1,0 +1,183 @@
+"""The numbers of a report: metrics with intervals, differences from the best, parts of the trials.
+
+Dimension legend: N trials.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fusion.comparison.conditions import groups
+from fusion.intervals.bootstrap import BootstrapResult, Interval, bootstrap_interval
+from fusion.intervals.paired import Difference, paired_bootstrap
+from fusion.metrics.points import OperatingPoint
+from fusion.metrics.rates import OperatingPoints, act_dcf, cllr
+from ivector.base.errors import DataError, DegenerateDataWarning
+
+LEVEL = 0.95
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Trials and options of the bootstrap, the same for every system."""
+
+    target: np.ndarray
+    enrol: np.ndarray
+    test: np.ndarray
+    shared: bool
+    points: list[OperatingPoint]
+    n_bootstrap: int
+    seed: int
+
+    def bootstrap(
+        self, values: np.ndarray, llr: bool, band: np.ndarray | tuple[()] = ()
+    ) -> BootstrapResult | None:
+        """Intervals; one seed, so that replicates of all systems are of the same speakers."""
+        if not self.n_bootstrap:
+            return None
+        return bootstrap_interval(
+            values, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
+            llr=llr, band=band, n_bootstrap=self.n_bootstrap, level=LEVEL,
+            random_state=self.seed,
+        )  # fmt: skip
+
+    def paired(
+        self, one: np.ndarray, two: np.ndarray, llr: bool
+    ) -> dict[tuple[str, int], Difference]:
+        """Differences of two systems under the same draws; none without a bootstrap."""
+        if not self.n_bootstrap:
+            return {}
+        return paired_bootstrap(
+            one, two, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
+            llr=llr, n_bootstrap=self.n_bootstrap, level=LEVEL, random_state=self.seed,
+        ).differences  # fmt: skip
+
+    def part(self, chosen: np.ndarray) -> Draw:
+        """The same for some of the trials."""
+        sides = (self.target[chosen], self.enrol[chosen], self.test[chosen])
+        return Draw(*sides, self.shared, self.points, self.n_bootstrap, self.seed)
+
+
+def numbers(
+    values: np.ndarray,
+    target: np.ndarray,
+    measured: OperatingPoints,
+    result: BootstrapResult | None,
+    points: Sequence[OperatingPoint],
+    llr: bool,
+) -> Record:
+    """All metrics of a system, each with its interval if there is one."""
+
+    def number(estimate: float, interval: Interval | None) -> Record:
+        ends = (interval.low, interval.high) if interval else (None, None)
+        return {"estimate": estimate, "low": ends[0], "high": ends[1]}
+
+    def each(estimates: list[float], found: list[Interval] | None) -> list[Record]:
+        return [number(e, found[i] if found else None) for i, e in enumerate(estimates)]
+
+    least = [measured.min_dcf(p.p_target, p.c_miss, p.c_fa) for p in points]
+    row: Record = {
+        "eer": number(measured.eer(), result.eer if result else None),
+        "eer_interpolated": measured.eer_interpolated(),
+        "min_dcf": each(least, result.min_dcf if result else None),
+        "act_dcf": None,
+        "min_cllr": number(measured.min_cllr(), result.min_cllr if result else None),
+        "cllr": None,
+        "calibration_loss": None,
+    }
+    if llr:
+        bits = cllr(values[target], values[~target])
+        actual = [
+            act_dcf(values[target], values[~target], p.p_target, p.c_miss, p.c_fa) for p in points
+        ]
+        row["act_dcf"] = each(actual, result.act_dcf if result else None)
+        row["cllr"] = number(bits, result.cllr if result else None)
+        row["calibration_loss"] = bits - row["min_cllr"]["estimate"]
+    return row
+
+
+def comparison(rows: list[Record], scores: dict[str, np.ndarray], draw: Draw) -> Record | None:
+    """Every other system less the one of least EER, under the same draws of speakers."""
+    if len(rows) < 2:
+        return None
+    best = min(rows, key=_rank)
+    found: list[Record] = []
+    for row in rows:
+        if row is not best:
+            metrics = _differences(best, row, scores, draw)
+            found.append({"system": row["system"], "metrics": metrics})
+    return {"best": best["system"], "by": "EER", "systems": found}
+
+
+def _rank(row: Record) -> tuple[float, float]:
+    """EER, and for systems of one order of trials, such as before and after calibration, Cllr."""
+    return row["eer"]["estimate"], row["cllr"]["estimate"] if row["llr"] else np.inf
+
+
+def _differences(
+    best: Record, row: Record, scores: dict[str, np.ndarray], draw: Draw
+) -> list[Record]:
+    both = best["llr"] and row["llr"]
+    numbers = range(len(draw.points))
+    keys: list[tuple[str, int]] = [("eer", 0), *(("min_dcf", i) for i in numbers), ("min_cllr", 0)]
+    if both:
+        keys += [("cllr", 0), *(("act_dcf", i) for i in numbers)]
+    paired = draw.paired(scores[best["system"]], scores[row["system"]], both)
+    found = []
+    for kind, i in keys:
+        of_point = kind.endswith("dcf")
+        one, two = (r[kind][i] if of_point else r[kind] for r in (best, row))
+        entry: Record = {"metric": kind, "point": i if of_point else None}
+        entry |= {"difference": two["estimate"] - one["estimate"]}
+        entry |= {"low": None, "high": None, "p_value": None}
+        if paired:
+            known = paired[kind, i]
+            entry |= {"low": known.interval.low, "high": known.interval.high}
+            entry["p_value"] = known.p_value
+        found.append(entry)
+    return found
+
+
+def condition(
+    name: str, column: np.ndarray, scores: dict[str, np.ndarray], llr: set[str], draw: Draw
+) -> Record:
+    """Metrics of every system on each part of the trials."""
+    if column.shape != draw.target.shape:
+        raise DataError(
+            f"the condition {name!r} has shape {column.shape} for {len(draw.target)} trials"
+        )
+    parts = []
+    for value, chosen in groups(column):
+        part = draw.part(chosen)
+        targets = int(part.target.sum())
+        entry: Record = {"value": value, "trials": len(part.target), "targets": targets}
+        entry["systems"] = None
+        if 0 < targets < len(part.target):
+            entry["systems"] = [
+                {
+                    "system": system,
+                    "llr": system in llr,
+                    **_part(values[chosen], part, system in llr),
+                }
+                for system, values in scores.items()
+            ]
+        parts.append(entry)
+    return {"condition": name, "parts": parts}
+
+
+def _part(values: np.ndarray, part: Draw, llr: bool) -> Record:
+    """Metrics of a system on a part, without intervals where speakers are too few."""
+    measured = OperatingPoints(values[part.target], values[~part.target])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegenerateDataWarning)
+            result = part.bootstrap(values, llr)
+    except DataError:  # fewer than two speakers, or draws that lack a class
+        result = None
+    return numbers(values, part.target, measured, result, part.points, llr)

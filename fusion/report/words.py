@@ -1,0 +1,281 @@
+"""The words of a report: summary, cautions, facts, glossary, and all of it as Markdown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fusion.plots.det import RULE_OF
+from fusion.report.tables import Cell, Table, count, four, interval, p_text, percent, tables
+
+Record = dict[str, Any]
+_FEW_SPEAKERS = 10
+# Parts that bad calibration adds to Cllr and to the costs: up to the one, ratios can be taken at
+# their word; above the other, they should not be used.
+_WELL, _POOR = 0.1, 0.25
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+_GLOSSARY = (
+    ("Trial", "two sides, an enrolled speaker and a test recording, and the question whether one "
+     "person spoke both; a target trial if so, a nontarget trial if not", False),
+    ("Miss, false alarm", "a target trial that is rejected; a nontarget trial that is accepted",
+     False),
+    ("EER", "equal error rate: the miss rate and false-alarm rate at the threshold where they are "
+     "the same, on the convex hull of the ROC", False),
+    ("P_tar, C_miss, C_fa", "an operating point: the probability of a target trial where the "
+     "system will be used, and what either error costs there (1 unless given)", False),
+    ("minDCF", "detection cost at the best threshold for an operating point, found with the "
+     "labels; 1 is the cost of deciding without scores", False),
+    ("actDCF", "detection cost at the threshold that the operating point prescribes for "
+     "likelihood ratios, without looking at the labels", True),
+    ("Likelihood ratio (LR, llr)", "how many times more probable the two recordings are if one "
+     "person spoke both than if two did; llr is its natural logarithm. It is not the probability "
+     "that one person spoke both, which depends on a prior, too", True),
+    ("Cllr", "cost of likelihood ratios over all priors, in bits; 0 is perfect, 1 says nothing, "
+     "and more than 1 misleads", True),
+    ("min Cllr", "Cllr after the best recalibration that keeps the order of the scores", False),
+    ("Calibration loss", "Cllr less min Cllr: what is lost because ratios are too large or too "
+     "small; on few trials PAV fits too well, and a little loss is no fault", True),
+    ("PAV", "pool adjacent violators: that best recalibration, found with the labels", False),
+    ("Prior log-odds", "ln(P / (1 − P)) of the probability P of a target trial", True),
+    ("95 % interval", "a range made so that, if the evaluation were repeated with other speakers, "
+     "95 of 100 such ranges would hold the true value; from drawing speakers anew, not trials, as "
+     "trials of one speaker are alike", False),
+    ("p-value", "how often a difference at least this large would be seen if there were none",
+     False),
+    ("DET, ROC", "miss rate (or detection rate) over false-alarm rate at all thresholds; DET "
+     "stretches small rates so that bell-shaped scores give straight lines", False),
+)  # fmt: skip
+
+
+def glossary(content: Record) -> list[tuple[str, str]]:
+    """Terms that occur, one line each."""
+    any_llr = any(row["llr"] for row in content["systems"])
+    return [(term, text) for term, text, of_llr in _GLOSSARY if any_llr or not of_llr]
+
+
+def summary(content: Record) -> list[str]:
+    """What a reader in a hurry should know, in sentences."""
+    size = content["trials"]
+    people = f" between {count(size['speakers'])} speakers" if size["speakers"] else ""
+    text = (
+        f"Measured on {count(size['trials'])} trials{people}; in {count(size['targets'])} of "
+        "them, the target trials, one person spoke both sides."
+    )
+    several = len(content["systems"]) > 1
+    named = content["comparison"]["best"] if several else content["systems"][0]["system"]
+    best = next(row for row in content["systems"] if row["system"] == named)
+    ends = interval(best["eer"], percent)
+    text_best = (
+        f"{best['system']} {'makes the fewest errors' if several else 'reaches'}"
+        f"{': ' if several else ' '}an EER of {percent(best['eer']['estimate'])} %"
+        + (f" (95 % interval {ends})" if ends else "")
+        + f", that is, {_of_thousand(best['eer']['estimate'])} trials of either class decided "
+        "wrongly at the threshold where both are equally frequent."
+    )
+    sentences = [text, text_best]
+    if several:
+        sentences.append(_runner_up(content))
+    return sentences + _calibration(content)
+
+
+def _of_thousand(rate: float) -> str:
+    errors = 1000 * rate
+    if errors >= 9.5 or errors == 0:
+        return f"{errors:.0f} of 1,000"
+    return f"{errors:.1f} of 1,000" if errors >= 0.1 else "fewer than 1 of 10,000"
+
+
+def _runner_up(content: Record) -> str:
+    """The best system against the nearest other, in EER."""
+    compared = content["comparison"]
+    row = min(compared["systems"], key=lambda row: row["metrics"][0]["difference"])
+    metric, other = row["metrics"][0], row["system"]
+    if metric["difference"] == 0:
+        return f"{other} has the same EER."
+    less = f"{100 * metric['difference']:.2f} % EER"
+    if metric["low"] is None:
+        return f"That is {less} less than {other}, the next; without intervals, this may be chance."
+    ends = f"95 % interval {percent(metric['low'])} to {percent(metric['high'])}"
+    ends += f", {p_text(metric['p_value'])}".replace("-", "−")
+    if metric["low"] > 0:
+        return f"{compared['best']} is better than {other}, the next, by {less} ({ends})."
+    return (
+        f"It is not shown to be better than {other}, the next: the difference is {less} ({ends}), "
+        "which may be chance."
+    )
+
+
+def _calibration(content: Record) -> list[str]:
+    """How far likelihood ratios can be taken at their word."""
+    graded: dict[str, list[str]] = {}
+    for row in content["systems"]:
+        if not row["llr"]:
+            continue
+        total, lost = row["cllr"]["estimate"], max(row["calibration_loss"], 0)
+        name = f"{row['system']} (Cllr {four(total)}, of which {four(lost)} is lost)"
+        graded.setdefault(_grade(row), []).append(name)
+    ends = {
+        "well": "well calibrated: their likelihood ratios can be taken at their word",
+        "fairly": "fairly calibrated: their likelihood ratios are somewhat off",
+        "poorly": "poorly calibrated: their likelihood ratios should not be used as they are",
+        "misleading": "worse than saying nothing: with a Cllr of 1 or more, their likelihood "
+        "ratios mislead",
+    }
+    sentences = []
+    for grade, end in ends.items():
+        if names := graded.get(grade):
+            one = len(names) == 1
+            text = f"{_listed(names)} {'is' if one else 'are'} {end}."
+            sentences.append(text.replace("their", "its") if one else text)
+    return sentences + _costly(content)
+
+
+def _grade(row: Record) -> str:
+    """How well a system is calibrated: over all priors, and at the operating points."""
+    if row["cllr"]["estimate"] >= 1:
+        return "misleading"
+    pairs = [(row["min_cllr"], row["cllr"]), *zip(row["min_dcf"], row["act_dcf"])]
+    added = max(_added(least["estimate"], actual["estimate"]) for least, actual in pairs)
+    return "well" if added <= _WELL else "fairly" if added <= _POOR else "poorly"
+
+
+def _added(least: float, actual: float) -> float:
+    """Part by which the actual cost exceeds the least; differences of rounding do not count."""
+    if actual - least <= 1e-9:
+        return 0.0
+    return (actual - least) / least if least > 0 else math.inf
+
+
+def _costly(content: Record) -> list[str]:
+    """Operating points at which decisions by the Bayes threshold cost more than none."""
+    sentences = []
+    for i, point in enumerate(content["points"]):
+        names = [
+            row["system"]
+            for row in content["systems"]
+            if row["llr"] and row["act_dcf"][i]["estimate"] > 1 + 1e-9
+        ]
+        if names:
+            sentences.append(
+                f"At {point['label']} decisions by the likelihood ratios of {_listed(names)} cost "
+                "more than deciding without them."
+            )
+    return sentences
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def cautions(content: Record, few: Mapping[str, Sequence[str]], scarce: Sequence[str]) -> list[str]:
+    """What to mind: notes that were given, and what the numbers themselves warn of.
+
+    Parameters
+    ----------
+    content : dict
+    few : mapping of str to sequence of str
+        By operating point, systems whose least cost rests on few errors.
+    scarce : sequence of str
+        Systems whose EER does.
+    """
+    found = list(content["notes"])
+    speakers = content["trials"]["speakers"]
+    if not content["bootstrap"]:
+        found.append("No intervals were made, so that differences may be chance.")
+    elif speakers and speakers < _FEW_SPEAKERS:
+        found.append(f"Only {speakers} speakers: the intervals are rough.")
+    if scarce:
+        found.append(
+            f"The EER of {_listed(scarce)} rests on fewer than {RULE_OF} errors of a kind."
+        )
+    for label, names in few.items():
+        found.append(
+            f"At {label} the least cost of {_listed(names)} rests on fewer than {RULE_OF} misses "
+            "or false alarms: its value is rough."
+        )
+    plain = [row["system"] for row in content["systems"] if not row["llr"]]
+    if plain:
+        found.append(
+            f"The scores of {_listed(plain)} are not given as likelihood ratios: "
+            f"{'it has' if len(plain) == 1 else 'they have'} no actual costs, and minDCF and min "
+            "Cllr show what calibration could reach at best."
+        )
+    if content["comparison"]:
+        found.append(
+            "The best system was found on these very trials, which flatters it a little; p-values "
+            "are not corrected for the number of comparisons."
+        )
+    return found
+
+
+def facts(content: Record) -> list[tuple[str, str]]:
+    """The trials and how they were measured."""
+    size, draws = content["trials"], content["bootstrap"]
+    found = [
+        ("Trials", count(size["trials"])),
+        ("Target trials", count(size["targets"])),
+        ("Nontarget trials", count(size["nontargets"])),
+    ]
+    if size["speakers"] is not None:
+        found.append(("Speakers", count(size["speakers"])))
+    found += [
+        ("Speakers enrolled", count(size["enrolled_speakers"])),
+        ("Speakers in test", count(size["test_speakers"])),
+    ]
+    if size["speakers_from"]:
+        found.append(("Speakers told", size["speakers_from"]))
+    if draws:
+        text = f"{count(draws['replicates'])} draws of the speakers, seed {draws['seed']}"
+        found.append(("Intervals", f"95 %, from {text}"))
+    for point in content["points"]:
+        found.append((f"Threshold at {point['label']}", f"llr {point['threshold']:.4f}"))
+    return found
+
+
+def markdown(content: Record) -> str:
+    """The report without figures."""
+    lines = [f"# {_md(content['title'])}", ""]
+    if content["date"]:
+        lines += [_md(content["date"]), ""]
+    lines += [_md(" ".join(content["summary"])), ""]
+    titles = {"systems": "Systems", "differences": "Comparison", "condition-1": "Conditions"}
+    for table in tables(content):
+        if table.key in titles:
+            lines += [f"## {titles[table.key]}", ""]
+        lines += [*_md_table(table), ""]
+    lines += ["## Cautions", "", *(f"- {_md(text)}" for text in content["cautions"]), ""]
+    lines += ["## Data", "", *(f"- {_md(k)}: {_md(v)}" for k, v in facts(content)), ""]
+    lines += ["## Terms", "", *(f"- **{_md(k)}**: {_md(v)}." for k, v in glossary(content)), ""]
+    lines += ["## How it was made", ""]
+    for command in content["commands"]:
+        lines += [*(f"    {line}" for line in command.splitlines()), ""]
+    lines += [f"- {_md(name)} {_md(number)}" for name, number in content["versions"].items()]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _md_table(table: Table) -> list[str]:
+    lines = [f"{_md(table.caption)}.", ""]
+    head = [Cell(", ".join((cell.text, *cell.extra))) for cell in table.head]
+    lines += [_md_row(head), "|" + " :--- |" + " ---: |" * (len(table.head) - 1)]
+    for name, rows in table.parts:
+        if name:
+            lines.append(f"| *{_md(name)}* |" + " |" * (len(table.head) - 1))
+        lines += map(_md_row, rows)
+    return lines
+
+
+def _md_cell(cell: Cell) -> str:
+    text = f"**{_md(cell.text)}**" if cell.best else _md(cell.text)
+    return f"{text} ({_md('; '.join(cell.extra))})" if cell.extra else text
+
+
+def _md_row(cells: Sequence[Cell]) -> str:
+    return "| " + " | ".join(map(_md_cell, cells)) + " |"
+
+
+def _md(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,107 @@
+"""What runs shards: workers of several kinds, windows of shards, BLAS on one thread."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ivector.base.errors import UsageError
+
+T = TypeVar("T")
+
+
+R = TypeVar("R")
+
+
+BACKENDS = ("loky", "threading", "dask")
+
+
+class WorkersLost(Exception):
+    """Workers or their scheduler were lost with shards unfinished; these may be sent again."""
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where shards are run: joblib's name of it, and the address of a Dask scheduler."""
+
+    name: str = "loky"
+    scheduler: str | None = None
+
+
+def make_shards(items: Sequence[T], size: int) -> list[Sequence[T]]:
+    """Cut `items` into consecutive shards of `size` (the last may be shorter)."""
+    if size < 1:
+        raise UsageError(f"shard size must be at least 1, got {size}")
+    return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+def in_windows(
+    start: Callable[[Sequence[Any]], Iterable[Any]], shards: Sequence[Any], size: Callable[[], int]
+) -> Iterator[Any]:
+    """Run windows of shards, the next one started before the results of one are awaited.
+
+    Parameters
+    ----------
+    start : callable
+        Begins to run some shards at once and returns an iterable of their results.
+    size : callable
+        How many shards to start next.
+    """
+    running: deque[Iterable[Any]] = deque()
+    begun = 0
+    try:
+        while begun < len(shards) or running:
+            while begun < len(shards) and len(running) < 2:
+                end = begun + max(1, size())
+                running.append(start(shards[begun:end]))
+                begun = end
+            yield from running[0]
+            running.popleft()
+    finally:
+        for results in running:
+            if hasattr(results, "close"):
+                results.close()
+
+
+def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, Any]) -> R:
+    """Call `function` with every BLAS and OpenMP pool limited to one thread."""
+    with one_thread():
+        return function(shard, **kwargs)
+
+
+_limit_lock = threading.Lock()
+
+
+_limits: list[Any] = []
+
+
+_holders = 0
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """BLAS and OpenMP on one thread, in a ``with`` or as a decorator ``@one_thread()``.
+
+    For training outside of `map_shards`: models are the same bytes whatever the number of cores.
+    The limits are of the process: where several threads hold them, the last one to leave
+    resets them, so that no thread's sums are split by another's leaving.
+    """
+    global _holders
+    from threadpoolctl import ThreadpoolController
+
+    with _limit_lock:
+        controller = ThreadpoolController()  # finds libraries that were loaded since, too
+        if any(pool["num_threads"] != 1 for pool in controller.info()):
+            _limits.append(controller.limit(limits=1))
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _holders -= 1
+            while not _holders and _limits:
+                _limits.pop().restore_original_limits()

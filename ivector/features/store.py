@@ -1,0 +1,277 @@
+"""Log-mel store: the log-mel energies of a whole corpus, computed once, read by utterance.
+
+``python -m ivector.features.store DATA OUT`` makes one from a data directory or a ``wav.scp``.
+
+At 40 dimensions and 100 frames a second, Kaldi's compressed matrices (one byte a number) take
+4 kB a second, 12.5 % of 16-bit audio at 16 kHz, and a little for headers. float16, two bytes a
+number, takes 25 %; it is more exact, and parts of an utterance are read without the rest.
+
+A store is a folder::
+
+    store.json         written last: options, versions, counts, sizes
+    index              "utt file offset n_frames", sorted
+    feats.scp          the same for Kaldi (compressed storage only; paths as OUT was given)
+    logmel.<n>.ark     Kaldi archives, or logmel.<n>.f16: frames row by row, little-endian float16
+    logmel.<n>.json    written after each of them, so that a killed run continues
+    skipped            "utt why" for recordings that cannot be used
+
+Files are found relative to the folder, so that it may be moved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ivector.base.cli import Parser, add_parallel_options, run
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import read_lines
+from ivector.features.store_writer import FLOAT16, FORMAT, Recording, write_store
+
+STORAGES = ("kaldi", "float16")
+# The features of the VoxSRC 2020 systems (voxceleb_trainer), and Kaldi's filter bank.
+PRESETS: dict[str, dict[str, Any]] = {
+    "voxsrc": {
+        "num_mel_bins": 40,
+        "low_freq": 0.0,
+        "window_type": "hamming",
+        "preemphasis_coefficient": 0.0,
+        "flavour": "torchaudio",
+    },
+    "kaldi": {"num_mel_bins": 40, "snip_edges": False},
+}
+
+
+class Place(NamedTuple):
+    """Where an utterance's frames lie."""
+
+    file: str
+    offset: int
+    n_frames: int
+
+
+class LogMelStore(Mapping[str, np.ndarray]):
+    """Log-mel features of a corpus by utterance id, read from disk when asked for.
+
+    Made by `create` or `open`. Picklable; workers read the files independently.
+
+    Attributes
+    ----------
+    folder : Path
+    metadata : dict
+        What ``store.json`` holds: ``options`` of `LogMel`, ``storage``, ``n_dims``, ``versions``,
+        ``revision``, and counts of utterances, frames and bytes.
+    """
+
+    def __init__(self, folder: Path, metadata: dict[str, Any], index: dict[str, Place]):
+        self.folder = folder
+        self.metadata = metadata
+        self._index = index
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike,
+        recordings: Iterable[Recording],
+        options: Mapping[str, Any] | None = None,
+        storage: str = "kaldi",
+        nj: int = 1,
+        strict: bool = False,
+    ) -> LogMelStore:
+        """Compute and write a store, or what an earlier, killed run left to do.
+
+        Parameters
+        ----------
+        folder : path-like
+        recordings : iterable of (utterance, audio file, start, end)
+            As `ivector.data.DataDir.recordings` gives them; start and end in seconds or None.
+        options : mapping, optional
+            Of `ivector.features.extractors.LogMel`; by default those of the VoxSRC 2020 systems, 40
+            dimensions at 16 kHz. Recordings are resampled to ``sample_frequency``.
+        storage : {"kaldi", "float16"}
+            One byte a number, or two.
+        nj : int
+            Processes; the files do not depend on it.
+        strict : bool
+            Stop at a recording that cannot be used, instead of leaving it out.
+
+        Raises
+        ------
+        DataError
+            No recording can be used, two have one id, or the folder cannot be written.
+        UsageError
+            Options that make no sense.
+        """
+        if storage not in STORAGES:
+            raise UsageError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
+        ordered = sorted(recordings, key=lambda recording: recording[0])
+        chosen = dict(PRESETS["voxsrc"] if options is None else options)
+        write_store(Path(folder), ordered, chosen, storage, nj, strict)
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike) -> LogMelStore:
+        """Open a complete store.
+
+        Raises
+        ------
+        DataError
+            There is none, it is incomplete, damaged, or of a newer format.
+        """
+        folder = Path(folder)
+        path = folder / "store.json"
+        if not path.is_file():
+            raise DataError(
+                f"{folder}: no complete log-mel store; make it (python -m ivector.features.store)"
+            )
+        try:
+            metadata = json.loads(path.read_text(encoding="utf-8"))
+            version = metadata["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: not the description of a log-mel store") from error
+        if version > FORMAT:
+            raise DataError(f"{path}: format {version} is newer than this version reads; upgrade")
+        return cls(folder, metadata, _read_index(folder / "index"))
+
+    def __getitem__(self, utterance: str) -> np.ndarray:
+        """Return the features of an utterance, (n_frames, n_dims) float32.
+
+        Raises
+        ------
+        KeyError
+            No such utterance.
+        DataError
+            Its file is missing, cut or damaged.
+        """
+        return self.read(utterance)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, utterance: object) -> bool:
+        return utterance in self._index
+
+    @property
+    def n_dims(self) -> int:
+        """Dimensions of a frame."""
+        return self.metadata["n_dims"]
+
+    def place(self, utterance: str) -> Place:
+        """Return where the frames of an utterance lie, for readers of parts of it."""
+        return self._index[utterance]
+
+    def n_frames(self, utterance: str) -> int:
+        """Return the number of frames of an utterance, without reading them."""
+        return self._index[utterance].n_frames
+
+    def read(self, utterance: str, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Read frames `start` up to `stop` of an utterance, as a slice.
+
+        From float16 storage only these are read; compressed matrices are read as a whole.
+
+        Returns
+        -------
+        ndarray (n_frames, n_dims), float32
+        """
+        place = self._index[utterance]
+        start, stop, _ = slice(start, stop).indices(place.n_frames)
+        if self.metadata["storage"] == "float16":
+            return self._read_float16(utterance, place, start, max(stop - start, 0))
+        from ivector.formats.arks import load_array
+
+        array = load_array(utterance, f"{self.folder / place.file}:{place.offset}")
+        if array.shape != (place.n_frames, self.n_dims):
+            raise DataError(
+                f"{utterance}: {place.file} holds a matrix of {array.shape} there, expected "
+                f"{(place.n_frames, self.n_dims)}; make the store again"
+            )
+        return np.ascontiguousarray(array[start:stop], np.float32)
+
+    def _read_float16(self, utterance: str, place: Place, start: int, count: int) -> np.ndarray:
+        path, n_dims = self.folder / place.file, self.n_dims
+        offset = place.offset + start * n_dims * FLOAT16.itemsize
+        try:
+            flat = np.fromfile(path, FLOAT16, count * n_dims, offset=offset)
+        except OSError as error:
+            raise DataError(f"{utterance}: {path}: {error.strerror or error}") from error
+        if len(flat) != count * n_dims:
+            raise DataError(f"{utterance}: {path} is cut short; make the store again")
+        return flat.astype(np.float32).reshape(count, n_dims)
+
+
+def _read_index(path: Path) -> dict[str, Place]:
+    index = {}
+    for number, line in enumerate(read_lines(path), 1):
+        try:
+            utt, file, offset, n_frames = line.split(" ")
+            index[utt] = Place(file, int(offset), int(n_frames))
+        except ValueError:
+            raise DataError(f"{path}:{number}: not an index line; make the store again") from None
+    return index
+
+
+def make_parser() -> Parser:
+    """Make the parser."""
+    parser = Parser(
+        prog="python -m ivector.features.store", description=str(__doc__).splitlines()[0]
+    )
+    parser.add_argument("data", type=Path, help="data directory, or a wav.scp file")
+    parser.add_argument("out", type=Path, help="folder of the store")
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default="voxsrc",
+        help="voxsrc: log(mel + 1e-6), Hamming window, 0 Hz up; kaldi: compute-fbank-feats",
+    )
+    parser.add_argument("--num-mel-bins", type=int, default=40, help="dimensions")
+    parser.add_argument(
+        "--sample-frequency", type=int, default=16000, help="Hz; recordings are resampled to it"
+    )
+    parser.add_argument(
+        "--storage",
+        choices=STORAGES,
+        default="kaldi",
+        help="kaldi: 1 byte a number, 12.5%% of the audio at 40 bins; float16: 2 bytes, 25%%, "
+        "more exact, and crops are read without the rest",
+    )
+    add_parallel_options(parser)
+    parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Make a store."""
+    from ivector.data import DataDir, read_data_dir, read_wav_scp
+
+    if arguments.data.is_dir():
+        data = read_data_dir(arguments.data)
+    else:
+        files = read_wav_scp(arguments.data)
+        data = DataDir(files, {utt: utt for utt in files})
+    options = {
+        **PRESETS[arguments.preset],
+        "num_mel_bins": arguments.num_mel_bins,
+        "sample_frequency": arguments.sample_frequency,
+    }
+    store = LogMelStore.create(
+        arguments.out, data.recordings(), options, arguments.storage, arguments.nj, arguments.strict
+    )
+    frames, n_bytes = store.metadata["frames"], store.metadata["bytes"]
+    share = 100 * n_bytes / store.metadata["pcm_bytes"]
+    print(
+        f"{arguments.out}: {len(store)} utterances, {frames} frames of {store.n_dims}, "
+        f"{n_bytes} bytes, {share:.1f} % of 16-bit audio"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run(make_parser(), main))

@@ -1,0 +1,447 @@
+"""Total-variability model (i-vector extractor), in Kaldi's and in the classical form.
+
+Papers: Kenny, Boulianne, Dumouchel, "Eigenvoice modeling with sparse training data", 2005;
+Kenny et al., "A study of inter-speaker variability…", 2008 (minimum divergence); Dehak et al.,
+"Front-end factor analysis for speaker verification", 2011; Kaldi's ``ivector-extractor.cc``.
+
+Dimensions
+----------
+U utterances, C components, D feature dimension, R rank.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+
+from ivector.base.budget import MIB, require_memory
+from ivector.base.checkpoint import Checkpoint, identifying, sum_shards
+from ivector.base.errors import (
+    DataError,
+    DegenerateDataWarning,
+    ObjectiveWarning,
+    UsageError,
+)
+from ivector.base.files import load_model, save_model
+from ivector.base.shards import map_shards
+from ivector.base.workers import one_thread
+from ivector.statistics.baum_welch import BaumWelchStatistics
+from ivector.total_variability import e_step as _tv_math
+from ivector.total_variability.checks import check_options
+from ivector.total_variability.e_step import Accumulators, Derived, Subspace
+from ivector.total_variability.initial import initial_subspace
+from ivector.total_variability.m_step import m_step, update_prior
+from ivector.total_variability.shards import (
+    Shard,
+    accumulate_shard,
+    degeneracies,
+    evidence_shard,
+    extract_shard,
+    shards_of,
+)
+
+logger = logging.getLogger(__name__)
+
+_KIND = "total-variability"
+# Relative fall of the objective that rounding of single-precision products can make.
+_ROUNDING = 1e-6
+
+
+class TotalVariability(TransformerMixin, BaseEstimator):
+    """I-vector extractor: a linear subspace of a GMM's means, trained by EM.
+
+    Parameters
+    ----------
+    rank : int
+        Dimension of the i-vectors. Training costs grow with rank² in the products and rank³ in
+        the factorisations; memory with ``n_components · rank²``.
+    n_iter : int
+        EM iterations. Kaldi's recipes use 5 to 10; from principal axes 5 are enough.
+    parametrisation : {"kaldi", "classical"}
+        "kaldi": mean of component c = M_c v, v ~ N(p e_0, I); means are re-estimated together
+        with the subspace, and the model can be written as Kaldi's ``final.ie``. "classical":
+        m_c + T_c w, w ~ N(0, I), with the UBM's means m_c left as they are.
+    update_covariance : bool
+        Re-estimate the residual covariances; needs second-order statistics.
+    min_divergence : bool
+        Re-estimate the prior after each M-step by transforming the subspace. Speeds up
+        convergence; no reason to switch it off but comparison.
+    diagonalise : bool
+        Rotate the i-vectors so that their average precision is diagonal, the best determined
+        element first (Kaldi's ``--diagonalize``); does not change the likelihood.
+    prior_offset : float
+        Start of Kaldi's prior offset p; re-estimated in every iteration.
+    init : {"pca", "random"}
+        Start of the subspace. "pca": principal axes of (some of) the training utterances'
+        normalised first-order statistics; better after the same number of iterations.
+        "random": N(0, 1), as ``ivector-extractor-init``.
+    gaussian_min_count : float
+        Components with fewer frames keep their parameters.
+    covariance_floor : float
+        Covariances are floored at this share of their average.
+    warm_start : bool
+        Continue from the present state (for example one read from ``final.ie``) instead of
+        initialising from the UBM.
+    memory : int
+        MiB that a process may take, 0 for no limit: an eighth is for a batch of utterances, 256
+        MiB at most, and training refuses to begin if its sums alone are too large.
+    n_jobs : int
+        Processes for training and extraction; results do not depend on it.
+    random_state : int, RandomState or None
+        Only ``init`` draws random numbers.
+
+    Attributes
+    ----------
+    weights_ : ndarray (n_components,)
+    projections_ : ndarray (n_components, n_features, rank)
+        M_c, or T_c in the classical form.
+    precisions_ : ndarray (n_components, n_features, n_features)
+        Σ_c⁻¹ of the residual.
+    means_ : ndarray (n_components, n_features)
+        Means of the average utterance: p M_c e_0, or the UBM's.
+    prior_offset_ : float
+        p; 0 in the classical form.
+    objective_ : list of float
+        Log-likelihood per frame (nats) at the start of each iteration; Kaldi's auxiliary
+        function per frame.
+    n_frames_, n_utterances_ : float, int
+        Of the training data.
+
+    Examples
+    --------
+    >>> tv = TotalVariability(rank=400, random_state=0).fit(stats, ubm=ubm)  # doctest: +SKIP
+    >>> vectors = tv.transform(stats)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        rank: int = 400,
+        *,
+        n_iter: int = 5,
+        parametrisation: str = "kaldi",
+        update_covariance: bool = True,
+        min_divergence: bool = True,
+        diagonalise: bool = True,
+        prior_offset: float = 100.0,
+        init: str = "pca",
+        gaussian_min_count: float = 100.0,
+        covariance_floor: float = 0.1,
+        warm_start: bool = False,
+        memory: int = 0,
+        n_jobs: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        self.rank = rank
+        self.n_iter = n_iter
+        self.parametrisation = parametrisation
+        self.update_covariance = update_covariance
+        self.min_divergence = min_divergence
+        self.diagonalise = diagonalise
+        self.prior_offset = prior_offset
+        self.init = init
+        self.gaussian_min_count = gaussian_min_count
+        self.covariance_floor = covariance_floor
+        self.warm_start = warm_start
+        self.memory = memory
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @one_thread()
+    def fit(
+        self,
+        X: BaumWelchStatistics | Sequence[Shard],
+        y: Any = None,
+        *,
+        ubm: Any = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> TotalVariability:
+        """Train by EM from Baum-Welch statistics.
+
+        Parameters
+        ----------
+        X : BaumWelchStatistics, or sequence of them or of picklable functions without arguments
+            that return one, or several as an iterable (`StatisticsFile` does); only one block is
+            held in memory at a time (one a job).
+        y : ignored
+        ubm : FullGMM or DiagonalGMM
+            The fitted model whose posteriors made the statistics; not needed with `warm_start`.
+        checkpoint : Checkpoint, optional
+            Keeps the state after every iteration and the sums of the one under way; a training
+            that was stopped goes on from there, to the same bytes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        UsageError
+            Options that make no sense, no UBM, covariances asked for without second order.
+        DataError
+            Statistics that do not fit the UBM.
+
+        Warns
+        -----
+        DegenerateDataWarning
+            The data do not determine the model; says how many utterances would.
+        ObjectiveWarning
+            The objective fell.
+        """
+        check_options(self)
+        shards = shards_of(X)
+        self.objective_: list[float] = []
+        identity = {"shards": len(shards), **identifying(self.get_params())}
+        state = None if checkpoint is None else checkpoint.begin(identity)
+        if state is not None:
+            self._restore(*state)
+        elif self.warm_start and hasattr(self, "model_"):
+            self._check_warm_start()
+        else:
+            self._set_model(self._start(shards, ubm))
+        self._check_memory()
+        if state is None:
+            self._keep(checkpoint)
+        for iteration in range(len(self.objective_), self.n_iter):
+            total = self._expectation(
+                shards, None if checkpoint is None else checkpoint.sums(iteration)
+            )
+            if iteration == 0:
+                self._check_data(total)
+            self._record(
+                _tv_math.objective(self.model_, total.evidence, total.zeroth, total.second)
+            )
+            self._set_model(self._maximisation(total))
+            self._keep(checkpoint)
+        return self
+
+    def _keep(self, checkpoint: Checkpoint | None) -> None:
+        if checkpoint is None:
+            return
+        values = {"objective": self.objective_}
+        if self.objective_:
+            values |= {"n_utterances": self.n_utterances_, "n_frames": self.n_frames_}
+        checkpoint.save(len(self.objective_), self._fitted_model().arrays(), values)
+
+    def _restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> None:
+        self._set_model(Subspace.from_arrays(arrays))
+        self.objective_ = values["objective"]
+        if self.objective_:
+            self.n_utterances_, self.n_frames_ = values["n_utterances"], values["n_frames"]
+        logger.info("total variability goes on after iteration %d", len(self.objective_))
+
+    def transform(
+        self, X: BaumWelchStatistics | Sequence[Shard], *, return_cov: bool = False
+    ) -> Any:
+        """I-vectors: posterior means of w, Kaldi's prior offset already subtracted.
+
+        An utterance without frames gets the prior's mean, zero.
+
+        Parameters
+        ----------
+        X : as in `fit`
+        return_cov : bool
+            Also return the posterior covariances.
+
+        Returns
+        -------
+        ivectors : ndarray (n_utterances, rank) of float32
+        covariances : ndarray (n_utterances, rank, rank) of float32
+            Only with `return_cov`.
+        """
+        derived = self._prepared()
+        parts = list(
+            map_shards(
+                extract_shard,
+                shards_of(X),
+                nj=self.n_jobs,
+                derived=derived,
+                return_cov=return_cov,
+            )
+        )
+        if return_cov:
+            return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+        return np.concatenate([ivectors for ivectors, _ in parts])
+
+    def score(self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None) -> float:
+        """Log-likelihood per frame (nats), alignments fixed; see `objective_`."""
+        parts = list(
+            map_shards(evidence_shard, shards_of(X), nj=self.n_jobs, derived=self._prepared())
+        )
+        scatters = [second for _, _, second in parts if second is not None]
+        return _tv_math.objective(
+            self._fitted_model(),
+            sum(evidence for evidence, _, _ in parts),
+            np.sum([zeroth for _, zeroth, _ in parts], axis=0),
+            np.sum(scatters, axis=0) if len(scatters) == len(parts) else None,
+        )
+
+    @property
+    def weights_(self) -> np.ndarray:
+        """Component weights, from the UBM."""
+        return self._fitted_model().weights
+
+    @property
+    def projections_(self) -> np.ndarray:
+        """M_c or T_c."""
+        return self._fitted_model().projection
+
+    @property
+    def precisions_(self) -> np.ndarray:
+        """Σ_c⁻¹."""
+        return self._fitted_model().precision
+
+    @property
+    def covariances_(self) -> np.ndarray:
+        """Σ_c."""
+        return np.linalg.inv(self._fitted_model().precision)
+
+    @property
+    def means_(self) -> np.ndarray:
+        """Means of the average utterance."""
+        return self._fitted_model().means
+
+    @property
+    def prior_offset_(self) -> float:
+        """Mean of element 0 under the prior."""
+        return self._fitted_model().offset
+
+    @classmethod
+    def from_subspace(cls, model: Subspace, **options: Any) -> TotalVariability:
+        """Make a fitted extractor of known parameters (a file reader does)."""
+        parametrisation = "classical" if model.ubm_means is not None else "kaldi"
+        extractor = cls(rank=model.rank, parametrisation=parametrisation, **options)
+        extractor._set_model(model)
+        return extractor
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model and its options as ``.npz``."""
+        arrays = {
+            **self._fitted_model().arrays(),
+            "objective": np.array(getattr(self, "objective_", [])),
+        }
+        options = self.get_params()
+        # What trained it says nothing about the model and must not change a byte.
+        del options["n_jobs"], options["memory"]
+        if not isinstance(options["random_state"], (int, type(None))):
+            options["random_state"] = None
+        save_model(path, _KIND, arrays, options)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> TotalVariability:
+        """Read what `save` wrote."""
+        arrays, options = load_model(path, _KIND)
+        objective = arrays.pop("objective").tolist()
+        extractor = cls(**options)
+        extractor._set_model(Subspace.from_arrays(arrays))
+        extractor.objective_ = objective
+        return extractor
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The derived matrices are as large as the model and quickly made again.
+        state = dict(super().__getstate__())
+        state.pop("_derived", None)
+        return state
+
+    def _set_model(self, model: Subspace) -> None:
+        # C order, as a file gives it back: a product's last digits may depend on the order.
+        arrays = (np.ascontiguousarray(a) for a in (model.projection, model.precision))
+        self.model_ = replace(model, projection=next(arrays), precision=next(arrays))
+        self._derived: Derived | None = None
+
+    def _fitted_model(self) -> Subspace:
+        if not hasattr(self, "model_"):
+            raise UsageError("this TotalVariability is not trained: call fit, load or a reader")
+        return self.model_
+
+    def _prepared(self) -> Derived:
+        model = self._fitted_model()
+        if getattr(self, "_derived", None) is None:
+            batch = min(_tv_math.BATCH_BYTES, self.memory * MIB // 8 or _tv_math.BATCH_BYTES)
+            self._derived = replace(_tv_math.derive(model), batch_bytes=batch)
+        assert self._derived is not None
+        return self._derived
+
+    def _start(self, shards: Sequence[Shard], ubm: Any) -> Subspace:
+        if ubm is None:
+            raise UsageError("training needs the UBM of the statistics: fit(stats, ubm=ubm)")
+        return initial_subspace(
+            ubm,
+            shards,
+            rank=self.rank,
+            method=self.init,
+            offset=self.prior_offset if self.parametrisation == "kaldi" else 0.0,
+            rng=check_random_state(self.random_state),
+        )
+
+    def _check_warm_start(self) -> None:
+        form = "kaldi" if self.model_.ubm_means is None else "classical"
+        if (self.rank, self.parametrisation) != (self.model_.rank, form):
+            raise UsageError(
+                f"warm_start: the present model is {form} of rank {self.model_.rank}, the options "
+                f"ask for {self.parametrisation} of rank {self.rank}"
+            )
+
+    def _check_memory(self) -> None:
+        if self.memory:
+            shape = self.model_.projection.shape
+            require_memory(
+                _tv_math.training_bytes(*shape),
+                self.memory,
+                f"training {shape[0]} components of {shape[1]} features at rank {shape[2]}",
+                "a lower rank or a smaller UBM",
+            )
+
+    def _expectation(self, shards: Sequence[Shard], sums: Path | None) -> Accumulators:
+        return sum_shards(
+            accumulate_shard,
+            shards,
+            Accumulators,
+            self.n_jobs,
+            sums,
+            f"total variability, iteration {len(self.objective_) + 1}",
+            derived=self._prepared(),
+            needs_second=self.update_covariance,
+        )
+
+    def _maximisation(self, total: Accumulators) -> Subspace:
+        model = m_step(
+            self.model_,
+            total,
+            self.update_covariance,
+            self.gaussian_min_count,
+            self.covariance_floor,
+        )
+        return update_prior(model, total, self.diagonalise) if self.min_divergence else model
+
+    def _record(self, value: float) -> None:
+        previous = self.objective_[-1] if self.objective_ else -np.inf
+        self.objective_.append(value)
+        logger.info(
+            "total variability, iteration %d: log-likelihood %.5f per frame",
+            len(self.objective_),
+            value,
+        )
+        if value < previous - _ROUNDING * abs(previous):
+            warnings.warn(
+                f"the objective fell from {previous:.6f} to {value:.6f} per frame in iteration "
+                f"{len(self.objective_)}; flooring of covariances or too few data can do this",
+                ObjectiveWarning,
+                stacklevel=4,
+            )
+
+    def _check_data(self, total: Accumulators) -> None:
+        self.n_utterances_ = total.n_utterances
+        self.n_frames_ = float(total.zeroth.sum())
+        if not self.n_frames_:
+            raise DataError("the training statistics hold no frames; check features and VAD")
+        for text in degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
+            warnings.warn(text, DegenerateDataWarning, stacklevel=4)

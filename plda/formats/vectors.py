@@ -1,0 +1,143 @@
+"""Vectors with their utterance ids on disk: Kaldi archives (text and binary) and ``.npz``.
+
+An ``.npz`` holds ``ids`` (n_vectors,) and ``vectors`` (n_vectors, n_dims), without pickles.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import atomic_write, read_lines
+from ivector.base.kaldi import KaldiReader, KaldiWriter, read_vectors
+from plda.checks import check_vectors
+
+_ITEM_SIZES = {b"FV ": 4, b"DV ": 8}
+
+
+def read_ids_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
+    """Read utterance ids and their vectors.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.npz``, or a Kaldi archive of vectors, text or binary (told by its content).
+
+    Returns
+    -------
+    ids : list of str
+    vectors : ndarray (n_vectors, n_dims)
+        In the file's precision; text gives float64.
+
+    Raises
+    ------
+    DataError
+        Missing, damaged, empty, an id twice, or vectors of different lengths.
+    """
+    path = Path(path)
+    pairs = _npz_pairs(path) if path.suffix == ".npz" else _ark_pairs(path)
+    vectors: dict[str, np.ndarray] = {}
+    for key, vector in pairs:
+        if key in vectors:
+            raise DataError(f"{path}: id {key} occurs twice; ids must be unique")
+        if vector.dtype.kind not in "iuf" or not np.isfinite(vector).all():
+            raise DataError(
+                f"{path}: the vector of {key} has something that is no finite number; find out "
+                "why it could not be extracted, or remove it"
+            )
+        if vectors and vector.shape != (first := next(iter(vectors.values()))).shape:
+            raise DataError(f"{path}: {key} has shape {vector.shape}, the first {first.shape}")
+        vectors[key] = vector
+    if not vectors:
+        raise DataError(f"{path}: holds no vectors")
+    return list(vectors), np.stack(list(vectors.values()))
+
+
+def write_ids_vectors(path: str | os.PathLike, ids: Sequence[str], vectors: Any) -> None:
+    """Write utterance ids and their vectors.
+
+    Parameters
+    ----------
+    path : path-like
+        Ending in ``.npz``, ``.ark`` (Kaldi, binary) or ``.txt`` (Kaldi, text).
+    ids : sequence of str (n_vectors,)
+        Unique, without white space.
+    vectors : array_like (n_vectors, n_dims)
+        Written in their own precision.
+    """
+    path = Path(path)
+    vectors = check_vectors(vectors, "vectors")
+    if len(ids) != len(vectors) or len(set(ids)) != len(ids):
+        raise DataError(f"{path}: {len(ids)} ids for {len(vectors)} vectors, which must be unique")
+    bad = [key for key in ids if key.split() != [key]]
+    if bad:
+        raise DataError(f"{path}: id {bad[0]!r} is empty or holds white space")
+    if path.suffix not in (".npz", ".ark", ".txt"):
+        raise UsageError(f"{path}: vectors are written as .npz, .ark or .txt")
+    with atomic_write(path) as file:
+        if path.suffix == ".npz":
+            np.savez(file, ids=np.array(ids), vectors=vectors)
+            return
+        dtype = "f8" if vectors.dtype == np.float64 else "f4"
+        for key, vector in zip(ids, vectors):
+            file.write(key.encode() + b" ")
+            KaldiWriter(file, path.suffix == ".ark", dtype).vector(vector)
+
+
+def read_counts(path: str | os.PathLike) -> dict[str, int]:
+    """Read Kaldi's ``num_utts`` (``speaker count`` a line) as {speaker: count}."""
+    counts: dict[str, int] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split()
+        if not fields:
+            continue
+        if len(fields) != 2 or not fields[1].isdigit() or int(fields[1]) < 1:
+            raise DataError(f"{path}, line {number}: expected 'speaker count', got {line!r}")
+        if fields[0] in counts:
+            raise DataError(f"{path}, line {number}: speaker {fields[0]} occurs twice")
+        counts[fields[0]] = int(fields[1])
+    return counts
+
+
+def _npz_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            ids, vectors = archive["ids"], archive["vectors"]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise DataError(f"{path}: not a file of ids and vectors, or damaged") from error
+    if ids.ndim != 1 or vectors.ndim != 2 or len(ids) != len(vectors):
+        raise DataError(f"{path}: ids of shape {ids.shape}, vectors of shape {vectors.shape}")
+    yield from zip(ids.tolist(), vectors)
+
+
+def _ark_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    key_end = data.find(b" ")
+    if data[key_end + 1 : key_end + 3] != b"\0B":
+        yield from read_vectors(path).items()
+        return
+    position, last = 0, "none"
+    while position < len(data):
+        key_end = data.find(b" ", position)
+        start = key_end + 1
+        # \0B, FV or DV and a space, \4 and the dimension, the numbers.
+        item_size = _ITEM_SIZES.get(data[start + 2 : start + 5])
+        if key_end < 0 or item_size is None or len(data) < start + 10:
+            raise DataError(f"{path}: cut, or not an archive of vectors, after id {last}")
+        (n_dims,) = struct.unpack_from("<i", data, start + 6)
+        end = start + 10 + max(0, n_dims) * item_size
+        last = data[position:key_end].decode("utf-8", "replace")
+        yield last, KaldiReader(data[start:end], f"{path}, {last}").vector()
+        position = end

@@ -1,0 +1,252 @@
+"""The frame of a recipe stage: its folder, log, options, versions, time and the mark of being done.
+
+A stage is done when ``done.json`` stands in its folder, written last and renamed into place. The
+mark holds a stamp of all that the results depend on (see `recipes.engine.marks`). A stage whose
+mark
+carries the stamp it would make now is left alone, so a changed option re-does only what depends on
+it; what changed is said.
+
+The mark also lists the stage's files with their sizes and, but for very large ones, checksums.
+What was cut, replaced or deleted since is noticed by the stages that read it, and made again by
+the stage itself.
+
+A stage works in ``.NAME.partial/KEY``, where the key stands for the stamp, the sources and the
+versions of the packages. A run that was killed leaves it, and one of the same key goes on there:
+shards, checkpoints and other steps on the way that the body finds in its folder ``.resume`` are
+whole, as every file is renamed into place, and were made the same way. One of another key clears
+it. A worker that outlives its run can therefore not write among the files of another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ivector.base.errors import DataError
+from ivector.base.files import remove_tree, write_text
+from recipes.engine.marks import (
+    RESUME,
+    Upstream,
+    code,
+    digest,
+    find_reasons,
+    make_stamp,
+    manifest,
+    named,
+    read_mark,
+    remove_temporary,
+    require,
+    run_key,
+    tell,
+    versions,
+)
+
+__all__ = ["digest", "dry_run", "read_mark", "require", "resume_folder", "stage", "versions"]
+
+logger = logging.getLogger("recipe")
+
+_dry = False
+
+
+def dry_run() -> None:
+    """Make every `stage` of this process say what it would do and do nothing."""
+    global _dry
+    _dry = True
+
+
+def resume_folder(work: Path) -> Path:
+    """Folder in a stage's working folder for what only a continued run needs."""
+    return work / RESUME
+
+
+@contextlib.contextmanager
+def stage(
+    folder: Path,
+    options: Mapping[str, Any],
+    upstream: Upstream = (),
+    force: bool = False,
+    version: int = 1,
+) -> Iterator[Path | None]:
+    """Run a stage's body unless it is done already.
+
+    The body works in a folder beside `folder`, which takes its place only when complete: a failed
+    or killed run leaves the former results untouched, and its own for the next one to go on from.
+
+    Parameters
+    ----------
+    folder : Path
+    options : mapping of str
+        All that change the results.
+    upstream : mapping of str to str, or sequence of str
+        Stamps of what the stage reads, by name.
+    force : bool
+        Run even if done; an unfinished run of the same key is continued all the same.
+    version : int
+        Counted up when the results change with the code and within one release.
+
+    Yields
+    ------
+    Path or None
+        The folder to work in; None when there is nothing to do.
+    """
+    if not _dry:
+        _recover(folder)
+    where = _former(folder) if _killed_between_renames(folder) else folder
+    reasons = find_reasons(where, options, upstream, version)
+    if force and not reasons:
+        reasons = ["asked for"]
+    if _dry:
+        tell(folder, reasons)
+        yield None
+        return
+    partial = folder.with_name(f".{folder.name}.partial")
+    if not reasons:
+        logger.info("%s: done already, left as it is", folder)
+        _tidy(folder, partial)
+        yield None
+        return
+    logger.info("%s: runs: %s", folder, "; ".join(reasons))
+    stamp = make_stamp(options, upstream, version)
+    with _own(partial):
+        work = _enter(partial, run_key(stamp))
+        record = {"options": dict(options), "upstream": named(upstream), "versions": versions()}
+        write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        try:
+            with _log_to(work / "log"):
+                start = time.perf_counter()
+                yield work
+                seconds = round(time.perf_counter() - start, 3)
+                logger.info("%s: finished in %.1f s", folder, seconds)
+        except BaseException:
+            if {path.name for path in work.iterdir()} <= {"options.json", "log"}:
+                remove_tree(work)  # nothing to go on from
+            raise
+        remove_temporary(work)  # of workers that were killed while others made the same shard
+        done = {
+            "stamp": stamp, "upstream": named(upstream), "code": code(version), "seconds": seconds,
+            "files": manifest(work),
+        }  # fmt: skip
+        write_text(work / "done.json", json.dumps(done) + "\n")
+        _replace(folder, work)
+        remove_tree(resume_folder(folder))
+
+
+@contextlib.contextmanager
+def _own(partial: Path) -> Iterator[None]:
+    """Hold a folder of unfinished work against other runs; a killed one holds no lock.
+
+    Raises
+    ------
+    DataError
+        Another run holds it.
+    """
+    held, lock = False, None
+    while not held:  # another run may end and remove the folder between any two lines
+        with contextlib.suppress(FileNotFoundError):
+            partial.mkdir(parents=True, exist_ok=True)
+            lock = _lock(partial)
+            held = lock is None or os.fstat(lock).st_ino == partial.stat().st_ino
+        if lock is not None and not held:
+            os.close(lock)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            partial.rmdir()  # if it is empty
+        if lock is not None:
+            os.close(lock)
+
+
+def _enter(partial: Path, key: str) -> Path:
+    """Folder of a run's work, with what a former one of the same key left, and nothing else."""
+    work = partial / key
+    for other in partial.iterdir():
+        if other != work:
+            remove_tree(other) if other.is_dir() else other.unlink()
+    if work.exists():
+        remove_temporary(work)
+        (work / "done.json").unlink(missing_ok=True)
+        logger.info("%s: goes on from an unfinished run", work.parent.parent / partial.name)
+    work.mkdir(exist_ok=True)
+    return work
+
+
+def _tidy(folder: Path, partial: Path) -> None:
+    """Remove what a run that was killed at its very end, or a worker after it, left behind."""
+    remove_tree(resume_folder(folder))
+    if partial.exists():
+        with contextlib.suppress(DataError), _own(partial):
+            _enter(partial, "none").rmdir()
+
+
+def _lock(work: Path) -> int | None:
+    """Lock a folder for as long as this process lives; None where a system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    handle = os.open(work, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise DataError(
+            f"{work}: another run is at work there; wait for it, or give another --exp"
+        ) from None
+    except OSError:  # some network disks do not lock folders
+        os.close(handle)
+        return None
+    return handle
+
+
+def _replace(folder: Path, work: Path) -> None:
+    old = _former(folder)
+    remove_tree(old)
+    if folder.exists():
+        folder.rename(old)
+    work.rename(folder)
+    remove_tree(old)
+
+
+def _recover(folder: Path) -> None:
+    """Put the former results back where a run was killed between the two renames."""
+    if _killed_between_renames(folder):
+        _former(folder).rename(folder)
+
+
+def _killed_between_renames(folder: Path) -> bool:
+    return _former(folder).exists() and not folder.exists()
+
+
+def _former(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+class _QuietFileHandler(logging.FileHandler):
+    """A log that a full disk cuts short; what fills the disk is told by the stage itself."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            super().close()
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    handler = _QuietFileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()
