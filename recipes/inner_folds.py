@@ -2,8 +2,8 @@
 
 ``python -m recipes.inner_folds --data data/hyke --out data/hyke-cv`` writes a data folder whose
 folds test training speakers on models trained on the other training speakers; ``run.sh --data
-data/hyke-cv`` runs on it as on any other, and stage 9 learns calibration and fusion from it. Inner
-folds of an earlier cut are removed. The outer folds' enrolments and trials play no part, but
+data/hyke-cv`` runs on it as on any other, and stage 9 learns calibration and fusion from such folds.
+Inner folds of an earlier cut are removed. The outer folds' enrolments and trials play no part, but
 for the number of enrolment utterances.
 """
 
@@ -13,6 +13,8 @@ import argparse
 import os
 import shutil
 import statistics
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +23,15 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.data import read_enroll
-from recipes.engine.marks import is_planned, tell
-from recipes.steps.common import folds, read_utt2spk
+from recipes.experiment.protocol import folds, read_utt2spk
+
+LEAST = 2  # speakers to test in a part, and to train on beside it
 
 
 def make_fold(
-    folder: Path, utt2spk: dict[str, str], held_out: set[str], n_enrol: int, n_models: int
-) -> dict[Path, list[str]]:
-    """Lines of the files of one inner fold.
+    folder: str, utt2spk: dict[str, str], held_out: set[str], n_enrol: int, n_models: int
+) -> dict[str, list[str]]:
+    """Lines of the files of one inner fold, by path.
 
     A speaker has up to `n_models` models, each of the next `n_enrol` of her utterances in a circle,
     tried against all her other utterances and all of the others.
@@ -52,46 +55,104 @@ def make_fold(
         for utt in utts
         if utt not in enrolled
     ]
-    if len(usable) < 2:
-        raise DataError(f"{folder.name}: fewer than 2 speakers to test; take fewer inner folds")
-    return {folder / "train.utt2spk": train, folder / "enroll": enroll, folder / "trials": trials}
+    return {f"{folder}/train.utt2spk": train, f"{folder}/enroll": enroll,
+            f"{folder}/trials": trials}  # fmt: skip
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Write the inner folds of every outer fold, or say whether they would be others."""
-    if arguments.dry_run and is_planned(arguments.data):
-        tell(arguments.out, [f"follows {arguments.data}"])
-        return
-    files: dict[Path, list[str]] = {}
-    for number, fold in enumerate(folds(arguments.data)):
-        utt2spk = read_utt2spk(fold / "train.utt2spk")
-        n_enrol = statistics.mode(len(utts) for utts in read_enroll(fold / "enroll").values())
-        speakers = sorted(set(utt2spk.values()))
-        order = np.random.default_rng([arguments.seed, number]).permutation(len(speakers))
-        for k in range(min(arguments.num_folds, arguments.first or arguments.num_folds)):
-            held_out = {speakers[i] for i in order[k :: arguments.num_folds]}
-            inner = arguments.out / f"{fold.name}-{k}"
-            files |= make_fold(inner, utt2spk, held_out, n_enrol, arguments.models)
-    former = sorted(set(arguments.out.glob("fold*-*")) - {path.parent for path in files})
-    if arguments.dry_run:
-        same = all(path.is_file() and "".join(lines) == path.read_text(encoding="utf-8")
-                   for path, lines in files.items())  # fmt: skip
-        there = arguments.out.is_dir()
-        reason = "the cut of the speakers changed" if there else "not there yet"
-        tell(arguments.out, [] if same and not former else [reason])
-        return
+class Cut:
+    """The speakers that each part of a fold's training list holds out.
+
+    Parameters
+    ----------
+    fold : Path
+    number : int
+        Of the fold: every fold is cut by chance of its own.
+    seed : int
+    """
+
+    def __init__(self, fold: Path, number: int, seed: int):
+        self.name = fold.name
+        self.utt2spk = read_utt2spk(fold / "train.utt2spk")
+        enroll = read_enroll(fold / "enroll")
+        self.n_enrol = statistics.mode(len(utts) for utts in enroll.values())
+        self.speakers = sorted(set(self.utt2spk.values()))
+        self.order = np.random.default_rng([seed, number]).permutation(len(self.speakers))
+
+    def held_out(self, part: int, n_parts: int) -> set[str]:
+        """Speakers of a part."""
+        return {self.speakers[i] for i in self.order[part::n_parts]}
+
+    def allows(self, n_parts: int) -> bool:
+        """Whether every part can be tested, on models trained on the others."""
+        counts = Counter(self.utt2spk.values())
+        testable = {speaker for speaker, count in counts.items() if count > self.n_enrol}
+        parts = [self.held_out(part, n_parts) for part in range(n_parts)]
+        return all(
+            len(part & testable) >= LEAST and len(self.speakers) - len(part) >= LEAST
+            for part in parts
+        )
+
+
+def most_parts(data: Path, wanted: int, seed: int) -> int:
+    """The number of parts, at most `wanted`, that the speakers of all folds allow; 0 for none."""
+    cuts = [Cut(fold, number, seed) for number, fold in enumerate(folds(data))]
+    allowed = (n for n in range(wanted, 1, -1) if all(cut.allows(n) for cut in cuts))
+    return next(allowed, 0)
+
+
+def inner_folds(
+    data: Path, num_folds: int, n_models: int, seed: int, first: int | None = None
+) -> dict[str, list[str]]:
+    """Lines of all files of the inner folds, by path.
+
+    Parameters
+    ----------
+    data : Path
+    num_folds, n_models : int
+        Parts of each fold, and models of each speaker.
+    seed : int
+    first : int, optional
+        Write so many of the parts only.
+    """
+    files: dict[str, list[str]] = {}
+    for number, fold in enumerate(folds(data)):
+        cut = Cut(fold, number, seed)
+        for part in range(min(num_folds, first or num_folds)):
+            held_out, name = cut.held_out(part, num_folds), f"{fold.name}-{part}"
+            files |= make_fold(name, cut.utt2spk, held_out, cut.n_enrol, n_models)
+    return files
+
+
+def write(files: Mapping[str, list[str]], out: Path, home: Path, data: Path) -> None:
+    """Write inner folds to `out`, which will stand as `home`, with a link to the recordings."""
     for path, lines in files.items():
-        write_text(path, "".join(lines))
-    for folder in former:
-        shutil.rmtree(folder)
-    link = arguments.out / "wav"
+        write_text(out / path, "".join(lines))
     # Between the folders themselves: the way up from a linked folder leads elsewhere.
-    wav = os.path.realpath(arguments.data / "wav")
-    target = os.path.relpath(wav, os.path.realpath(arguments.out))
+    target = os.path.relpath(
+        os.path.realpath(data / "wav"), os.path.join(os.path.realpath(home.parent), home.name)
+    )
+    link = out / "wav"
     if not link.is_symlink() or os.readlink(link) != target:
         link.unlink(missing_ok=True)
         link.symlink_to(target)
-    total = sum(len(lines) for path, lines in files.items() if path.name == "trials")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Write the inner folds of every outer fold."""
+    most = most_parts(arguments.data, arguments.num_folds, arguments.seed)
+    if most < arguments.num_folds:
+        cure = f"its speakers allow --num-folds {most}" if most else "its speakers allow none"
+        raise DataError(
+            f"{arguments.data}: --num-folds {arguments.num_folds} leaves fewer than {LEAST} "
+            f"speakers to test, or to train on, in a part; {cure}"
+        )
+    files = inner_folds(arguments.data, most, arguments.models, arguments.seed, arguments.first)
+    kept = {path.partition("/")[0] for path in files}
+    for folder in arguments.out.glob("fold*-*"):
+        if folder.name not in kept:
+            shutil.rmtree(folder)
+    write(files, arguments.out, arguments.out, arguments.data)
+    total = sum(len(lines) for path, lines in files.items() if path.endswith("/trials"))
     print(f"{arguments.out}: {total} trials between training speakers")
 
 
@@ -107,7 +168,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models", type=whole(1), default=1, help="models a speaker, of different utterances"
     )
-    parser.add_argument("--dry-run", action="store_true", help="say whether they would change")
     parser.add_argument("--seed", type=SEED, default=0, help="seed of the cut")
     return parser
 

@@ -1,7 +1,7 @@
 """Turn a corpus into data directories and trials: ``python -m recipes.prepare NAME --out DIR``.
 
-The layout is described in `recipes.corpora`. A complete output of the same options and the same
-recordings is left untouched; otherwise it is made again.
+The layout is described in `recipes.corpora`. A complete output of the same options, recordings and
+code is left untouched; otherwise it is made again.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
-import json
 import logging
 import sys
 from collections.abc import Sequence
@@ -17,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from ivector.base.cli import Parser, add_parallel_options, run
-from ivector.base.files import read_lines, write_text
+from ivector.base.files import read_lines
 from recipes.corpora import NAMES
 from recipes.corpora.common import AUDIO, find_files
+from recipes.engine.code import code_digest
 from recipes.engine.marks import tell
+from recipes.engine.stage import in_place, why
 
 logger = logging.getLogger("prepare")
 
-LAYOUT = 1
 LOOKED_AT = 2000  # recordings that must still be there for an output to be complete
 # Options that change no byte of the output.
 _IDLE = {"out", "corpus", "force", "nj", "backend", "scheduler", "dry_run", "verbose", "module"}
@@ -53,68 +53,59 @@ def make_parser() -> Parser:
     return parser
 
 
+def parse(corpus: str, words: Sequence[str], out: Path) -> argparse.Namespace:
+    """Options of a corpus as ``run.sh`` gives them; a wrong one ends the program with status 2."""
+    return make_parser().parse_args([corpus, "--out", str(out), *words])
+
+
+def identifying(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Options that decide the bytes of the output."""
+    return {k: v for k, v in vars(arguments).items() if k not in _IDLE}
+
+
+def make(arguments: argparse.Namespace, nj: int) -> dict[str, int]:
+    """Prepare a corpus; the counts of what there is."""
+    options = identifying(arguments)
+    code = arguments.module.prepare.__code__
+    if "nj" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]:
+        options["nj"] = nj  # only some can use several processes
+    counts = arguments.module.prepare(options.pop("corpus_dir"), Path(arguments.out), **options)
+    logger.info("%s: %s", arguments.out, ", ".join(f"{n} {what}" for what, n in counts.items()))
+    return counts
+
+
 def main(arguments: argparse.Namespace) -> int:
     """Prepare one corpus unless it stands there already."""
     out = Path(arguments.out)
-    options = {k: v for k, v in vars(arguments).items() if k not in _IDLE}
-    version = getattr(arguments.module, "VERSION", 0)
-    record = {"layout": [LAYOUT, version], "corpus": arguments.corpus, "options": options}
-    marker = out / "prepared.json"
-    complete = _complete(marker, {**record, "found": fingerprint(options)})
+    options = identifying(arguments)
+
+    def upstream() -> dict[str, str]:
+        return {"recordings and lists": fingerprint(options)}
+
+    named = {"corpus": arguments.corpus, **options}
+    code = code_digest(f"recipes.corpora.{arguments.corpus}")
+    reasons = why(out, named, upstream(), arguments.force, code) or is_missing(out)
     if arguments.dry_run:
-        tell(out, [] if complete and not arguments.force else _reasons(marker, record))
+        tell(out, reasons)
         return 0
-    if complete and not arguments.force:
+    if not reasons:
         print(f"{out}: complete with these options, left untouched (--force makes it again)")
         return 0
-    counts = arguments.module.prepare(
-        options.pop("corpus_dir"), out, **_accepted(arguments, options)
-    )
-    record["options"] = {k: v for k, v in vars(arguments).items() if k not in _IDLE}
-    record["found"] = fingerprint(record["options"])
-    write_text(marker, json.dumps({**record, "counts": counts}, indent=1, sort_keys=True) + "\n")
+    with in_place(out, named, upstream, code):
+        counts = make(arguments, arguments.nj)
     print(f"{out}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
     return 0
 
 
-def _accepted(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of a corpus's `prepare`; only some can use several processes."""
-    code = arguments.module.prepare.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return {**options, "nj": arguments.nj} if "nj" in names else options
-
-
-def _reasons(marker: Path, record: dict[str, Any]) -> list[str]:
-    """Say why an output would be made."""
-    try:
-        former = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ["not there yet"]
-    options = former.get("options", {}), json.loads(json.dumps(record["options"]))
-    changed = [
-        f"option {name}: {options[0].get(name)} -> {options[1].get(name)}"
-        for name in sorted(options[0].keys() | options[1].keys())
-        if options[0].get(name) != options[1].get(name)
-    ]
-    return changed or ["asked for, or recordings or lists were changed"]
-
-
-def _complete(marker: Path, record: dict[str, Any]) -> bool:
-    """Whether `marker` says that the same was made before, and it still stands there."""
-    try:
-        former = json.loads(marker.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    counts = former.pop("counts", None)
-    folder = marker.parent
-    files = [folder / f"fold{i}" / "trials" for i in range((counts or {}).get("folds", 0))]
-    if former != record or not all(path.is_file() for path in files):
-        return False
-    table = folder / "wav" / "wav.scp"
-    lines = read_lines(table) if table.is_file() else [" "]
-    # Of a large corpus a sample: its folder was looked through for the fingerprint.
-    sample = lines[:: 1 + len(lines) // LOOKED_AT]
-    return all(Path(line.partition(" ")[2]).is_file() for line in sample)
+def is_missing(out: Path) -> list[str]:
+    """Say that a recording is gone since; of a large corpus a sample is looked at."""
+    table = out / "wav" / "wav.scp"
+    lines = read_lines(table) if table.is_file() else []
+    for line in lines[:: 1 + len(lines) // LOOKED_AT]:
+        path = Path(line.partition(" ")[2])
+        if not path.is_file():
+            return [f"{path.name}: is gone"]
+    return []
 
 
 def fingerprint(options: dict[str, Any]) -> str:
@@ -132,7 +123,7 @@ def fingerprint(options: dict[str, Any]) -> str:
                 status = file.stat() if file.exists() else file.lstat()
                 line = f"{key} {file} {status.st_size} {status.st_mtime_ns}\n"
                 digest.update(line.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
 def cli(argv: Sequence[str] | None = None) -> int:

@@ -106,24 +106,33 @@ def run(
     """
     arguments = parser.parse_args(argv)
     setup_logging(getattr(arguments, "verbose", 0))
-    try:
+
+    def body() -> int | None:
         with logged_warnings():
             if hasattr(arguments, "scheduler"):
                 use_backend(arguments.backend, arguments.scheduler)
-            return main(arguments) or 0
+            return main(arguments)
+
+    return guarded(parser.prog, body)
+
+
+def guarded(prog: str, body: Callable[[], int | None]) -> int:
+    """Call `body`, and turn a user's mistake into one line; the exit status as of `run`."""
+    try:
+        return body() or 0
     except UserError as error:
-        return _complain(parser, str(error), error.exit_code)
+        return _complain(prog, str(error), error.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MemoryError as error:
         text = f"not enough memory ({error}); take smaller models, fewer jobs or a larger machine"
-        return _complain(parser, text, 1)
+        return _complain(prog, text, 1)
     except OSError as error:
-        return _complain(parser, _describe(error), 1)
-    except KeyboardInterrupt:
-        return _complain(parser, "interrupted", 130)
+        return _complain(prog, _describe(error), 1)
+    except KeyboardInterrupt as error:
+        return _complain(prog, str(error) or "interrupted", 130)
 
 
 def _describe(error: OSError) -> str:
@@ -131,6 +140,6 @@ def _describe(error: OSError) -> str:
     return f"{where}{error.strerror or error or type(error).__name__}"
 
 
-def _complain(parser: argparse.ArgumentParser, text: str, code: int) -> int:
-    print(f"{parser.prog}: error: {text}", file=sys.stderr)
+def _complain(prog: str, text: str, code: int) -> int:
+    print(f"{prog}: error: {text}", file=sys.stderr)
     return code

@@ -15,6 +15,17 @@ from ivector.base.budget import memory_share
 T = TypeVar("T")
 
 LOG_EVERY_S = 10.0
+TELL_EVERY_S = 0.5
+
+# Of what is done, so many of how many, and the rate in words.
+Listener = Callable[[str, int, "int | None", str], None]
+_listener: Listener | None = None
+
+
+def listen(listener: Listener | None) -> None:
+    """Have `progress` told to a function instead of shown; None shows it again."""
+    global _listener
+    _listener = listener
 
 
 def setup_logging(verbose: int = 0) -> None:
@@ -66,6 +77,9 @@ def progress(
     speed = _Speed(frames, shift)
     if total is None and isinstance(items, Sized):
         total = len(items)
+    if _listener is not None:
+        yield from _told(items, total, desc, speed, _listener)
+        return
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -99,6 +113,19 @@ class _Speed:
         rate = self.count / max(time.monotonic() - self.start, 1e-3)
         real = f" ({rate * self.shift:.0f} x real time)" if self.shift else ""
         return f"{rate:.0f} frames/s{real}, "
+
+
+def _told(
+    items: Iterable[T], total: int | None, desc: str, speed: _Speed, listener: Listener
+) -> Iterator[T]:
+    last = 0.0
+    for count, item in enumerate(items, 1):
+        yield item
+        speed.add(item)
+        now = time.monotonic()
+        if now - last >= TELL_EVERY_S or count == total:
+            last = now
+            listener(desc, count, total, speed.text().removesuffix(", "))
 
 
 def _log_progress(

@@ -13,7 +13,7 @@ They all leave the same layout::
         trials               "enrol-id utt target|nontarget"
         trials-NAME          further lists over the same training data and enrolments, if any
                              ("enrol-id utt" alone where the truth is not known)
-    out/prepared.json        written last: options, what the folder held, counts
+    out/done.json            written last: stamps of options, code, recordings and lists; all files
 
 No speaker of ``trials`` is in ``train.utt2spk``, and no label contradicts the speakers; both are
 checked before anything is written. Everything is sorted (``LC_ALL=C``); the same folder gives the

@@ -203,7 +203,7 @@ def _check_trials(
 
 def _clear(out_dir: Path) -> None:
     """Remove what an earlier preparation left, the mark of completeness first."""
-    (out_dir / "prepared.json").unlink(missing_ok=True)
+    (out_dir / "done.json").unlink(missing_ok=True)
     for folder in [out_dir / "wav", *out_dir.glob("fold[0-9]*")]:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,6 +1,11 @@
-"""What runs a stage: marks of what is finished, resuming, dry runs.
+"""What runs the recipe: options, what is done already, jobs side by side, the console.
 
-stage  The frame of a recipe stage: its folder, log, options, versions, time and the mark of being
-       done.
-marks  Marks of finished stages: what they were made of, whether they stand, why they run again.
+options   options as data: what each takes, its default; reading and refusing them
+settings  the options of ``run.sh``, and their values for each system
+code      digests of the code that a step computes with
+marks     what finished stages were made of, and why one runs again
+stage     the frame of a stage: its folder, log, versions, time and mark
+run       a run: folders, systems, the folds that a step has to do
+jobs      jobs of a stage, side by side in processes
+console   what the terminal shows: a line a stage, progress, warnings
 """

@@ -1,12 +1,9 @@
 """Marks of finished stages: what they were made of, whether they stand, why they run again.
 
-The stamp of a stage is a digest of its options, of the stamps of the stages it reads, and of the
-code: the toolkit's release (a patch release changes no result) and a number that a stage counts up
-when its results change within one. A digest of the sources would do too much, as every corrected
-message would re-do thousands of hours of audio; nothing would do too little. A stage left
-*unfinished* is another matter: half of its shards by one code and half by another would be the
-worst of all, and little is lost, so that it is continued by the very same sources and versions only
-(see `run_key`).
+The stamp of a stage is a digest of its options, of the stamps of the stages it reads, and of the code
+that it computes with (`recipes.engine.code`). A stage left *unfinished* is continued by the very same
+sources, package versions and CPU features only: half of its shards by one and half by another would
+be the worst of all, and little is lost (see `run_key`).
 """
 
 from __future__ import annotations
@@ -14,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -24,7 +22,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import ivector
 from ivector.base.errors import DataError
 
 PACKAGES = (
@@ -33,8 +30,6 @@ PACKAGES = (
 ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
 CHECKSUM_LIMIT = 64 * 2**20  # bytes; of larger files the size alone is compared
 RESUME = ".resume"  # what only an unfinished stage needs; not part of its results
-# Folders of stages that a dry run has found would be run, a line each; set by run.sh.
-PLANNED = "RECIPE_PLANNED"
 _TEMPORARY = re.compile(r"\..*\.tmp[0-9]")
 
 Upstream = Mapping[str, str] | Sequence[str]
@@ -85,23 +80,25 @@ def is_made_from(mark: Mapping[str, Any], stamps: Collection[str]) -> bool:
     return set(stamps) <= set(named(mark.get("upstream", stamps)).values())
 
 
+# Folders of stages that a dry run has found would be run.
+_planned: set[Path] = set()
+
+
 def is_planned(folder: Path) -> bool:
     """Whether a dry run has found that a stage would be run."""
-    known = os.environ.get(PLANNED, "").splitlines()
-    return any(os.path.realpath(folder) == os.path.realpath(one) for one in known)
+    return folder.resolve() in _planned
 
 
 def tell(folder: Path, reasons: Sequence[str]) -> None:
     """Print what a dry run has found of a stage: why it would be run, or that it is left alone.
 
-    The folders that would be made are noted here for the stages behind it in this process; run.sh
-    reads them from what is printed.
+    The folders that would be made are noted for the stages behind it.
     """
     if not reasons:
         print(f"leave {folder}")
         return
     print(f"run   {folder}  # {'; '.join(reasons)}")
-    os.environ[PLANNED] = "\n".join([*os.environ.get(PLANNED, "").splitlines(), str(folder)])
+    _planned.add(folder.resolve())
 
 
 def named(upstream: Upstream) -> dict[str, str]:
@@ -111,19 +108,14 @@ def named(upstream: Upstream) -> dict[str, str]:
     return {f"input {number}": stamp for number, stamp in enumerate(upstream, 1)}
 
 
-def code(version: int) -> str:
-    """Version of what makes a stage's results."""
-    return f"{'.'.join(ivector.__version__.split('.')[:2])}/{version}"
-
-
-def make_stamp(options: Mapping[str, Any], upstream: Upstream, version: int) -> str:
+def make_stamp(options: Mapping[str, Any], upstream: Upstream, code: str) -> str:
     """Digest of all that a stage's results depend on."""
-    return _digest([dict(options), named(upstream), code(version)])
+    return _digest([dict(options), named(upstream), code])
 
 
 def run_key(stamp: str) -> str:
     """Digest of what must be the same for an unfinished stage to be continued."""
-    return _digest([stamp, _sources(), versions()])
+    return _digest([stamp, _sources(), versions(), cpu()])
 
 
 def _digest(value: Any) -> str:
@@ -185,15 +177,32 @@ def _checksum(path: Path) -> int:
 
 
 def find_reasons(
-    folder: Path, options: Mapping[str, Any], upstream: Upstream, version: int
+    folder: Path,
+    options: Mapping[str, Any],
+    upstream: Upstream,
+    code: str = "",
+    keep: bool = False,
 ) -> list[str]:
-    """Say why a stage has to be run, in words; nothing if it is done."""
+    """Say why a stage has to be run, in words; nothing if it is done.
+
+    Parameters
+    ----------
+    folder : Path
+    options : mapping of str
+    upstream : mapping or sequence of str
+    code : str
+        Digest of the code that it computes with.
+    keep : bool
+        Other code alone is no reason.
+    """
     upstream = named(upstream)
     planned = sorted({s.partition(": ")[2] for s in upstream.values() if s.startswith("planned")})
     mark = read_mark(folder)
     if mark is None:
         return ["not there yet", *(f"follows {stage}" for stage in planned)]
-    if mark["stamp"] == make_stamp(options, upstream, version):
+    if keep:
+        code = mark.get("code", code)
+    if mark["stamp"] == make_stamp(options, upstream, code):
         defect = find_defect(folder, mark)
         return [defect] if defect else []
     try:
@@ -211,8 +220,8 @@ def find_reasons(
     changed = [name for name in sorted(upstream) if upstream[name] != read.get(name)]
     changed = [name for name in changed if not upstream[name].startswith("planned")]
     reasons += [f"{name} changed" for name in changed] + [f"follows {stage}" for stage in planned]
-    if mark.get("code") != code(version):
-        reasons.append(f"code: {mark.get('code', 'of before 0.1/1')} -> {code(version)}")
+    if mark.get("code") != code:
+        reasons.append("the code of this stage changed")
     return reasons or ["what it reads changed"]
 
 
@@ -235,3 +244,18 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+@functools.cache
+def cpu() -> str:
+    """Features of the processor that results may depend on by a last digit, as they are in use."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    core = importlib.import_module(
+        f"numpy.{'_core' if hasattr(np, '_core') else 'core'}._multiarray_umath"
+    )
+    simd = sorted(name for name, used in core.__cpu_features__.items() if used)
+    blas = sorted({str(pool.get("architecture")) for pool in threadpool_info()} - {"None"})
+    numba = [f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("NUMBA_CPU")]
+    return " ".join([platform.machine(), *simd, *(f"BLAS={name}" for name in blas), *numba])

@@ -24,7 +24,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from ivector.base.files import remove_tree, write_text
 from recipes.engine.marks import (
     RESUME,
     Upstream,
-    code,
+    cpu,
     digest,
     find_reasons,
     make_stamp,
@@ -43,26 +43,39 @@ from recipes.engine.marks import (
     remove_temporary,
     require,
     run_key,
-    tell,
     versions,
 )
 
-__all__ = ["digest", "dry_run", "read_mark", "require", "resume_folder", "stage", "versions"]
+__all__ = [
+    "digest",
+    "in_place",
+    "read_mark",
+    "require",
+    "resume_folder",
+    "stage",
+    "versions",
+    "why",
+]
 
 logger = logging.getLogger("recipe")
-
-_dry = False
-
-
-def dry_run() -> None:
-    """Make every `stage` of this process say what it would do and do nothing."""
-    global _dry
-    _dry = True
 
 
 def resume_folder(work: Path) -> Path:
     """Folder in a stage's working folder for what only a continued run needs."""
     return work / RESUME
+
+
+def why(
+    folder: Path,
+    options: Mapping[str, Any],
+    upstream: Upstream = (),
+    force: bool = False,
+    code: str = "",
+    keep: bool = False,
+) -> list[str]:
+    """Say why a stage has to be run; nothing where it is done. Arguments as of `stage`."""
+    where = _former(folder) if _killed_between_renames(folder) else folder
+    return find_reasons(where, options, upstream, code, keep) or (["asked for"] if force else [])
 
 
 @contextlib.contextmanager
@@ -71,7 +84,8 @@ def stage(
     options: Mapping[str, Any],
     upstream: Upstream = (),
     force: bool = False,
-    version: int = 1,
+    code: str = "",
+    keep: bool = False,
 ) -> Iterator[Path | None]:
     """Run a stage's body unless it is done already.
 
@@ -87,24 +101,18 @@ def stage(
         Stamps of what the stage reads, by name.
     force : bool
         Run even if done; an unfinished run of the same key is continued all the same.
-    version : int
-        Counted up when the results change with the code and within one release.
+    code : str
+        Digest of the code that the results are computed with.
+    keep : bool
+        A finished stage is left as it is though its code has changed.
 
     Yields
     ------
     Path or None
         The folder to work in; None when there is nothing to do.
     """
-    if not _dry:
-        _recover(folder)
-    where = _former(folder) if _killed_between_renames(folder) else folder
-    reasons = find_reasons(where, options, upstream, version)
-    if force and not reasons:
-        reasons = ["asked for"]
-    if _dry:
-        tell(folder, reasons)
-        yield None
-        return
+    _recover(folder)
+    reasons = why(folder, options, upstream, force, code, keep)
     partial = folder.with_name(f".{folder.name}.partial")
     if not reasons:
         logger.info("%s: done already, left as it is", folder)
@@ -112,29 +120,72 @@ def stage(
         yield None
         return
     logger.info("%s: runs: %s", folder, "; ".join(reasons))
-    stamp = make_stamp(options, upstream, version)
+    stamp = make_stamp(options, upstream, code)
     with _own(partial):
         work = _enter(partial, run_key(stamp))
         record = {"options": dict(options), "upstream": named(upstream), "versions": versions()}
         write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        cautions: list[str] = []
         try:
-            with _log_to(work / "log"):
+            with _log_to(work / "log", cautions):
                 start = time.perf_counter()
                 yield work
                 seconds = round(time.perf_counter() - start, 3)
-                logger.info("%s: finished in %.1f s", folder, seconds)
+                logger.info("%s: finished in %.1f s on %s", folder, seconds, cpu())
         except BaseException:
             if {path.name for path in work.iterdir()} <= {"options.json", "log"}:
                 remove_tree(work)  # nothing to go on from
             raise
         remove_temporary(work)  # of workers that were killed while others made the same shard
         done = {
-            "stamp": stamp, "upstream": named(upstream), "code": code(version), "seconds": seconds,
-            "files": manifest(work),
+            "stamp": stamp, "upstream": named(upstream), "code": code, "seconds": seconds,
+            "warnings": cautions, "files": manifest(work),
         }  # fmt: skip
         write_text(work / "done.json", json.dumps(done) + "\n")
         _replace(folder, work)
         remove_tree(resume_folder(folder))
+
+
+@contextlib.contextmanager
+def in_place(
+    folder: Path,
+    options: Mapping[str, Any],
+    upstream: Callable[[], Mapping[str, str]],
+    code: str = "",
+) -> Iterator[Path]:
+    """Run the body of a stage in its folder itself, as what it makes names its own place.
+
+    Its mark goes first and comes back last. What is large lies in sub-folders that are not listed.
+
+    Parameters
+    ----------
+    folder, options, code
+        As of `stage`.
+    upstream : callable
+        Stamps of what the body read, by name, once it has.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = _lock(folder)
+    cautions: list[str] = []
+    try:
+        (folder / "done.json").unlink(missing_ok=True)
+        start = time.perf_counter()
+        with _log_to(folder / "log", cautions):
+            yield folder
+        seconds = round(time.perf_counter() - start, 3)
+        read = named(upstream())
+        record = {"options": dict(options), "upstream": read, "versions": versions()}
+        write_text(folder / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        parts = [folder / "wav", *sorted(folder.glob("fold*"))]
+        listed = {f"{part.name}/{k}": v for part in parts for k, v in manifest(part).items()}
+        done = {
+            "stamp": make_stamp(options, read, code), "upstream": read, "code": code,
+            "seconds": seconds, "warnings": cautions, "files": listed,
+        }  # fmt: skip
+        write_text(folder / "done.json", json.dumps(done) + "\n")
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 @contextlib.contextmanager
@@ -239,14 +290,31 @@ class _QuietFileHandler(logging.FileHandler):
             super().close()
 
 
+class _Cautions(logging.Handler):
+    """Notes the text of every warning, once."""
+
+    def __init__(self, found: list[str]):
+        super().__init__(logging.WARNING)
+        self.found = found
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text not in self.found:
+            self.found.append(text)
+
+
 @contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    handler = _QuietFileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+def _log_to(path: Path, cautions: list[str]) -> Iterator[None]:
+    """Send log lines to a file, and the texts of warnings to a list as well."""
+    file = _QuietFileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
-    root.addHandler(handler)
+    handlers = (file, _Cautions(cautions))
+    for handler in handlers:
+        root.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(handler)
-        handler.close()
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()

@@ -1,14 +1,21 @@
-"""Stage scripts: each connects the libraries for one stage of ``run.sh``.
+"""Steps of the stages: each connects the libraries for one thing that a stage makes.
 
-Every step is also a command: ``python -m recipes.steps NAME --help``. They share the layout
+A step is a module with ``jobs(run)``: a job for every fold of every system that has the step (see
+`recipes.systems` for who has which, `recipes.engine.run` for the folders). In the order of stages:
 
-    DATA/wav                        data directory of all recordings
-    DATA/fold<f>/                   train.utt2spk, enroll, trials
-    EXP/features                    static features and VAD decisions of all recordings
-    EXP/SYSTEM/ubm/fold<f>          final.npz, final.dubm, final.ubm
-    EXP/SYSTEM/tv/fold<f>           final.npz, final.ie
-    EXP/SYSTEM/ivectors/fold<f>     ivectors.npz
-    EXP/SYSTEM/backend/fold<f>      final.npz, transform.mat, plda
-    EXP/SYSTEM/scores/fold<f>       scores, trials
-    EXP/report                      results.md, results.json, det.png
+corpus             0: data directories and trials
+development        0: the training speakers cut into parts, to learn calibration from
+features           1: MFCC and voice activity of all recordings
+ubm                2: universal background models
+total_variability  3: Baum-Welch statistics and total variability
+ivectors           4: i-vectors
+backend            5, of embeddings 8: centring, LDA, length normalisation, PLDA
+scores             6, of embeddings 8: scores of vectors
+gmm_ubm            6: MAP-adapted models and their scores
+xvector            7: networks
+xvectors           8: embeddings
+corpus_source      what networks are trained on: voiced frames of the corpus
+fusion             9: calibration and fusion
+report             10: error rates, plots, a page
+__main__           ``python -m recipes.steps STAGE``: runs the steps of a stage
 """

@@ -1,53 +1,165 @@
-"""``python -m recipes.steps NAME [options]``: run one stage script."""
+"""``python -m recipes.steps STAGE [options of run.sh]``: run the steps of a stage.
+
+STAGE is its number, or ``check`` (print what ``run.sh`` needs to know of the options) or ``plan``
+(say what all stages would do, and why, and do nothing).
+"""
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import os
+import shlex
+import signal
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ivector.base.budget import set_memory_limit
-from ivector.base.cli import run
-from recipes.engine.marks import is_planned, tell
-from recipes.engine.stage import dry_run
+from ivector.base.cli import guarded
+from ivector.base.errors import UsageError
+from recipes.engine.settings import TABLE, Settings, folder_of_command, read
+from recipes.systems import STAGES, SYSTEMS, trunk_of
 
-NAMES = (
-    "features", "ubm", "total_variability", "ivectors", "backend", "scores", "gmm_ubm", "fusion",
-    "report", "xvector", "xvectors",
-)  # fmt: skip
+PROG = "run.sh"
+USAGE = """Usage: bash recipes/run.sh [--NAME VALUE]...
 
-
-def main(argv: list[str]) -> int:
-    """Find the step and run it; it is imported by name, so that worker processes find it too."""
-    if not argv or argv[0] not in NAMES:
-        wanted = f"error: no step {argv[0]!r}; " if argv and not argv[0].startswith("-") else ""
-        print(f"python -m recipes.steps: {wanted}steps are {', '.join(NAMES)}", file=sys.stderr)
-        return 0 if argv[:1] == ["--help"] else 2
-    step = importlib.import_module(f"recipes.steps.{argv[0]}")
-
-    def main_or_plan(arguments: argparse.Namespace) -> int | None:
-        set_memory_limit(arguments.memory)
-        return plan(argv[0], step, arguments) if arguments.dry_run else step.main(arguments)
-
-    return run(step.build_parser(), main_or_plan, argv[1:])
+Values come from recipes/conf/CORPUS.conf and CORPUS.SYSTEM.conf, over these from files of NAME=VALUE
+given with --config FILE, over these from the command line. What is finished is left alone, and the
+same command goes on with a run that was stopped; --stage N repeats from stage N on.
+Stages: {stages}."""
 
 
-def plan(name: str, step: Any, arguments: argparse.Namespace) -> int | None:
-    """Say which folds of a step would be run, and why."""
-    data = [arguments.data]
-    if name == "fusion":
-        data.append(arguments.development / "data")
-    for folder in data:
-        if is_planned(folder):  # what its folds will be is not known
-            tell(arguments.exp / arguments.system / f"({name})", [f"follows {folder}"])
-            return 0
-    if name == "report":
-        tell(arguments.exp / name, ["always"])
+def main(argv: Sequence[str]) -> int:
+    """Do what the first word asks for."""
+    what, *words = argv or ["check"]
+    if what == "check":
+        return check(words)
+    settings = read(words, folder_of_command())
+    if what == "plan":
+        for number in stages(settings):
+            plan_stage(settings, number)
         return 0
-    dry_run()
-    return step.main(arguments)
+    if not what.isdigit() or int(what) >= len(STAGES):
+        raise UsageError(f"no stage {what!r}; stages are 0 to {len(STAGES) - 1}")
+    return run_stage(settings, int(what))
+
+
+def check(words: Sequence[str]) -> int:
+    """Read all options; print for the shell which stages are to be run, and what must be there."""
+    if "--help" in words or "-h" in words:
+        named = ", ".join(f"{number} {stage.name}" for number, stage in enumerate(STAGES))
+        print(USAGE.format(stages=named), *TABLE.help(), sep="\n", file=sys.stderr)
+        raise SystemExit(3)
+    settings = read(words, folder_of_command())
+    if settings.common.prepare_options:
+        from recipes import prepare
+
+        prepare.parse(settings.common.corpus, settings.common.prepare_options.split(),
+                      settings.common.data)  # fmt: skip
+    told = {
+        "needs": ",".join(settings.needs),
+        "stages": " ".join(map(str, stages(settings))),
+        "dry_run": str(settings.common.dry_run).lower(),
+    }
+    for name, value in told.items():
+        print(f"{name}={shlex.quote(value)}")
+    return 0
+
+
+def stages(settings: Settings) -> list[int]:
+    """Numbers of the stages that a run has something to do in."""
+    values = settings.common
+    wanted = {0, 1, 10} | ({9} if values.dev_folds else set())
+    for system in settings.systems:
+        wanted |= set(SYSTEMS[system].steps.values())
+        if system != trunk_of(system):
+            wanted |= {n for step, n in SYSTEMS[trunk_of(system)].steps.items()
+                       if step in ("ubm", "total_variability", "ivectors")}  # fmt: skip
+    return [n for n in sorted(wanted) if (values.stage or 0) <= n <= values.stop_stage]
+
+
+def steps_of(number: int) -> Iterator[list]:
+    """Modules of the steps of a stage, one group after the other."""
+    for group in STAGES[number].steps:
+        yield [importlib.import_module(f"recipes.steps.{name}") for name in group]
+
+
+def plan_stage(settings: Settings, number: int) -> None:
+    """Say what a stage would do."""
+    from recipes.engine.jobs import show_plan
+    from recipes.engine.run import Run
+
+    run = Run(settings, number, forced(settings))
+    for group in steps_of(number):
+        show_plan([job for step in group for job in step.jobs(run)], settings.common.keep_finished)
+
+
+def forced(settings: Settings) -> bool:
+    """Whether what is finished is made again: a stage was named, and not to be resumed."""
+    return settings.common.stage is not None and not settings.common.resume
+
+
+def run_stage(settings: Settings, number: int) -> int:
+    """Run all steps of a stage."""
+    from recipes.engine.code import keep_trees
+    from recipes.engine.console import Console
+    from recipes.engine.jobs import reasons_of, run_jobs, side_by_side
+    from recipes.engine.run import Run
+
+    values = settings.common
+    nj = values.nj or cores()
+    set_memory_limit(values.memory)
+    console = Console(number, values.stop_stage, stages(settings), values.verbose)
+    console.open(values.exp / "log" / f"stage{number}.log")
+    _use(values.backend, values.scheduler)
+    run, made, left, shown = Run(settings, number, forced(settings)), 0, 0, False
+    for group in steps_of(number):
+        jobs = [job for step in group for job in step.jobs(run)]
+        keep_trees()
+        todo = [job for job in jobs if reasons_of(job, values.keep_finished)]
+        left += len(jobs) - len(todo)
+        if todo:
+            console.begin(len(todo), side_by_side(len(todo), nj, values.backend, values.memory))
+            run_jobs(todo, console, nj, values.backend, values.memory, values.keep_finished)
+            made, shown = made + len(todo), True
+    if shown or left:
+        console.end(made, left)
+    return 0
+
+
+def _use(backend: str, scheduler: str) -> None:
+    from ivector.base.shards import use_backend
+
+    use_backend(backend, scheduler or None)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    import joblib
+
+    return joblib.cpu_count()
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt("stopped; the same command goes on from there")
+
+
+def cli(argv: Sequence[str]) -> int:
+    """Entry point; returns the exit status: 130 when interrupted, 75 when told to end."""
+    told = []
+
+    def stop(*_: object) -> None:
+        told.append(75)
+        _stop()
+
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, stop)
+    status = guarded(PROG, lambda: main(argv))
+    return told[0] if told and status == 130 else status
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # By name, so that worker processes find everything.
+    from recipes.steps.__main__ import cli as entry
+
+    raise SystemExit(entry(sys.argv[1:]))

@@ -1,23 +1,23 @@
-"""Stage 5: the back-end of every fold: centring, LDA, length normalisation, PLDA."""
+"""Stage 5 (of embeddings: 8): the back-end of every fold: centring, LDA, length norm, PLDA."""
 
 from __future__ import annotations
 
-import argparse
-import json
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from ivector.base.budget import require_memory
-from ivector.base.cli import name, number, whole
 from ivector.base.errors import DataError, UsageError
-from ivector.base.files import write_text
-from plda import LDA, PLDA, Center, LengthNorm
-from plda.formats.models import save_model, write_plda, write_transform
-from recipes.engine.stage import stage
-from recipes.steps.common import folds, logger, make_parser, read_utt2spk, require_vectors
-from recipes.steps.ivectors import read_vectors
+from plda.formats.models import save_model, write_transform
+from plda.transforms import LDA, Center, LengthNorm
+from recipes.engine.run import Job, Run, Task
+from recipes.experiment.backends import BACKENDS
+from recipes.experiment.frames import logger
+from recipes.experiment.protocol import read_utt2spk
+from recipes.experiment.vectors import read_vectors
 
 
 def transforms(lda_dim: int, total_covariance_factor: float) -> Pipeline:
@@ -28,76 +28,62 @@ def transforms(lda_dim: int, total_covariance_factor: float) -> Pipeline:
     return make_pipeline(*steps, LengthNorm())
 
 
-def train(arguments: argparse.Namespace, fold: Path, vectors: Path, work: Path) -> None:
-    """Train one fold's back-end into `work`."""
+def train(task: Task, vectors: Path, work: Path, nj: int) -> None:
+    """Train one fold's back-end on the vectors of a file into `work`."""
+    values = task.values
+    X, y = training_vectors(task, vectors)
+    if values.lda_dim > X.shape[1]:
+        raise UsageError(
+            f"--lda-dim {values.lda_dim}: the vectors have only {X.shape[1]} dimensions"
+        )
+    pipeline = transforms(values.lda_dim, values.total_covariance_factor)
+    normalised = pipeline.fit_transform(X, y)
+    save_model(pipeline, work / "transforms.npz")
+    if values.lda_dim:
+        write_transform(pipeline[1], work / "transform.mat")
+    objective = BACKENDS[values.scoring].train(normalised, y, values, work)
+    if objective is not None:
+        logger.info(
+            "%s: %s objective %.4f per vector", task.fold.name, values.scoring.upper(), objective
+        )
+
+
+def training_vectors(task: Task, vectors: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors (n_utterances, n_dims) of the training list, and their speakers."""
     table = read_vectors(vectors)
-    utt2spk = read_utt2spk(fold / "train.utt2spk")
+    utt2spk = read_utt2spk(task.fold / "train.utt2spk")
     utterances = [utt for utt in sorted(utt2spk) if utt in table]
     if len(utterances) < len(utt2spk):
         if not utterances:
             raise DataError(f"{vectors}: no training utterance has a vector; look at its features")
         logger.warning(
             "%s: %d of %d training utterances have no vector and are left out",
-            fold.name, len(utt2spk) - len(utterances), len(utt2spk),
+            task.fold.name, len(utt2spk) - len(utterances), len(utt2spk),
         )  # fmt: skip
     require_memory(
         3 * 8 * len(utterances) * len(table[utterances[0]]),  # float64, and twice on the way
-        arguments.memory,
+        task.values.memory,
         f"the back-end of {len(utterances)} vectors",
         "train it on fewer utterances of each speaker",
     )
     X = np.stack([table[utt] for utt in utterances])
-    y = np.array([utt2spk[utt] for utt in utterances])
-    if arguments.lda_dim > X.shape[1]:
-        raise UsageError(
-            f"--lda-dim {arguments.lda_dim}: the vectors have only {X.shape[1]} dimensions"
-        )
-    pipeline = transforms(arguments.lda_dim, arguments.total_covariance_factor)
-    normalised = pipeline.fit_transform(X, y)
-    save_model(pipeline, work / "transforms.npz")
-    if arguments.lda_dim:
-        write_transform(pipeline[1], work / "transform.mat")
-    if arguments.scoring == "plda":
-        model = PLDA(n_iter=arguments.num_iters).fit(normalised, y)
-        objective = model.objective_
-        if arguments.plda_smoothing:
-            model = model.smooth(arguments.plda_smoothing)
-        save_model(model, work / "plda.npz")
-        write_plda(model, work / "plda")
-        write_text(work / "objective.json", json.dumps([float(x) for x in objective]) + "\n")
-        logger.info("%s: PLDA objective %.4f per vector", fold.name, objective[-1])
+    return X, np.array([utt2spk[utt] for utt in utterances])
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold."""
+def job(task: Task) -> Job:
+    """The back-end of a fold."""
+    values = task.values
     options = {
-        "scoring": arguments.scoring,
-        "lda_dim": arguments.lda_dim,
-        "total_covariance_factor": arguments.total_covariance_factor,
-        "plda_smoothing": arguments.plda_smoothing,
-        "num_iters": arguments.num_iters,
+        "scoring": values.scoring,
+        "lda_dim": values.lda_dim,
+        "total_covariance_factor": values.total_covariance_factor,
+        "plda_smoothing": values.plda_smoothing,
+        "num_iters": values.plda_iters,
     }
-    system = arguments.exp / arguments.system
-    for fold in folds(arguments.data):
-        vectors = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
-        target = system / "backend" / fold.name
-        upstream = {"vectors": require_vectors(vectors)}
-        with stage(target, options, upstream, force=arguments.force) as work:
-            if work is not None:
-                train(arguments, fold, vectors / "ivectors.npz", work)
+    body = functools.partial(train, task, task.folder("ivectors") / "ivectors.npz")
+    return task.job("backend", "backend", options, {"vectors": task.vectors()}, body)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("backend", __doc__ or "")
-    parser.add_argument("--trunk", type=name, help="system whose i-vectors to take, default own")
-    parser.add_argument("--scoring", choices=("plda", "cosine"), default="plda")
-    parser.add_argument(
-        "--lda-dim", type=whole(0), default=0, help="dimensions LDA keeps; 0: no LDA"
-    )
-    parser.add_argument(
-        "--total-covariance-factor", type=number(0, 1), default=0.0, help="Kaldi's, of LDA"
-    )
-    parser.add_argument("--plda-smoothing", type=number(0, 1), default=0.0, help="0 to 1")
-    parser.add_argument("--num-iters", type=whole(1), default=10, help="EM iterations of PLDA")
-    return parser
+def jobs(run: Run) -> Iterator[Job]:
+    """The back-ends of all folds."""
+    return map(job, run.tasks("backend"))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import contextlib
+import functools
 import hashlib
 import inspect
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from ivector.base.budget import MIB, require_disk, shard_size
-from ivector.base.cli import whole
 from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.files import read_lines, write_text
 from ivector.base.log import progress
@@ -28,25 +28,15 @@ from ivector.features.audio import audio_defects, read_audio, refuse_zeros
 from ivector.features.extractors import MFCC
 from ivector.features.vad import EnergyVAD, voiced_or_loudest
 from ivector.formats.arks import ArkWriter
-from recipes.engine.stage import resume_folder, stage
-from recipes.steps.common import logger, make_parser
+from recipes.engine.marks import is_planned
+from recipes.engine.run import Job, Run
+from recipes.engine.stage import resume_folder
+from recipes.experiment.frames import logger
+from recipes.experiment.storage import STORAGES
 
 UTTERANCES_PER_SHARD = 64  # of small corpora
 ARCHIVE_BYTES = 256 * MIB  # of large ones
 
-
-class Storage(NamedTuple):
-    """How features are written: `ArkWriter`'s option, and bytes a number."""
-
-    compress: bool | str
-    n_bytes: int
-
-
-STORAGES = {
-    "float32": Storage(False, 4),
-    "two-byte": Storage("two-byte", 2),
-    "compressed": Storage(True, 1),
-}
 
 # Utterance, audio file, start and end in seconds (None at the file's ends).
 Part = tuple[str, str, float | None, float | None]
@@ -155,35 +145,42 @@ def _parse(value: str) -> Any:
         return value
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage."""
-    mfcc = read_options(arguments.mfcc_config)
-    vad = read_options(arguments.vad_config)
-    _check_options(arguments, mfcc, vad)
-    recordings: list[Part] = list(read_data_dir(arguments.data / "wav").recordings())
-    home = arguments.exp / "features"
-    options = {"mfcc": mfcc, "vad": vad, "strict": arguments.strict, "channel": arguments.channel}
-    compress = STORAGES[arguments.feature_storage].compress
-    if compress:
-        options["storage"] = arguments.feature_storage
+def extract(run: Run, mfcc: dict, vad: dict, recordings: list[Part], work: Path, nj: int) -> None:
+    """Compute the features of all recordings into `work`."""
+    values, home = run.settings.common, run.features
+    compress = STORAGES[values.feature_storage].compress
+    extractor = Extractor(mfcc, vad, work, home, values.strict, values.channel, compress)
+    size = check_budget(values, recordings, mfcc, work)
+    shards = list(enumerate(make_shards(recordings, size)))
+    done = map_shards(extractor, shards, nj=nj)
+    shown = progress(
+        done, len(shards), "features", "shard", lambda part: sum(row[2] for row in part),
+        mfcc.get("frame_shift", 10) / 1000,
+    )  # fmt: skip
+    rows = [row for part in shown for row in part]
+    _finish(work, home, rows, len(shards))
+
+
+def jobs(run: Run) -> Iterator[Job]:
+    """The features of all recordings."""
+    if is_planned(run.data):
+        yield Job(run.features, {}, {"recordings": "planned: stage 0"}, lambda *_: None)
+        return
+    values = run.settings.common
+    mfcc, vad = read_options(values.mfcc_config), read_options(values.vad_config)
+    _check_options(values, mfcc, vad)
+    recordings: list[Part] = list(read_data_dir(run.data / "wav").recordings())
+    options = {"mfcc": mfcc, "vad": vad, "strict": values.strict, "channel": values.channel}
+    if STORAGES[values.feature_storage].compress:
+        options["storage"] = values.feature_storage
+    body = functools.partial(extract, run, mfcc, vad, recordings)
     upstream = {"recordings": state(recordings)}
-    with stage(home, options, upstream, force=arguments.force) as work:
-        if work is None:
-            return
-        extractor = Extractor(mfcc, vad, work, home, arguments.strict, arguments.channel, compress)
-        size = check_budget(arguments, recordings, mfcc, work)
-        shards = list(enumerate(make_shards(recordings, size)))
-        done = map_shards(extractor, shards, nj=arguments.nj)
-        shown = progress(
-            done, len(shards), "features", "shard", lambda part: sum(row[2] for row in part),
-            mfcc.get("frame_shift", 10) / 1000,
-        )  # fmt: skip
-        rows = [row for part in shown for row in part]
-        _finish(work, home, rows, len(shards))
+    code = run.code("features")
+    yield Job(run.features, options, upstream, body, code, run.forced, alone=True)
 
 
 def check_budget(
-    arguments: argparse.Namespace, recordings: list[Part], mfcc: dict[str, Any], work: Path
+    values: SimpleNamespace, recordings: list[Part], mfcc: dict[str, Any], work: Path
 ) -> int:
     """Refuse features that do not fit on the disk; return the recordings of a shard.
 
@@ -192,11 +189,11 @@ def check_budget(
     """
     n_dims = mfcc.get("num_ceps", 13)
     frames = mean_seconds(recordings) * 1000 / mfcc.get("frame_shift", 10)
-    number = STORAGES[arguments.feature_storage].n_bytes
+    number = STORAGES[values.feature_storage].n_bytes
     one = frames * (n_dims * number + 4) + 9 * n_dims + 100  # with the decisions, and headers
     what = f"features of {len(recordings)} recordings"
     cure = "store them with --feature-storage two-byte" if number > 2 else ""
-    require_disk(work, 1.1 * one * len(recordings), arguments.disk, what, cure)
+    require_disk(work, 1.1 * one * len(recordings), values.disk, what, cure)
     most = max(UTTERANCES_PER_SHARD, min(1024, int(ARCHIVE_BYTES / one)))
     return shard_size(len(recordings), UTTERANCES_PER_SHARD, most)
 
@@ -228,12 +225,12 @@ def state(recordings: Iterable[Part]) -> str:
     return total.hexdigest()[:16]
 
 
-def _check_options(arguments: argparse.Namespace, mfcc: dict, vad: dict) -> None:
+def _check_options(values: SimpleNamespace, mfcc: dict, vad: dict) -> None:
     """Refuse options that make no sense before any recording is read, naming the file."""
     probe: Any = np.zeros(16000, np.float32)
     for kind, options, path in (
-        (MFCC, mfcc, arguments.mfcc_config),
-        (EnergyVAD, vad, arguments.vad_config),
+        (MFCC, mfcc, values.mfcc_config),
+        (EnergyVAD, vad, values.vad_config),
     ):
         known = inspect.signature(kind).parameters
         if unknown := [name for name in options if name not in known]:
@@ -245,9 +242,7 @@ def _check_options(arguments: argparse.Namespace, mfcc: dict, vad: dict) -> None
             raise UsageError(f"{path}: {error}") from error
     rate = mfcc.get("sample_frequency", 16000)
     if rate != int(rate):
-        raise UsageError(
-            f"{arguments.mfcc_config}: --sample-frequency={rate} is not a whole number"
-        )
+        raise UsageError(f"{values.mfcc_config}: --sample-frequency={rate} is not a whole number")
 
 
 def _finish(work: Path, home: Path, rows: list[Row], n_shards: int) -> None:
@@ -272,32 +267,3 @@ def _finish(work: Path, home: Path, rows: list[Row], n_shards: int) -> None:
     if not good:
         why = f", for example {skipped[0][0]}: {skipped[0][1]}" if skipped else ""
         raise DataError(f"no recording could be used{why}")
-
-
-def _channel(text: str) -> int | str:
-    if text == "mean":
-        return text
-    try:
-        return whole(0)(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"takes 0, 1, ... or mean, not {text!r}") from None
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("features", __doc__ or "")
-    parser.add_argument("--mfcc-config", type=Path, required=True, help="Kaldi-style MFCC options")
-    parser.add_argument("--vad-config", type=Path, required=True, help="Kaldi-style VAD options")
-    parser.add_argument(
-        "--channel", type=_channel, help="channel to take: 0, 1, ... or mean; without it "
-        "recordings with several are skipped"
-    )  # fmt: skip
-    parser.add_argument(
-        "--feature-storage",
-        choices=tuple(STORAGES),
-        default="float32",
-        help="Kaldi's compressed matrices of two bytes a number (two-byte) or one (compressed): "
-        "half the disk or a quarter, but one byte costs accuracy",
-    )
-    parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
-    return parser

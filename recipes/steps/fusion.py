@@ -11,8 +11,8 @@ turns the fold's scores into log-likelihood ratios: ``fusion/llr/FOLD/SYSTEM.sco
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +27,27 @@ from fusion.formats.layouts import TARGET
 from fusion.formats.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
 from fusion.formats.tables import Scores, Trials
 from fusion.metrics.points import OperatingPoint
-from ivector.base.cli import name, number
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError
 from ivector.base.files import write_text
-from recipes.engine.stage import require, stage
-from recipes.steps.common import folds, logger, make_parser, stage_of
+from recipes.engine.marks import is_planned
+from recipes.engine.run import Job, Run
+from recipes.engine.stage import require
+from recipes.experiment.frames import logger
+from recipes.experiment.protocol import folds
+from recipes.systems import FUSED, SYSTEMS
 
-FUSED = "fusion"
 POINT = OperatingPoint(0.01)
 FEW_SPEAKERS = 20
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What is learnt: systems to calibrate, those of them to fuse (all if none), prior, ridge."""
+
+    systems: Sequence[str]
+    fuse: Sequence[str]
+    prior: float
+    ridge: float
 
 
 @dataclass(frozen=True)
@@ -83,21 +95,21 @@ def _labelled(table: Table) -> np.ndarray:
 
 
 def learn(
-    arguments: argparse.Namespace, development: Table, speakers: TrialSpeakers
+    wanted: Learning, development: Table, speakers: TrialSpeakers
 ) -> dict[str, Calibration | LinearFusion]:
     """One calibration for each system, and the fusion, by name."""
-    target, systems = _labelled(development), arguments.systems
+    target, systems = _labelled(development), list(wanted.systems)
     models: dict[str, Calibration | LinearFusion] = {}
     for column, system in enumerate(systems):
-        calibration = Calibration(prior=arguments.fusion_prior, bounded=True)
+        calibration = Calibration(prior=wanted.prior, bounded=True)
         models[system] = calibration.fit(development.scores[:, column], target)
     if len(systems) == 1:
         return models
-    fused = arguments.fuse or systems
+    fused = list(wanted.fuse) or systems
     scores = development.scores[:, [systems.index(system) for system in fused]]
     fusion = LinearFusion(
-        prior=arguments.fusion_prior,
-        ridge=arguments.fusion_ridge,
+        prior=wanted.prior,
+        ridge=wanted.ridge,
         bounded=True,
         non_negative=True,
         names=fused,
@@ -126,15 +138,14 @@ def apply(models: dict[str, Calibration | LinearFusion], name: str, table: Table
     return model.transform(table.scores[:, systems.index(name)])
 
 
-def fuse(
-    arguments: argparse.Namespace, inner: Sequence[str], scored: Sequence[Path], work: Path
-) -> None:
+def fuse(wanted: Learning, run: Run, inner: Sequence[str], fold: Path, work: Path, nj: int) -> None:
     """Learn from a fold's development scores, calibrate and fuse its scores into `work`."""
-    home = arguments.development
+    home = run.development.exp
+    scored = [run.exp / system / "scores" / fold.name for system in wanted.systems]
     development = read_table(
-        [[home / one / "scores" / part for part in inner] for one in arguments.systems]
+        [[home / one / "scores" / part for part in inner] for one in wanted.systems]
     )
-    models = learn(arguments, development, _speakers(home / "data", inner, development.trials))
+    models = learn(wanted, development, _speakers(home / "data", inner, development.trials))
     for system, model in models.items():
         save_model(work / f"{system}.json", model)
     for part in sorted(path.name.removeprefix("scores") for path in scored[0].glob("scores*")):
@@ -154,47 +165,35 @@ def _speakers(data: Path, parts: Sequence[str], trials: Trials) -> TrialSpeakers
     return mapped_speakers(trials, utt2spk, models)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold."""
-    home, systems = arguments.development, arguments.systems
-    if unknown := set(arguments.fuse or ()) - set(systems):
-        raise UsageError(f"--fuse {min(unknown)}: is not one of --systems {' '.join(systems)}")
-    inner = [path.name for path in folds(home / "data")]
+def jobs(run: Run) -> Iterator[Job]:
+    """The log-likelihood ratios of all folds, where there are parts of the training speakers."""
+    home, values = run.development, run.settings.common
+    if not values.dev_folds:
+        return
+    wanted = Learning(run.systems, values.fusion_systems, values.fusion_prior, values.fusion_ridge)
     options = {
-        "systems": systems,
-        "fuse": arguments.fuse,
-        "fusion_prior": arguments.fusion_prior,
-        "fusion_ridge": arguments.fusion_ridge,
+        "systems": list(wanted.systems),
+        "fuse": list(wanted.fuse),
+        "fusion_prior": wanted.prior,
+        "fusion_ridge": wanted.ridge,
     }
-    for fold in folds(arguments.data):
+    if is_planned(run.data) or is_planned(home.data):
+        yield Job(run.exp / FUSED / "llr", {}, {"parts": "planned: stage 0"}, lambda *_: None)
+        return
+    inner = [path.name for path in folds(home.data, none_is_fine=True)]
+    for fold in folds(run.data):
         mine = [part for part in inner if part.rpartition("-")[0] == fold.name]
         if not mine:
-            raise DataError(f"{home}: no development scores for {fold.name}; run with --stage 9")
-        scored = [arguments.exp / system / "scores" / fold.name for system in systems]
-        upstream = [require(folder, stage_of(folder.parents[1], 6)) for folder in scored]
-        upstream += [require(home / one / "scores" / part, 9) for one in systems for part in mine]
-        target = arguments.exp / (FUSED if len(systems) > 1 else systems[0]) / "llr" / fold.name
-        with stage(target, options, upstream, force=arguments.force) as work:
-            if work is not None:
-                fuse(arguments, mine, scored, work)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("fusion", __doc__ or "")
-    parser.add_argument("--systems", type=name, nargs="+", required=True, help="what to calibrate")
-    parser.add_argument("--fuse", type=name, nargs="+", help="what of these to fuse, default all")
-    parser.add_argument(
-        "--development", type=Path, required=True, help="experiment on the training speakers"
-    )
-    parser.add_argument(
-        "--fusion-prior", type=number(0, 1), default=0.5,
-        help="prior of a target for which errors are weighed",
-    )  # fmt: skip
-    parser.add_argument(
-        "--fusion-ridge",
-        type=number(0),
-        default=0.0,
-        help="penalty of large weights",
-    )
-    return parser
+            continue  # stage 0 has said why
+        upstream: dict[str, str] = {}
+        for system in wanted.systems:
+            number = max(SYSTEMS[system].steps.values())
+            scores = run.exp / system / "scores" / fold.name
+            upstream[f"scores of {system}"] = require(scores, number)
+            for part in mine:
+                folder = home.exp / system / "scores" / part
+                upstream[f"development scores of {system}, {part}"] = require(folder, number)
+        kind = FUSED if len(wanted.systems) > 1 else wanted.systems[0]
+        body = functools.partial(fuse, wanted, run, mine, fold)
+        target = run.exp / kind / "llr" / fold.name
+        yield Job(target, options, upstream, body, run.code("fusion"), run.forced)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from ivector.base.budget import MIB
-from ivector.base.cli import name, number, whole
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from ivector.base.workers import make_shards
 from ivector.gmm.verifier import GMMVerifier
-from recipes.engine.stage import require, resume_folder, stage
-from recipes.steps.common import Corpus, Kept, Located, folds, make_parser, require_trained
-from recipes.steps.ivectors import fold_utterances
-from recipes.steps.trials import SCORE_NORMS, Models, protocol_digest, score_fold
+from recipes.engine.run import Job, Run, Task
+from recipes.engine.stage import resume_folder
+from recipes.experiment.frames import Corpus, Kept, Located
+from recipes.experiment.protocol import Models, fold_utterances, protocol_digest
+from recipes.experiment.trials import score_fold
 from recipes.steps.ubm import front_end, load_ubm
 
 TESTS_PER_SHARD = 16
@@ -85,41 +85,29 @@ class _Score:
         return np.stack(columns, axis=1)
 
 
-def score(arguments: argparse.Namespace, fold: Path, ubm: Path, work: Path) -> None:
+def score(task: Task, work: Path, nj: int) -> None:
     """Score one fold's trials into `work`."""
-    corpus = Corpus(arguments.exp / "features", front_end(ubm))
-    usable = set(corpus.usable(fold_utterances(fold), "train, enrolment and test"))
-    verifier = GMMVerifier(load_ubm(ubm), relevance=arguments.relevance, top_n=arguments.top_n)
-    scorer = GMMScorer(corpus, verifier, arguments.nj, resume_folder(work), arguments.memory)
-    score_fold(fold, usable, scorer, arguments.score_norm, work, arguments.memory, arguments.disk)
+    values, ubm = task.values, task.folder("ubm")
+    corpus = Corpus(task.run.features, front_end(ubm))
+    usable = set(corpus.usable(fold_utterances(task.fold), "train, enrolment and test"))
+    verifier = GMMVerifier(load_ubm(ubm), relevance=values.relevance, top_n=values.top_n)
+    scorer = GMMScorer(corpus, verifier, nj, resume_folder(work), values.memory)
+    score_fold(task.fold, usable, scorer, values.score_norm, work, values.memory, values.disk)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold."""
+def job(task: Task) -> Job:
+    """The scores of a fold."""
+    values = task.values
     options = {
-        "relevance": arguments.relevance,
-        "top_n": arguments.top_n,
-        "score_norm": arguments.score_norm,
+        "relevance": values.relevance,
+        "top_n": values.top_n,
+        "score_norm": values.score_norm,
     }
-    system = arguments.exp / arguments.system
-    features = require(arguments.exp / "features", 1)
-    for fold in folds(arguments.data):
-        ubm = arguments.exp / (arguments.trunk or system.name) / "ubm" / fold.name
-        upstream = {"features": features, "ubm": require_trained(ubm, 2, features, fold)}
-        upstream["protocol"] = protocol_digest(fold)
-        target = system / "scores" / fold.name
-        with stage(target, options, upstream, force=arguments.force) as work:
-            if work is not None:
-                score(arguments, fold, ubm, work)
+    upstream = {"features": task.features(), "ubm": task.trained("ubm", "ubm")}
+    upstream["protocol"] = protocol_digest(task.fold)
+    return task.job("gmm_ubm", "scores", options, upstream, functools.partial(score, task))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("gmm_ubm", __doc__ or "")
-    parser.add_argument("--trunk", type=name, help="system whose UBM to take, default own")
-    parser.add_argument("--relevance", type=number(0), default=16.0, help="relevance factor of MAP")
-    parser.add_argument(
-        "--top-n", type=whole(1), default=10, help="components scored in each frame"
-    )
-    parser.add_argument("--score-norm", choices=SCORE_NORMS, default="none")
-    return parser
+def jobs(run: Run) -> Iterator[Job]:
+    """The scores of all folds."""
+    return map(job, run.tasks("gmm_ubm"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
+import functools
 import json
-from collections.abc import Mapping, Sequence
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +21,14 @@ from fusion.metrics.points import OperatingPoint
 from fusion.metrics.rates import OperatingPoints
 from fusion.plots.det import det_band, plot_det, plot_score_histogram
 from fusion.report.make import Report, make_report
-from ivector.base.cli import whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
-from recipes.engine.marks import is_made_from
-from recipes.engine.stage import read_mark, require, stage, versions
-from recipes.steps.common import folds, logger, make_parser, stage_of
-from recipes.steps.trials import protocol_digest
+from recipes.engine.marks import is_made_from, versions
+from recipes.engine.run import Job, Run
+from recipes.engine.stage import read_mark, require
+from recipes.experiment.frames import logger
+from recipes.experiment.protocol import folds, protocol_digest
+from recipes.systems import FUSED, SYSTEMS
 
 P_TARGET = (0.01, 0.001)
 HEADER = ("system", "trials of", "targets", "nontargets", "EER %", "minDCF(0.01)", "minDCF(0.001)")
@@ -90,7 +93,8 @@ def evaluate(data: Path, system: Path, parts: Sequence[Path], n_bootstrap: int, 
     """Error rates of the scores of some folds, pooled."""
     outputs = [system / "scores" / part.name for part in parts]
     for output in outputs:
-        require(output, stage_of(system, 6))
+        known = SYSTEMS.get(system.name)
+        require(output, max(known.steps.values()) if known else 6)
     scored = align(
         read_scores([out / "scores" for out in outputs]),
         read_trials([out / "trials" for out in outputs]),
@@ -149,16 +153,16 @@ def times(exp: Path) -> str:
 
 def ratios(exp: Path, parts: Sequence[Path]) -> dict[str, list[Path]]:
     """Files of the llr that stage 9 made of the scores as they are now, by system."""
-    homes = [exp / "fusion" / "llr", *sorted(exp.glob("*/llr"))]
+    homes = [exp / FUSED / "llr", *sorted(exp.glob("*/llr"))]
     found: dict[str, list[Path]] = {}
     for home in homes:
         marks = [read_mark(home / part.name) for part in parts]
         if not all(marks):
             continue
         names = {path.stem for path in (home / parts[0].name).glob("*.scores")}
-        systems = sorted(names, key=lambda name: (name == "fusion", name))
+        systems = sorted(names, key=lambda name: (name == FUSED, name))
         scores = [[_stamp(exp / name / "scores" / part.name) for name in systems
-                   if name != "fusion"] for part in parts]  # fmt: skip
+                   if name != FUSED] for part in parts]  # fmt: skip
         if not all(mark and is_made_from(mark, now) for mark, now in zip(marks, scores)):
             logger.warning("%s: scores are newer, left out; run with --stage 9", home)
             continue
@@ -173,15 +177,14 @@ def _stamp(folder: Path) -> str:
     return mark["stamp"] if mark else ""
 
 
-def page(
-    arguments: argparse.Namespace, parts: Sequence[Path], raw: Mapping[str, Sequence[Path]]
-) -> Report:
+def page(run: Run, parts: Sequence[Path], raw: Mapping[str, Sequence[Path]]) -> Report:
     """Report on the llr of all systems, or on their scores where there are no llr."""
-    llr = ratios(arguments.exp, parts)
+    values = run.settings.common
+    llr = ratios(run.exp, parts)
     files = llr or raw
     lists = [path.with_name("trials") for path in next(iter(raw.values()))]
     trials = read_trials(lists)
-    speakers = _speakers(arguments.data, parts, trials)
+    speakers = _speakers(run.data, parts, trials)
     conditions = {}
     if len(parts) > 1:
         names = np.array([part.name for part in parts], object)
@@ -193,14 +196,14 @@ def page(
         {name: align(read_scores(paths), trials).values for name, paths in files.items()},
         llr=list(llr),
         points=[OperatingPoint(p) for p in P_TARGET],
-        n_bootstrap=arguments.bootstrap,
+        n_bootstrap=values.bootstrap,
         conditions=conditions,
-        title=f"Speaker verification on {arguments.data.name}",
-        commands=[arguments.command] if arguments.command else [],
+        title=f"Speaker verification on {run.data.name}",
+        commands=[shlex.join(["bash", "recipes/run.sh", *run.settings.words])],
         versions=versions(),
-        notes=[CAUTION],
+        notes=[CAUTION, *cautions(run.exp)],
         speakers_from=speakers.source,
-        random_state=arguments.seed,
+        random_state=values.seed,
     )
 
 
@@ -225,18 +228,27 @@ def _cell(value: Mapping[str, float | None], scale: float, digits: int) -> str:
     return f"{ends[0]} [{ends[1]}, {ends[2]}]"
 
 
-def report(arguments: argparse.Namespace, work: Path) -> str:
+def cautions(exp: Path) -> list[str]:
+    """What the stages have warned of, once; the folds' names go, and so do development folds."""
+    marks = [exp / "development" / "data", exp / "features", *sorted(exp.glob("*/*/fold*"))]
+    told: dict[str, None] = {}
+    for mark in map(read_mark, marks):
+        for text in (mark or {}).get("warnings", ()):
+            told.setdefault(re.sub(r"^fold\d+: ", "", text))
+    return list(told)
+
+
+def report(run: Run, work: Path) -> str:
     """Write the report of every system that has scores into `work`; return its tables."""
-    parts = folds(arguments.data)
-    systems = _scored_systems(arguments.exp, parts)
+    values, parts = run.settings.common, folds(run.data)
+    systems = _scored_systems(run.exp, parts)
     rows = []
     for system in systems:
-        if len(parts) > 1 and not arguments.pooled_only:
-            rows += [evaluate(arguments.data, system, [p], arguments.bootstrap, p.name)
-                     for p in parts]  # fmt: skip
-        rows.append(evaluate(arguments.data, system, parts, arguments.bootstrap, "all"))
+        if len(parts) > 1 and not values.pooled_only:
+            rows += [evaluate(run.data, system, [p], values.bootstrap, p.name) for p in parts]
+        rows.append(evaluate(run.data, system, parts, values.bootstrap, "all"))
     pooled = [row for row in rows if row.part == "all"]
-    title = arguments.data.name
+    title = run.data.name
     points = {row.system: OperatingPoints(*row.scored.split()) for row in pooled}
     bands = {row.system: row.result for row in pooled if row.result is not None}
     plot_det(work / "det.png", points, P_TARGET[:1], bands or None, title)
@@ -244,7 +256,7 @@ def report(arguments: argparse.Namespace, work: Path) -> str:
         name = f"{title}: {row.system}"
         plot_score_histogram(work / f"scores-{row.system}.png", *row.scored.split(), title=name)
     raw = {s.name: [s / "scores" / part.name / "scores" for part in parts] for s in systems}
-    found = page(arguments, parts, raw)
+    found = page(run, parts, raw)
     found.write(work / "report.html")
     text = table(rows)
     if calibrated := llr_table(found):
@@ -252,7 +264,7 @@ def report(arguments: argparse.Namespace, work: Path) -> str:
     pictures = "\n".join(f"![]({path.name})" for path in sorted(work.glob("*.png")))
     write_text(
         work / "results.md",
-        f"# {title}\n\n{text}\n{CAUTION}\n\n{pictures}\n\n{times(arguments.exp)}",
+        f"# {title}\n\n{text}\n{CAUTION}\n\n{pictures}\n\n{times(run.exp)}",
     )
     records = json.dumps([row.record() for row in rows], indent=1)
     write_text(work / "results.json", records + "\n")
@@ -279,27 +291,17 @@ def _is_current(system: Path, part: Path) -> bool:
     return mark is not None and is_made_from(mark, now)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage."""
-    target = arguments.exp / "report"
-    # Made anew each time, as it is quick and looks at all systems there are.
-    with stage(target, {"bootstrap": arguments.bootstrap}, force=True) as work:
-        assert work is not None
-        text = report(arguments, work)
+def make(run: Run, work: Path, nj: int) -> None:
+    """Write the report and print its tables, and what was warned of on the way."""
+    text = report(run, work)
     print(text + CAUTION)
-    logger.info("report: %s and %s", target / "results.md", target / "report.html")
+    for told in cautions(run.exp):
+        print(f"Note: {told}")
+    print(f"\nThe report: {run.exp / 'report' / 'report.html'} (tables: results.md, results.json)")
 
 
-def _replicates(text: str) -> int:
-    return 0 if text == "0" else whole(20)(text)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("report", __doc__ or "")
-    parser.add_argument(
-        "--bootstrap", type=_replicates, default=1000, help="replicates of the intervals; 0: none"
-    )
-    parser.add_argument("--command", default="", help="what made the results, for the page")
-    parser.add_argument("--pooled-only", action="store_true", help="no rows of single folds")
-    return parser
+def jobs(run: Run) -> Iterator[Job]:
+    """The report, made anew each time, as it is quick and looks at all systems there are."""
+    options = {"bootstrap": run.settings.common.bootstrap}
+    body = functools.partial(make, run)
+    yield Job(run.exp / "report", options, {}, body, run.code("report"), True, alone=True)

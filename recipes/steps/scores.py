@@ -1,24 +1,26 @@
-"""Stage 6: scores of every trial of every fold by i-vectors, with PLDA or the cosine."""
+"""Stage 6 (of embeddings: 8): scores of every trial of every fold, of vectors by a back-end."""
 
 from __future__ import annotations
 
-import argparse
+import functools
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 
-from ivector.base.cli import name
-from ivector.base.workers import one_thread
-from plda import PLDA
 from plda.formats.models import load_model
-from plda.models.cosine import cosine_scorer
 from plda.models.scoring import PairScorer
-from recipes.engine.stage import require, stage
-from recipes.steps.common import folds, make_parser, require_vectors, stage_of
-from recipes.steps.ivectors import read_vectors
-from recipes.steps.trials import SCORE_NORMS, Models, protocol_digest, score_fold
+from recipes.engine.run import Job, Run, Task
+from recipes.engine.stage import require
+from recipes.experiment.backends import BACKENDS, Backend
+from recipes.experiment.protocol import Models, protocol_digest
+from recipes.experiment.trials import score_fold
+from recipes.experiment.vectors import read_vectors
+from recipes.systems import stage_of
 
 
 @dataclass
@@ -30,8 +32,9 @@ class VectorScorer:
     vectors : dict of str to ndarray
         I-vectors by utterance.
     transforms : Pipeline
-    plda : PLDA or None
-        None scores by the cosine.
+    backend : Backend
+    model : object
+        What the back-end has trained.
     enrolment : {"book", "average"}
         "book": every enrolment vector is normalised on its own, and the likelihood ratio is that
         of all of them together. "average": they are averaged first, as Kaldi's recipes do.
@@ -39,7 +42,8 @@ class VectorScorer:
 
     vectors: dict[str, np.ndarray]
     transforms: Pipeline
-    plda: PLDA | None
+    backend: Backend
+    model: Any
     enrolment: str
 
     def matrix(self, models: Models, tests: list[str]) -> np.ndarray:
@@ -53,56 +57,44 @@ class VectorScorer:
     def _prepare(self, models: Models, tests: list[str]) -> PairScorer:
         test = self.transforms.transform(np.stack([self.vectors[utt] for utt in tests]))
         counts = np.array([len(utts) for utts in models.utterances])
-        if self.enrolment == "book" and self.plda is not None:
+        if self.enrolment == "book" and self.backend.by_the_book:
             flat = [self.vectors[utt] for utts in models.utterances for utt in utts]
             labels = np.repeat(np.arange(len(counts)), counts)
-            return self.plda.scorer(
-                self.transforms.transform(np.stack(flat)), test, enrol_labels=labels
-            )
+            enrol = self.transforms.transform(np.stack(flat))
+            return self.backend.scorer(self.model, enrol, test, enrol_labels=labels)
         means = [np.mean([self.vectors[u] for u in utts], axis=0) for utts in models.utterances]
         enrol = self.transforms.transform(np.stack(means))
-        if self.plda is None:
-            return cosine_scorer(enrol, test)
-        return self.plda.scorer(enrol, test, n_enrol=counts)
+        return self.backend.scorer(self.model, enrol, test, n_enrol=counts)
 
 
-@one_thread()
-def score(
-    arguments: argparse.Namespace, fold: Path, system: Path, vectors_folder: Path, work: Path
-) -> None:
+def read_scorer(vectors: dict[str, np.ndarray], folder: Path, enrolment: str) -> VectorScorer:
+    """Scorer of a back-end that stage 5 or 8 has left in a folder."""
+    options = json.loads((folder / "options.json").read_text(encoding="utf-8"))["options"]
+    backend = BACKENDS[options["scoring"]]
+    transforms = load_model(folder / "transforms.npz")
+    return VectorScorer(vectors, transforms, backend, backend.load(folder), enrolment)
+
+
+def score(task: Task, work: Path, nj: int) -> None:
     """Score one fold's trials into `work`."""
-    backend = system / "backend" / fold.name
-    vectors = read_vectors(vectors_folder / "ivectors.npz")
-    plda_path = backend / "plda.npz"
-    scorer = VectorScorer(
-        vectors,
-        load_model(backend / "transforms.npz"),
-        load_model(plda_path) if plda_path.exists() else None,
-        arguments.enrolment,
-    )
-    usable = set(vectors)
-    score_fold(fold, usable, scorer, arguments.score_norm, work, arguments.memory, arguments.disk)
+    values = task.values
+    vectors = read_vectors(task.folder("ivectors") / "ivectors.npz")
+    scorer = read_scorer(vectors, task.folder("backend", own=True), values.enrolment)
+    score_fold(task.fold, set(vectors), scorer, values.score_norm, work, values.memory, values.disk)
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold."""
-    options = {"enrolment": arguments.enrolment, "score_norm": arguments.score_norm}
-    system = arguments.exp / arguments.system
-    for fold in folds(arguments.data):
-        folder = arguments.exp / (arguments.trunk or system.name) / "ivectors" / fold.name
-        vectors = require_vectors(folder)
-        backend = require(system / "backend" / fold.name, stage_of(system, 5), on=[vectors])
-        upstream = {"vectors": vectors, "backend": backend, "protocol": protocol_digest(fold)}
-        target = system / "scores" / fold.name
-        with stage(target, options, upstream, force=arguments.force) as work:
-            if work is not None:
-                score(arguments, fold, system, folder, work)
+def job(task: Task) -> Job:
+    """The scores of a fold."""
+    values = task.values
+    options = {"enrolment": values.enrolment, "score_norm": values.score_norm}
+    vectors = task.vectors()
+    number = stage_of(task.system, "backend")
+    backend = require(task.folder("backend", own=True), number, on=[vectors])
+    protocol = protocol_digest(task.fold)
+    upstream = {"vectors": vectors, "backend": backend, "protocol": protocol}
+    return task.job("scores", "scores", options, upstream, functools.partial(score, task))
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("scores", __doc__ or "")
-    parser.add_argument("--trunk", type=name, help="system whose i-vectors to take, default own")
-    parser.add_argument("--enrolment", choices=("book", "average"), default="book")
-    parser.add_argument("--score-norm", choices=SCORE_NORMS, default="none")
-    return parser
+def jobs(run: Run) -> Iterator[Job]:
+    """The scores of all folds."""
+    return map(job, run.tasks("scores"))

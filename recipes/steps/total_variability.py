@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from ivector.base.budget import MIB, require_disk, require_memory, shard_size
 from ivector.base.checkpoint import MOST_GROUPS, Checkpoint
-from ivector.base.cli import number, whole
 from ivector.base.files import write_text
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from ivector.base.workers import make_shards
 from ivector.formats.extractor import write_extractor
-from ivector.formats.statistics import STORAGES, StatisticsFile, StatisticsWriter
+from ivector.formats.statistics import StatisticsFile, StatisticsWriter
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.full import FullGMM
 from ivector.statistics.baum_welch import BaumWelchStatistics, baum_welch
 from ivector.total_variability.e_step import sums_bytes, training_bytes
 from ivector.total_variability.model import TotalVariability
-from recipes.engine.stage import require, resume_folder, stage
-from recipes.steps.common import (
+from recipes.engine.run import Job, Run, Task
+from recipes.engine.stage import resume_folder
+from recipes.experiment.frames import (
     Corpus,
     Located,
     content,
-    folds,
     frames_of,
     logger,
-    make_parser,
-    read_utt2spk,
-    require_trained,
     voiced_counts,
 )
+from recipes.experiment.protocol import read_utt2spk
 from recipes.steps.ubm import front_end, load_ubm
 
 UTTERANCES_PER_SHARD = 64
@@ -104,7 +101,7 @@ def groups(utterances: Sequence[Located]) -> list[tuple[int, Sequence[Sequence[L
 
 
 def check_budget(
-    arguments: argparse.Namespace,
+    values: SimpleNamespace,
     corpus: Corpus,
     utterances: list[str],
     n_files: int,
@@ -112,110 +109,84 @@ def check_budget(
     work: Path,
 ) -> None:
     """Refuse a training whose statistics or models do not fit, before hours of work."""
-    (C, D), R = shape, arguments.rank
+    (C, D), R = shape, values.rank
     require_memory(
         training_bytes(C, D, R) + 2 * 4 * UTTERANCES_PER_SHARD * C * D,
-        arguments.memory,
+        values.memory,
         f"training {C} components of {D} features at rank {R}",
         "take a lower rank or a smaller UBM",
     )
     counts = voiced_counts(corpus.folder)
-    if arguments.statistics_dtype == "float32":
+    if values.statistics_dtype == "float32":
         one, pairs = 4 * (1 + D), C * len(utterances)
     else:  # A frame is given to so many components at most, an utterance has them all at most.
         one = 2 * D + 6
-        most = min(arguments.num_gselect, int(1 / max(arguments.min_post, 1e-6)))
+        most = min(values.num_gselect, int(1 / max(values.min_post, 1e-6)))
         pairs = sum(min(C, most * counts[utt]) for utt in utterances)
-    number = 8 if arguments.statistics_dtype == "float32" else 4
+    number = 8 if values.statistics_dtype == "float32" else 4
     size = one * pairs + n_files * C * (8 * D + number * D * (D + 1) // 2)
     sums = min(n_files, MOST_GROUPS) * sums_bytes(C, D, R)  # of an iteration's checkpoint
     require_disk(
         work,
         size + sums + 3 * 8 * C * D * (R + D),
-        arguments.disk,
+        values.disk,
         f"statistics of {len(utterances)} utterances",
         "store them with --statistics-dtype float16",
     )
 
 
-def train(arguments: argparse.Namespace, fold: Path, ubm_folder: Path, work: Path) -> None:
+def train(task: Task, work: Path, nj: int) -> None:
     """Train one fold's extractor into `work`."""
-    corpus = Corpus(arguments.exp / "features", front_end(ubm_folder))
+    values, fold, ubm_folder = task.values, task.fold, task.folder("ubm")
+    corpus = Corpus(task.run.features, front_end(ubm_folder))
     utterances = corpus.usable(sorted(read_utt2spk(fold / "train.utt2spk")), "training")
     accumulate = Accumulator(
-        corpus, ubm_folder, arguments.num_gselect, arguments.min_post, second_order=True
+        corpus, ubm_folder, values.num_gselect, values.min_post, second_order=True
     )
     jobs = groups(corpus.located(utterances))
-    check_budget(arguments, corpus, utterances, len(jobs), load_ubm(ubm_folder).means_.shape, work)
-    storage = arguments.statistics_dtype, arguments.statistics_prune
+    check_budget(values, corpus, utterances, len(jobs), load_ubm(ubm_folder).means_.shape, work)
+    storage = values.statistics_dtype, values.statistics_prune
     save = SaveGroup(accumulate, resume_folder(work), *storage)
-    saved = map_shards(save, jobs, nj=arguments.nj)
+    saved = map_shards(save, jobs, nj=nj)
     frames = frames_of(corpus, (chain.from_iterable(parts) for _, parts in jobs))
     shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "file", frames))
     size = sum(Path(shard.path).stat().st_size for shard in shards)
     logger.info("%s: %.1f MiB of statistics", fold.name, size / MIB)
     model = TotalVariability(
-        arguments.rank,
-        n_iter=arguments.num_iters,
-        parametrisation=arguments.parametrisation,
-        init=arguments.init,
-        memory=arguments.memory,
-        n_jobs=arguments.nj,
-        random_state=arguments.seed,
+        values.rank,
+        n_iter=values.num_iters_tv,
+        parametrisation=values.parametrisation,
+        init=values.tv_init,
+        memory=values.memory,
+        n_jobs=nj,
+        random_state=values.seed,
     ).fit(shards, ubm=load_ubm(ubm_folder), checkpoint=Checkpoint(resume_folder(work) / "em"))
     model.save(work / "final.npz")
-    if arguments.parametrisation == "kaldi":
+    if values.parametrisation == "kaldi":
         write_extractor(work / "final.ie", model)
     write_text(work / "objective.json", json.dumps(np.asarray(model.objective_).tolist()) + "\n")
     logger.info("%s: objective per frame %.4f", fold.name, model.objective_[-1])
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold."""
+def job(task: Task) -> Job:
+    """The extractor of a fold."""
+    values = task.values
     options = {
-        "rank": arguments.rank,
-        "num_iters": arguments.num_iters,
-        "parametrisation": arguments.parametrisation,
-        "init": arguments.init,
-        "num_gselect": arguments.num_gselect,
-        "min_post": arguments.min_post,
-        "seed": arguments.seed,
+        "rank": values.rank,
+        "num_iters": values.num_iters_tv,
+        "parametrisation": values.parametrisation,
+        "init": values.tv_init,
+        "num_gselect": values.num_gselect,
+        "min_post": values.min_post,
+        "seed": values.seed,
     }
-    if arguments.statistics_dtype != "float32":
-        options["statistics"] = [arguments.statistics_dtype, arguments.statistics_prune]
-    system = arguments.exp / arguments.system
-    features = require(arguments.exp / "features", 1)
-    for fold in folds(arguments.data):
-        ubm_folder = system / "ubm" / fold.name
-        ubm = require_trained(ubm_folder, 2, features, fold)
-        upstream = {"features": features, "ubm": ubm}
-        target = system / "tv" / fold.name
-        with stage(target, options, upstream, force=arguments.force) as work:
-            if work is not None:
-                train(arguments, fold, ubm_folder, work)
+    if values.statistics_dtype != "float32":
+        options["statistics"] = [values.statistics_dtype, values.statistics_prune]
+    upstream = {"features": task.features(), "ubm": task.trained("ubm", "ubm")}
+    body = functools.partial(train, task)
+    return task.job("total_variability", "tv", options, upstream, body)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("total_variability", __doc__ or "")
-    parser.add_argument("--rank", type=whole(1), default=100, help="dimension of the i-vectors")
-    parser.add_argument("--num-iters", type=whole(1), default=5, help="EM iterations")
-    parser.add_argument("--parametrisation", choices=("kaldi", "classical"), default="kaldi")
-    parser.add_argument("--init", choices=("pca", "random"), default="random", help="start of EM")
-    parser.add_argument(
-        "--statistics-dtype",
-        choices=STORAGES,
-        default="float32",
-        help="float16: a third of the disk or less, for large corpora",
-    )
-    parser.add_argument(
-        "--statistics-prune",
-        type=number(0, 0.5),
-        default=0.0,
-        help="share of an utterance's frames dropped with its least used Gaussians (float16)",
-    )
-    parser.add_argument("--num-gselect", type=whole(1), default=20, help="Gaussians of a frame")
-    parser.add_argument(
-        "--min-post", type=number(0, 0.5), default=0.025, help="posteriors below are pruned"
-    )
-    return parser
+def jobs(run: Run) -> Iterator[Job]:
+    """The extractors of all folds."""
+    return map(job, run.tasks("total_variability"))

@@ -1,10 +1,8 @@
-"""What the scoring steps share: the cohort, score normalisation, the score and trial files."""
+"""Scores of a fold's trials: what a system brings, score normalisation, the files."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol as TypingProtocol
 
@@ -13,22 +11,9 @@ import numpy as np
 from fusion.formats.files import write_scores
 from ivector.base.budget import MIB, require_disk, require_memory
 from ivector.base.errors import DataError
-from ivector.data import read_enroll, read_trials, write_trials
+from ivector.data import write_trials
 from plda import ScoreNorm
-from recipes.engine.stage import digest
-from recipes.steps.common import read_utt2spk
-
-logger = logging.getLogger("recipe")
-
-SCORE_NORMS = ("none", "z", "t", "zt", "s", "as")
-
-
-@dataclass(frozen=True)
-class Models:
-    """Enrolment of models: ids, and the utterances of each."""
-
-    ids: list[str]
-    utterances: list[list[str]]
+from recipes.experiment.protocol import Models, Protocol, read_protocol, trial_lists
 
 
 class Scorer(TypingProtocol):
@@ -39,84 +24,6 @@ class Scorer(TypingProtocol):
 
     def trials(self, models: Models, tests: list[str], pairs: np.ndarray) -> np.ndarray:
         """Score listed pairs of rows, (n_trials, 2) to (n_trials,)."""
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """A fold's enrolments, tests and trials, and a cohort of its training speakers.
-
-    The cohort's models are enrolled as the fold's are, from as many utterances; the cohort's
-    other utterances are its tests. So a normalised score compares like with like.
-    """
-
-    enrolment: Models
-    tests: list[str]
-    pairs: np.ndarray  # (n_trials, 2): rows in enrolment.ids and tests
-    targets: list[bool | None]
-    cohort: Models
-    cohort_tests: list[str]
-    cohort_owners: np.ndarray  # (n_cohort_tests,): their speakers
-
-    @property
-    def same_speaker(self) -> np.ndarray:
-        """Which cohort tests are of a cohort model's speaker, (n_cohort, n_cohort_tests)."""
-        return np.array(self.cohort.ids)[:, None] == self.cohort_owners[None, :]
-
-
-def trial_lists(fold: Path) -> list[Path]:
-    """The fold's trial lists: ``trials``, and ``trials-NAME`` where there are more."""
-    return [fold / "trials", *sorted(fold.glob("trials-*"))]
-
-
-def protocol_digest(fold: Path) -> str:
-    """Digest of all that decides which trials a fold scores, and how."""
-    return digest(fold / "enroll", fold / "train.utt2spk", *trial_lists(fold))
-
-
-def read_protocol(fold: Path, usable: set[str], trial_list: Path | None = None) -> Protocol:
-    """Read a fold, leaving out trials with unusable recordings, which is said."""
-    trial_list = trial_list or fold / "trials"
-    enroll = read_enroll(fold / "enroll")
-    enrolment = {key: [utt for utt in utts if utt in usable] for key, utts in enroll.items()}
-    trials = list(read_trials(trial_list))
-    unknown = {trial.enrol for trial in trials} - set(enroll)
-    if unknown:
-        raise DataError(f"{trial_list}: {len(unknown)} enrolments are not in enroll, "
-                        f"for example {min(unknown)}")  # fmt: skip
-    kept = [t for t in trials if t.test in usable and enrolment[t.enrol]]
-    if len(kept) < len(trials):
-        logger.warning(
-            "%s: %d of %d trials have no score, as a recording of theirs was skipped",
-            fold.name, len(trials) - len(kept), len(trials),
-        )  # fmt: skip
-    if not kept:
-        raise DataError(f"{trial_list}: no trial can be scored")
-    ids = sorted({t.enrol for t in kept})
-    tests = sorted({t.test for t in kept})
-    row = {key: i for i, key in enumerate(ids)}
-    column = {key: j for j, key in enumerate(tests)}
-    n_enrol = int(np.median([len(utts) for utts in enroll.values()]))
-    models, cohort_tests, owners = _cohort(fold, usable, n_enrol)
-    return Protocol(
-        Models(ids, [enrolment[key] for key in ids]),
-        tests,
-        np.array([(row[t.enrol], column[t.test]) for t in kept]),
-        [t.is_target for t in kept],
-        models,
-        cohort_tests,
-        owners,
-    )
-
-
-def _cohort(fold: Path, usable: set[str], n_enrol: int) -> tuple[Models, list[str], np.ndarray]:
-    speakers: dict[str, list[str]] = {}
-    for utt, speaker in sorted(read_utt2spk(fold / "train.utt2spk").items()):
-        if utt in usable:
-            speakers.setdefault(speaker, []).append(utt)
-    ids = sorted(speakers)
-    tests = [(utt, spk) for spk in ids for utt in speakers[spk][n_enrol:]]
-    models = Models(ids, [speakers[spk][:n_enrol] for spk in ids])
-    return models, [utt for utt, _ in tests], np.array([owner for _, owner in tests], dtype=str)
 
 
 def score_fold(
@@ -153,7 +60,7 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 20
     Parameters
     ----------
     kind : str
-        Of `SCORE_NORMS`.
+        Of `plda.normalisation.SCORE_NORMS`.
     scorer : Scorer
     protocol : Protocol
     memory : int

@@ -1,4 +1,4 @@
-"""What the stage scripts share: arguments, folds, features of an utterance, shards of frames."""
+"""Features of a corpus as models see them: one utterance, or shards of frames, at a time."""
 
 from __future__ import annotations
 
@@ -11,88 +11,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.base.cli import SEED, Parser, add_parallel_options, name, whole
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, read_lines, save_model
-from ivector.data import read_table
 from ivector.formats.arks import load_array, read_scp
 from ivector.pipeline import FrontEnd
-from recipes.engine.marks import digest, require
-from recipes.validate import check_fold
 
 logger = logging.getLogger("recipe")
 
 BYTES_PER_NUMBER = 4
 _KEPT = "array of a shard"
-
-
-def make_parser(verb: str, description: str) -> Parser:
-    """Make a parser with the arguments that every step takes."""
-    parser = Parser(prog=f"python -m recipes.steps {verb}", description=description)
-    parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
-    parser.add_argument("--exp", type=Path, required=True, help="experiment folder")
-    parser.add_argument(
-        "--system", type=name, default="ivector", help="sub-folder of the experiment"
-    )
-    add_parallel_options(parser)
-    parser.add_argument("--force", action="store_true", help="run even if done already")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be run, and why")
-    parser.add_argument("--seed", type=SEED, default=0, help="seed of everything random")
-    parser.add_argument("--memory", type=whole(1), default=2048, help="MiB a process may take")
-    parser.add_argument(
-        "--disk", type=whole(0), default=0, help="MiB the stage may write; 0: what is free"
-    )
-    return parser
-
-
-def folds(data: Path) -> list[Path]:
-    """Folders of the protocol's folds, in order.
-
-    Raises
-    ------
-    DataError
-        There are none, or one has a defect (`recipes.validate.check_fold`). Better now than after
-        hours of training.
-    """
-    found = sorted(p for p in data.glob("fold*") if p.is_dir())
-    if not found:
-        raise DataError(f"{data}: no fold*/ here; run stage 0 first")
-    utt2spk = read_utt2spk(data / "wav" / "utt2spk")
-    defects = [defect for fold in found for defect in check_fold(fold, utt2spk)]
-    if defects:
-        cure = f"; python -m recipes.validate {data} names all {len(defects)} defects"
-        raise DataError(defects[0] + cure * (len(defects) > 1))
-    return found
-
-
-def stage_of(system: Path, ivector_stage: int) -> int:
-    """Number in run.sh of a system's stage, by that of the i-vector system; networks have one."""
-    return 8 if (system / "network").is_dir() else ivector_stage
-
-
-def require_trained(folder: Path, number: int, features: str, fold: Path) -> str:
-    """Stamp of a fold's UBM or network, which must be of these features and its training list."""
-    return require(folder, number, on=[features, digest(fold / "train.utt2spk")])
-
-
-def require_vectors(folder: Path) -> str:
-    """Stamp of a fold's vectors, which must be of the extractor or network that is there now."""
-    system = folder.parents[1]
-    number = stage_of(system, 4)
-    kind, made_in = ("network", 7) if number == 8 else ("tv", 3)
-    extractor = require(system / kind / folder.name, made_in)
-    return require(folder, number, on=[extractor])
-
-
-def read_utt2spk(path: Path) -> dict[str, str]:
-    """Read a two-column utt2spk file."""
-    table = read_table(path, str)
-    for utt, speaker in table.items():
-        if speaker.split() != [speaker]:
-            raise DataError(
-                f"{path}: {utt}: expected 'utterance speaker', got {speaker!r} behind it"
-            )
-    return table
 
 
 class Located(NamedTuple):

@@ -1,0 +1,182 @@
+"""Digest of the code that a step computes with: it tells whether results are of the code as it is.
+
+What counts are the syntax trees of the project's modules that the step's module imports, directly
+and through others, without what changes no number: comments, layout, docstrings, and the arguments
+of ``raise`` and of calls that log, warn or print. Trees are read once per change of a file and kept
+beside the compiled modules, or in the experiment where that folder cannot be written.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ivector.base.files import write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
+# Of the frame around the computations: how something is run, said and kept changes no result.
+IDLE = ("recipes.engine", "ivector.base.log", "ivector.base.cli", "recipes.steps.__main__")
+_SAYING = {"print", "warn", "debug", "info", "warning", "error", "exception", "log", "critical"}
+_KEPT = "syntax-trees.json"
+
+
+def code_digest(module: str) -> str:
+    """Digest of all the code that a module of the project computes with.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    total = hashlib.sha256()
+    for name in sorted(closure(module)):
+        if not name.startswith(IDLE):
+            total.update(f"{name} {_facts(name)[0]}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def closure(module: str) -> set[str]:
+    """Modules of the project that a module imports, at any distance, and itself."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found and find(name) is not None:
+            found.add(name)
+            if not name.startswith(IDLE):
+                waiting += _facts(name)[1]
+    return found
+
+
+@functools.cache
+def find(module: str) -> Path | None:
+    """File of a module of the project; None if there is no such module."""
+    path = ROOT.joinpath(*module.split("."))
+    if path.with_suffix(".py").is_file():
+        return path.with_suffix(".py")
+    init = path / "__init__.py"
+    return init if init.is_file() else None
+
+
+@functools.cache
+def _facts(module: str) -> tuple[str, list[str]]:
+    """Digest of a module's syntax tree, and the modules of the project that it imports."""
+    path = find(module)
+    assert path is not None
+    status = path.stat()
+    state = [status.st_mtime_ns, status.st_size]
+    kept = _trees().get(module)
+    if not kept or kept[0] != state:
+        tree = ast.parse(path.read_bytes())
+        imported = sorted(set(_imports(tree)))
+        kept = [state, hashlib.sha256(_text(tree).encode()).hexdigest()[:16], imported]
+        _trees()[module] = kept
+        _changed.append(module)
+    return kept[1], kept[2]
+
+
+_changed: list[str] = []
+
+
+@functools.cache
+def _trees() -> dict[str, list]:
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads((_home() / _KEPT).read_text(encoding="utf-8"))
+        if isinstance(kept, dict):
+            return kept
+    return {}
+
+
+def _home() -> Path:
+    return Path(importlib.util.cache_from_source(str(Path(__file__).resolve()))).parent
+
+
+def keep_trees() -> None:
+    """Keep what was read of changed files for the next process, where that can be written."""
+    if _changed:
+        with contextlib.suppress(OSError):
+            write_text(_home() / _KEPT, json.dumps(_trees()))
+        _changed.clear()
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Names of the project's modules that a tree imports; lazily attached names are their homes'."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names if _ours(one.name))
+        elif isinstance(node, ast.ImportFrom) and node.module and _ours(node.module):
+            for one in node.names:
+                inner = f"{node.module}.{one.name}"
+                yield inner if find(inner) else _attached(node.module).get(one.name, node.module)
+        elif isinstance(node, ast.Call) and _called(node.func) == "Entry" and node.args:
+            # A table of classes by name, whose modules are imported when one is asked for.
+            if isinstance(node.args[0], ast.Constant) and _ours(str(node.args[0].value)):
+                yield str(node.args[0].value)
+
+
+def _ours(module: str) -> bool:
+    return module.partition(".")[0] in ROOMS
+
+
+@functools.cache
+def _attached(package: str) -> dict[str, str]:
+    """Names that a package imports on first use, with the modules that define them."""
+    path = find(package)
+    if path is None or path.name != "__init__.py":
+        return {}
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Call) and _called(node.func) == "attach":
+            with contextlib.suppress(ValueError):
+                return ast.literal_eval(node.args[1])
+    return {}
+
+
+def _called(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _text(node: object) -> str:
+    """A tree as text, without places and without what changes no number."""
+    if isinstance(node, ast.AST):
+        kind = type(node)
+        parts = []
+        for name in kind._fields:
+            value = getattr(node, name, None)
+            if name == "body" and isinstance(value, list) and _is_docstring(value):
+                value = value[1:]
+            elif name in ("args", "keywords") and _says(node):
+                value = []
+            elif kind is ast.Raise and isinstance(value, ast.Call):
+                value = value.func
+            parts.append(_text(value))
+        return f"{kind.__name__}({','.join(parts)})"
+    if isinstance(node, list):
+        return f"[{','.join(map(_text, node))}]"
+    return repr(node)
+
+
+def _is_docstring(body: list) -> bool:
+    first = body[0] if body else None
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
+
+
+def _says(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and _called(node.func) in _SAYING

@@ -1,0 +1,274 @@
+"""Jobs of a stage side by side: a process each, forked from one that has imported everything.
+
+What a job makes is the same bytes however many run beside it. On Linux a job runs in a fork of the
+stage's process, which costs no import; elsewhere, with a cluster, with threads, or where a job needs
+all there is, one after the other in this process, each with all workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from ivector.base.errors import DataError, UserError
+from ivector.base.log import listen
+from ivector.base.workers import one_thread
+from recipes.engine.console import Console
+from recipes.engine.marks import tell
+from recipes.engine.run import Job
+from recipes.engine.stage import in_place, stage, why
+
+MIB = 2**20
+MOST_LOSSES = 3  # of a worker, before a job is given up
+PATIENCE_S = 20.0  # for workers that are to end
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was told to end; it can be continued."""
+
+
+def reasons_of(job: Job, keep: bool) -> list[str]:
+    """Why a job has to be done; nothing if it is."""
+    found = why(job.target, job.options, job.upstream, job.force, job.code, keep)
+    return found or (job.gone() if job.gone else [])
+
+
+def do(job: Job, nj: int, keep: bool) -> None:
+    """Do a job in this process."""
+    if job.in_place:
+        with in_place(job.target, job.options, job.in_place, job.code) as work:
+            job.body(work, nj)
+        return
+    with stage(job.target, job.options, job.upstream, job.force, job.code, keep) as work:
+        if work is not None:
+            with one_thread():
+                job.body(work, nj)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    console: Console,
+    nj: int = 1,
+    backend: str = "loky",
+    memory: int = 2048,
+    keep: bool = False,
+) -> None:
+    """Do jobs, side by side as far as processes and memory go.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        None of which waits for another.
+    console : Console
+    nj : int
+        Processes in all.
+    backend : str
+        Of the shards within a job.
+    memory : int
+        MiB that a process may take.
+    keep : bool
+        Leave what is finished though its code has changed.
+    """
+    beside = [job for job in jobs if not job.alone]
+    at_once = side_by_side(len(beside), nj, backend, memory)
+    alone = [job for job in jobs if job.alone or at_once == 1]
+    for number, job in enumerate(alone):
+        with _listening(lambda *told, number=number: console.tell(number, *told)):
+            do(job, nj, keep)
+        console.finished(number)
+    if at_once > 1:
+        _Workers(beside, console, at_once, nj // at_once, keep).run()
+
+
+def side_by_side(n_jobs: int, nj: int, backend: str, memory: int) -> int:
+    """How many jobs run at once: as many as there are processes, and memory for."""
+    if sys.platform != "linux" or backend != "loky" or min(n_jobs, nj) < 2:
+        return 1
+    return max(1, min(n_jobs, nj, int(available_memory() // memory)))
+
+
+def available_memory() -> float:
+    """MiB that are free, or would be if the system dropped its caches."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) / 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB
+
+
+@contextlib.contextmanager
+def _listening(hear: Any) -> Iterator[None]:
+    listen(lambda text, count, total, rate: hear(text, count, total))
+    try:
+        yield
+    finally:
+        listen(None)
+
+
+@dataclass
+class _Worker:
+    """A forked process and the pipe to it, and the job that it does."""
+
+    process: Any
+    pipe: Connection
+    job: int | None = None
+
+
+class _Workers:
+    """Forked processes that do jobs, one after the other.
+
+    A worker that is killed is replaced and its job begun again, which goes on from what it left.
+    """
+
+    def __init__(self, jobs: Sequence[Job], console: Console, count: int, nj: int, keep: bool):
+        self.jobs, self.console, self.nj, self.keep = jobs, console, nj, keep
+        self.context = multiprocessing.get_context("fork")
+        self.waiting = deque(range(len(jobs)))
+        self.losses: dict[int, int] = {}
+        self.workers: list[_Worker] = []
+        self.count = count
+
+    def run(self) -> None:
+        """Do all jobs.
+
+        Raises
+        ------
+        UserError
+            As a job raised it; the others are stopped.
+        """
+        try:
+            self.workers = [self._start() for _ in range(self.count)]
+            while busy := [worker for worker in self.workers if worker.job is not None]:
+                for pipe in wait([worker.pipe for worker in busy]):
+                    worker = next(w for w in busy if w.pipe is pipe)
+                    try:
+                        self._hear(worker, *worker.pipe.recv())
+                    except (EOFError, ConnectionResetError):
+                        self._replace(worker)
+        finally:
+            self._stop()
+
+    def _start(self) -> _Worker:
+        mine, theirs = self.context.Pipe()
+        inherited = [worker.pipe for worker in self.workers] + [mine]
+        process = self.context.Process(target=self._work, args=(theirs, inherited), daemon=False)
+        process.start()
+        theirs.close()
+        worker = _Worker(process, mine)
+        self._give(worker)
+        return worker
+
+    def _give(self, worker: _Worker) -> None:
+        worker.job = self.waiting.popleft() if self.waiting else None
+        with contextlib.suppress(BrokenPipeError):  # it is replaced when its end is read
+            worker.pipe.send(worker.job)
+
+    def _hear(self, worker: _Worker, what: str, *told: Any) -> None:
+        if what == "progress":
+            self.console.tell(worker.job or 0, *told)
+        elif what == "log":
+            logging.getLogger(told[0].name).handle(told[0])
+        elif what == "error":
+            raise told[0]
+        else:
+            self.console.finished(worker.job or 0)
+            self._give(worker)
+
+    def _replace(self, worker: _Worker) -> None:
+        """Begin the job of a worker that was killed again, in another."""
+        assert worker.job is not None
+        worker.process.join()
+        lost = self.losses[worker.job] = self.losses.get(worker.job, 0) + 1
+        if lost >= MOST_LOSSES:
+            raise DataError(
+                f"{self.jobs[worker.job].target}: its process was killed {lost} times, as a rule "
+                "for lack of memory; take fewer processes (--nj) or less memory (--memory)"
+            )
+        logging.getLogger("recipe").warning(
+            "%s: its process was killed; it is begun again", self.jobs[worker.job].target
+        )
+        self.waiting.appendleft(worker.job)
+        self.workers.remove(worker)
+        worker.pipe.close()
+        self.workers.append(self._start())
+
+    def _stop(self) -> None:
+        """End all workers; those at work may keep what they have."""
+        for worker in self.workers:
+            if worker.job is not None and worker.process.is_alive():
+                worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(PATIENCE_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+            worker.pipe.close()
+
+    def _work(self, pipe: Connection, inherited: Sequence[Connection]) -> None:
+        """What a worker does until it is given no more; never returns to the stage's code."""
+        for other in inherited:
+            other.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage's process ends its workers
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        end_with_parent()
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            root.removeHandler(handler)
+        root.addHandler(_ToParent(pipe))
+        while (number := pipe.recv()) is not None:
+            try:
+                listen(lambda text, count, total, rate: pipe.send(("progress", text, count, total)))
+                do(self.jobs[number], self.nj, self.keep)
+            except BaseException as error:
+                pipe.send(("error", _sendable(error)))
+                return
+            pipe.send(("done",))
+
+
+class _ToParent(logging.Handler):
+    """Sends log records to the stage's process, as text."""
+
+    def __init__(self, pipe: Connection):
+        super().__init__(logging.INFO)
+        self.pipe = pipe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = logging.makeLogRecord(
+            {**record.__dict__, "msg": record.getMessage(), "args": (), "exc_info": None}
+        )
+        self.pipe.send(("log", said))
+
+
+def _sendable(error: BaseException) -> BaseException:
+    """An error as the stage's process may raise it: a user's as it is, others with their trace."""
+    if isinstance(error, UserError | OSError | MemoryError):
+        return error
+    import traceback
+
+    return RuntimeError("".join(traceback.format_exception(error)))
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent has gone, however that ended."""
+    with contextlib.suppress(OSError, AttributeError):
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def show_plan(jobs: Sequence[Job], keep: bool) -> None:
+    """Say what would be done, and why."""
+    for job in jobs:
+        tell(job.target, reasons_of(job, keep))

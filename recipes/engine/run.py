@@ -1,0 +1,213 @@
+"""A run of the recipe: its folders, its systems, and the folds that a step has to do.
+
+DATA/wav                          data directory of all recordings
+DATA/fold<f>/                     train.utt2spk, enroll, trials
+EXP/features                      static features and VAD decisions of all recordings
+EXP/SYSTEM/<kind>/fold<f>         models, vectors and scores; kind: ubm, tv, network, ivectors,
+                                  backend, scores
+EXP/development/data/fold<f>-<p>  the training speakers of a fold cut into parts, each tested by
+EXP/development/SYSTEM/<kind>/    systems trained on the others: what calibration is learnt from
+EXP/fusion/llr/fold<f>            calibrations, fusion, log-likelihood ratios
+EXP/report                        results.md, results.json, report.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from recipes.engine.code import code_digest
+from recipes.engine.marks import digest, is_planned, require
+from recipes.engine.settings import Settings
+from recipes.experiment.protocol import folds
+from recipes.systems import runs, stage_of, trunk_of, with_trunks
+
+Body = Callable[[Path, int], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One finished or missing result: a folder, what it is made of, and how.
+
+    Parameters
+    ----------
+    target : Path
+        The folder.
+    options : mapping of str
+        All that change the results.
+    upstream : mapping of str to str
+        Stamps of what it reads, by name.
+    body : callable
+        Makes it: of a folder to work in and a number of processes.
+    code : str
+        Digest of the code that it computes with.
+    force : bool
+        Make it again though it is there.
+    alone : bool
+        Never beside others, but with all processes for itself.
+    in_place : callable, optional
+        The result is made in `target` itself and not beside it; gives the stamps of what it read
+        once it is made.
+    gone : callable, optional
+        Says what else is missing, if anything is.
+    """
+
+    target: Path
+    options: Mapping[str, Any]
+    upstream: Mapping[str, str]
+    body: Body
+    code: str = ""
+    force: bool = False
+    alone: bool = False
+    in_place: Callable[[], Mapping[str, str]] | None = None
+    gone: Callable[[], list[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Folds that are trained and tested: those of the trials, or those within their training."""
+
+    data: Path
+    exp: Path
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A fold of a part, for a system.
+
+    Parameters
+    ----------
+    run : Run
+    system : str
+    part : Part
+    fold : Path
+        Its folder in the data.
+    """
+
+    run: Run
+    system: str
+    part: Part
+    fold: Path
+
+    @property
+    def values(self) -> SimpleNamespace:
+        """Options of the system."""
+        return self.run.settings.of[self.system]
+
+    def folder(self, kind: str, own: bool = False) -> Path:
+        """Folder of a kind of result: of the system whose models are shared, or of its own."""
+        system = self.system if own else trunk_of(self.system)
+        return self.part.exp / system / kind / self.fold.name
+
+    def features(self) -> str:
+        """Stamp of the features."""
+        return require(self.run.features, 1)
+
+    def trained(self, kind: str, step: str) -> str:
+        """Stamp of the UBM or network, which must be of these features and this training list."""
+        training = digest(self.fold / "train.utt2spk")
+        number = stage_of(self.system, step)
+        return require(self.folder(kind), number, on=[self.features(), training])
+
+    def vectors(self) -> str:
+        """Stamp of the vectors, which must be of the extractor or network that is there now."""
+        if "xvectors" in self.run.steps_of(self.system):
+            extractor = require(self.folder("network"), stage_of(self.system, "xvector"))
+            number = stage_of(self.system, "xvectors")
+        else:
+            extractor = require(self.folder("tv"), stage_of(self.system, "total_variability"))
+            number = stage_of(self.system, "ivectors")
+        return require(self.folder("ivectors"), number, on=[extractor])
+
+    def job(
+        self,
+        step: str,
+        kind: str,
+        options: Mapping[str, Any],
+        upstream: Mapping[str, str],
+        body: Body,
+        alone: bool = False,
+    ) -> Job:
+        """The job that a step has with this fold; its results are the system's own."""
+        return Job(
+            self.folder(kind, own=True), options, upstream, body, self.run.code(step),
+            self.part.force, alone,
+        )  # fmt: skip
+
+
+@dataclass
+class Run:
+    """What the steps of a stage are given.
+
+    Parameters
+    ----------
+    settings : Settings
+    stage : int
+        Number of the stage.
+    forced : bool
+        What the stage makes of the trials' folds is made again though it is there.
+    """
+
+    settings: Settings
+    stage: int
+    forced: bool = False
+    _codes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        """Data folder."""
+        return self.settings.common.data
+
+    @property
+    def exp(self) -> Path:
+        """Experiment folder."""
+        return self.settings.common.exp
+
+    @property
+    def features(self) -> Path:
+        """Folder of the features of all recordings."""
+        return self.exp / "features"
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Systems that were asked for."""
+        return self.settings.systems
+
+    @property
+    def development(self) -> Part:
+        """The training speakers of the folds, cut into parts."""
+        home = self.exp / "development"
+        return Part(home / "data", home)
+
+    def parts(self) -> Iterator[Part]:
+        """The trials, and the training speakers among themselves where these are cut."""
+        yield Part(self.data, self.exp, self.forced)
+        if self.settings.common.dev_folds:
+            yield self.development
+
+    def tasks(self, step: str) -> Iterator[Task]:
+        """Every fold of every system that has a step in this stage."""
+        for part in self.parts():
+            if is_planned(part.data):  # what its folds will be is not known
+                continue
+            found = folds(part.data, none_is_fine=part.data != self.data)
+            for system in with_trunks(self.systems):
+                if runs(system, step, self.systems) and stage_of(system, step) == self.stage:
+                    yield from (Task(self, system, part, fold) for fold in found)
+
+    @staticmethod
+    def steps_of(system: str) -> Sequence[str]:
+        """Steps of a system, and those of its trunk."""
+        from recipes.systems import SYSTEMS
+
+        return [*SYSTEMS[trunk_of(system)].steps, *SYSTEMS[system].steps]
+
+    def code(self, step: str) -> str:
+        """Digest of the code that a step computes with."""
+        if step not in self._codes:
+            self._codes[step] = code_digest(f"recipes.steps.{step}")
+        return self._codes[step]
