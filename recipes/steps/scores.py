@@ -11,10 +11,8 @@ from sklearn.pipeline import Pipeline
 
 from ivector.base.cli import name
 from ivector.base.workers import one_thread
-from plda import PLDA
+from plda import PLDA, PairScorer, cosine_scorer
 from plda.formats.models import load_model
-from plda.models.cosine import cosine_scorer
-from plda.models.scoring import PairScorer
 from recipes.engine.stage import require, stage
 from recipes.steps.common import folds, make_parser, require_vectors, stage_of
 from recipes.steps.ivectors import read_vectors
