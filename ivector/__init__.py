@@ -26,7 +26,7 @@ __getattr__, __dir__, __all__ = attach(
         "FullGMM": "ivector.gmm.full",
         "GMMVerifier": "ivector.gmm.verifier",
         "map_adapt": "ivector.gmm.map_adaptation",
-        "BaumWelchStatistics": "ivector.statistics.baum_welch",
+        "BaumWelchStatistics": "ivector.statistics.batch",
         "TotalVariability": "ivector.total_variability.model",
         "read_audio": "ivector.features.audio",
     },

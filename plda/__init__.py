@@ -1,25 +1,48 @@
-"""Back-end: vector transforms, PLDA and cosine scoring, score normalisation."""
+"""Back-end: what is done with i-vectors and embeddings, from training to normalised scores.
+
+transforms     centre, whiten, LDA, WCCN, length norm: what vectors go through first
+models         PLDA: the two-covariance model, its EM, its adaptation to another domain
+scoring        log-likelihood ratios and cosines, all pairs at once or the trials of a list
+normalisation  score normalisation by a cohort: z, t, zt, s, adaptive s
+formats        models and vectors on disk: Kaldi's files and .npz
+linalg         class statistics and floored eigenproblems, for transforms and models
+checks         validation of vectors, labels and options, with errors that give the cure
+commands       the table of commands and their modules
+score          the door python -m plda.score to the command
+__main__       python -m plda: lists the commands, or runs one
+
+A back-end in one line, as in Kaldi's speaker-identification recipes:
+
+>>> from sklearn.pipeline import make_pipeline
+>>> from plda import LDA, PLDA, Center, LengthNorm
+>>> backend = make_pipeline(Center(), LDA(40), LengthNorm(), PLDA())  # doctest: +SKIP
+>>> backend.fit(X, speakers)                                          # doctest: +SKIP
+>>> project, plda = backend[:-1], backend[-1]                         # doctest: +SKIP
+>>> scores = plda.score_matrix(project.transform(enrol), project.transform(test))  # doctest: +SKIP
+
+Names are imported on first use.
+"""
 
 from ivector.base.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Center": "plda.transforms.vectors",
-        "Whiten": "plda.transforms.vectors",
-        "LDA": "plda.transforms.vectors",
-        "WCCN": "plda.transforms.vectors",
-        "Affine": "plda.transforms.vectors",
-        "LengthNorm": "plda.transforms.vectors",
+        "Center": "plda.transforms.centring",
+        "Whiten": "plda.transforms.centring",
+        "LDA": "plda.transforms.discriminant",
+        "WCCN": "plda.transforms.discriminant",
+        "LengthNorm": "plda.transforms.length",
+        "Affine": "plda.transforms.affine",
         "PLDA": "plda.models.plda",
         "mean_per_class": "plda.models.averaging",
-        "PairScorer": "plda.models.scoring",
         "adapt_plda": "plda.models.adaptation",
         "score_recording": "plda.models.recording",
-        "cosine_scorer": "plda.models.cosine",
-        "cosine_scores": "plda.models.cosine",
-        "cosine_trials": "plda.models.cosine",
-        "dot_products": "plda.models.cosine",
+        "PairScorer": "plda.scoring.pairs",
+        "cosine_scorer": "plda.scoring.cosine",
+        "cosine_scores": "plda.scoring.cosine",
+        "cosine_trials": "plda.scoring.cosine",
+        "dot_products": "plda.scoring.cosine",
         "ScoreNorm": "plda.normalisation",
         "load_model": "plda.formats.models",
         "save_model": "plda.formats.models",

@@ -192,6 +192,22 @@ def check_n_components(n_components: int | None, n_dims: int, default: int) -> i
     return int(n_components)
 
 
+def refuse_equal_vectors(variance: float, mean: np.ndarray, n_vectors: int) -> None:
+    """Refuse vectors that do not differ: their variance (a trace, or the greatest) is rounding.
+
+    Raises
+    ------
+    DataError
+        They do not.
+    """
+    # Equal vectors still differ from their computed mean (D,) by rounding errors.
+    if variance <= (64 * np.finfo(np.float64).eps) ** 2 * (mean @ mean):
+        raise DataError(
+            f"all {n_vectors} sample(s) in X are equal, so the covariance has rank 0;"
+            " give different vectors"
+        )
+
+
 def warn_degenerate(message: str) -> None:
     """Give a `DegenerateDataWarning` that points at the call from outside of this package."""
     level, frame = 1, sys._getframe()

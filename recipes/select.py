@@ -32,7 +32,7 @@ from ivector.base.shards import map_shards
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.full import FullGMM
 from ivector.pipeline import FrontEnd
-from ivector.statistics.baum_welch import baum_welch
+from ivector.statistics import baum_welch
 from ivector.total_variability.model import TotalVariability
 from plda import PLDA
 from recipes.steps.backend import transforms

@@ -6,7 +6,7 @@ from pathlib import Path
 import kaldiio
 import numpy as np
 
-from ivector.statistics.baum_welch import (
+from ivector.statistics import (
     BaumWelchStatistics,
     accumulate,
     accumulate_second,

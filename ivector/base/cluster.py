@@ -1,9 +1,8 @@
-"""Shards on a Dask cluster through joblib, for machines that may be taken away at any moment.
+"""Shards on a Dask cluster, as plain futures, for machines that may be taken away at any moment.
 
-joblib's Dask backend trusts that every task comes back, and waits without end for one that was
-lost for good with its worker or scheduler. `LossyBackend` reports it as `WorkersLost` instead, so
-that `ivector.base.shards.map_shards` sends the shard again. A worker that dies alone is the
-scheduler's to replace and is not noticed here.
+A worker that dies alone is the scheduler's to replace and is not noticed here. What is lost for
+good with its worker or scheduler is reported as `WorkersLost`, so that
+`ivector.base.shards.map_shards` sends the missing shards again.
 """
 
 from __future__ import annotations
@@ -14,24 +13,22 @@ import hashlib
 import logging
 import os
 import socket
-import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Future
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from itertools import islice
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+import cloudpickle
 import dask
-from distributed import Client, KilledWorker, LocalCluster
+from distributed import Client, Future, KilledWorker, LocalCluster
 from distributed.comm import CommClosedError
 from distributed.scheduler import NoValidWorkerError
-from joblib import Parallel, delayed
-from joblib._dask import DaskDistributedBackend, _TracebackCapturingWrapper
 
-import ivector
 from ivector.base.errors import DataError, UsageError
-from ivector.base.workers import Backend, WorkersLost, in_windows, one_thread
+from ivector.base.workers import Backend, WorkersLost, one_thread
 
 # Its warnings of every lost worker; what matters of them is told by `map_shards`.
 for _name in ("distributed", "distributed.client"):
@@ -39,20 +36,17 @@ for _name in ("distributed", "distributed.client"):
 
 CONNECT_S = 10.0
 FIRST_WORKER_S = 60  # a cluster that grows on demand needs a while for its first machine
-WATCH_S = 1.0
 # Losses of a shard's workers before a scheduler gives it up: pre-emption is no fault of a shard.
 ALLOWED_FAILURES = 100
-LEAST_WINDOW = 16  # shards sent at once; more where there are more workers
+LEAST_AHEAD = 32  # shards sent before the first result is in; more where there are more workers
+MOST_BYTES = 1 << 40  # of a shard that is sent without a warning, as arrays are meant to be
 
 _LOST = (
     KilledWorker, NoValidWorkerError, CommClosedError, CancelledError, asyncio.CancelledError,
     asyncio.TimeoutError, TimeoutError, OSError,
 )  # fmt: skip
 
-_CANCELLED = (CancelledError, asyncio.CancelledError)
-
 _clients: dict[tuple[Backend, int], Client] = {}
-_local_clusters: dict[str, LocalCluster] = {}
 
 
 class ShardError(Exception):
@@ -64,9 +58,9 @@ class ShardError(Exception):
 
 
 def _sources() -> str:
-    """Digest of this package's sources as they are when this process imports it."""
+    """Digest of the sources of `ivector` as they are when this process imports this module."""
     total = hashlib.sha256()
-    for path in sorted(Path(ivector.__file__).parent.rglob("*.py")):
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
         total.update(path.read_bytes() + b"\0")
     return total.hexdigest()
 
@@ -107,12 +101,12 @@ class Payload:
                 ) from error
 
 
-def call(payload: Payload, shard: Any) -> Any:
-    """Run one shard in a worker, single-threaded."""
+def call(payload: Payload, shard: bytes) -> Any:
+    """Run one pickled shard in a worker, single-threaded."""
     try:
         payload.prepare()
         with one_thread():
-            return payload.function(shard, **payload.kwargs)
+            return payload.function(cloudpickle.loads(shard), **payload.kwargs)
     except Exception as error:
         raise ShardError(error, traceback.format_exc()) from None
 
@@ -120,7 +114,7 @@ def call(payload: Payload, shard: Any) -> Any:
 def run_on_cluster(
     backend: Backend, nj: int, function: Callable, kwargs: dict[str, Any], shards: Sequence[Any]
 ) -> Iterator[Any]:
-    """Yield results in shard order; two windows of them are held here at most.
+    """Yield results in shard order.
 
     Raises
     ------
@@ -132,141 +126,43 @@ def run_on_cluster(
     except _LOST as error:
         where = backend.scheduler or "this machine"
         raise WorkersLost(f"no Dask scheduler answers at {where} ({_text(error)})") from error
+    sent: deque[Future] = deque()
     try:
-        payload = client.scatter(Payload(function, kwargs), hash=False)
-
-        def start(window: Sequence[Any]) -> Iterable[Any]:
-            return _start(client, payload, window)
-
-        def size() -> int:  # asked before every window, as clusters grow and shrink
-            return max(2 * sum(client.ncores().values()), LEAST_WINDOW)
-
-        yield from in_windows(start, shards, size)
+        yield from _results(client, Payload(function, kwargs), iter(shards), sent)
     except ShardError as error:
         raise error.error from RuntimeError(error.text)
     except _LOST as error:
         raise WorkersLost(f"the Dask cluster was lost ({_text(error)})") from error
+    except Exception as error:
+        if client.status == "running":  # not the cluster's, as of a function it cannot unpickle
+            raise
+        raise WorkersLost(f"the Dask cluster was lost ({_text(error)})") from error
+    finally:
+        sent.clear()  # a future that nobody holds is given up
 
 
-def _start(client: Client, payload: Any, window: Sequence[Any]) -> _Watched:
-    """Send shards at once; return an iterable of their results."""
-    backend = LossyBackend(client=client, wait_for_workers_timeout=FIRST_WORKER_S)
-    workers = Parallel(
-        n_jobs=-1, backend=backend, return_as="generator", pre_dispatch="all", batch_size=1
-    )
-    return _Watched(workers(delayed(call)(payload, shard) for shard in window), backend)
-
-
-class _Watched:
-    """Results of a window, while a thread looks whether the connection stands."""
-
-    def __init__(self, results: Iterator[Any], backend: LossyBackend):
-        self._results, self._backend = results, backend
-        self._ended = threading.Event()
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def __iter__(self) -> Iterator[Any]:
-        try:
-            yield from self._results
-        finally:
-            self._ended.set()
-
-    def close(self) -> None:
-        """Give up what has not come back."""
-        self._ended.set()
-        with contextlib.suppress(*_LOST):
-            self._results.close()  # type: ignore[attr-defined]
-
-    def _watch(self) -> None:
-        while not self._ended.wait(WATCH_S):
-            if self._backend.client.status in ("closing", "closed"):
-                self._backend.report_all_lost()
-                return
-
-
-class _Lost:
-    """Stands for the result of a task that will not come back."""
-
-    def __init__(self, why: str):
-        self.why = why
-
-
-class LossyBackend(DaskDistributedBackend):
-    """joblib's Dask backend, but a task that is lost raises `WorkersLost`."""
-
-    def effective_n_jobs(self, n_jobs: int) -> int:
-        """Count the cluster's threads; at least 2, as joblib would run one job in this process."""
-        return max(2, super().effective_n_jobs(n_jobs))
-
-    def submit(self, func: Any, callback: Callable | None = None) -> Future:
-        """Send one task; as joblib's, but a task that cannot be sent is reported, too."""
-        waiting: Future = Future()
-        waiting.get = waiting.result  # type: ignore[attr-defined]
-
-        async def send() -> None:
-            try:
-                batch, tasks = await self._to_func_args(func)
-                future = self.client.submit(
-                    _TracebackCapturingWrapper(batch), tasks=tasks, key=f"shard-{uuid4().hex}"
-                )
-            except Exception as error:  # told in the thread that waits for the result
-                self._report(waiting, callback, _Lost(_text(error)))
-                return
-            self._callbacks[future] = callback
-            self._results[future] = waiting
-            self.waiting_futures.add(future)
-
-        self.client.loop.add_callback(send)
-        return waiting
-
-    apply_async = submit  # its name in joblib before 1.5
-
-    async def _collect(self) -> None:
-        while self._continue:
-            async for future, result in self.waiting_futures:
-                if future in self._callbacks:  # else it was reported lost already
-                    waiting, callback = self._results.pop(future), self._callbacks.pop(future)
-                    self._report(waiting, callback, _outcome(future.status, result))
-            await asyncio.sleep(0.01)
-
-    def report_all_lost(self) -> None:
-        """Report every task that is out."""
-        for future in list(self._callbacks):
-            with contextlib.suppress(KeyError):
-                waiting, callback = self._results.pop(future), self._callbacks.pop(future)
-                self._report(waiting, callback, _Lost("connection closed"))
-
-    @staticmethod
-    def _report(waiting: Future, callback: Callable | None, outcome: Any) -> None:
-        waiting.set_result(outcome)
-        if callback is not None:
-            callback(outcome)
-
-    def retrieve_result_callback(self, out: Any) -> Any:
-        """Result of a task, or what it raised."""
-        if isinstance(out, _Lost):
-            raise WorkersLost(f"the Dask cluster lost a shard ({out.why})")
-        if isinstance(out, _Raised):
-            raise out.error
-        return super().retrieve_result_callback(out)
-
-
-def _outcome(status: str, result: Any) -> Any:
-    """What joblib is given for a task that ended with a status."""
-    if status == "finished" and not isinstance(result, _CANCELLED):
-        return result
-    if status == "error" and isinstance(result, tuple):  # type, error, traceback
-        if isinstance(result[1], _LOST):
-            return _Lost(_text(result[1]))
-        return _Raised(result[1])
-    return _Lost(status)
-
-
-class _Raised:
-    """An error of the cluster's that is not a loss, as of a function it could not unpickle."""
-
-    def __init__(self, error: BaseException):
-        self.error = error
+def _results(
+    client: Client, payload: Payload, shards: Iterator[Any], sent: deque[Future]
+) -> Iterator[Any]:
+    """Send shards ahead of the results, which are yielded in order; `sent` holds what is out."""
+    if not client.ncores():
+        # Nothing can be scattered to a cluster without workers, and it may grow for tasks only.
+        client.submit(os.getpid, pure=False).result(FIRST_WORKER_S)
+    shared = client.scatter(payload, hash=False)
+    ahead = 0
+    while True:
+        if len(sent) <= ahead // 2:
+            # Asked now and then, as clusters grow and shrink.
+            ahead = max(4 * sum(client.ncores().values()), LEAST_AHEAD)
+            with dask.config.set({"distributed.admin.large-graph-warning-threshold": MOST_BYTES}):
+                for shard in islice(shards, ahead - len(sent)):
+                    # As bytes, which are sent on as they are: neither looked into for futures
+                    # nor unpickled by the scheduler.
+                    pickled = cloudpickle.dumps(shard)
+                    sent.append(client.submit(call, shared, pickled, pure=False))
+        if not sent:
+            return
+        yield sent.popleft().result()
 
 
 def connect(backend: Backend, nj: int) -> Client:
@@ -298,23 +194,17 @@ def _local(nj: int) -> Client:
             n_workers=nj, threads_per_worker=1, memory_limit=0, dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         )  # fmt: skip
-        client = Client(cluster, set_as_default=False)
-    _local_clusters[client.id] = cluster
-    return client
+        return Client(cluster, set_as_default=False)
 
 
 def disconnect(*keys: tuple[Backend, int]) -> None:
     """Close the given connections, without arguments all, and the local clusters behind them."""
     for key in keys or list(_clients):
         client = _clients.pop(key, None)
-        if client is None:
-            continue
-        with contextlib.suppress(*_LOST):
-            client.close(timeout=CONNECT_S)
-        cluster = _local_clusters.pop(client.id, None)
-        if cluster is not None:
-            with contextlib.suppress(*_LOST):
-                cluster.close(timeout=CONNECT_S)
+        for closing in (client, client and client.cluster):
+            if closing is not None:
+                with contextlib.suppress(*_LOST):
+                    closing.close(timeout=CONNECT_S)
 
 
 def _text(error: BaseException) -> str:

@@ -1,21 +1,17 @@
-"""What runs shards: workers of several kinds, windows of shards, BLAS on one thread."""
+"""What runs shards: backends and their loss, cutting items into shards, BLAS on one thread."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ivector.base.errors import UsageError
 
 T = TypeVar("T")
-
-
 R = TypeVar("R")
-
 
 BACKENDS = ("loky", "threading", "dask")
 
@@ -39,34 +35,6 @@ def make_shards(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-def in_windows(
-    start: Callable[[Sequence[Any]], Iterable[Any]], shards: Sequence[Any], size: Callable[[], int]
-) -> Iterator[Any]:
-    """Run windows of shards, the next one started before the results of one are awaited.
-
-    Parameters
-    ----------
-    start : callable
-        Begins to run some shards at once and returns an iterable of their results.
-    size : callable
-        How many shards to start next.
-    """
-    running: deque[Iterable[Any]] = deque()
-    begun = 0
-    try:
-        while begun < len(shards) or running:
-            while begun < len(shards) and len(running) < 2:
-                end = begun + max(1, size())
-                running.append(start(shards[begun:end]))
-                begun = end
-            yield from running[0]
-            running.popleft()
-    finally:
-        for results in running:
-            if hasattr(results, "close"):
-                results.close()
-
-
 def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, Any]) -> R:
     """Call `function` with every BLAS and OpenMP pool limited to one thread."""
     with one_thread():
@@ -74,11 +42,7 @@ def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, An
 
 
 _limit_lock = threading.Lock()
-
-
 _limits: list[Any] = []
-
-
 _holders = 0
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
-from ivector.total_variability.e_step import Subspace
 from ivector.total_variability.model import TotalVariability
+from ivector.total_variability.subspace import Subspace
 
 
 def read_extractor(path: str | os.PathLike) -> TotalVariability:

@@ -35,7 +35,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, load_model
-from ivector.statistics.baum_welch import BaumWelchStatistics
+from ivector.statistics.batch import BaumWelchStatistics
 
 STORAGES = ("float32", "float16")
 

@@ -1,9 +1,9 @@
-"""Baum-Welch statistics of utterances.
+"""Baum-Welch statistics: what a UBM's posteriors make of utterances, before any subspace.
 
-baum_welch  Baum-Welch statistics: what a GMM's posteriors make of utterances, before any subspace.
-accumulate  From sparse posteriors of one utterance's frames to its Baum-Welch statistics.
-kernels     Numba kernel of the Baum-Welch statistics: posteriors are scattered into their
-            components.
+extraction    baum_welch: from the features of utterances and a UBM to their statistics
+batch         BaumWelchStatistics: those of a batch of utterances; they add, pool, re-centre
+accumulation  one utterance, from sparse posteriors of its frames to sums N, F and S
+kernels       numba: posteriors are scattered into their components
 """
 
 from ivector.base.lazy import attach
@@ -11,9 +11,9 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "BaumWelchStatistics": "ivector.statistics.baum_welch",
-        "accumulate": "ivector.statistics.baum_welch",
-        "accumulate_second": "ivector.statistics.baum_welch",
-        "baum_welch": "ivector.statistics.baum_welch",
+        "BaumWelchStatistics": "ivector.statistics.batch",
+        "accumulate": "ivector.statistics.accumulation",
+        "accumulate_second": "ivector.statistics.accumulation",
+        "baum_welch": "ivector.statistics.extraction",
     },
 )

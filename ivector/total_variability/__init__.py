@@ -1,12 +1,14 @@
-"""Total variability: the EM of T and Sigma, and i-vectors.
+"""Total variability: the EM of T and Σ, and i-vectors.
 
-model    Total-variability model (i-vector extractor), in Kaldi's and in the classical form.
-e_step   Total variability as pure functions: the model, its posteriors, the E-step of a batch.
-m_step   Total variability as pure functions: M-step and minimum divergence.
-shards   Total variability over shards: what runs in one process on one block of statistics.
-initial  Where the EM of a total-variability model starts: at random, or at principal axes.
-checks   Options of a total-variability model, checked before anything is computed.
-packed   Symmetric matrices in rectangular full packed form (RFP), one a row.
+model     TotalVariability: options, EM training, i-vectors, likelihood
+e_step    posteriors of utterances, and the sums that the M-step needs
+m_step    T, then Σ, from these sums; the prior by minimum divergence
+subspace  the parameters (T, Σ⁻¹, offset) in both forms, and what is derived of them
+initial   where EM starts: at random, or at principal axes
+fitted    a trained extractor: its parameters under their public names, its file
+shards    what runs in one process on one block of statistics
+checks    options refused before training, and what data cannot determine
+packed    symmetric matrices in rectangular full packed form, one a row
 """
 
 from ivector.base.lazy import attach

@@ -1,10 +1,14 @@
-"""Options of a total-variability model, checked before anything is computed."""
+"""What a training refuses before anything is computed, and what its data cannot determine."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ivector.base.budget import require_memory
 from ivector.base.errors import UsageError
+from ivector.total_variability.e_step import Accumulators, training_bytes
 
 
 def check_options(model: Any) -> None:
@@ -32,3 +36,63 @@ def check_options(model: Any) -> None:
             "covariance_floor must be in (0, 1] and gaussian_min_count positive, got "
             f"{model.covariance_floor} and {model.gaussian_min_count}"
         )
+
+
+def check_warm_start(model: Any) -> None:
+    """Refuse to go on from a model of other options than the present ones.
+
+    Raises
+    ------
+    UsageError
+        Says which.
+    """
+    present = model.subspace()
+    form = "kaldi" if present.ubm_means is None else "classical"
+    if (model.rank, model.parametrisation) != (present.rank, form):
+        raise UsageError(
+            f"warm_start: the present model is {form} of rank {present.rank}, the options "
+            f"ask for {model.parametrisation} of rank {model.rank}"
+        )
+
+
+def check_memory(model: Any) -> None:
+    """Refuse to train where the sums alone exceed option `memory`.
+
+    Raises
+    ------
+    UsageError
+        They do.
+    """
+    if model.memory:
+        shape = model.subspace().projection.shape
+        require_memory(
+            training_bytes(*shape),
+            model.memory,
+            f"training {shape[0]} components of {shape[1]} features at rank {shape[2]}",
+            "a lower rank or a smaller UBM",
+        )
+
+
+def degeneracies(total: Accumulators, rank: int, min_count: float) -> list[str]:
+    """What the training data cannot determine, with numbers and cure."""
+    found = []
+    n, frames, components = total.n_utterances, total.zeroth.sum(), len(total.zeroth)
+    if n < 2 * rank:
+        found.append(
+            f"rank {rank} for {n} training utterances: they span at most {n} directions and "
+            f"noise fills the rest; use at least {2 * rank} utterances or rank ≤ {max(n // 2, 1)}"
+        )
+    if frames < components * rank:
+        found.append(
+            f"{frames:.0f} frames for {components} components of rank {rank}: "
+            f"{frames / components:.0f} frames determine {rank} columns of each; use a smaller "
+            f"UBM, a lower rank or at least {components * rank} frames"
+        )
+    starved = np.flatnonzero(total.zeroth < min_count)
+    if len(starved):
+        found.append(
+            f"{len(starved)} of {components} components have fewer than {min_count:g} frames "
+            f"(component {starved[0]}: {total.zeroth[starved[0]]:.1f}) and keep their "
+            "parameters; use a smaller UBM or more data"
+        )
+    return found

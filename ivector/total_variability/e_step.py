@@ -1,105 +1,25 @@
-"""Total variability as pure functions: the model, its posteriors, the E-step of a batch.
+"""E-step: posteriors of the utterances of a batch, and the sums that the M-step needs.
 
-The model of an utterance's mean of component c is
-
-    classical (Dehak 2011, eq. 1; Kenny 2005):  m_c + T_c w,      w ~ N(0, I)
-    Kaldi (``ivector-extractor.h``):            M_c v,            v ~ N(p e_0, I)
-
-With w = v − p e_0 the second is the first with m_c = p M_c e_0 and T_c = M_c: the prior's offset
-p carries the mean in column 0. So one E-step serves both: it works with statistics centred about
-the present m_c and a standard normal w, which also is what keeps single precision accurate (v_0
-is near p, and its square near p², while w is near one). Only the M-step knows the offset; there
-the classical model is p = 0.
+Pure functions of a model (`ivector.total_variability.subspace`) and of Baum-Welch statistics;
+extraction of i-vectors uses the same posteriors.
 
 Dimensions
 ----------
-U utterances of a batch, C components, D feature dimension, R rank, P = R (R + 1) / 2 numbers of
-a symmetric R × R matrix in rectangular full packed form (`ivector.total_variability.packed`).
+U utterances of a batch, C components, D feature dimension, R rank, P = R (R + 1) / 2 packed
+numbers of a symmetric R × R matrix.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 from scipy.special import xlogy
 
 from ivector.base.errors import DataError
-from ivector.base.workers import one_thread
-from ivector.statistics.baum_welch import BaumWelchStatistics
-from ivector.total_variability import packed as _rfp
-
-# Packed moments and centred statistics of one batch; larger gains nothing, as the products are
-# long before that limited by arithmetic.
-BATCH_BYTES = 256 << 20
-
-
-@dataclass(frozen=True)
-class Subspace:
-    """Parameters of a total-variability model.
-
-    weights (C,); projection (C, D, R), T_c or M_c; precision (C, D, D), Σ_c⁻¹; offset p, 0 in the
-    classical model; ubm_means (C, D), the m_c of the classical model, None in Kaldi's;
-    diagonal: whether every Σ_c is kept diagonal.
-    """
-
-    weights: np.ndarray
-    projection: np.ndarray
-    precision: np.ndarray
-    offset: float
-    ubm_means: np.ndarray | None = None
-    diagonal: bool = False
-
-    @property
-    def means(self) -> np.ndarray:
-        """Means m_c of the average utterance (C, D)."""
-        if self.ubm_means is not None:
-            return self.ubm_means
-        return self.offset * self.projection[:, :, 0]
-
-    @property
-    def rank(self) -> int:
-        """R."""
-        return self.projection.shape[2]
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Parameters as a file holds them."""
-        return {name: np.asarray(x) for name, x in vars(self).items() if x is not None}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Subspace:
-        """Parameters from the arrays of a file."""
-        return cls(
-            weights=arrays["weights"],
-            projection=arrays["projection"],
-            precision=arrays["precision"],
-            offset=float(arrays["offset"]),
-            ubm_means=arrays.get("ubm_means"),
-            diagonal=bool(arrays["diagonal"]),
-        )
-
-
-@dataclass(frozen=True)
-class Derived:
-    """What extraction needs of a model, in single precision.
-
-    linear (C D, R), Σ_c⁻¹ T_c stacked; quadratic (C, P), T_c' Σ_c⁻¹ T_c; means (C, D) float64;
-    batch_bytes: what a batch of utterances may fill.
-    """
-
-    linear: np.ndarray
-    quadratic: np.ndarray
-    means: np.ndarray
-    batch_bytes: int = BATCH_BYTES
-
-    @property
-    def batch_size(self) -> int:
-        """Utterances whose packed moments and centred statistics fit in `batch_bytes`."""
-        (C, D), R = self.means.shape, self.linear.shape[1]
-        one = 4 * (_rfp.size(R) + 2 * C * D)
-        return int(np.clip(self.batch_bytes // one, 1, 4096))
+from ivector.statistics.batch import BaumWelchStatistics
+from ivector.total_variability import packed
+from ivector.total_variability.subspace import Derived, Subspace, whitener
 
 
 @dataclass
@@ -125,7 +45,7 @@ class Accumulators:
     @classmethod
     def zeros(cls, n_components: int, n_features: int, rank: int) -> Accumulators:
         """Nothing seen yet."""
-        C, D, R, P = n_components, n_features, rank, _rfp.size(rank)
+        C, D, R, P = n_components, n_features, rank, packed.size(rank)
         return cls(
             0, np.zeros(C), np.zeros((C, D)), np.zeros((C, R)), np.zeros((C, D, R)),
             np.zeros((C, P)), np.zeros(R), np.zeros(P), 0.0, None,
@@ -142,21 +62,9 @@ class Accumulators:
         return self
 
 
-@one_thread()
-def derive(model: Subspace) -> Derived:
-    """Products of T and Σ⁻¹ that every utterance shares (``ComputeDerivedVars``)."""
-    C, D, R = model.projection.shape
-    linear = np.empty((C, D, R), np.float32)
-    quadratic = np.empty((C, _rfp.size(R)), np.float32)
-    for c in range(C):
-        linear[c] = model.precision[c] @ model.projection[c]
-        quadratic[c] = _rfp.gram(whitener(model.precision[c]) @ model.projection[c])
-    return Derived(linear.reshape(C * D, R), quadratic, model.means)
-
-
 def sums_bytes(n_components: int, n_features: int, rank: int) -> int:
     """Bytes of `Accumulators`."""
-    return 8 * n_components * (_rfp.size(rank) + n_features * (rank + n_features))
+    return 8 * n_components * (packed.size(rank) + n_features * (rank + n_features))
 
 
 def training_bytes(n_components: int, n_features: int, rank: int) -> int:
@@ -165,7 +73,7 @@ def training_bytes(n_components: int, n_features: int, rank: int) -> int:
     The model and its update in float64 (T, Σ⁻¹ and scatters twice), what is derived of it in
     float32, and the sums: a shard's and the total. The largest part is 8 C P bytes of each.
     """
-    C, D, R, P = n_components, n_features, rank, _rfp.size(rank)
+    C, D, R, P = n_components, n_features, rank, packed.size(rank)
     model = 8 * C * D * (R + D)
     return 2 * model + 4 * C * (P + D * R) + 2 * sums_bytes(C, D, R)
 
@@ -186,7 +94,7 @@ def posterior_terms(
     zeroth = np.ascontiguousarray(stats.zeroth, np.float32)
     first = _centre(stats, derived.means).reshape(len(stats), -1)
     precisions = zeroth @ derived.quadratic
-    precisions[:, _rfp.diagonal(rank)] += 1.0
+    precisions[:, packed.diagonal(rank)] += 1.0
     return precisions, first @ derived.linear, zeroth, first
 
 
@@ -214,12 +122,12 @@ def factor_and_solve(
         ½ l_u'L_u⁻¹l_u − ½ log|L_u|: log-likelihood gained over the means m_c alone.
     """
     rank = linear.shape[1]
-    diagonal = _rfp.diagonal(rank)
+    diagonal = packed.diagonal(rank)
     means = np.empty_like(linear)
     for row, precision in enumerate(precisions):
-        if _rfp.factor(precision, rank):
+        if packed.factor(precision, rank):
             precision.fill(np.nan)  # Noticed below, with what overflowed.
-        means[row] = _rfp.solve(precision, linear[row])
+        means[row] = packed.solve(precision, linear[row])
     log_det = 2.0 * np.log(precisions[:, diagonal].astype(np.float64)).sum(1)
     fit = np.einsum("ur,ur->u", linear.astype(np.float64), means.astype(np.float64))
     gained = 0.5 * (fit - log_det)
@@ -258,8 +166,8 @@ def _accumulate_batch(
     precisions, linear, zeroth, first = posterior_terms(derived, stats)
     means, gained = factor_and_solve(precisions, linear, first_row)
     for factor, mean in zip(precisions, means):
-        _rfp.invert(factor, R)
-        _rfp.add_outer(factor, mean)
+        packed.invert(factor, R)
+        packed.add_outer(factor, mean)
     moments = precisions  # Now E[ww'] = L⁻¹ + w̄w̄'.
     total.n_utterances += len(stats)
     total.evidence += float(gained.sum())
@@ -280,7 +188,7 @@ def _add_product(total: np.ndarray, left: np.ndarray, right: np.ndarray) -> None
         total[:, block] += left.T @ right[:, block]
 
 
-def evidence(derived: Derived, stats: BaumWelchStatistics) -> float:
+def evidence_of(derived: Derived, stats: BaumWelchStatistics) -> float:
     """The E-step's evidence of a shard alone, without the sums the M-step needs."""
     step = derived.batch_size
     total = 0.0
@@ -315,11 +223,3 @@ def objective(
     # N log w is 0 for a component without weight, that no frame belongs to.
     value = evidence + float(zeroth @ constant + xlogy(zeroth, model.weights).sum()) - 0.5 * scatter
     return value / max(n_frames, np.finfo(float).tiny)
-
-
-def whitener(precision: np.ndarray) -> np.ndarray:
-    """Upper-triangular W with W'W = Σ⁻¹."""
-    upper, info = linalg.lapack.dpotrf(precision, lower=0, clean=1)
-    if info:
-        raise DataError("a covariance of the model is not positive definite; train it again")
-    return upper

@@ -14,10 +14,10 @@ import numpy as np
 from scipy import linalg
 
 from ivector.base.errors import UsageError
-from ivector.statistics.accumulate import ubm_means
-from ivector.statistics.baum_welch import BaumWelchStatistics
-from ivector.total_variability.e_step import Subspace, whitener
+from ivector.statistics.accumulation import ubm_means
+from ivector.statistics.batch import BaumWelchStatistics
 from ivector.total_variability.shards import Shard, blocks
+from ivector.total_variability.subspace import Subspace, whitener
 
 # Principal axes are taken from so many utterances per dimension of the subspace, if they fit.
 _UTTERANCES_PER_DIMENSION = 5

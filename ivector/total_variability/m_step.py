@@ -1,7 +1,8 @@
-"""Total variability as pure functions: M-step and minimum divergence.
+"""M-step: T and Σ from the sums of the E-step, and the prior by minimum divergence.
 
-Written once for both models of `ivector.total_variability.e_step`; the classical one has offset p
-= 0.
+Pure functions, written once for both models of `ivector.total_variability.subspace`; the
+classical one has offset p = 0. `m_step` updates T_c (`_projection_step`), then Σ_c
+(`_residual_scatter`, `_update_precision`); `update_prior` transforms the subspace.
 
 Dimensions
 ----------
@@ -16,8 +17,9 @@ import numpy as np
 from scipy import linalg
 
 from ivector.base.errors import DataError
-from ivector.total_variability import packed as _rfp
-from ivector.total_variability.e_step import Accumulators, Subspace, whitener
+from ivector.total_variability import packed
+from ivector.total_variability.e_step import Accumulators
+from ivector.total_variability.subspace import Subspace, whitener
 
 MAX_CONDITION = 1e4  # Kaldi's SolverOptions K: eigenvalues below top / K are floored in solving.
 MIN_PRIOR_VARIANCE = 1e-7  # Kaldi's floor on eigenvalues of the i-vectors' covariance.
@@ -37,7 +39,7 @@ def m_step(
     projection = model.projection.copy()
     scatters: dict[int, np.ndarray] = {}
     for c in map(int, np.flatnonzero(total.zeroth >= min_count)):
-        moment = _rfp.to_full(total.moment[c], model.rank)
+        moment = packed.to_full(total.moment[c], model.rank)
         step = _projection_step(projection[c], moment, total, c, model.offset)
         projection[c] += step
         if update_covariance and total.second is not None:
@@ -168,7 +170,7 @@ def update_prior(model: Subspace, total: Accumulators, diagonalise: bool) -> Sub
     p e_0 (``UpdatePrior``). The classical model has none: the second moment becomes I.
     """
     n = max(total.n_utterances, 1)
-    moment = _rfp.to_full(total.latent_moment / n, model.rank)
+    moment = packed.to_full(total.latent_moment / n, model.rank)
     mean = total.latent_sum / n
     if model.ubm_means is None:
         moment -= np.outer(mean, mean)

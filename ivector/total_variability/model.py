@@ -12,18 +12,15 @@ U utterances, C components, D feature dimension, R rank.
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 
-from ivector.base.budget import MIB, require_memory
 from ivector.base.checkpoint import Checkpoint, identifying, sum_shards
 from ivector.base.errors import (
     DataError,
@@ -31,32 +28,35 @@ from ivector.base.errors import (
     ObjectiveWarning,
     UsageError,
 )
-from ivector.base.files import load_model, save_model
 from ivector.base.shards import map_shards
 from ivector.base.workers import one_thread
-from ivector.statistics.baum_welch import BaumWelchStatistics
-from ivector.total_variability import e_step as _tv_math
-from ivector.total_variability.checks import check_options
-from ivector.total_variability.e_step import Accumulators, Derived, Subspace
+from ivector.statistics.batch import BaumWelchStatistics
+from ivector.total_variability.checks import (
+    check_memory,
+    check_options,
+    check_warm_start,
+    degeneracies,
+)
+from ivector.total_variability.e_step import Accumulators, objective
+from ivector.total_variability.fitted import FittedExtractor
 from ivector.total_variability.initial import initial_subspace
 from ivector.total_variability.m_step import m_step, update_prior
 from ivector.total_variability.shards import (
     Shard,
     accumulate_shard,
-    degeneracies,
     evidence_shard,
     extract_shard,
     shards_of,
 )
+from ivector.total_variability.subspace import Subspace
 
 logger = logging.getLogger(__name__)
 
-_KIND = "total-variability"
 # Relative fall of the objective that rounding of single-precision products can make.
 _ROUNDING = 1e-6
 
 
-class TotalVariability(TransformerMixin, BaseEstimator):
+class TotalVariability(TransformerMixin, FittedExtractor):
     """I-vector extractor: a linear subspace of a GMM's means, trained by EM.
 
     Parameters
@@ -204,10 +204,10 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         if state is not None:
             self._restore(*state)
         elif self.warm_start and hasattr(self, "model_"):
-            self._check_warm_start()
+            check_warm_start(self)
         else:
-            self._set_model(self._start(shards, ubm))
-        self._check_memory()
+            self.set_subspace(self._start(shards, ubm))
+        check_memory(self)
         if state is None:
             self._keep(checkpoint)
         for iteration in range(len(self.objective_), self.n_iter):
@@ -216,10 +216,8 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             )
             if iteration == 0:
                 self._check_data(total)
-            self._record(
-                _tv_math.objective(self.model_, total.evidence, total.zeroth, total.second)
-            )
-            self._set_model(self._maximisation(total))
+            self._record(objective(self.model_, total.evidence, total.zeroth, total.second))
+            self.set_subspace(self._maximisation(total))
             self._keep(checkpoint)
         return self
 
@@ -229,10 +227,10 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         values = {"objective": self.objective_}
         if self.objective_:
             values |= {"n_utterances": self.n_utterances_, "n_frames": self.n_frames_}
-        checkpoint.save(len(self.objective_), self._fitted_model().arrays(), values)
+        checkpoint.save(len(self.objective_), self.subspace().arrays(), values)
 
     def _restore(self, arrays: dict[str, np.ndarray], values: dict[str, Any]) -> None:
-        self._set_model(Subspace.from_arrays(arrays))
+        self.set_subspace(Subspace.from_arrays(arrays))
         self.objective_ = values["objective"]
         if self.objective_:
             self.n_utterances_, self.n_frames_ = values["n_utterances"], values["n_frames"]
@@ -257,7 +255,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         covariances : ndarray (n_utterances, rank, rank) of float32
             Only with `return_cov`.
         """
-        derived = self._prepared()
+        derived = self.derived()
         parts = list(
             map_shards(
                 extract_shard,
@@ -274,101 +272,15 @@ class TotalVariability(TransformerMixin, BaseEstimator):
     def score(self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None) -> float:
         """Log-likelihood per frame (nats), alignments fixed; see `objective_`."""
         parts = list(
-            map_shards(evidence_shard, shards_of(X), nj=self.n_jobs, derived=self._prepared())
+            map_shards(evidence_shard, shards_of(X), nj=self.n_jobs, derived=self.derived())
         )
         scatters = [second for _, _, second in parts if second is not None]
-        return _tv_math.objective(
-            self._fitted_model(),
+        return objective(
+            self.subspace(),
             sum(evidence for evidence, _, _ in parts),
             np.sum([zeroth for _, zeroth, _ in parts], axis=0),
             np.sum(scatters, axis=0) if len(scatters) == len(parts) else None,
         )
-
-    @property
-    def weights_(self) -> np.ndarray:
-        """Component weights, from the UBM."""
-        return self._fitted_model().weights
-
-    @property
-    def projections_(self) -> np.ndarray:
-        """M_c or T_c."""
-        return self._fitted_model().projection
-
-    @property
-    def precisions_(self) -> np.ndarray:
-        """Σ_c⁻¹."""
-        return self._fitted_model().precision
-
-    @property
-    def covariances_(self) -> np.ndarray:
-        """Σ_c."""
-        return np.linalg.inv(self._fitted_model().precision)
-
-    @property
-    def means_(self) -> np.ndarray:
-        """Means of the average utterance."""
-        return self._fitted_model().means
-
-    @property
-    def prior_offset_(self) -> float:
-        """Mean of element 0 under the prior."""
-        return self._fitted_model().offset
-
-    @classmethod
-    def from_subspace(cls, model: Subspace, **options: Any) -> TotalVariability:
-        """Make a fitted extractor of known parameters (a file reader does)."""
-        parametrisation = "classical" if model.ubm_means is not None else "kaldi"
-        extractor = cls(rank=model.rank, parametrisation=parametrisation, **options)
-        extractor._set_model(model)
-        return extractor
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the model and its options as ``.npz``."""
-        arrays = {
-            **self._fitted_model().arrays(),
-            "objective": np.array(getattr(self, "objective_", [])),
-        }
-        options = self.get_params()
-        # What trained it says nothing about the model and must not change a byte.
-        del options["n_jobs"], options["memory"]
-        if not isinstance(options["random_state"], (int, type(None))):
-            options["random_state"] = None
-        save_model(path, _KIND, arrays, options)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> TotalVariability:
-        """Read what `save` wrote."""
-        arrays, options = load_model(path, _KIND)
-        objective = arrays.pop("objective").tolist()
-        extractor = cls(**options)
-        extractor._set_model(Subspace.from_arrays(arrays))
-        extractor.objective_ = objective
-        return extractor
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The derived matrices are as large as the model and quickly made again.
-        state = dict(super().__getstate__())
-        state.pop("_derived", None)
-        return state
-
-    def _set_model(self, model: Subspace) -> None:
-        # C order, as a file gives it back: a product's last digits may depend on the order.
-        arrays = (np.ascontiguousarray(a) for a in (model.projection, model.precision))
-        self.model_ = replace(model, projection=next(arrays), precision=next(arrays))
-        self._derived: Derived | None = None
-
-    def _fitted_model(self) -> Subspace:
-        if not hasattr(self, "model_"):
-            raise UsageError("this TotalVariability is not trained: call fit, load or a reader")
-        return self.model_
-
-    def _prepared(self) -> Derived:
-        model = self._fitted_model()
-        if getattr(self, "_derived", None) is None:
-            batch = min(_tv_math.BATCH_BYTES, self.memory * MIB // 8 or _tv_math.BATCH_BYTES)
-            self._derived = replace(_tv_math.derive(model), batch_bytes=batch)
-        assert self._derived is not None
-        return self._derived
 
     def _start(self, shards: Sequence[Shard], ubm: Any) -> Subspace:
         if ubm is None:
@@ -382,24 +294,6 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             rng=check_random_state(self.random_state),
         )
 
-    def _check_warm_start(self) -> None:
-        form = "kaldi" if self.model_.ubm_means is None else "classical"
-        if (self.rank, self.parametrisation) != (self.model_.rank, form):
-            raise UsageError(
-                f"warm_start: the present model is {form} of rank {self.model_.rank}, the options "
-                f"ask for {self.parametrisation} of rank {self.rank}"
-            )
-
-    def _check_memory(self) -> None:
-        if self.memory:
-            shape = self.model_.projection.shape
-            require_memory(
-                _tv_math.training_bytes(*shape),
-                self.memory,
-                f"training {shape[0]} components of {shape[1]} features at rank {shape[2]}",
-                "a lower rank or a smaller UBM",
-            )
-
     def _expectation(self, shards: Sequence[Shard], sums: Path | None) -> Accumulators:
         return sum_shards(
             accumulate_shard,
@@ -408,7 +302,7 @@ class TotalVariability(TransformerMixin, BaseEstimator):
             self.n_jobs,
             sums,
             f"total variability, iteration {len(self.objective_) + 1}",
-            derived=self._prepared(),
+            derived=self.derived(),
             needs_second=self.update_covariance,
         )
 
@@ -443,5 +337,5 @@ class TotalVariability(TransformerMixin, BaseEstimator):
         self.n_frames_ = float(total.zeroth.sum())
         if not self.n_frames_:
             raise DataError("the training statistics hold no frames; check features and VAD")
-        for text in degeneracies(total, self._fitted_model().rank, self.gaussian_min_count):
+        for text in degeneracies(total, self.subspace().rank, self.gaussian_min_count):
             warnings.warn(text, DegenerateDataWarning, stacklevel=4)

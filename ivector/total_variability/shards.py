@@ -7,10 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.statistics.baum_welch import BaumWelchStatistics, same_centre
-from ivector.total_variability import e_step as _tv_math
-from ivector.total_variability import packed as _rfp
-from ivector.total_variability.e_step import Accumulators, Derived
+from ivector.statistics.batch import BaumWelchStatistics, same_centre
+from ivector.total_variability import packed
+from ivector.total_variability.e_step import (
+    Accumulators,
+    e_step,
+    evidence_of,
+    factor_and_solve,
+    posterior_terms,
+)
+from ivector.total_variability.subspace import Derived
 
 Loaded = BaumWelchStatistics | Iterable[BaumWelchStatistics]
 Shard = BaumWelchStatistics | Callable[[], Loaded]
@@ -97,7 +103,7 @@ def _pooled(parts: Iterable[BaumWelchStatistics], pool: _Pool) -> Iterator[BaumW
         yield stats
 
 
-def _merged(parts: Iterable[BaumWelchStatistics], most: int) -> Iterator[BaumWelchStatistics]:
+def merged(parts: Iterable[BaumWelchStatistics], most: int) -> Iterator[BaumWelchStatistics]:
     """Yield blocks joined to up to `most` utterances, where there are several.
 
     Each E-step of a batch goes through sums of the size of the model, so few are made. What is
@@ -126,8 +132,8 @@ def accumulate_shard(shard: Shard, derived: Derived, needs_second: bool) -> Accu
     C, D = derived.means.shape
     total = Accumulators.zeros(C, D, derived.linear.shape[1])
     pool = _Pool()
-    for stats in _merged(_pooled(blocks(shard, (C, D)), pool), derived.batch_size):
-        _tv_math.e_step(derived, stats, total)
+    for stats in merged(_pooled(blocks(shard, (C, D)), pool), derived.batch_size):
+        e_step(derived, stats, total)
     total.second = pool.second_about(derived.means)
     if needs_second and total.second is None:
         raise UsageError(
@@ -141,7 +147,7 @@ def evidence_shard(shard: Shard, derived: Derived) -> tuple[float, np.ndarray, n
     """Evidence, counts (C,) and scatter about the model's means (C, D, D) of one shard."""
     evidence, counts, pool = 0.0, np.zeros(len(derived.means)), _Pool()
     for stats in blocks(shard, derived.means.shape):
-        evidence += _tv_math.evidence(derived, stats)
+        evidence += evidence_of(derived, stats)
         counts += stats.zeroth.sum(0, dtype=np.float64)
         pool.add(stats)
     return evidence, counts, pool.second_about(derived.means)
@@ -169,35 +175,10 @@ def _extract(
     covariances = np.empty((len(stats), rank, rank), np.float32) if return_cov else None
     for start in range(0, len(stats), step):
         batch = stats[start : start + step]
-        precisions, linear, _, _ = _tv_math.posterior_terms(derived, batch)
-        ivectors[start : start + step], _ = _tv_math.factor_and_solve(precisions, linear, start)
+        precisions, linear, _, _ = posterior_terms(derived, batch)
+        ivectors[start : start + step], _ = factor_and_solve(precisions, linear, start)
         if covariances is not None:
             for row, factor in enumerate(precisions, start):
-                _rfp.invert(factor, rank)
-                covariances[row] = _rfp.to_full(factor, rank)
+                packed.invert(factor, rank)
+                covariances[row] = packed.to_full(factor, rank)
     return ivectors, covariances
-
-
-def degeneracies(total: Accumulators, rank: int, min_count: float) -> list[str]:
-    """What the training data cannot determine, with numbers and cure."""
-    found = []
-    n, frames, components = total.n_utterances, total.zeroth.sum(), len(total.zeroth)
-    if n < 2 * rank:
-        found.append(
-            f"rank {rank} for {n} training utterances: they span at most {n} directions and "
-            f"noise fills the rest; use at least {2 * rank} utterances or rank ≤ {max(n // 2, 1)}"
-        )
-    if frames < components * rank:
-        found.append(
-            f"{frames:.0f} frames for {components} components of rank {rank}: "
-            f"{frames / components:.0f} frames determine {rank} columns of each; use a smaller "
-            f"UBM, a lower rank or at least {components * rank} frames"
-        )
-    starved = np.flatnonzero(total.zeroth < min_count)
-    if len(starved):
-        found.append(
-            f"{len(starved)} of {components} components have fewer than {min_count:g} frames "
-            f"(component {starved[0]}: {total.zeroth[starved[0]]:.1f}) and keep their "
-            "parameters; use a smaller UBM or more data"
-        )
-    return found

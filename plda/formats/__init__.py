@@ -1,8 +1,7 @@
 """Files of back-ends and of vectors.
 
-models   Back-end models on disk: Kaldi's files (``plda``, ``transform.mat``, ``mean.vec``) and
-         ``.npz``.
-vectors  Vectors with their utterance ids on disk: Kaldi archives (text and binary) and ``.npz``.
+models   back-ends: Kaldi's plda, transform.mat and mean.vec, and whole pipelines as .npz
+vectors  vectors with their utterance ids, and counts: Kaldi's archives and .npz
 """
 
 from ivector.base.lazy import attach

@@ -20,7 +20,10 @@ from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
 from ivector.base.kaldi import KaldiReader, KaldiWriter
 from plda.models.plda import PLDA
-from plda.transforms.vectors import LDA, WCCN, Affine, Center, LengthNorm, Whiten
+from plda.transforms.affine import Affine
+from plda.transforms.centring import Center, Whiten
+from plda.transforms.discriminant import LDA, WCCN
+from plda.transforms.length import LengthNorm
 
 _KIND = "back-end"
 _CLASSES = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, PLDA, WCCN, Whiten)}

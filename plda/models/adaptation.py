@@ -76,7 +76,7 @@ def adapt_plda(
     added = (back * excess) @ back.T
     within = model.within_covariance_ + within_scale * added
     between = model.between_covariance_ + between_scale * added
-    return model._with(mean, *diagonalise(within, between))
+    return model.with_parameters(mean, *diagonalise(within, between))
 
 
 def _warn_few_vectors(variance: np.ndarray, n_vectors: int) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from ivector.base.errors import DataError
-from plda.checks import warn_degenerate
+from plda.checks import refuse_equal_vectors, warn_degenerate
 from plda.linalg import ClassStatistics, eigh_descending
 
 
@@ -21,11 +20,7 @@ def absolute_floor(stats: ClassStatistics, relative_floor: float) -> float:
     floor = max(relative_floor, n_dims * np.finfo(np.float64).eps) * total[0]
     within = eigh_descending(stats.within_scatter / n_vectors)[0]
     ranks = [int(np.count_nonzero(values > floor)) for values in (total, within)]
-    if total[0] <= (64 * np.finfo(np.float64).eps) ** 2 * (stats.mean @ stats.mean):
-        raise DataError(
-            f"all {n_vectors} sample(s) in X are equal, so the covariance has rank 0;"
-            " give different vectors"
-        )
+    refuse_equal_vectors(total[0], stats.mean, n_vectors)
     if ranks[0] < n_dims:
         warn_degenerate(
             f"{n_vectors} vectors of {len(stats.counts)} speakers have a total covariance of rank"

@@ -1,12 +1,8 @@
-"""Two-covariance PLDA as in Kaldi: EM training, transform with length norm, scoring.
+"""Two-covariance PLDA trained by EM, with the numbers of Kaldi's.
 
-N vectors, D dimensions, K classes (speakers), n_k vectors in class k.
-
-A class has a latent mean y ~ N(mean, B) and its vectors x ~ N(y, W). After simultaneous
-diagonalisation, u = T (x − mean) has within-class covariance I and between-class covariance
-diag(ψ). Follows ``ivector/plda.cc`` of Kaldi (commit f4007661), after S. Ioffe, "Probabilistic
-linear discriminant analysis", ECCV 2006; the model is that of N. Brümmer and E. de Villiers,
-"The speaker partitioning problem", Odyssey 2010.
+N vectors, D dimensions, K classes (speakers), n_k vectors in class k; the model is that of
+`plda.models.two_covariance`. Follows ``ivector/plda.cc`` of Kaldi (commit f4007661), after
+S. Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006.
 """
 
 from __future__ import annotations
@@ -15,28 +11,17 @@ import warnings
 from typing import Any
 
 import numpy as np
-from scipy import linalg
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ivector.base.errors import DataError, ObjectiveWarning, UsageError
+from ivector.base.errors import ObjectiveWarning, UsageError
 from ivector.base.workers import one_thread
-from plda.checks import (
-    check_counts,
-    check_diagonal_model,
-    check_input,
-    check_labels,
-    check_range,
-    check_vectors,
-)
+from plda.checks import check_input, check_labels, check_range, check_vectors
 from plda.linalg import class_statistics, diagonalise
-from plda.models.averaging import mean_per_class
 from plda.models.em import absolute_floor, em_step, floor_eigenvalues, objective
-from plda.models.scoring import PairScorer, llr_scorer, log_likelihood_ratio
-from plda.transforms.vectors import length_norm
+from plda.models.two_covariance import TwoCovariance
 
 
-class PLDA(TransformerMixin, BaseEstimator):
+class PLDA(TwoCovariance):
     """Probabilistic linear discriminant analysis, with the numbers of Kaldi's.
 
     Parameters
@@ -74,60 +59,9 @@ class PLDA(TransformerMixin, BaseEstimator):
     ((3, 2), True)
     """
 
-    mean_: np.ndarray
-    transform_: np.ndarray
-    psi_: np.ndarray
-    objective_: list[float]
-    n_features_in_: int
-
     def __init__(self, n_iter=10, covariance_floor=1e-6):
         self.n_iter = n_iter
         self.covariance_floor = covariance_floor
-
-    @classmethod
-    def from_diagonal(cls, mean: Any, transform: Any, psi: Any) -> PLDA:
-        """Make a model of its mean (D,), transform (D, D) and ψ (D,), as in Kaldi's files.
-
-        Raises
-        ------
-        DataError
-            Shapes that do not fit, negative or NaN ψ, or a singular transform.
-        """
-        mean, transform, psi = check_diagonal_model(mean, transform, psi)
-        model = cls()
-        model._set(mean, transform, psi)
-        model.objective_ = []
-        return model
-
-    @classmethod
-    def from_covariances(cls, mean: Any, within: Any, between: Any) -> PLDA:
-        """Make a model of its mean (D,), within- and between-class covariance (D, D).
-
-        Raises
-        ------
-        DataError
-            Shapes that do not fit, or a within-class covariance that is not positive definite.
-        """
-        mean, within, between = (np.asarray(a, dtype=np.float64) for a in (mean, within, between))
-        if within.shape != between.shape or within.shape != (mean.size, mean.size):
-            raise DataError(
-                f"covariances must be ({mean.size}, {mean.size}) like the mean, got"
-                f" {within.shape} and {between.shape}"
-            )
-        if not (np.isfinite(within).all() and np.isfinite(between).all()):
-            raise DataError("covariances must be finite")
-        values = linalg.eigvalsh(within)
-        if values[0] <= len(values) * np.finfo(np.float64).eps * values[-1]:
-            rank = np.count_nonzero(values > len(values) * np.finfo(np.float64).eps * values[-1])
-            raise DataError(
-                f"the within-class covariance has rank {rank} of {len(values)}; floor its"
-                " eigenvalues or reduce the dimension"
-            )
-        return cls.from_diagonal(mean, *diagonalise(within, between))
-
-    def _set(self, mean: np.ndarray, transform: np.ndarray, psi: np.ndarray) -> None:
-        self.mean_, self.transform_, self.psi_ = mean, transform, psi
-        self.n_features_in_ = len(mean)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -174,7 +108,7 @@ class PLDA(TransformerMixin, BaseEstimator):
             transform, psi = diagonalise(within, between)
             self.objective_.append(objective(stats, centred, transform, psi))
             self._warn_of_fall(iteration)
-        self._set(mean, transform, psi)
+        self.set_diagonal(mean, transform, psi)
         return self
 
     def _warn_of_fall(self, iteration: int) -> None:
@@ -202,227 +136,3 @@ class PLDA(TransformerMixin, BaseEstimator):
         classes, index = check_labels(y, len(X), self, min_classes=1)
         stats = class_statistics(X, index, len(classes))
         return objective(stats, stats.means - self.mean_, self.transform_, self.psi_)
-
-    @property
-    def within_covariance_(self) -> np.ndarray:
-        """W (D, D)."""
-        inverse = linalg.inv(self.transform_)
-        return inverse @ inverse.T
-
-    @property
-    def between_covariance_(self) -> np.ndarray:
-        """B (D, D)."""
-        inverse = linalg.inv(self.transform_)
-        return (inverse * self.psi_) @ inverse.T
-
-    def transform(
-        self,
-        X: Any,
-        n_utts: Any = 1,
-        normalize_length: bool = True,
-        simple_length_norm: bool = False,
-    ) -> np.ndarray:
-        """Take vectors into the diagonal space (Kaldi's ``Plda::TransformIvector``).
-
-        Parameters
-        ----------
-        X : array_like (n_vectors, D)
-            Vectors, or means of `n_utts` vectors each.
-        n_utts : number or array_like (n_vectors,)
-            Counts in the expected variance ψ + 1/n of a mean.
-        normalize_length : bool
-            Scale each vector so that Σ u²/(ψ + 1/n) = D.
-        simple_length_norm : bool
-            Scale to length √D instead.
-
-        Returns
-        -------
-        ndarray (n_vectors, D)
-            float32 if X is, else float64. A vector equal to the mean stays zero.
-        """
-        check_is_fitted(self)
-        X = check_input(self, X)
-        counts = check_counts(n_utts, len(X), "n_utts")
-        latent = (X - self.mean_) @ self.transform_.T
-        if normalize_length and simple_length_norm:
-            latent = length_norm(latent)
-        elif normalize_length:
-            squares = _expected_squares(latent, self.psi_, counts)
-            squares[squares == 0] = 1.0
-            latent *= np.sqrt(latent.shape[1] / squares)[:, None]
-        return latent.astype(X.dtype, copy=False)
-
-    def smooth(self, factor: float) -> PLDA:
-        """Make a model with W + `factor`·B for W (``ivector-copy-plda --smoothing``).
-
-        Parameters
-        ----------
-        factor : float
-            0 to 1; Kaldi's recipes leave it at 0. Lowers the weight of the directions the
-            model trusts most, where it was trained on little data.
-
-        Returns
-        -------
-        PLDA
-        """
-        check_is_fitted(self)
-        within = 1 + check_range("factor", factor, 0.0, 1.0) * self.psi_
-        return self._with(
-            self.mean_, self.transform_ / np.sqrt(within)[:, None], self.psi_ / within
-        )
-
-    def project(self, projection: Any) -> PLDA:
-        """Make the model of projected vectors, x → P x (Kaldi's ``Plda::ApplyTransform``).
-
-        Parameters
-        ----------
-        projection : array_like (n_components, D)
-            Of full row rank.
-        """
-        check_is_fitted(self)
-        projection = check_vectors(projection, "projection", len(self.mean_)).astype(np.float64)
-        projected = self.from_covariances(
-            projection @ self.mean_,
-            projection @ self.within_covariance_ @ projection.T,
-            projection @ self.between_covariance_ @ projection.T,
-        )
-        return projected.set_params(**self.get_params())
-
-    def _with(self, mean: np.ndarray, transform: np.ndarray, psi: np.ndarray) -> PLDA:
-        model = type(self)(**self.get_params())
-        model._set(mean.copy(), transform, psi)
-        model.objective_ = list(self.objective_)
-        return model
-
-    def log_likelihood_ratio(self, enrol: Any, test: Any, n_enrol: Any = 1) -> np.ndarray:
-        """Log-likelihood ratios of pairs of transformed vectors (``Plda::LogLikelihoodRatio``).
-
-        Parameters
-        ----------
-        enrol, test : array_like (n_trials, D)
-            From `transform`.
-        n_enrol : number or array_like (n_trials,)
-
-        Returns
-        -------
-        ndarray (n_trials,)
-        """
-        check_is_fitted(self)
-        enrol = check_vectors(enrol, "enrol", len(self.psi_))
-        test = check_vectors(test, "test", len(self.psi_))
-        if len(enrol) != len(test):
-            raise DataError(f"{len(enrol)} enrolment but {len(test)} test vectors; give pairs")
-        counts = check_counts(n_enrol, len(enrol))
-        return log_likelihood_ratio(self.psi_, enrol, test, counts)
-
-    def scorer(
-        self,
-        enrol: Any,
-        test: Any,
-        n_enrol: Any = 1,
-        *,
-        enrol_labels: Any = None,
-        normalize_length: bool = True,
-        simple_length_norm: bool = False,
-    ) -> PairScorer:
-        """Prepare the scoring of enrolment against test vectors.
-
-        Two ways to enrol with several utterances:
-
-        - Kaldi's: `enrol` holds each speaker's mean vector (`mean_per_class`, as Kaldi's
-          ``ivector-mean``) and `n_enrol` the counts (``--num-utts``). The mean is
-          length-normalised.
-        - By the book: `enrol` holds single utterances and `enrol_labels` their speakers. Each
-          utterance is length-normalised; their mean with its count is then the exact sufficient
-          statistic of the speaker. Rows of the result follow ``np.unique(enrol_labels)``.
-
-        Without length normalisation the two give the same scores.
-
-        Parameters
-        ----------
-        enrol : array_like (n_enrol, D)
-        test : array_like (n_test, D)
-        n_enrol : number or array_like (n_enrol,)
-            Utterances behind each row of `enrol`.
-        enrol_labels : array_like (n_enrol,), optional
-            Score by the book; `n_enrol` stays 1.
-        normalize_length, simple_length_norm : bool
-            As for `transform`.
-
-        Returns
-        -------
-        PairScorer
-            With ``matrix()``, ``blocks()`` and ``trials(i, j)``. Scores are float32 if both
-            sides are, else float64.
-        """
-        norm = {"normalize_length": normalize_length, "simple_length_norm": simple_length_norm}
-        latent_test = self.transform(test, **norm)
-        latent = self.transform(enrol, n_enrol, **norm)
-        if enrol_labels is not None:
-            if np.any(np.asarray(n_enrol) != 1):
-                raise UsageError("enrol_labels counts the utterances itself; leave n_enrol at 1")
-            dtype = latent.dtype
-            _, means, n_enrol = mean_per_class(latent, enrol_labels)
-            latent = means.astype(dtype)
-        return llr_scorer(self.psi_, latent, latent_test, n_enrol)
-
-    def score_matrix(
-        self,
-        enrol: Any,
-        test: Any,
-        n_enrol: Any = 1,
-        *,
-        out: np.ndarray | None = None,
-        **options: Any,
-    ) -> np.ndarray:
-        """Score every enrolment against every test vector.
-
-        Parameters
-        ----------
-        enrol, test, n_enrol, **options
-            As for `scorer`.
-        out : ndarray (n_enrol, n_test), optional
-            Filled and returned; may be a memory-mapped file.
-
-        Returns
-        -------
-        ndarray (n_enrol, n_test)
-            Natural-log likelihood ratios.
-        """
-        return self.scorer(enrol, test, n_enrol, **options).matrix(out)
-
-    def score_trials(
-        self,
-        enrol: Any,
-        test: Any,
-        i: Any,
-        j: Any,
-        n_enrol: Any = 1,
-        *,
-        out: np.ndarray | None = None,
-        **options: Any,
-    ) -> np.ndarray:
-        """Score listed trials, row i[t] of `enrol` against row j[t] of `test`.
-
-        Parameters
-        ----------
-        enrol, test, n_enrol, **options
-            As for `scorer`; with `enrol_labels`, i counts the sorted distinct labels.
-        i, j : array_like of int (n_trials,)
-        out : ndarray (n_trials,), optional
-            Filled and returned; may be a memory-mapped file.
-
-        Returns
-        -------
-        ndarray (n_trials,)
-            Natural-log likelihood ratios.
-        """
-        return self.scorer(enrol, test, n_enrol, **options).trials(i, j, out)
-
-
-def _expected_squares(latent: np.ndarray, psi: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Σ_d u²/(ψ + 1/n) of each vector (n_vectors,); its expectation is D."""
-    distinct, group = np.unique(counts, return_inverse=True)
-    if len(distinct) == 1:
-        return np.square(latent) @ (1 / (psi + 1 / distinct[0]))
-    return np.einsum("nd,nd->n", np.square(latent), (1 / (psi + 1 / distinct[:, None]))[group])

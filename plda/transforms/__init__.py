@@ -1,7 +1,10 @@
-"""Transforms of vectors: centring, whitening, LDA, WCCN, length normalisation.
+"""Transforms of vectors before they are scored, as scikit-learn transformers.
 
-vectors  Vector transforms of the back-end as scikit-learn transformers: centre, whiten, LDA, WCCN,
-         norm.
+centring      centre and whiten: subtract the mean, make the covariance the identity
+discriminant  set speakers apart, from labelled vectors: LDA, WCCN
+length        scale every vector to the same length
+affine        apply a given matrix, such as one read from Kaldi's transform.mat
+base          what they share: x → A (x − mean), refusals and warnings of poor data
 """
 
 from ivector.base.lazy import attach
@@ -9,12 +12,12 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Affine": "plda.transforms.vectors",
-        "Center": "plda.transforms.vectors",
-        "LDA": "plda.transforms.vectors",
-        "LengthNorm": "plda.transforms.vectors",
-        "WCCN": "plda.transforms.vectors",
-        "Whiten": "plda.transforms.vectors",
-        "length_norm": "plda.transforms.vectors",
+        "Affine": "plda.transforms.affine",
+        "Center": "plda.transforms.centring",
+        "LDA": "plda.transforms.discriminant",
+        "LengthNorm": "plda.transforms.length",
+        "WCCN": "plda.transforms.discriminant",
+        "Whiten": "plda.transforms.centring",
+        "length_norm": "plda.transforms.length",
     },
 )

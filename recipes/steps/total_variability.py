@@ -22,7 +22,7 @@ from ivector.formats.extractor import write_extractor
 from ivector.formats.statistics import StatisticsFile, StatisticsWriter
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.full import FullGMM
-from ivector.statistics.baum_welch import BaumWelchStatistics, baum_welch
+from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability.e_step import sums_bytes, training_bytes
 from ivector.total_variability.model import TotalVariability
 from recipes.engine.run import Job, Run, Task

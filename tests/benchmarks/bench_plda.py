@@ -15,8 +15,7 @@ import warnings
 
 import numpy as np
 
-from plda import LDA, PLDA, LengthNorm, ScoreNorm, adapt_plda, cosine_scorer
-from plda.models.scoring import PairScorer
+from plda import LDA, PLDA, LengthNorm, PairScorer, ScoreNorm, adapt_plda, cosine_scorer
 
 N_DIMS = 200
 

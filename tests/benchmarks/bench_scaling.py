@@ -39,7 +39,7 @@ from ivector.formats.arks import ArkWriter  # noqa: E402
 from ivector.formats.statistics import StatisticsFile, StatisticsWriter  # noqa: E402
 from ivector.gmm.diagonal import DiagonalGMM  # noqa: E402
 from ivector.gmm.full import FullGMM  # noqa: E402
-from ivector.statistics.baum_welch import baum_welch  # noqa: E402
+from ivector.statistics import baum_welch  # noqa: E402
 from ivector.total_variability.model import TotalVariability  # noqa: E402
 
 FRAMES_PER_HOUR = 360_000

@@ -26,11 +26,12 @@ import numpy as np  # noqa: E402
 from scipy.linalg import blas, lapack  # noqa: E402
 
 from ivector.base.kaldi import pack  # noqa: E402
-from ivector.statistics.baum_welch import BaumWelchStatistics, accumulate  # noqa: E402
-from ivector.total_variability import e_step as _tv_math  # noqa: E402
-from ivector.total_variability import packed as _rfp  # noqa: E402
+from ivector.statistics import BaumWelchStatistics, accumulate  # noqa: E402
+from ivector.total_variability import packed  # noqa: E402
+from ivector.total_variability.e_step import e_step  # noqa: E402
 from ivector.total_variability.m_step import m_step, update_prior  # noqa: E402
 from ivector.total_variability.model import TotalVariability  # noqa: E402
+from ivector.total_variability.subspace import Subspace, derive  # noqa: E402
 
 REPEATS = 5
 
@@ -51,10 +52,10 @@ def gemm_rate() -> float:
     return 2 * 2048**3 / median_time(lambda: a @ a)
 
 
-def problem(C: int, D: int, R: int, U: int) -> tuple[_tv_math.Subspace, BaumWelchStatistics]:
+def problem(C: int, D: int, R: int, U: int) -> tuple[Subspace, BaumWelchStatistics]:
     """A random model and statistics of utterances of some 300 frames."""
     rng = np.random.default_rng(0)
-    model = _tv_math.Subspace(
+    model = Subspace(
         np.full(C, 1 / C),
         0.05 * rng.standard_normal((C, D, R)),
         np.broadcast_to(np.eye(D), (C, D, D)).copy(),
@@ -67,7 +68,7 @@ def problem(C: int, D: int, R: int, U: int) -> tuple[_tv_math.Subspace, BaumWelc
     return model, BaumWelchStatistics(zeroth, first, second, model.means)
 
 
-def kaldi_order(model: _tv_math.Subspace, stats: BaumWelchStatistics, n: int) -> np.ndarray:
+def kaldi_order(model: Subspace, stats: BaumWelchStatistics, n: int) -> np.ndarray:
     """Extraction one utterance at a time, by matrix-vector products (float64)."""
     C, D, R = model.projection.shape
     linear = (model.precision @ model.projection).reshape(C * D, R)
@@ -88,7 +89,7 @@ def kaldi_order(model: _tv_math.Subspace, stats: BaumWelchStatistics, n: int) ->
     return extract
 
 
-def numpy_order(model: _tv_math.Subspace, stats: BaumWelchStatistics, n: int):
+def numpy_order(model: Subspace, stats: BaumWelchStatistics, n: int):
     """Extraction by full R × R matrices and np.linalg.solve (float64)."""
     C, D, R = model.projection.shape
     linear = (model.precision @ model.projection).reshape(C * D, R)
@@ -142,19 +143,19 @@ def main() -> None:
     parser.add_argument("--utterances", type=int, default=300)
     args = parser.parse_args()
     C, D, R, U = args.components, args.features, args.rank, args.utterances
-    P = _rfp.size(R)
+    P = packed.size(R)
     rate = gemm_rate()
     print(f"{C} components, {D} features, rank {R}, {U} utterances; sgemm {rate / 1e9:.1f} GFLOP/s")
     model, stats = problem(C, D, R, U)
     extractor = TotalVariability.from_subspace(model)
-    derived = extractor._prepared()
+    derived = extractor.derived()
 
     shared = 2 * C * P + 2 * C * D * R
-    total = _tv_math.e_step(derived, stats)
+    total = e_step(derived, stats)
     repeats = REPEATS if C * U < 300_000 else 3
     extraction = median_time(lambda: extractor.transform(stats), repeats)
     report("extraction, an utterance", extraction, U, shared + R**3 / 3, rate)
-    expectation = median_time(lambda: _tv_math.e_step(derived, stats), repeats)
+    expectation = median_time(lambda: e_step(derived, stats), repeats)
     report("E-step, an utterance", expectation, U, 2 * shared + R**3, rate)
 
     few = min(U, 20)
@@ -171,7 +172,7 @@ def main() -> None:
     report("M-step with covariances, a component", maximisation, C, update, rate)
     prior = median_time(lambda: update_prior(model, total, True), 3)
     report("minimum divergence, a component", prior, C, 2 * D * R * R * 2, rate)
-    report("derived matrices, a component", median_time(lambda: _tv_math.derive(model), 3), C,
+    report("derived matrices, a component", median_time(lambda: derive(model), 3), C,
            2 * D * D * R * 2 + D * R * R, rate)  # fmt: skip
     print(f"M-step {maximisation:.2f} s, minimum divergence {prior:.2f} s for all components")
     scatter_bench()

@@ -13,8 +13,8 @@ from ivector.base import budget
 from ivector.base.errors import DataError, UsageError
 from ivector.base.log import progress
 from ivector.gmm.full import FullGMM
-from ivector.statistics.baum_welch import BaumWelchStatistics
-from ivector.total_variability import e_step as _tv_math
+from ivector.statistics import BaumWelchStatistics
+from ivector.total_variability.e_step import training_bytes
 from ivector.total_variability.model import TotalVariability
 from recipes.steps import ubm
 
@@ -106,13 +106,13 @@ def test_a_ubm_is_taken_with_the_memory_that_its_refusal_names(tmp_path):
 def test_what_training_needs_is_not_told_too_low():
     """Beside the statistics, a batch and the inverses of the largest step, 1.3 times at most."""
     ubm, stats, (C, D, R) = problem(C=64, D=20, R=150)
-    needed = _tv_math.training_bytes(C, D, R)
+    needed = training_bytes(C, D, R)
     model = TotalVariability(R, n_iter=2, init="random", random_state=0, memory=100)
     tracemalloc.start()
     model.fit([stats], ubm=ubm)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    batch = min(model._prepared().batch_bytes, 4 * len(stats) * (R * (R + 1) // 2 + 2 * C * D))
+    batch = min(model.derived().batch_bytes, 4 * len(stats) * (R * (R + 1) // 2 + 2 * C * D))
     print(peak / 1e6, needed / 1e6, batch / 1e6)
     assert peak < 1.3 * needed + batch + 2 * stats.first.nbytes
 
@@ -122,7 +122,7 @@ def test_smaller_batches_give_the_same_vectors():
     ubm, stats, (*_, R) = problem(U=1500)
     model = TotalVariability(R, n_iter=1, init="random", random_state=0).fit(stats, ubm=ubm)
     small = TotalVariability.from_subspace(model.model_, memory=10)
-    assert small._prepared().batch_size < model._prepared().batch_size
+    assert small.derived().batch_size < model.derived().batch_size
     np.testing.assert_allclose(small.transform(stats), model.transform(stats), atol=1e-4)
 
 

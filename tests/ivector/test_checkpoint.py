@@ -7,7 +7,7 @@ from ivector import DiagonalGMM, FullGMM, TotalVariability
 from ivector.base import checkpoint as checkpoints
 from ivector.base.checkpoint import Checkpoint
 from ivector.base.errors import DataError
-from ivector.statistics.baum_welch import baum_welch
+from ivector.statistics import baum_welch
 
 
 class Stop(Exception):

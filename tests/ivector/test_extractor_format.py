@@ -16,9 +16,10 @@ from golden_ie import (
 from ivector.base.errors import DataError, UsageError
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, read_vectors, to_bytes, unpack
 from ivector.formats.extractor import read_extractor, write_extractor
-from ivector.statistics.baum_welch import BaumWelchStatistics
-from ivector.total_variability.e_step import Subspace, e_step
+from ivector.statistics import BaumWelchStatistics
+from ivector.total_variability.e_step import e_step
 from ivector.total_variability.model import TotalVariability
+from ivector.total_variability.subspace import Subspace
 
 RANK = 10
 
@@ -209,10 +210,10 @@ def test_kaldi_auxiliary_function(golden, case):
 @pytest.mark.golden
 def test_kaldi_accumulators(golden, stats):
     """Sums of the E-step, brought to Kaldi's variables: raw statistics and v = w + p e_0."""
-    from ivector.total_variability import packed as _rfp
+    from ivector.total_variability import packed
 
     model = read_extractor(golden / "ie" / "0.ie")
-    total = e_step(model._prepared(), stats)
+    total = e_step(model.derived(), stats)
     reader = KaldiReader(golden / "ie" / "acc_0.txt")
     reader.expect("<IvectorExtractorStats>")
     reader.expect("<TotAuxf>")
@@ -229,7 +230,7 @@ def test_kaldi_accumulators(golden, stats):
         cross = total.cross[c] + np.outer(model.means_[c], total.latent[c])
         cross += p * np.outer(raw[c], e0)
         np.testing.assert_allclose(cross, Y[c], atol=1e-6 * np.abs(Y[c]).max())
-        moment = _rfp.to_full(total.moment[c], RANK) + p * np.outer(total.latent[c], e0)
+        moment = packed.to_full(total.moment[c], RANK) + p * np.outer(total.latent[c], e0)
         moment += p * np.outer(e0, total.latent[c]) + p**2 * total.zeroth[c] * np.outer(e0, e0)
         np.testing.assert_allclose(moment, R[c], atol=1e-6 * np.abs(R[c]).max())
 

@@ -75,6 +75,20 @@ def test_results_come_in_order(backend, monkeypatch):
         next(map_shards(scaled, [1], nj=0))
 
 
+def kind(x):
+    """What `x` is, where joblib maps arrays from files, and its length."""
+    (found,) = (c.__name__ for c in (tuple, dict, np.ndarray, list) if isinstance(x, c))
+    return found, len(x)
+
+
+@pytest.mark.filterwarnings("error:Sending large graph")
+def test_shards_of_any_kind_come_as_they_are(backend):
+    """What looks like a task or is large, too."""
+    jobs = [(len, [1, 2]), {"key": (len, "text")}, np.zeros(3 << 20), ["call", "shard"]]
+    expected = [("tuple", 2), ("dict", 1), ("ndarray", 3 << 20), ("list", 2)]
+    assert list(map_shards(kind, jobs, nj=2)) == expected
+
+
 @pytest.mark.filterwarnings("ignore:.*have been cancelled")
 def test_errors_of_a_shard_come_as_themselves(backend):
     for number, error in ((3, DataError("the third shard is bad")), (4, OSError("no such disk"))):

@@ -10,7 +10,7 @@ from ivector import FullGMM
 from ivector.base.errors import DataError, UsageError
 from ivector.base.kaldi import read_vectors
 from ivector.formats.gmm import read_full_gmm
-from ivector.statistics.baum_welch import (
+from ivector.statistics import (
     BaumWelchStatistics,
     accumulate,
     accumulate_second,
@@ -258,7 +258,7 @@ def test_an_utterance_without_frames_has_zero_statistics():
 
 @pytest.mark.parametrize("block_frames", [1, 60, 20000])
 def test_many_utterances_equal_one_at_a_time(monkeypatch, block_frames):
-    monkeypatch.setattr("ivector.statistics.baum_welch._BLOCK_FRAMES", block_frames)
+    monkeypatch.setattr("ivector.statistics.extraction._BLOCK_FRAMES", block_frames)
     rng = np.random.default_rng(0)
     ubm = real_ubm(rng)
     utterances = [rng.normal(size=(n, D)).astype(np.float32) for n in (50, 0, 20, 70)]

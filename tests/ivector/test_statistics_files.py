@@ -15,9 +15,9 @@ from ivector.formats.statistics import (
     write_statistics,
 )
 from ivector.gmm.full import FullGMM
-from ivector.statistics.baum_welch import BaumWelchStatistics, baum_welch
-from ivector.total_variability import shards as _tv_shards
+from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability.model import TotalVariability
+from ivector.total_variability.shards import merged
 
 C, D = 8, 5
 
@@ -277,8 +277,8 @@ def test_second_order_follows_what_was_pruned(ubm, tmp_path):
 
 def test_blocks_are_joined_to_batches(ubm):
     parts = [block(ubm, n, seed=n) for n in (3, 4, 2, 9, 1)]
-    assert [len(stats) for stats in _tv_shards._merged(parts, 7)] == [7, 2, 9, 1]
+    assert [len(stats) for stats in merged(parts, 7)] == [7, 2, 9, 1]
     parts[1] = parts[1].about(None)
-    assert [len(stats) for stats in _tv_shards._merged(parts, 7)] == [3, 4, 2, 9, 1]
-    (one,) = _tv_shards._merged(parts[:1], 1)
+    assert [len(stats) for stats in merged(parts, 7)] == [3, 4, 2, 9, 1]
+    (one,) = merged(parts[:1], 1)
     assert one is parts[0]

@@ -11,8 +11,7 @@ import soundfile
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
-from ivector.features import store
-from ivector.features import store_writer as _store_writer
+from ivector.features import store, store_writer
 from ivector.features.audio import read_audio
 from ivector.features.extractors import LogMel
 from ivector.features.store import PRESETS, LogMelStore
@@ -130,7 +129,7 @@ def test_may_be_moved(recordings, tmp_path):
 
 @pytest.mark.parametrize("storage", store.STORAGES)
 def test_files_do_not_depend_on_processes(recordings, tmp_path, monkeypatch, storage):
-    monkeypatch.setattr(_store_writer, "UTTERANCES_PER_SHARD", 2)
+    monkeypatch.setattr(store_writer, "UTTERANCES_PER_SHARD", 2)
     monkeypatch.chdir(tmp_path)
     LogMelStore.create("s", recordings, OPTIONS, storage)
     one = contents(tmp_path / "s")
@@ -140,7 +139,7 @@ def test_files_do_not_depend_on_processes(recordings, tmp_path, monkeypatch, sto
 
 
 def test_continues_after_being_killed(recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr(_store_writer, "UTTERANCES_PER_SHARD", 2)
+    monkeypatch.setattr(store_writer, "UTTERANCES_PER_SHARD", 2)
     LogMelStore.create(tmp_path / "s", recordings, OPTIONS)
     whole = contents(tmp_path / "s")
     # As a job killed in the last shard leaves it.
@@ -157,7 +156,7 @@ def test_continues_after_being_killed(recordings, tmp_path, monkeypatch):
 
 
 def test_other_options_or_recordings_are_computed_again(recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr(_store_writer, "UTTERANCES_PER_SHARD", 2)
+    monkeypatch.setattr(store_writer, "UTTERANCES_PER_SHARD", 2)
     LogMelStore.create(tmp_path / "s", recordings, OPTIONS)
     made = LogMelStore.create(tmp_path / "s", recordings[:1], {**OPTIONS, "num_mel_bins": 10})
     assert made["a"].shape[1] == 10

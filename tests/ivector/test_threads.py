@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from ivector import DiagonalGMM, FullGMM, TotalVariability
-from ivector.statistics.baum_welch import baum_welch
+from ivector.statistics import baum_welch
 from plda import LDA, PLDA, WCCN
 from plda.models.adaptation import adapt_plda
 

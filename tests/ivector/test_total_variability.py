@@ -13,7 +13,7 @@ from sklearn.base import clone
 
 from ivector.base.errors import DataError, DegenerateDataWarning, ObjectiveWarning, UsageError
 from ivector.gmm.diagonal import DiagonalGMM
-from ivector.statistics.baum_welch import BaumWelchStatistics
+from ivector.statistics import BaumWelchStatistics
 from ivector.total_variability.model import TotalVariability
 
 C, D, R = 6, 4, 3

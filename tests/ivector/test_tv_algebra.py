@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ivector.base.errors import DataError
-from ivector.total_variability import packed as _rfp
+from ivector.total_variability import packed
 from ivector.total_variability.m_step import floored, solve_floored
 
 
@@ -13,19 +13,19 @@ def test_packed_matrices_equal_full_ones(n):
     rng = np.random.default_rng(n)
     root = rng.normal(size=(n + 3, n))
     full = root.T @ root
-    packed = _rfp.gram(root)
-    np.testing.assert_allclose(_rfp.to_full(packed, n), full, atol=1e-12)
-    rows, columns = _rfp.positions(n)
-    np.testing.assert_allclose(packed, full[rows, columns], atol=1e-12)
-    np.testing.assert_allclose(packed[_rfp.diagonal(n)], np.diag(full), atol=1e-12)
-    row, rhs = packed.astype(np.float32), rng.normal(size=n).astype(np.float32)
-    assert _rfp.factor(row, n) == 0
-    np.testing.assert_allclose(full @ _rfp.solve(row, rhs), rhs, atol=1e-3)
-    _rfp.invert(row, n)
-    _rfp.add_outer(row, rhs)
+    numbers = packed.gram(root)
+    np.testing.assert_allclose(packed.to_full(numbers, n), full, atol=1e-12)
+    rows, columns = packed.positions(n)
+    np.testing.assert_allclose(numbers, full[rows, columns], atol=1e-12)
+    np.testing.assert_allclose(numbers[packed.diagonal(n)], np.diag(full), atol=1e-12)
+    row, rhs = numbers.astype(np.float32), rng.normal(size=n).astype(np.float32)
+    assert packed.factor(row, n) == 0
+    np.testing.assert_allclose(full @ packed.solve(row, rhs), rhs, atol=1e-3)
+    packed.invert(row, n)
+    packed.add_outer(row, rhs)
     expected = np.linalg.inv(full) + np.outer(rhs, rhs)
-    np.testing.assert_allclose(_rfp.to_full(row, n), expected, rtol=1e-3, atol=1e-4)
-    assert _rfp.factor(-packed.astype(np.float32), n) > 0
+    np.testing.assert_allclose(packed.to_full(row, n), expected, rtol=1e-3, atol=1e-4)
+    assert packed.factor(-numbers.astype(np.float32), n) > 0
 
 
 @pytest.mark.parametrize("condition", [10.0, 9e3, 1e6])

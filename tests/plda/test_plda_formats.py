@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.pipeline import make_pipeline
 
+from ivector.base.cli import run
 from ivector.base.errors import DataError, UsageError
 from plda import (
     LDA,
@@ -25,7 +26,7 @@ from plda import (
     write_plda,
     write_transform,
 )
-from plda.score import main, make_parser, run
+from plda.commands.score import main, make_parser
 
 
 @pytest.fixture(scope="module")

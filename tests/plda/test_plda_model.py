@@ -144,7 +144,7 @@ def test_objective_rises_under_the_floor():
 
 def test_a_fall_of_the_objective_is_warned_of(truth, monkeypatch):
     values = iter([-3.0, -2.0, -2.5])
-    monkeypatch.setattr("plda.model.objective", lambda *_: next(values))
+    monkeypatch.setattr("plda.models.plda.objective", lambda *_: next(values))
     with pytest.warns(ObjectiveWarning, match="from -2 to -2.5 in iteration 2"):
         PLDA(n_iter=3).fit(*truth[2:])
 

@@ -15,8 +15,9 @@ from plda import (
     read_plda,
     score_recording,
 )
-from plda.models.kernels_scoring import row_products
-from plda.models.scoring import PairScorer, llr_scorer, log_likelihood_ratio
+from plda.scoring.kernels import row_products
+from plda.scoring.likelihood_ratio import llr_scorer, log_likelihood_ratio
+from plda.scoring.pairs import PairScorer
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +109,7 @@ def test_kernel_equals_numpy(rng, dtype):
 
 
 def test_lists_blocks_and_out_give_the_whole(model, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr("plda.models.scoring._TRIALS_PER_BLOCK", 64)
+    monkeypatch.setattr("plda.scoring.pairs._TRIALS_PER_BLOCK", 64)
     enrol, test = rng.normal(size=(13, 4)).astype("f4"), rng.normal(size=(17, 4)).astype("f4")
     counts = rng.integers(1, 4, 13)
     scorer = model.scorer(enrol, test, counts)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from plda.checks import check_vectors
-from plda.models.scoring import PairScorer
-from plda.transforms.vectors import length_norm
+from plda.scoring.pairs import PairScorer
+from plda.transforms.length import length_norm
 
 
 def cosine_scorer(enrol: Any, test: Any, normalize_length: bool = True) -> PairScorer:

@@ -1,0 +1,13 @@
+"""Commands over vectors and back-ends: ``python -m plda`` lists them, ``python -m plda NAME`` runs.
+
+score  score a trial list with PLDA, as Kaldi's ivector-plda-scoring
+
+A command is a thin module here with `make_parser` and `main`, and a line in this table; what it
+computes stands in the rooms beside. Past sixteen modules, they go into folders named as the rooms.
+"""
+
+from ivector.base.commands import Command
+
+COMMANDS = {
+    "score": Command("plda.commands.score", "score a trial list with PLDA"),
+}

@@ -1,0 +1,124 @@
+"""Score a trial list with PLDA: ``python -m plda.score MODEL ENROL TEST TRIALS SCORES``.
+
+Does what Kaldi's ``ivector-plda-scoring`` does, on Kaldi's files or this toolkit's. A back-end
+saved as a pipeline applies its own transforms first; for a model in Kaldi's format they are given
+as files.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from ivector.base.cli import Parser
+from ivector.base.errors import DataError, UsageError
+from ivector.base.files import atomic_write, read_lines
+
+
+def make_parser() -> Parser:
+    """Describe the command line."""
+    parser = Parser(prog="python -m plda.score", description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="Kaldi's plda file, or a back-end .npz ending in PLDA")
+    parser.add_argument("enrol", help="enrolment vectors: Kaldi archive, or .npz (ids, vectors)")
+    parser.add_argument("test", help="test vectors, likewise")
+    parser.add_argument("trials", help="'enrol-id test-id' a line; further fields are ignored")
+    parser.add_argument("scores", help="written: 'enrol-id test-id score', in the trials' order")
+    parser.add_argument(
+        "--num-utts", help="utterances behind each enrolment vector, 'id count' a line; without"
+        " it all count as 1, which is right only for single-utterance enrolment",
+    )  # fmt: skip
+    parser.add_argument("--mean", help="Kaldi's mean.vec, subtracted first")
+    parser.add_argument("--transform", help="Kaldi's transform.mat (LDA), applied next")
+    parser.add_argument(
+        "--length-norm", action="store_true", help="then scale to length √D, as training did"
+    )
+    parser.add_argument(
+        "--no-normalize-length", action="store_true", help="leave out PLDA's own length norm"
+    )
+    parser.add_argument(
+        "--simple-length-norm", action="store_true", help="plain length norm in PLDA's space"
+    )
+    return parser
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Read, score, write."""
+    from plda.formats.vectors import read_counts, read_ids_vectors
+
+    plda, steps = _load(arguments)
+    enrol_ids, enrol = read_ids_vectors(arguments.enrol)
+    test_ids, test = read_ids_vectors(arguments.test)
+    n_enrol: Any = 1
+    if arguments.num_utts:
+        counts = read_counts(arguments.num_utts)
+        if missing := [key for key in enrol_ids if key not in counts]:
+            raise DataError(
+                f"{arguments.num_utts}: no count for {missing[0]}, one of {len(missing)}"
+            )
+        n_enrol = [counts[key] for key in enrol_ids]
+    pairs = _read_trials(arguments.trials)
+    rows = _look_up([pair[0] for pair in pairs], enrol_ids, arguments.enrol)
+    columns = _look_up([pair[1] for pair in pairs], test_ids, arguments.test)
+    for step in steps:
+        enrol, test = step.transform(enrol), step.transform(test)
+    scores = plda.score_trials(
+        enrol, test, rows, columns, n_enrol,
+        normalize_length=not arguments.no_normalize_length,
+        simple_length_norm=arguments.simple_length_norm,
+    )  # fmt: skip
+    with atomic_write(arguments.scores, "w") as file:
+        for (enrol_id, test_id), score in zip(pairs, scores.tolist()):
+            file.write(f"{enrol_id} {test_id} {score:.7g}\n")
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Any, list[Any]]:
+    """Return the PLDA model and the transforms to apply before it."""
+    from sklearn.pipeline import Pipeline
+
+    from plda.formats.models import load_model, read_mean, read_plda, read_transform
+    from plda.models.plda import PLDA
+    from plda.transforms.length import LengthNorm
+
+    given = []
+    if arguments.mean:
+        given.append(read_mean(arguments.mean))
+    if arguments.transform:
+        given.append(read_transform(arguments.transform))
+    if arguments.length_norm:
+        given.append(LengthNorm())
+    if not arguments.model.endswith(".npz"):
+        return read_plda(arguments.model), given
+    model = load_model(arguments.model)
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    if not isinstance(steps[-1], PLDA):
+        raise DataError(f"{arguments.model}: ends in {type(steps[-1]).__name__}, not in PLDA")
+    if given and len(steps) > 1:
+        raise UsageError(
+            f"{arguments.model} holds its own transforms; leave out --mean, --transform and"
+            " --length-norm"
+        )
+    return steps[-1], given + steps[:-1]
+
+
+def _read_trials(path: str) -> list[tuple[str, str]]:
+    pairs = []
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split()
+        if len(fields) == 1:
+            raise DataError(f"{path}, line {number}: expected 'enrol-id test-id', got {line!r}")
+        if fields:
+            pairs.append((fields[0], fields[1]))
+    if not pairs:
+        raise DataError(f"{path}: holds no trials")
+    return pairs
+
+
+def _look_up(keys: Sequence[str], ids: Sequence[str], path: str) -> Any:
+    import numpy as np
+
+    row_of = {key: row for row, key in enumerate(ids)}
+    try:
+        return np.array([row_of[key] for key in keys], dtype=np.int64)
+    except KeyError as error:
+        raise DataError(f"{path}: no vector for {error.args[0]}, which a trial names") from error

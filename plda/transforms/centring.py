@@ -1,0 +1,109 @@
+"""Centre and whiten vectors.
+
+N vectors, D dimensions, K classes (speakers).
+Kaldi: ``ivector-subtract-global-mean``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ivector.base.errors import UsageError
+from ivector.base.workers import one_thread
+from plda.checks import (
+    check_labels,
+    check_n_components,
+    check_range,
+    check_vectors,
+    refuse_equal_vectors,
+)
+from plda.linalg import class_means, floored_eigh, total_covariance
+from plda.transforms.base import LinearTransformer, warn_rank
+
+
+class Center(LinearTransformer):
+    """Subtract the mean (Kaldi's ``ivector-subtract-global-mean``).
+
+    Parameters
+    ----------
+    mean : array_like (n_features,), optional
+        Subtract this instead of the training vectors' mean, e.g. the mean of in-domain data.
+    per_class : bool
+        Average the class means, so that a speaker of many utterances weighs no more than
+        another; needs labels. Kaldi's recipes average over utterances.
+
+    Attributes
+    ----------
+    mean_ : ndarray (n_features,)
+    """
+
+    def __init__(self, mean=None, per_class=False):
+        self.mean = mean
+        self.per_class = per_class
+
+    def fit(self, X: Any, y: Any = None) -> Center:
+        """Find the mean of `X` (n_vectors, n_features)."""
+        X = check_vectors(X)
+        self.n_features_in_ = X.shape[1]
+        if self.mean is not None:
+            mean = check_vectors(np.atleast_2d(self.mean), "mean", X.shape[1])[0]
+            self.mean_ = mean.astype(np.float64)
+        elif self.per_class:
+            classes, index = check_labels(y, len(X), self, min_classes=1)
+            self.mean_ = class_means(X, index, len(classes))[1].mean(axis=0)
+        else:
+            self.mean_ = X.mean(axis=0, dtype=np.float64)
+        return self
+
+
+class Whiten(LinearTransformer):
+    """Make the total covariance the identity, by its principal components.
+
+    Parameters
+    ----------
+    n_components : int, optional
+        Principal components to keep; all by default.
+    method : {"pca", "zca"}
+        "pca" gives the components in order of variance; "zca" turns back into the original
+        axes, which stays closest to the input and keeps its dimension.
+    covariance_floor : float
+        Eigenvalues are floored at this fraction of the greatest. Raise it where the trailing
+        directions are noise.
+
+    Attributes
+    ----------
+    mean_ : ndarray (n_features,)
+    projection_ : ndarray (n_components, n_features)
+    explained_variance_ : ndarray (n_components,)
+        Floored eigenvalues.
+    """
+
+    def __init__(self, n_components=None, method="pca", covariance_floor=1e-6):
+        self.n_components = n_components
+        self.method = method
+        self.covariance_floor = covariance_floor
+
+    @one_thread()
+    def fit(self, X: Any, y: Any = None) -> Whiten:
+        """Find the principal components of `X` (n_vectors, n_features)."""
+        X = check_vectors(X)
+        n_vectors, n_dims = X.shape
+        keep = check_n_components(self.n_components, n_dims, n_dims)
+        floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
+        if self.method not in ("pca", "zca"):
+            raise UsageError(f"method must be 'pca' or 'zca', got {self.method!r}")
+        if self.method == "zca" and keep < n_dims:
+            raise UsageError("method='zca' keeps the dimension; leave n_components at None")
+        mean, covariance = total_covariance(X)
+        refuse_equal_vectors(np.trace(covariance), mean, n_vectors)
+        values, vectors, rank = floored_eigh(covariance, floor)
+        if rank < keep:
+            warn_rank("total covariance", rank, n_dims, n_vectors, floor, f"Whiten({rank})")
+        projection = vectors[:, :keep].T / np.sqrt(values[:keep, None])
+        self.n_features_in_ = n_dims
+        self.mean_ = mean
+        self.explained_variance_ = values[:keep]
+        self.projection_ = vectors @ projection if self.method == "zca" else projection
+        return self
