@@ -230,7 +230,7 @@ class LinearFusion(BaseEstimator):
         numbers.append(fusion.pattern_outlier_log_odds_.ravel())
         if not len(patterns) or not fusion.patterns_[0].all():
             raise DataError("not a fusion of this toolkit: the weights of all systems lack")
-        if fusion.pattern_outlier_log_odds_.shape[1] != 2 * bool(fusion.calibration.bounded):
+        if fusion.pattern_outlier_log_odds_.shape[1] != 2 * bool(fusion.bounded):
             raise DataError("not a fusion of this toolkit: the bounds are impossible")
         if not np.isfinite(np.concatenate(numbers)).all():
             raise DataError("not a fusion of this toolkit: a weight is not a finite number")

@@ -36,7 +36,7 @@ def print_weights(fusion: LinearFusion, table: np.ndarray | None) -> None:
             row.append(f"{fusion.weights_[k] * np.nanstd(table[:, k]):.3f}")
         rows.append(row)
     columns([head, *rows, ["offset", f"{fusion.offset_:.6g}", *[""] * (len(head) - 2)]])
-    if fusion.calibration.bounded:
+    if fusion.bounded:
         low, high = bound([-np.inf, np.inf], *fusion.pattern_outlier_log_odds_[0])
         print(f"every llr is between {low:.3f} and {high:.3f}")
     if len(fusion.patterns_) > 1:
