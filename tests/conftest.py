@@ -21,3 +21,14 @@ def corpora() -> Path:
     if not (SHARED / "corpora").is_dir():
         pytest.skip("the speech corpora (../shared/corpora) are not here")
     return SHARED / "corpora"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """What a test said goes from its process to pytest's as UTF-8, also where it is not."""
+    report = yield
+    report.sections = [
+        (title, text.encode("utf-8", "backslashreplace").decode())
+        for title, text in report.sections
+    ]
+    return report
