@@ -16,8 +16,6 @@ classical() {
   local common=(--data "$exp/data" --exp "$exp" --nj "$((workers > 1 ? workers : 1))" --seed "$seed")
   local words
   read -ra words <<<"$classical_options"
-  "$PYTHON" -m recipes.steps features "${common[@]}" --mfcc-config "$mfcc_config" \
-    --vad-config recipes/conf/vad.conf
-  "$PYTHON" -m recipes.identify_classical "${common[@]}" ${words[@]+"${words[@]}"}
+  "$PYTHON" -m recipes.identify_classical "${common[@]}" --mfcc-config "$mfcc_config" ${words[@]+"${words[@]}"}
   "$PYTHON" -m recipes.identify_report "$exp"
 }

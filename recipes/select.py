@@ -35,11 +35,17 @@ from ivector.pipeline import FrontEnd
 from ivector.statistics import baum_welch
 from ivector.total_variability.model import TotalVariability
 from plda import PLDA
+from recipes.experiment.backends import BACKENDS
+from recipes.experiment.frames import Corpus
+from recipes.experiment.protocol import (
+    Protocol,
+    fold_utterances,
+    folds,
+    read_protocol,
+    read_utt2spk,
+)
 from recipes.steps.backend import transforms
-from recipes.steps.common import Corpus, folds, read_utt2spk
-from recipes.steps.ivectors import fold_utterances
 from recipes.steps.scores import VectorScorer
-from recipes.steps.trials import Protocol, read_protocol
 
 P_TARGET = 0.01
 
@@ -102,7 +108,7 @@ def _score(
     model = PLDA().fit(pipeline.fit_transform(X, labels), labels)
     if choice.plda_smoothing:
         model = model.smooth(choice.plda_smoothing)
-    scorer = VectorScorer(vectors, pipeline, model, "book")
+    scorer = VectorScorer(vectors, pipeline, BACKENDS["plda"], model, "book")
     scores = scorer.trials(protocol.enrolment, protocol.tests, protocol.pairs)
     target = np.array(protocol.targets, bool)
     return scores[target], scores[~target]

@@ -107,6 +107,8 @@ SYSTEMS: dict[str, System] = {
     ),
 }
 DEFAULT_SYSTEMS = ("ivector", "cosine", "gmm-ubm")
+# Steps that a system runs for those whose trunk it is, too.
+SHARED = frozenset({"ubm", "total_variability", "ivectors"})
 # What stage 10 and the models of calibration call the systems' joint decision.
 FUSED = "fusion"
 
@@ -126,8 +128,7 @@ def runs(name: str, step: str, asked_for: tuple[str, ...]) -> bool:
     """Whether a system runs a step: one that is a trunk only runs what others need of it."""
     if step not in SYSTEMS[name].steps:
         return False
-    shared = {"ubm", "total_variability", "ivectors"}
-    return name in asked_for or step in shared
+    return name in asked_for or step in SHARED
 
 
 def stage_of(name: str, step: str) -> int:

@@ -26,13 +26,21 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # run as a script, of a copy that is not installed
     sys.path.insert(0, str(ROOT))
+
+from recipes.systems import DEFAULT_SYSTEMS, SHARED, STAGES, trunk_of  # noqa: E402
+from recipes.systems import SYSTEMS as TABLE  # noqa: E402
+
 NAME = "ivector-plda"
 IMAGE = "ivector-plda:latest"
 CLAIM = "ivector-workspace"  # kubernetes/storage.yaml makes it
 VOLUME = "/workspace"
 MINIATURE = "--config recipes/cluster/miniature.conf"
-SYSTEMS = ("ivector", "cosine", "gmm-ubm", "xvector")
-ALL_SYSTEMS = (*SYSTEMS, "gmm-ubm-s")
+SYSTEMS = (*DEFAULT_SYSTEMS, "xvector")
+ALL_SYSTEMS = tuple(TABLE)
+# What a stage asks of its machine when it computes itself; the rest take `CPU` and `MEMORY`.
+CPU, MEMORY = "8", "16G"
+CPUS = {0: "4", 10: "2"}
+MEMORIES = {0: "4G", 1: "8G", 3: "32G", 4: "32G", 9: "32G", 10: "8G"}
 
 
 @dataclass(frozen=True)
@@ -59,38 +67,54 @@ class Step:
     arguments: str
     after: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
-    cpu: str = "8"
-    memory: str = "16G"
+    cpu: str = CPU
+    memory: str = MEMORY
     trains_network: bool = False
 
 
-STEPS = (
-    Step("corpus", "--stage 0 --stop-stage 0", cpu="4", memory="4G"),
-    Step("features", "--stage 1 --stop-stage 1", ("corpus",), memory="8G"),
-    Step("ubm", "--system ivector --stage 2 --stop-stage 2", ("features",), ("ivector", "cosine")),
-    Step("total-variability", "--system ivector --stage 3 --stop-stage 3", ("ubm",),
-         ("ivector", "cosine"), memory="32G"),
-    Step("i-vectors", "--system ivector --stage 4 --stop-stage 4", ("total-variability",),
-         ("ivector", "cosine"), memory="32G"),
-    Step("plda-scoring", "--system ivector --stage 5 --stop-stage 6", ("i-vectors",),
-         ("ivector",)),
-    Step("cosine-scoring", "--system cosine --stage 5 --stop-stage 6", ("i-vectors",),
-         ("cosine",)),
-    Step("gmm-ubm", "--system gmm-ubm --stage 2 --stop-stage 2", ("features",),
-         ("gmm-ubm", "gmm-ubm-s")),
-    Step("gmm-ubm-scoring", "--system gmm-ubm --stage 6 --stop-stage 6", ("gmm-ubm",),
-         ("gmm-ubm",)),
-    Step("gmm-ubm-s-scoring", "--system gmm-ubm-s --stage 6 --stop-stage 6", ("gmm-ubm",),
-         ("gmm-ubm-s",)),
-    Step("x-vector", "--system xvector --stage 7 --stop-stage 7", ("features",), ("xvector",),
-         trains_network=True),
-    Step("x-vector-scoring", "--system xvector --stage 8 --stop-stage 8", ("x-vector",),
-         ("xvector",)),
-    Step("fusion", "--system all --stage 9 --stop-stage 9",
-         ("plda-scoring", "cosine-scoring", "gmm-ubm-scoring", "gmm-ubm-s-scoring",
-          "x-vector-scoring"), memory="32G", trains_network=True),
-    Step("report", "--system all --stage 10 --stop-stage 10", ("fusion",), cpu="2", memory="8G"),
-)  # fmt: skip
+def _of_stage(
+    name: str, number: int, after: tuple[str, ...], system: str = "", users: tuple[str, ...] = ()
+) -> Step:
+    """Component that runs one stage, of a system or of all."""
+    choice = f"--system {system} " if system else "--system all " if number >= 9 else ""
+    return Step(
+        name,
+        f"{choice}--stage {number} --stop-stage {number}",
+        after,
+        users,
+        CPUS.get(number, CPU),
+        MEMORIES.get(number, MEMORY),
+        bool(system) and TABLE[system].network and number == 7,
+    )
+
+
+def _slug(number: int) -> str:
+    return STAGES[number].name.lower().replace(" ", "-")
+
+
+def make_steps() -> tuple[Step, ...]:
+    """Components of all systems, from the tables of stages and of systems, in order."""
+    steps = [_of_stage("corpus", 0, ()), _of_stage("features", 1, ("corpus",))]
+    last: dict[tuple[str, bool], str] = {}
+    for system, entry in TABLE.items():
+        trunk = trunk_of(system)
+        after = last.get((trunk, True), "features")
+        for number in sorted(set(entry.steps.values())):
+            shared = all(step in SHARED for step, n in entry.steps.items() if n == number)
+            users = tuple(s for s in TABLE if trunk_of(s) == system)
+            name = f"{system}-{_slug(number)}"
+            users = users if shared else (system,)
+            steps.append(_of_stage(name, number, (after,), system, users))
+            after = name
+            if shared:
+                last[system, True] = name
+        last[system, False] = after
+    ends = tuple(name for (_, shared), name in last.items() if not shared)
+    steps.append(_of_stage(_slug(9), 9, ends))
+    return (*steps, _of_stage("report", 10, (_slug(9),)))
+
+
+STEPS = make_steps()
 
 
 def chosen(systems: Sequence[str]) -> list[Step]:

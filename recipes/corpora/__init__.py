@@ -17,7 +17,20 @@ They all leave the same layout::
 
 No speaker of ``trials`` is in ``train.utt2spk``, and no label contradicts the speakers; both are
 checked before anything is written. Everything is sorted (``LC_ALL=C``); the same folder gives the
-same files.
+same files. The modules:
+
+synthetic      the embedded default, generated
+synthesis      the voices, sessions and sentences that it is generated from
+folder         your own recordings, a sub-folder per speaker
+hyke           Hyke, telephone digits
+librispeech    LibriSpeech, which it can fetch
+tiny_voxceleb  the challenge's folders and tar shards
+voxceleb1      VoxCeleb1 with its official trial lists
+voxceleb2      VoxCeleb2 to train on, VoxCeleb1 to test
+voxceleb       what both have in common
+common         recordings, folds and trials, and how two folds are made
+layout         checks a corpus and writes the layout
+download       fetching files, resumed and checked
 """
 
 NAMES = (

@@ -112,7 +112,7 @@ def keep_trees() -> None:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
-    """Names of the project's modules that a tree imports; lazily attached names are their homes'."""
+    """Modules of the project that a tree imports; for attached names those that define them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (one.name for one in node.names if _ours(one.name))

@@ -1,8 +1,8 @@
 """Jobs of a stage side by side: a process each, forked from one that has imported everything.
 
 What a job makes is the same bytes however many run beside it. On Linux a job runs in a fork of the
-stage's process, which costs no import; elsewhere, with a cluster, with threads, or where a job needs
-all there is, one after the other in this process, each with all workers.
+stage's process, which costs no import; elsewhere, with a cluster, with threads, or where a job
+needs all there is, one after the other in this process, each with all workers.
 """
 
 from __future__ import annotations

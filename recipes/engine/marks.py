@@ -1,7 +1,9 @@
 """Marks of finished stages: what they were made of, whether they stand, why they run again.
 
-The stamp of a stage is a digest of its options, of the stamps of the stages it reads, and of the code
-that it computes with (`recipes.engine.code`). A stage left *unfinished* is continued by the very same
+The stamp of a stage is a digest of its options, of the stamps of the stages it reads, and of the
+code
+that it computes with (`recipes.engine.code`). A stage left *unfinished* is continued by the very
+same
 sources, package versions and CPU features only: half of its shards by one and half by another would
 be the worst of all, and little is lost (see `run_key`).
 """

@@ -1,4 +1,4 @@
-"""Options as data: what each takes, its default, why one would change it; reading and refusing them.
+"""Options as data: what each takes, its default, why one would change it; how they are read.
 
 An `Option` is declared once. From a table of them come the parser of the command line and of
 configuration files, the one-line refusals, and the help. Nothing heavy is imported: choices that a
@@ -146,7 +146,7 @@ FILE = text_kind(allowed="the path of a file that can be read")
 
 
 def _known(words: Callable[[], tuple[str, ...]], given: Sequence[str]) -> Sequence[str]:
-    """The words to choose from; what is given where the library that lists them is not there yet."""
+    """The words to choose from; what is given where their library is not installed yet."""
     try:
         return words()
     except ImportError:  # before the packages are installed; the stages look again
@@ -351,7 +351,7 @@ class Table:
 
 
 def _path(option: Option, text: str, given: Given | None, home: Path) -> Path | None:
-    """Path of a value: relative to where it was given, else to the toolkit, where its defaults lie."""
+    """Path of a value: relative to where it was given, a default to the toolkit."""
     if not text and not option.default:
         return None
     path = (given.base if given else home) / text

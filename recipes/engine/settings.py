@@ -61,6 +61,7 @@ TABLE = Table(
             Option("dry_run", "false", FLAG, "say what would be run, and why, and do nothing"),
             Option("strict", "false", FLAG,
                    "stop at the first bad recording instead of skipping and counting it"),
+            Option("seed", "0", whole(0, 2**32 - 1), "of everything random"),
             Option("data", "", FOLDER, "data folder; empty: data/CORPUS"),
             Option("exp", "", FOLDER, "experiment folder; empty: exp/CORPUS"),
             Option("verbose", "false", FLAG, "or -v: show every log line, not only in the logs"),
@@ -75,7 +76,6 @@ TABLE = Table(
             Option("disk", "0", whole(0), "MiB that a stage may write; 0: what is free"),
         ),
         "Features": (
-            Option("seed", "0", whole(0, 2**32 - 1), "of everything random"),
             Option("mfcc_config", "recipes/conf/mfcc_16k.conf", FILE,
                    "MFCC options, one --name=value a line; telephone speech: mfcc_8k.conf",
                    must_exist=True),
@@ -135,7 +135,8 @@ TABLE = Table(
             Option("xvector_frames", "100 200", pair(whole(15, 10**6)), "of a training crop"),
             Option("xvector_scoring", "cosine", choice(of=SCORINGS), "as --scoring, of embeddings"),
             Option("xvector_norm", "s", choice("none", of=NORMS), "as --score-norm, of embeddings"),
-            Option("device", "auto", text_kind(r"auto|cpu|cuda(:\d{1,3})?", "auto, cpu or cuda[:N]"),
+            Option("device", "auto",
+                   text_kind(r"auto|cpu|cuda(:\d{1,3})?", "auto, cpu or cuda[:N]"),
                    "of network training and extraction; auto takes a GPU if there is one"),
         ),
         "Calibration, fusion and report": (
@@ -209,8 +210,10 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
         files.update(TABLE.read_config(path, path.parent if here is None else here))
     for name in ("corpus", "system"):
         if name in files:
-            raise UsageError(f"{files[name].where}: the corpus and the system decide which "
-                             f"configurations are read; give --{name} on the command line")  # fmt: skip
+            raise UsageError(
+                f"{files[name].where}: the corpus and the system decide which configurations "
+                f"are read; give --{name} on the command line"
+            )
     corpus = TABLE.options["corpus"]
     chosen = given.get("corpus")
     label = corpus.read(chosen.text if chosen else corpus.default)

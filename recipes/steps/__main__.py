@@ -17,13 +17,13 @@ from ivector.base.budget import set_memory_limit
 from ivector.base.cli import guarded
 from ivector.base.errors import UsageError
 from recipes.engine.settings import TABLE, Settings, folder_of_command, read
-from recipes.systems import STAGES, SYSTEMS, trunk_of
+from recipes.systems import SHARED, STAGES, SYSTEMS, trunk_of
 
 PROG = "run.sh"
 USAGE = """Usage: bash recipes/run.sh [--NAME VALUE]...
 
-Values come from recipes/conf/CORPUS.conf and CORPUS.SYSTEM.conf, over these from files of NAME=VALUE
-given with --config FILE, over these from the command line. What is finished is left alone, and the
+Values come from recipes/conf/CORPUS.conf and CORPUS.SYSTEM.conf, over these from files of
+NAME=VALUE given with --config FILE, over these from the command line. What is finished is left alone, and the
 same command goes on with a run that was stopped; --stage N repeats from stage N on.
 Stages: {stages}."""
 
@@ -72,8 +72,7 @@ def stages(settings: Settings) -> list[int]:
     for system in settings.systems:
         wanted |= set(SYSTEMS[system].steps.values())
         if system != trunk_of(system):
-            wanted |= {n for step, n in SYSTEMS[trunk_of(system)].steps.items()
-                       if step in ("ubm", "total_variability", "ivectors")}  # fmt: skip
+            wanted |= {n for step, n in SYSTEMS[trunk_of(system)].steps.items() if step in SHARED}
     return [n for n in sorted(wanted) if (values.stage or 0) <= n <= values.stop_stage]
 
 
