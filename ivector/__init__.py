@@ -1,4 +1,16 @@
-"""I-vector front-end: features, GMM-UBM, Baum-Welch statistics, total variability.
+"""I-vector front-end: from recordings to features, a UBM, statistics and i-vectors.
+
+features           reading audio, MFCC and log-mel, VAD, normalisation; a store of log-mels
+pipeline           FrontEnd: from stored static features to the frames that models see
+gmm                Gaussian mixtures: diagonal and full UBM, MAP adaptation, verification
+statistics         Baum-Welch statistics of utterances under a UBM
+total_variability  the EM of T and Σ (e_step, m_step), and i-vectors
+formats            Kaldi's archives and model files, statistics on disk
+data               Kaldi data directories, trial lists, enrolment lists
+data_checks        every defect of a data directory, with file and line
+commands           the table of commands and their modules
+base               what every room of the toolkit needs, the other packages' too
+__main__           python -m ivector: lists the commands, or runs one
 
 Names are imported on first use, so that importing the package (or one of its command-line
 modules) loads neither numba nor scikit-learn before they are needed.
@@ -21,7 +33,7 @@ __getattr__, __dir__, __all__ = attach(
         "feature_warping": "ivector.features.warping",
         "rasta": "ivector.features.warping",
         "FrontEnd": "ivector.pipeline",
-        "LogMelStore": "ivector.features.store",
+        "LogMelStore": "ivector.features.store.reader",
         "DiagonalGMM": "ivector.gmm.diagonal",
         "FullGMM": "ivector.gmm.full",
         "GMMVerifier": "ivector.gmm.verifier",

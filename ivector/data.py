@@ -2,7 +2,7 @@
 
 Text in UTF-8, one record a line, fields parted by blanks or tabs, sorted by code points (which is
 Kaldi's ``LC_ALL=C`` order). A path in ``wav.scp`` may hold blanks; a shell pipe is never run.
-Readers stop at the first defect; `validate` names them all.
+Readers stop at the first defect; `ivector.data_checks.validate` names them all.
 """
 
 from __future__ import annotations

@@ -14,29 +14,6 @@ from typing import NamedTuple
 from ivector.base.errors import DataError
 from ivector.data import BLANKS, LABELS
 
-
-def validate(path: str | os.PathLike, check_audio: bool = False) -> list[str]:
-    """Name every defect of a data directory, with file and line: see `ivector.data_checks`.
-
-    Parameters
-    ----------
-    path : path-like
-        Folder with ``wav.scp``, ``utt2spk``, ``spk2utt`` and whatever else of Kaldi's tables;
-        ``enroll`` and ``trials`` are checked too where they stand beside them.
-    check_audio : bool
-        Also decode every recording, which takes as long as reading them all.
-
-    Returns
-    -------
-    defects : list of str
-        ``FILE:LINE: what``, or ``FILE: what`` for defects of a file as a whole; empty if there
-        are none.
-    """
-    from ivector.data_checks import check_data_dir
-
-    return check_data_dir(Path(path), check_audio)
-
-
 ANY = 1 << 30
 
 
@@ -77,8 +54,24 @@ BY_SPEAKER = ("spk2gender", "cmvn.scp")
 NEEDED = ("wav.scp", "utt2spk", "spk2utt")
 
 
-def check_data_dir(folder: Path, check_audio: bool) -> list[str]:
-    """Defects of a data directory; see `ivector.data.validate`."""
+def validate(path: str | os.PathLike, check_audio: bool = False) -> list[str]:
+    """Name every defect of a data directory, with file and line.
+
+    Parameters
+    ----------
+    path : path-like
+        Folder with ``wav.scp``, ``utt2spk``, ``spk2utt`` and whatever else of Kaldi's tables;
+        ``enroll`` and ``trials`` are checked too where they stand beside them.
+    check_audio : bool
+        Also decode every recording, which takes as long as reading them all.
+
+    Returns
+    -------
+    defects : list of str
+        ``FILE:LINE: what``, or ``FILE: what`` for defects of a file as a whole; empty if there
+        are none.
+    """
+    folder = Path(path)
     if not folder.is_dir():
         return [f"{folder}: no such folder"]
     defects: list[str] = []

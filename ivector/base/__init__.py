@@ -1,4 +1,16 @@
-"""What every room needs: errors, atomic files, logging and progress, shards, Kaldi's basic types.
+"""What every room needs; imports nothing heavier than numpy, and nothing else of ``ivector``.
 
-Imports nothing heavier than numpy; the only part of ``ivector`` that ``plda`` and ``fusion`` use.
+errors      mistakes of the user, told in one line, and the warnings
+files       files that are whole or absent; models as .npz without pickles; lists of lines
+kaldi       Kaldi's basic types on disk, binary and text
+cli         the frame of a command: parser, options that many share, exit codes
+commands    a package's table of commands, and the command that lists or runs them
+log         log lines and progress
+budget      limits of memory and disk, refused before work begins
+shards      the shard map: a function over shards, results in their order
+workers     what runs shards: backends, BLAS on one thread
+cluster     shards on a Dask cluster, as futures
+checkpoint  state and partial sums of a training, so that it goes on after a kill
+lazy        a package's public names, imported on first use
+lanes       vectors of float32 for Numba kernels, one frame a lane
 """

@@ -10,6 +10,7 @@ Inside a kernel, with ``x`` a one-dimensional contiguous float32 array::
 
     a = load(x, i)          # x[i : i + LANES]
     b = splat(w[k])         # the same number in every lane
+    c = spread(x, i)        # splat(x[i]) for an index that is not negative
     store(x, i, a * b + a)  # + - * / as usual; a * b + c may be fused
 
 Indices are neither checked nor wrapped. These work in nopython mode only.
@@ -99,6 +100,20 @@ def splat(typingctx, scalar):
         return _splat(builder, args[0])
 
     return lanes(types.float32), codegen
+
+
+@intrinsic
+def spread(typingctx, array, index):
+    """Vector with ``x[index]`` in every lane; as in `load`, a negative index is not wrapped.
+
+    (Looking for one would take as long as the product.)
+    """
+
+    def codegen(context, builder, sig, args):
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return _splat(builder, builder.load(cgutils.gep(builder, data, args[1])))
+
+    return lanes(array, types.intp), codegen
 
 
 @intrinsic

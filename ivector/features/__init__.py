@@ -1,27 +1,20 @@
 """From recordings to features: reading audio, MFCC and log-mel, VAD, normalisation, a store.
 
-extractors    MFCC and log-mel features of a recording, with Kaldi's options and numbers.
-base          What MFCC and log-mel features share: checks of options, framing, dither.
-frontend      The arithmetic behind every flavour of features: framing, windows, triangles, cosine
-              transform.
-psf           The numbers of python_speech_features, from the fast kernels.
-audio         Recordings to samples: any format libsndfile reads, one channel, one rate, Kaldi's
-              scale.
-vad           Energy-based voice activity detection, Kaldi's, and what to do where it finds no
-              voice.
-cmvn          Cepstral mean and variance normalisation, over a sliding window or a whole recording.
-deltas        Dynamic features: deltas of any order and shifted delta cepstra.
-warping       Feature warping and RASTA filtering, two remedies against channels.
-frames        Checks that everything working on frames shares.
-kaldi_fft     Kaldi's Fourier transform of real frames whose length is no power of two, with its
-              rounding.
-kernels       From samples to log-mel energies or cepstra, a block of `LANES` frames at a time.
-kernels_fft   Power spectra of a block of real frames, one frame a lane (see `_kernels_lanes`).
-kernels_cmvn  Kernels of post-processing: delta filters, sliding normalisation, sliding ranks.
-store         Log-mel store: the log-mel energies of a whole corpus, computed once, read by
-              utterance.
-store_writer  Makes log-mel stores, shard by shard; `ivector.features.store` reads them and says
-              what they hold.
+audio         recordings to samples: any format, one channel, one rate, Kaldi's scale
+extractors    MFCC and log-mel features, with Kaldi's options and numbers
+base          what both share: checks of options, framing, dither
+frontend      the arithmetic behind them: framing, windows, triangles, cosine transform
+psf           the numbers of python_speech_features, from the same arithmetic
+vad           voice activity by energy, Kaldi's, and what to do where there is no voice
+deltas        dynamic features: deltas and shifted delta cepstra
+cmvn          mean and variance normalisation, sliding or over a recording
+warping       feature warping and RASTA, two remedies against channels
+frames        checks that everything working on frames shares
+store         log-mel energies of a whole corpus on disk, read by utterance
+kaldi_fft     Kaldi's Fourier transform of lengths that are no power of two, as a matrix
+kernels       numba: from samples to log-mel energies or cepstra, a block of frames at a time
+kernels_fft   numba: power spectra of a block of frames, one a lane
+kernels_cmvn  numba: deltas, sliding normalisation, sliding ranks
 """
 
 from ivector.base.lazy import attach

@@ -5,7 +5,7 @@ K  length of the Fourier transform, K // 2 + 1 spectral lines
 B  mel bins; C, numbers a frame in the output
 
 A `Frontend` is what a flavour and its options come to. It runs on the kernels of
-`_kernels_features` where K is a power of two; otherwise, and in the tests, on `reference`,
+`ivector.features.kernels` where K is a power of two; otherwise, and in the tests, on `reference`,
 the same in plain NumPy. Follows Kaldi's ``feat/feature-window.cc``, ``feat/mel-computations.cc``
 and ``feat/feature-mfcc.cc``.
 """

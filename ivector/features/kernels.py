@@ -1,6 +1,6 @@
 """From samples to log-mel energies or cepstra, a block of `LANES` frames at a time.
 
-L  lanes, frames of a block (see `_kernels_lanes`)
+L  lanes, frames of a block (see `ivector.base.lanes`)
 N  window length in samples; S, frame shift
 M  half the length of the Fourier transform
 B  mel bins; C, numbers a frame in the output

@@ -1,4 +1,4 @@
-"""Power spectra of a block of real frames, one frame a lane (see `_kernels_lanes`).
+"""Power spectra of a block of real frames, one frame a lane (see `ivector.base.lanes`).
 
 N  samples of a frame after zero padding, a power of two
 M  N / 2 points of the complex transform that carries the real one

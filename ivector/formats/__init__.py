@@ -1,5 +1,7 @@
-"""The file formats of ``ivector``: Kaldi's archives and models.
+"""The file formats of ``ivector``: Kaldi's, and statistics of our own.
 
-``arks`` holds features and vectors, ``gmm`` the UBMs (``final.dubm``, ``final.ubm``), ``extractor``
-the total-variability model (``final.ie``).
+arks        archives of features and vectors (ark/scp), through kaldiio
+gmm         mixtures: final.dubm and final.ubm, binary and text, and .npz
+statistics  Baum-Welch statistics, in blocks read one by one
+extractor   the total-variability model, final.ie
 """

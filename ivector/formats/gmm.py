@@ -18,13 +18,13 @@ import numpy as np
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, load_model, save_model
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
-from ivector.gmm.base import BaseGMM
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.engine import LOG_2PI, cholesky, log_weights
 from ivector.gmm.full import FullGMM
+from ivector.gmm.mixture import Mixture
 
 Natural = dict[str, np.ndarray]
-Model = TypeVar("Model", bound=BaseGMM)
+Model = TypeVar("Model", bound=Mixture)
 
 _OPTIONS = ("n_iter", "tol", "variance_floor", "min_weight", "min_occupancy", "remove_starved")
 
@@ -109,7 +109,7 @@ def _finish(
         model.set_parameters(natural["weights"], means, covariances)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    model._cached("natural", lambda: natural)
+    model.cached("natural", lambda: natural)
     return model
 
 
@@ -122,7 +122,7 @@ def natural_parameters(model: DiagonalGMM | FullGMM) -> Natural:
         gconsts (C,), weights (C,), means (C, D) times precision, precisions (C, D) or packed
         (C, D (D + 1) / 2).
     """
-    return model._cached("natural", lambda: _natural(*model._parameters()))
+    return model.cached("natural", lambda: _natural(*model.parameters()))
 
 
 def _natural(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> Natural:
@@ -181,7 +181,7 @@ def _write_body(writer: KaldiWriter, opening: str, means_token: str, natural: Na
 
 def save_gmm(path: str | os.PathLike, gmm: DiagonalGMM | FullGMM) -> None:
     """Save a mixture with float64 parameters and its options as ``.npz``."""
-    weights, means, covariances = gmm._parameters()
+    weights, means, covariances = gmm.parameters()
     options: dict[str, Any] = {name: getattr(gmm, name) for name in _OPTIONS}
     options["covariance"] = "full" if isinstance(gmm, FullGMM) else "diagonal"
     if isinstance(gmm, FullGMM):

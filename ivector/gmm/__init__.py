@@ -1,23 +1,18 @@
-"""Gaussian mixtures: the universal background model, adaptation, verification.
+"""Gaussian mixtures: the universal background model (UBM), adaptation, verification.
 
-diagonal          Diagonal-covariance Gaussian mixture, the universal background model (UBM).
-full              Full-covariance Gaussian mixture: Kaldi's UBM for i-vectors.
-init              Starting points of a mixture: random frames, k-means, or binary splitting, on a
-                  sample.
-base              What both mixtures share: statistics, checks, the EM loop, and the scikit-learn
-                  methods.
-engine            Likelihoods and statistics of Gaussian mixtures in float32 blocks; private to the
-                  mixtures.
-statistics        Training data and sufficient statistics of the mixtures.
-map_adaptation    MAP adaptation of a diagonal UBM to one speaker (Reynolds, Quatieri & Dunn 2000,
-                  section 3.2).
-verifier          The classical GMM-UBM verification system (Reynolds, Quatieri & Dunn 2000).
-kernels           Numba kernels of the Gaussian mixtures; the classes validate, these compute.
-kernels_pairs     Numba kernels of the full-covariance mixture, over (frame, component) pairs.
-kernels_products  Numba kernels: the two products of a diagonal mixture, for processors with
-                  512-bit vectors.
-kernels_verifier  Numba kernel of fast top-N GMM-UBM scoring; `GMMVerifier` validates, this
-                  computes.
+diagonal          DiagonalGMM: diagonal covariances, EM from scratch
+full              FullGMM: full covariances, EM from a diagonal mixture
+em                the EM loop of both: options, checkpoints, starved components
+init              where EM starts: random frames, k-means, or splitting, on a sample
+mixture           what both are: parameters, likelihoods, posteriors, sampling
+engine            likelihoods and statistics in blocks of float32 products
+statistics        training data in shards, and sufficient statistics, which add
+map_adaptation    MAP adaptation of a UBM to one speaker
+verifier          GMMVerifier: the classical GMM-UBM system
+kernels           numba: frames extended, exponentials summed, best components selected
+kernels_pairs     numba: full covariances, over pairs of frame and component
+kernels_products  numba: the two products of a diagonal mixture with 512-bit vectors
+kernels_verifier  numba: top-N scoring of several speaker models
 """
 
 from ivector.base.lazy import attach
@@ -25,7 +20,7 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "CONSTANT": "ivector.gmm.diagonal",
+        "CONSTANT": "ivector.gmm.statistics",
         "DiagonalGMM": "ivector.gmm.diagonal",
         "global_variances": "ivector.gmm.diagonal",
     },

@@ -15,16 +15,10 @@ import numpy as np
 
 from ivector.base.checkpoint import Checkpoint
 from ivector.gmm import kernels
-from ivector.gmm.base import (
-    BaseGMM,
-    Data,
-    GMMStatistics,
-    as_shards,
-    check_frames,
-    check_posterior_options,
-)
+from ivector.gmm.em import BaseGMM
 from ivector.gmm.engine import DiagonalEngine
-from ivector.gmm.statistics import CONSTANT
+from ivector.gmm.mixture import check_posterior_options
+from ivector.gmm.statistics import CONSTANT, Data, GMMStatistics, as_shards, check_frames
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +141,7 @@ class DiagonalGMM(BaseGMM):
         initialise(self, shards)
 
     def _engine(self) -> DiagonalEngine:
-        return self._cached("engine", lambda: DiagonalEngine(*self._parameters()))
+        return self.cached("engine", lambda: DiagonalEngine(*self.parameters()))
 
     def _accumulate(self, frames: np.ndarray, context: Any = None) -> GMMStatistics:
         """E-step; `context`: selected components of each frame, or None for all."""
@@ -170,7 +164,7 @@ class DiagonalGMM(BaseGMM):
             No component saw enough frames.
         """
         weights, fed = self._new_weights(statistics.zeroth)
-        _, old_means, old_variances = self._parameters()
+        _, old_means, old_variances = self.parameters()
         count = np.where(fed, statistics.zeroth, 1.0)[:, None]
         means = np.where(fed[:, None], statistics.first / count, old_means)
         variances = statistics.second / count - means**2
@@ -203,7 +197,7 @@ class DiagonalGMM(BaseGMM):
         ndarray (n_frames, n) of int32
             Component indices by falling log w_c N(x | c).
         """
-        n = check_posterior_options(n, 0.0, len(self._parameters()[0]))
+        n = check_posterior_options(n, 0.0, len(self.parameters()[0]))
         engine = self._engine()
         X = check_frames(X, self.n_features)
         out = np.empty((len(X), n), np.int32)
@@ -231,7 +225,7 @@ class DiagonalGMM(BaseGMM):
             Best first.
         posts : ndarray (n_frames, num_gselect) of float32
         """
-        n = check_posterior_options(num_gselect, min_post, len(self._parameters()[0]))
+        n = check_posterior_options(num_gselect, min_post, len(self.parameters()[0]))
         engine = self._engine()
         X = check_frames(X, self.n_features)
         indices = np.empty((len(X), n), np.int32)

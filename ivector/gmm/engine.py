@@ -1,4 +1,4 @@
-"""Likelihoods and statistics of Gaussian mixtures in float32 blocks; private to the mixtures.
+"""Likelihoods and statistics of Gaussian mixtures in float32 blocks.
 
 Dimension legend: n frames of a block, C components, D feature dimensions, N selected components
 a frame, P = n N (frame, component) pairs.
@@ -17,9 +17,7 @@ import numpy as np
 
 from ivector.base.errors import DataError
 from ivector.base.lanes import LANES
-from ivector.gmm import kernels
-from ivector.gmm import kernels_pairs as pair_kernels
-from ivector.gmm import kernels_products as products
+from ivector.gmm import kernels, kernels_pairs, kernels_products
 
 LOG_2PI = float(np.log(2 * np.pi))
 LOG_ZERO = -1e30
@@ -30,7 +28,7 @@ LARGEST_LOG = 1e20
 PAIRS_PER_COMPONENT = 160
 # Frames whose float32 sums go to the float64 ones together; full covariances are large to add.
 FLUSH_FRAMES, FLUSH_FRAMES_FULL = 1 << 12, 1 << 14
-WIDE = products.wide_vectors()
+WIDE = kernels_products.wide_vectors()
 
 
 def log_weights(weights: np.ndarray) -> np.ndarray:
@@ -125,13 +123,13 @@ class DiagonalEngine:
         # |log − constant| ≤ Σ |parameters| max(1, |z|²).
         self.limit = LARGEST_LOG / np.abs(parameters[:, :-1]).sum(axis=1).max()
         self.n_components, self.dim = means.shape
-        self.wide = WIDE and self.n_components >= products.PANEL // 2
+        self.wide = WIDE and self.n_components >= kernels_products.PANEL // 2
         if self.wide:
             parameters = _pad_parameters(parameters)
         self.size, self.width = parameters.shape
         self.parameters = parameters.astype(np.float32)
         if self.wide:
-            self.parameters = products.panels(self.parameters)
+            self.parameters = kernels_products.panels(self.parameters)
 
     @property
     def block_size(self) -> int:
@@ -148,7 +146,7 @@ class DiagonalEngine:
         """Joint log-probabilities (n, size) of extended frames; of padding, −1e30."""
         if not self.wide:
             return np.matmul(extended, self.parameters.T, out=out)
-        products.scores(extended, self.parameters, out)
+        kernels_products.scores(extended, self.parameters, out)
         return out
 
     def log_prob(self, extended: np.ndarray) -> np.ndarray:
@@ -190,7 +188,7 @@ class DiagonalEngine:
             log_likelihood += float(log_sums.sum(dtype=np.float64))
             extended *= inverse[:, None]  # Normalises the posteriors, at less cost.
             if self.wide:
-                products.moments(block, extended, partial)
+                kernels_products.moments(block, extended, partial)
             else:
                 partial += block.T @ extended
             pending += len(block)
@@ -211,8 +209,8 @@ class DiagonalEngine:
 def _pad_parameters(parameters: np.ndarray) -> np.ndarray:
     """Pad (C, 2 D + 1) with components of no probability and columns of zeros."""
     n_components, width = parameters.shape
-    rows = -n_components % products.PANEL
-    padded = np.pad(parameters, ((0, rows), (0, -width % products.COLUMNS)))
+    rows = -n_components % kernels_products.PANEL
+    padded = np.pad(parameters, ((0, rows), (0, -width % kernels_products.COLUMNS)))
     padded[n_components:, width - 1] = LOG_ZERO
     return padded
 
@@ -228,7 +226,7 @@ class FullEngine:
 
     The pairs of a block are grouped by component, so that every component costs one triangular
     product (y = L⁻¹ (z − μ), log-likelihood −½ |y|²) and one symmetric rank update
-    (`_kernels_pairs`).
+    (`ivector.gmm.kernels_pairs`).
 
     Parameters
     ----------
@@ -294,9 +292,9 @@ class FullEngine:
         self, frames: np.ndarray, selected: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log-probabilities (n, N) of the selected components, and the pairs' order and offsets."""
-        order, offsets = pair_kernels.group_pairs(selected, len(self.means))
+        order, offsets = kernels_pairs.group_pairs(selected, len(self.means))
         logs = np.empty(selected.shape, np.float32)
-        pair_kernels.pair_logs(
+        kernels_pairs.pair_logs(
             frames, order, offsets, self.means, self.factors, self.constants, selected.shape[1],
             logs.reshape(-1),
         )  # fmt: skip
@@ -333,7 +331,7 @@ class FullEngine:
             padded = self._pad(extended)
             posts, order, offsets = self._pair_log_prob(padded, chosen)
             log_likelihood += float(_normalise(posts).sum(dtype=np.float64))
-            pair_kernels.add_grams(
+            kernels_pairs.add_grams(
                 padded, order, offsets, self.means, posts.reshape(-1), chosen.shape[1], partial
             )
             pending += len(padded)

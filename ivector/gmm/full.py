@@ -19,17 +19,11 @@ from sklearn.base import clone
 from ivector.base.checkpoint import Checkpoint
 from ivector.base.errors import DegenerateDataWarning, UsageError
 from ivector.gmm import kernels
-from ivector.gmm.base import (
-    BaseGMM,
-    Data,
-    GMMStatistics,
-    as_shards,
-    check_frames,
-    check_posterior_options,
-)
 from ivector.gmm.diagonal import DiagonalGMM, global_variances
+from ivector.gmm.em import BaseGMM
 from ivector.gmm.engine import FullEngine, cholesky
-from ivector.gmm.statistics import CONSTANT
+from ivector.gmm.mixture import check_posterior_options
+from ivector.gmm.statistics import CONSTANT, Data, GMMStatistics, as_shards, check_frames
 
 logger = logging.getLogger(__name__)
 
@@ -122,17 +116,17 @@ class FullGMM(BaseGMM):
     @classmethod
     def from_diagonal(cls, diagonal: DiagonalGMM, **options: Any) -> FullGMM:
         """Full mixture with the parameters of a diagonal one (``gmm-global-to-fgmm``)."""
-        weights, means, variances = diagonal._parameters()
+        weights, means, variances = diagonal.parameters()
         covariances = variances[:, :, None] * np.eye(means.shape[1])
         options.setdefault("n_components", len(weights))
         return cls(**options).set_parameters(weights, means, covariances)
 
     def to_diagonal(self) -> DiagonalGMM:
         """Diagonal mixture with this one's variances (``fgmm-global-to-gmm``); kept, not copied."""
-        return self._cached("diagonal", self._make_diagonal)
+        return self.cached("diagonal", self._make_diagonal)
 
     def _make_diagonal(self) -> DiagonalGMM:
-        weights, means, covariances = self._parameters()
+        weights, means, covariances = self.parameters()
         return DiagonalGMM(len(weights), random_state=self.random_state).set_parameters(
             weights, means, np.einsum("cdd->cd", covariances)
         )
@@ -193,14 +187,14 @@ class FullGMM(BaseGMM):
             init = clone(init).fit(shards)  # An option of the user's is not changed.
         if isinstance(init, DiagonalGMM):
             init = FullGMM.from_diagonal(init)
-        self.set_parameters(*init._parameters())
-        return self.to_diagonal()._parameters()
+        self.set_parameters(*init.parameters())
+        return self.to_diagonal().parameters()
 
     def _engine(self) -> FullEngine:
-        return self._cached("engine", lambda: FullEngine(*self._parameters()))
+        return self.cached("engine", lambda: FullEngine(*self.parameters()))
 
     def _selecting_engine(self, selector: tuple) -> FullEngine:
-        return self._cached("selecting", lambda: FullEngine(*self._parameters(), selector))
+        return self.cached("selecting", lambda: FullEngine(*self.parameters(), selector))
 
     def _accumulate(self, frames: np.ndarray, context: Any = None) -> GMMStatistics:
         """E-step; `context`: parameters of a selecting mixture, selected components, or None."""
@@ -231,7 +225,7 @@ class FullGMM(BaseGMM):
 
     def _update(self, statistics: GMMStatistics) -> np.ndarray:
         weights, fed = self._new_weights(statistics.zeroth)
-        _, old_means, old_covariances = self._parameters()
+        _, old_means, old_covariances = self.parameters()
         count = np.where(fed, statistics.zeroth, 1.0)
         means = np.where(fed[:, None], statistics.first / count[:, None], old_means)
         covariances = statistics.second / count[:, None, None]
@@ -292,7 +286,7 @@ class FullGMM(BaseGMM):
         UsageError
             `num_gselect` or `min_post` out of range.
         """
-        n = check_posterior_options(num_gselect, min_post, len(self._parameters()[0]))
+        n = check_posterior_options(num_gselect, min_post, len(self.parameters()[0]))
         engine = self._engine()
         X = check_frames(X, self.n_features)
         indices = np.empty((len(X), n), np.int32)

@@ -21,7 +21,7 @@ from sklearn.base import clone
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.base.shards import map_shards
 from ivector.base.workers import one_thread
-from ivector.gmm.base import BaseGMM
+from ivector.gmm.em import BaseGMM
 from ivector.gmm.engine import complain_of_frame
 from ivector.gmm.statistics import CONSTANT, load_shard
 
@@ -70,7 +70,7 @@ def initialise(model: BaseGMM, shards: list[Any]) -> None:
     starts = {"random": random_start, "kmeans": kmeans_start, "split": split_start}
     if not isinstance(init, str) or init not in starts:
         raise UsageError(f"init must be one of {', '.join(starts)} or a DiagonalGMM, got {init!r}")
-    rng = np.random.default_rng(model._seed())
+    rng = np.random.default_rng(model.seed())
     size = max(SAMPLE_LEAST, SAMPLE_PER_COMPONENT * model.n_components)
     summary = summarise(shards, size, int(rng.integers(1 << 62)), model.n_jobs)
     check_amount(summary, model.n_components)
@@ -81,7 +81,7 @@ def initialise(model: BaseGMM, shards: list[Any]) -> None:
 def _start_from(model: BaseGMM, init: BaseGMM, shards: list[Any]) -> None:
     if not hasattr(init, "means_"):
         init = clone(init).fit(shards)  # An option of the user's is not changed.
-    model.set_parameters(*init._parameters())
+    model.set_parameters(*init.parameters())
 
 
 # ---- the pass over the data ----------------------------------------------------------------
@@ -305,7 +305,7 @@ def split(model: BaseGMM, target: int, rng: np.random.Generator) -> None:
 
     The halves move apart along a random direction (Kaldi, ``DiagGmm::Split``).
     """
-    weights, means, variances = model._parameters()
+    weights, means, variances = model.parameters()
     heavy = np.argsort(-weights, kind="stable")[: target - len(weights)]
     step = SPLIT_STEP * np.sqrt(variances[heavy]) * rng.standard_normal(means[heavy].shape)
     weights, means = weights.copy(), means.copy()

@@ -5,7 +5,7 @@ P = n N pairs; W = D + 1 rounded up to whole vectors. A *padded* frame is [z, 1,
 padded mean [μ, 0 …], so that their difference is [z − μ, 1, 0 …].
 
 The pairs are grouped by component. Both kernels are small matrix products written out with vector
-registers (`_kernels_lanes`): the component's matrix stays in the first-level cache while its
+registers (`ivector.base.lanes`): the component's matrix stays in the first-level cache while its
 frames pass, nothing is gathered to memory, and only the lower triangle (in steps of a vector) is
 computed, which the products of BLAS do not offer at these sizes without twice the time.
 """
@@ -14,28 +14,12 @@ import math
 
 import numba
 import numpy as np
-from numba import types
-from numba.core import cgutils
 
-from ivector.base.lanes import LANES, _splat, intrinsic, lanes, load, splat, store
+from ivector.base.lanes import LANES, load, splat, spread, store
 
 F4 = np.float32
 FAST = {"reassoc", "contract", "nsz"}
 CHUNK = 32  # Frames whose weighted differences wait in the first-level cache.
-
-
-@intrinsic
-def spread(typingctx, array, index):
-    """Vector with ``x[index]`` in every lane; as in `load`, a negative index is not wrapped.
-
-    (Looking for one would take as long as the product.)
-    """
-
-    def codegen(context, builder, sig, args):
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        return _splat(builder, builder.load(cgutils.gep(builder, data, args[1])))
-
-    return lanes(array, types.intp), codegen
 
 
 @numba.njit(cache=True, nogil=True)

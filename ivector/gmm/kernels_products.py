@@ -1,7 +1,7 @@
 """Numba kernels: the two products of a diagonal mixture, for processors with 512-bit vectors.
 
 n frames of a block, C components (a multiple of `PANEL`), K numbers of an extended frame (a
-multiple of `COLUMNS`), as in `_kernels_gmm`.
+multiple of `COLUMNS`), as in `ivector.gmm.kernels`.
 
 General BLAS libraries serve many processors with 256-bit kernels that are fast on the next one;
 where the processor has 32 registers of 512 bits, these fixed shapes take half the time. The

@@ -5,15 +5,11 @@ Dimension legend: C components, D feature dimensions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from ivector.gmm.base import GMMStatistics
-    from ivector.gmm.diagonal import DiagonalGMM
+from ivector.gmm.diagonal import DiagonalGMM
+from ivector.gmm.statistics import GMMStatistics
 
 PARAMETERS = "mvw"
 

@@ -1,4 +1,4 @@
-"""Commands over vectors and back-ends: ``python -m plda`` lists them, ``python -m plda NAME`` runs.
+"""Commands over vectors and back-ends: ``python -m plda`` lists them, with a name it runs one.
 
 score  score a trial list with PLDA, as Kaldi's ivector-plda-scoring
 

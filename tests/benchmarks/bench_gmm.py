@@ -92,11 +92,11 @@ def main():
     n = args.frames
 
     def diagonal_iteration():
-        model = diagonal.with_parameters(*diagonal._parameters())
+        model = diagonal.with_parameters(*diagonal.parameters())
         model.update(model.accumulate(X))
 
     def full_iteration():
-        model = full.with_parameters(*full._parameters())
+        model = full.with_parameters(*full.parameters())
         model.update(model.accumulate(X))
 
     peer = X[: args.peer_frames]

@@ -16,9 +16,8 @@ from ivector.base.errors import (
     DegenerateDataWarning,
 )
 from ivector.gmm import engine
-from ivector.gmm.base import GMMStatistics
 from ivector.gmm.init import hash_frames, kmeans, nearest, summarise
-from ivector.gmm.statistics import as_shards
+from ivector.gmm.statistics import GMMStatistics, as_shards
 
 
 @pytest.fixture(params=[False, True], ids=["blas", "wide"])

@@ -233,7 +233,7 @@ def test_kaldi_gaussian_selection(ubm, features, frames, model, selection):
 def test_kaldi_diagonal_em_step(ubm, frames):
     start = read_diag_gmm(ubm / "0.dubm.txt")
     model = DiagonalGMM(**OPTIONS, variance_floor=np.full(39, 1e-3))
-    model.set_parameters(*start._parameters())
+    model.set_parameters(*start.parameters())
     statistics = model.accumulate(frames)
     zeroth, first, second = read_accumulators(ubm / "diag_acc.txt")
     np.testing.assert_allclose(statistics.zeroth, zeroth, rtol=1e-5)
@@ -348,7 +348,7 @@ def test_kaldi_text_files_come_back_byte_for_byte(ubm, tmp_path, name):
 @pytest.mark.parametrize("name", ["final.dubm", "final.ubm"])
 def test_natural_parameters_made_anew_are_kaldi_s(ubm, name):
     model = read_gmm(ubm / name)
-    anew = natural_parameters(model.with_parameters(*model._parameters()))
+    anew = natural_parameters(model.with_parameters(*model.parameters()))
     for key, stored in natural_parameters(model).items():
         np.testing.assert_allclose(
             anew[key].astype(np.float32), stored.astype(np.float32), rtol=1e-6, atol=1e-9

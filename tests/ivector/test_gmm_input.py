@@ -131,11 +131,11 @@ def test_starved_components_are_removed_or_kept_and_said(kind):
     statistics = model.accumulate(model.sample(4000)[0])
     statistics.zeroth[1] = 1.0
     with pytest.warns(DegenerateDataWarning, match="1 of 4 components .* removed"):
-        removed = clone(model).set_parameters(*model._parameters()).update(statistics)
+        removed = clone(model).set_parameters(*model.parameters()).update(statistics)
     assert len(removed.weights_) == 3 and removed.weights_.sum() == pytest.approx(1)
     with pytest.warns(DegenerateDataWarning, match="left as they were"):
         kept = clone(model).set_params(remove_starved=False)
-        kept.set_parameters(*model._parameters()).update(statistics)
+        kept.set_parameters(*model.parameters()).update(statistics)
     assert (kept.means_[1] == model.means_[1]).all()
     assert kept.weights_.sum() == pytest.approx(1)
 
@@ -181,7 +181,7 @@ def test_calls_before_fit_and_bad_arguments_are_refused(kind, small):
         model.posteriors(small, num_gselect=0)
     with pytest.raises(UsageError, match="min_post"):
         model.posteriors(small, min_post=1.0)
-    weights, means, covariances = model._parameters()
+    weights, means, covariances = model.parameters()
     for bad, what in [
         ((weights[1:], means, covariances), "shapes"),
         ((weights, means * np.nan, covariances), "NaN"),

@@ -3,18 +3,20 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import kaldiio
 import numpy as np
 import pytest
 import soundfile
 
+from ivector.base.cli import run
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
-from ivector.features import store, store_writer
+from ivector.commands.log_mel_store import main, make_parser
 from ivector.features.audio import read_audio
 from ivector.features.extractors import LogMel
-from ivector.features.store import PRESETS, LogMelStore
+from ivector.features.store import PRESETS, STORAGES, LogMelStore, writer
 
 LARGEST_SHARE = 0.15
 OPTIONS = {"sample_frequency": 8000, "num_mel_bins": 20, "low_freq": 60.0}
@@ -127,9 +129,9 @@ def test_may_be_moved(recordings, tmp_path):
     np.testing.assert_array_equal(LogMelStore.open(tmp_path / "elsewhere")["c"], before)
 
 
-@pytest.mark.parametrize("storage", store.STORAGES)
+@pytest.mark.parametrize("storage", STORAGES)
 def test_files_do_not_depend_on_processes(recordings, tmp_path, monkeypatch, storage):
-    monkeypatch.setattr(store_writer, "UTTERANCES_PER_SHARD", 2)
+    monkeypatch.setattr(writer, "UTTERANCES_PER_SHARD", 2)
     monkeypatch.chdir(tmp_path)
     LogMelStore.create("s", recordings, OPTIONS, storage)
     one = contents(tmp_path / "s")
@@ -139,7 +141,7 @@ def test_files_do_not_depend_on_processes(recordings, tmp_path, monkeypatch, sto
 
 
 def test_continues_after_being_killed(recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_writer, "UTTERANCES_PER_SHARD", 2)
+    monkeypatch.setattr(writer, "UTTERANCES_PER_SHARD", 2)
     LogMelStore.create(tmp_path / "s", recordings, OPTIONS)
     whole = contents(tmp_path / "s")
     # As a job killed in the last shard leaves it.
@@ -156,7 +158,7 @@ def test_continues_after_being_killed(recordings, tmp_path, monkeypatch):
 
 
 def test_other_options_or_recordings_are_computed_again(recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_writer, "UTTERANCES_PER_SHARD", 2)
+    monkeypatch.setattr(writer, "UTTERANCES_PER_SHARD", 2)
     LogMelStore.create(tmp_path / "s", recordings, OPTIONS)
     made = LogMelStore.create(tmp_path / "s", recordings[:1], {**OPTIONS, "num_mel_bins": 10})
     assert made["a"].shape[1] == 10
@@ -185,7 +187,7 @@ def test_one_frame(tmp_path):
     path = tmp_path / "short.wav"
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(200), 8000)
     row = ("a", str(path), None, None)
-    for storage in store.STORAGES:
+    for storage in STORAGES:
         made = LogMelStore.create(tmp_path / storage, [row], OPTIONS, storage)
         np.testing.assert_allclose(made["a"], compute(row), atol=0.05)
 
@@ -234,11 +236,20 @@ def test_command_line(recordings, tmp_path, capsys):
     scp = tmp_path / "wav.scp"
     scp.write_text("".join(f"{utt} {path}\n" for utt, path, *_ in recordings[:3]))
     arguments = [str(scp), str(tmp_path / "s"), "--sample-frequency", "8000", "--preset", "kaldi"]
-    assert store.run(store.make_parser(), store.main, [*arguments, "--num-mel-bins", "24"]) == 0
+    assert run(make_parser(), main, [*arguments, "--num-mel-bins", "24"]) == 0
     assert "3 utterances" in capsys.readouterr().out
     made = LogMelStore.open(tmp_path / "s")
     assert made.n_dims == 24
     assert made.metadata["options"]["snip_edges"] is False
     (tmp_path / "wav.scp").write_text("a sox x |\n")
-    assert store.run(store.make_parser(), store.main, arguments) == 1
+    assert run(make_parser(), main, arguments) == 1
     assert "pipes" in capsys.readouterr().err
+
+
+def test_revision_is_that_of_the_checkout(tmp_path, monkeypatch):
+    (tmp_path / ".git" / "refs" / "heads").mkdir(parents=True)
+    (tmp_path / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    (tmp_path / ".git" / "refs" / "heads" / "main").write_text("0123abcd\n")
+    within = Path(writer.__file__).relative_to(Path(__file__).parents[2])
+    monkeypatch.setattr(writer, "__file__", str(tmp_path / within))
+    assert writer._revision() == "0123abcd"

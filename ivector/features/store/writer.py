@@ -1,4 +1,4 @@
-"""Makes log-mel stores, shard by shard; `store` reads them and says what they hold."""
+"""Makes log-mel stores, shard by shard; `ivector.features.store.reader` says what they hold."""
 
 from __future__ import annotations
 
@@ -212,6 +212,7 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
 
 
 def check_ids(ordered: Sequence[Recording]) -> None:
+    """Refuse recordings without ids of their own, or none at all."""
     for (utt, *_), (other, *_) in zip(ordered, [*ordered[1:], ("", "", None, None)]):
         if not utt or utt.split() != [utt]:
             raise DataError(f"{utt!r} cannot be an id: ids are not empty and hold no blanks")
@@ -245,7 +246,7 @@ def _versions() -> dict[str, str]:
 
 def _revision() -> str | None:
     """Git commit that the toolkit runs from, if it runs from a checkout."""
-    git = Path(__file__).resolve().parents[1] / ".git"
+    git = Path(__file__).resolve().parents[3] / ".git"
     try:
         head = (git / "HEAD").read_text("ascii").strip()
         return (git / head[5:]).read_text("ascii").strip() if head.startswith("ref: ") else head

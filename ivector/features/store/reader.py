@@ -1,7 +1,5 @@
 """Log-mel store: the log-mel energies of a whole corpus, computed once, read by utterance.
 
-``python -m ivector.features.store DATA OUT`` makes one from a data directory or a ``wav.scp``.
-
 At 40 dimensions and 100 frames a second, Kaldi's compressed matrices (one byte a number) take
 4 kB a second, 12.5 % of 16-bit audio at 16 kHz, and a little for headers. float16, two bytes a
 number, takes 25 %; it is more exact, and parts of an utterance are read without the rest.
@@ -20,7 +18,6 @@ Files are found relative to the folder, so that it may be moved.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,10 +26,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
-from ivector.features.store_writer import FLOAT16, FORMAT, Recording, write_store
+from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
 
 STORAGES = ("kaldi", "float16")
 # The features of the VoxSRC 2020 systems (voxceleb_trainer), and Kaldi's filter bank.
@@ -217,61 +213,3 @@ def _read_index(path: Path) -> dict[str, Place]:
         except ValueError:
             raise DataError(f"{path}:{number}: not an index line; make the store again") from None
     return index
-
-
-def make_parser() -> Parser:
-    """Make the parser."""
-    parser = Parser(
-        prog="python -m ivector.features.store", description=str(__doc__).splitlines()[0]
-    )
-    parser.add_argument("data", type=Path, help="data directory, or a wav.scp file")
-    parser.add_argument("out", type=Path, help="folder of the store")
-    parser.add_argument(
-        "--preset",
-        choices=tuple(PRESETS),
-        default="voxsrc",
-        help="voxsrc: log(mel + 1e-6), Hamming window, 0 Hz up; kaldi: compute-fbank-feats",
-    )
-    parser.add_argument("--num-mel-bins", type=int, default=40, help="dimensions")
-    parser.add_argument(
-        "--sample-frequency", type=int, default=16000, help="Hz; recordings are resampled to it"
-    )
-    parser.add_argument(
-        "--storage",
-        choices=STORAGES,
-        default="kaldi",
-        help="kaldi: 1 byte a number, 12.5%% of the audio at 40 bins; float16: 2 bytes, 25%%, "
-        "more exact, and crops are read without the rest",
-    )
-    add_parallel_options(parser)
-    parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")
-    return parser
-
-
-def main(arguments: argparse.Namespace) -> None:
-    """Make a store."""
-    from ivector.data import DataDir, read_data_dir, read_wav_scp
-
-    if arguments.data.is_dir():
-        data = read_data_dir(arguments.data)
-    else:
-        files = read_wav_scp(arguments.data)
-        data = DataDir(files, {utt: utt for utt in files})
-    options = {
-        **PRESETS[arguments.preset],
-        "num_mel_bins": arguments.num_mel_bins,
-        "sample_frequency": arguments.sample_frequency,
-    }
-    store = LogMelStore.create(
-        arguments.out, data.recordings(), options, arguments.storage, arguments.nj, arguments.strict
-    )
-    frames, n_bytes = store.metadata["frames"], store.metadata["bytes"]
-    share = 100 * n_bytes / store.metadata["pcm_bytes"]
-    print(
-        f"{arguments.out}: {len(store)} utterances, {frames} frames of {store.n_dims}, "
-        f"{n_bytes} bytes, {share:.1f} % of 16-bit audio"
-    )
-
-
-if __name__ == "__main__":
-    raise SystemExit(run(make_parser(), main))
