@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from plda.models.scoring import PairScorer
+    from plda.scoring.pairs import PairScorer
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _plda_scorer(model: Any, enrol: np.ndarray, test: np.ndarray, **options: Any
 
 
 def _cosine_scorer(_: Any, enrol: np.ndarray, test: np.ndarray, **options: Any) -> PairScorer:
-    from plda.models.cosine import cosine_scorer
+    from plda.scoring.cosine import cosine_scorer
 
     return cosine_scorer(enrol, test)
 

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from plda.formats.models import load_model
-from plda.models.scoring import PairScorer
+from plda.scoring.pairs import PairScorer
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require
 from recipes.experiment.backends import BACKENDS, Backend
