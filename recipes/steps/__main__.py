@@ -23,8 +23,8 @@ PROG = "run.sh"
 USAGE = """Usage: bash recipes/run.sh [--NAME VALUE]...
 
 Values come from recipes/conf/CORPUS.conf and CORPUS.SYSTEM.conf, over these from files of
-NAME=VALUE given with --config FILE, over these from the command line. What is finished is left alone, and the
-same command goes on with a run that was stopped; --stage N repeats from stage N on.
+NAME=VALUE given with --config FILE, over these from the command line. What is finished is left
+alone, and the same command goes on with a run that was stopped; --stage N repeats from stage N on.
 Stages: {stages}."""
 
 
