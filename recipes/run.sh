@@ -26,7 +26,7 @@ for python in "${PYTHON:-python3}" .venv/bin/python; do
   command -v "$python" >/dev/null 2>&1 || continue
   settings=$("$python" -m recipes.steps check "$@") && { eval "$settings"; break; }
   status=$?
-  [ $status -ne 3 ] || exit 0       # --help
+  [ $status -ne 3 ] || { printf '%s\n' "$settings"; exit 0; }  # --help
   [ $status -ne 2 ] || exit 2
 done
 NEEDS=${NEEDS:+$NEEDS,}$needs
