@@ -22,7 +22,7 @@ class WorkersLost(Exception):
 
 @dataclass(frozen=True)
 class Backend:
-    """Where shards are run: joblib's name of it, and the address of a Dask scheduler."""
+    """Where shards are run: one of `BACKENDS`, and the address of a Dask scheduler."""
 
     name: str = "loky"
     scheduler: str | None = None
