@@ -35,21 +35,30 @@ set -euo pipefail
 
 within() { case " $stages " in *" $1 "*) ;; *) return 1 ;; esac; }
 
-run() {  # run WHAT: a stage, with the options given; a signal to this script reaches it
-  local status=0 signalled=true child
-  "$PYTHON" -m recipes.steps "$1" ${given[@]+"${given[@]}"} &
-  child=$!
-  trap 'signalled=true; kill -TERM "$child" 2>/dev/null || true' TERM
-  trap 'signalled=true' INT  # the stage has it, too
-  while [ $signalled = true ]; do
-    signalled=false status=0
-    wait "$child" || status=$?
+# Every stage is a process of its own. On Linux all are forked from one that imports everything once.
+given=("$@")
+server=
+if [ "$dry_run" = false ] && [ "$(uname -s)" = Linux ]; then
+  exec 3>&1
+  coproc SERVER { exec "$PYTHON" -m recipes.steps serve ${given[@]+"${given[@]}"} 4>&1 1>&3; }
+  server=$SERVER_PID
+  trap 'kill -TERM "$server" 2>/dev/null || true' TERM
+  trap : INT  # the stage has it, too, and says so
+fi
+
+run() {  # run WHAT: a stage, with the options given
+  local status=
+  if [ -z "$server" ]; then
+    "$PYTHON" -m recipes.steps "$1" ${given[@]+"${given[@]}"} || exit $?
+    return
+  fi
+  echo "$1" >&"${SERVER[1]}"
+  until read -r status <&"${SERVER[0]}"; do  # a signal interrupts it
+    kill -0 "$server" 2>/dev/null || { wait "$server" || exit $?; exit 1; }
   done
-  trap - TERM INT
-  [ $status -eq 0 ] || exit $status
+  [ "$status" -eq 0 ] || exit "$status"
 }
 
-given=("$@")
 if [ "$dry_run" = true ]; then
   run plan
   exit 0

@@ -268,6 +268,12 @@ def end_with_parent() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+def name_process(name: str) -> None:
+    """Name this process for ``ps`` and ``top``, where the system lets it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(15, name.encode()[:15])  # PR_SET_NAME
+
+
 def show_plan(jobs: Sequence[Job], keep: bool) -> None:
     """Say what would be done, and why."""
     for job in jobs:
