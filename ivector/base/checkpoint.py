@@ -199,7 +199,7 @@ def sum_shards(
 
 @dataclass(frozen=True)
 class _AddGroup:
-    """Sums a group of shards; to a file if there is a folder and it took long, unless it is there."""
+    """Sums a group of shards; where that took long to a file of the folder, if there is one."""
 
     function: Callable[..., Any]
     kwargs: dict[str, Any]

@@ -18,6 +18,7 @@ from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.forks import are_forked, run_forked
 from ivector.base.workers import (
     BACKENDS,
     Backend,

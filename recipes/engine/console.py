@@ -69,9 +69,13 @@ class Console:
 
     def begin(self, n_jobs: int, at_once: int) -> None:
         """Say that the stage begins with so many jobs."""
+        first = not self._begun
         self.total, self.done, self._inner = n_jobs, 0, {}
-        self._begun = self._told = time.monotonic()
+        self._told = time.monotonic()
+        self._begun = self._begun or self._told
         if not sys.stderr.isatty():
+            if not first:
+                return
             beside = f", {at_once} side by side" if at_once > 1 else ""
             self.line(f"{self.title}: {n_jobs} to make{beside}")
         else:

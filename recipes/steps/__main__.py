@@ -1,9 +1,10 @@
 """``python -m recipes.steps STAGE [options of run.sh]``: run the steps of a stage.
 
-STAGE is its number, or ``check`` (print what ``run.sh`` needs to know of the options), ``plan`` (say
-what all stages would do, and why, and do nothing) or ``serve``: run the stages whose numbers come by
-standard input, each in a process forked from this one, which has imported everything once, and answer
-on file descriptor 4 with the exit status of each.
+STAGE is its number, or ``check`` (print what ``run.sh`` needs to know of the options), ``plan``
+(say
+what all stages would do, and why, and do nothing) or ``serve``: run the stages whose numbers come
+by standard input, each in a process forked from this one, which has imported everything once, and
+answer on file descriptor 4 with the exit status of each.
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ def run_stage(settings: Settings, number: int) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Run stages as their numbers come, each in a fork; import meanwhile what the next ones need."""
+    """Run stages as their numbers come, each in a fork; meanwhile import what is needed next."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage has it, too
     wanted = stages(settings)
     with open(4, "w", encoding="ascii", buffering=1) as answers:
