@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import UsageError
-from ivector.features.cmvn import apply_cmvn, compute_cmvn_stats
 from ivector.features.deltas import delta_filters, shifted_delta_cepstra
 from ivector.features.frames import check_frames, check_mask, check_whole
 from ivector.features.warping import check_window, rasta, warp_voiced
@@ -155,6 +154,9 @@ class FrontEnd:
             return warp_voiced(features, keep, self.cmn_window)
         norm_vars = self.normalisation.endswith("cmvn")
         if self.normalisation.startswith("global"):
+            # Here, as scikit-learn comes with it, which most front-ends do without.
+            from ivector.features.cmvn import apply_cmvn, compute_cmvn_stats
+
             return apply_cmvn(features[keep], compute_cmvn_stats(features), norm_vars)
         from ivector.features.kernels_cmvn import sliding_cmvn
 

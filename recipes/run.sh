@@ -22,34 +22,51 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 # Variables that the options decide: which stages have something to do, extras of the package that
 # they need, whether all is only told. A wrong option ends here, before anything is installed.
 stages= needs= dry_run=false
-for python in "${PYTHON:-python3}" .venv/bin/python; do
-  command -v "$python" >/dev/null 2>&1 || continue
-  settings=$("$python" -m recipes.steps check "$@") && { eval "$settings"; break; }
-  status=$?
-  [ $status -ne 3 ] || { printf '%s\n' "$settings"; exit 0; }  # --help
-  [ $status -ne 2 ] || exit 2
-done
+check() {  # check PYTHON OPTION...: set the variables; wrong options, or --help, end the script
+  local python=$1 status=0
+  shift
+  told=$("$python" -m recipes.steps check "$@" 2>&1) || status=$?
+  case $status in
+    0) eval "$told" ;;
+    2) printf '%s\n' "$told" >&2; exit 2 ;;
+    3) printf '%s\n' "$told"; exit 0 ;;
+    *) return 1 ;;
+  esac
+}
+check "${PYTHON:-python3}" "$@" || checked=false
 NEEDS=${NEEDS:+$NEEDS,}$needs
 . recipes/path.sh || exit 1
+[ -z "${checked-}" ] || check "$PYTHON" "$@" || { printf '%s\n' "$told" >&2; exit 1; }
 set -euo pipefail
 
 within() { case " $stages " in *" $1 "*) ;; *) return 1 ;; esac; }
 
-run() {  # run WHAT: a stage, with the options given; a signal to this script reaches it
-  local status=0 signalled=true child
-  "$PYTHON" -m recipes.steps "$1" ${given[@]+"${given[@]}"} &
-  child=$!
-  trap 'signalled=true; kill -TERM "$child" 2>/dev/null || true' TERM
-  trap 'signalled=true' INT  # the stage has it, too
-  while [ $signalled = true ]; do
-    signalled=false status=0
-    wait "$child" || status=$?
+# Every stage is a process of its own. On Linux all are forked from one that imports everything once.
+given=("$@")
+server=
+if [ "$dry_run" = false ] && [ "$(uname -s)" = Linux ]; then
+  exec 3>&1
+  coproc SERVER { exec "$PYTHON" -m recipes.steps serve ${given[@]+"${given[@]}"} 4>&1 1>&3; }
+  server=$SERVER_PID
+  trap 'kill -TERM "$server" 2>/dev/null || true' TERM
+  trap : INT  # the stage has it, too, and says so
+  exec 5>&"${SERVER[1]}"; eval "exec ${SERVER[1]}>&-"
+  trap 'exec 5>&-; wait "$server" || true' EXIT
+fi
+
+run() {  # run WHAT: a stage, with the options given
+  local status=
+  if [ -z "$server" ]; then
+    "$PYTHON" -m recipes.steps "$1" ${given[@]+"${given[@]}"} || exit $?
+    return
+  fi
+  echo "$1" >&5
+  until read -r status <&"${SERVER[0]}"; do  # a signal interrupts it
+    kill -0 "$server" 2>/dev/null || { wait "$server" || exit $?; exit 1; }
   done
-  trap - TERM INT
-  [ $status -eq 0 ] || exit $status
+  [ "$status" -eq 0 ] || exit "$status"
 }
 
-given=("$@")
 if [ "$dry_run" = true ]; then
   run plan
   exit 0

@@ -1,4 +1,4 @@
-"""What every room needs; imports nothing heavier than numpy, and nothing else of ``ivector``.
+"""What every room needs; imports nothing else of ``ivector``.
 
 errors      mistakes of the user, told in one line, and the warnings
 files       files that are whole or absent; models as .npz without pickles; lists of lines
@@ -9,8 +9,12 @@ log         log lines and progress
 budget      limits of memory and disk, refused before work begins
 shards      the shard map: a function over shards, results in their order
 workers     what runs shards: backends, BLAS on one thread
+forks       shards in forks of a process that has imported everything
 cluster     shards on a Dask cluster, as futures
 checkpoint  state and partial sums of a training, so that it goes on after a kill
 lazy        a package's public names, imported on first use
 lanes       vectors of float32 for Numba kernels, one frame a lane
+
+Nothing here is heavier than numpy but cluster and lanes, which only their users import. It is the
+only part of ``ivector`` that ``plda`` and ``fusion`` use.
 """

@@ -115,6 +115,11 @@ def set_memory_limit(limit_mb: int) -> None:
     _limit_mb = limit_mb
 
 
+def memory_limit() -> int:
+    """The limit that was set, in MiB; 0 for none."""
+    return _limit_mb
+
+
 def memory_share() -> str:
     """Say how much memory the largest process has taken at most, and which share of the limit."""
     peak = peak_memory()

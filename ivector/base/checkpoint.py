@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ T = TypeVar("T")
 # Sums of a large model take gigabytes: few groups keep what is sent, or kept on disk, small, and
 # so many that a cluster has work for as many machines.
 MOST_GROUPS = 64
+# What took less than that is sooner done again than written: on small data, a checkpoint at each
+# iteration would cost as much as the iteration.
+WORTH_S = 0.5
 _STATE, _SUM = "training state", "partial sum"
 
 
@@ -56,6 +60,7 @@ class Checkpoint:
 
     def __init__(self, folder: Any):
         self.folder = Path(folder)
+        self._saved = time.monotonic()
 
     def begin(self, identity: Mapping[str, Any]) -> tuple[dict[str, np.ndarray], dict] | None:
         """Latest state of the training, None at its start.
@@ -90,7 +95,12 @@ class Checkpoint:
     def save(
         self, iteration: int, arrays: Mapping[str, np.ndarray], values: Mapping[str, Any]
     ) -> None:
-        """Keep the state after an iteration (0: the start) and drop what it makes superfluous."""
+        """Keep the state after an iteration (0: the start) and drop what it makes superfluous.
+
+        Little work since the last one kept is not worth writing, see `WORTH_S`.
+        """
+        if time.monotonic() - self._saved < WORTH_S:
+            return
         values = {**values, "iteration": iteration}
         save_model(self._state(iteration), _STATE, arrays, values)
         for former in self._iterations():
@@ -98,6 +108,7 @@ class Checkpoint:
                 self._state(former).unlink(missing_ok=True)
         for sums in self.folder.glob("sums.*"):
             remove_tree(sums)
+        self._saved = time.monotonic()
 
     def sums(self, iteration: int) -> Path:
         """Folder for the partial sums of an iteration."""
@@ -157,8 +168,8 @@ def sum_shards(
     nj : int
         As of `map_shards`.
     sums : Path, optional
-        Folder for the sums of the groups; those found there are taken as they are. They go by
-        disk then, and one at a time is in memory here.
+        Folder for the sums of the groups; those found there are taken as they are. What took long
+        goes by disk then, and one at a time is in memory here.
     desc : str
         Shown as progress, if given.
 
@@ -188,7 +199,7 @@ def sum_shards(
 
 @dataclass(frozen=True)
 class _AddGroup:
-    """Sums a group of shards; to a file if there is a folder, unless it is there already."""
+    """Sums a group of shards; where that took long to a file of the folder, if there is one."""
 
     function: Callable[..., Any]
     kwargs: dict[str, Any]
@@ -199,10 +210,11 @@ class _AddGroup:
         path = None if self.folder is None else self.folder / f"{index}.npz"
         if path is not None and path.exists():
             return path
+        began = time.monotonic()
         total = self.function(shards[0], **self.kwargs)
         for shard in shards[1:]:
             total += self.function(shard, **self.kwargs)
-        if path is None:
+        if path is None or time.monotonic() - began < WORTH_S:
             return total
         arrays = _arrays(total)
         names = [field.name for field in dataclasses.fields(total)]

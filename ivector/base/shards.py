@@ -18,6 +18,7 @@ from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.forks import are_forked, run_forked
 from ivector.base.workers import (
     BACKENDS,
     Backend,
@@ -173,6 +174,12 @@ def _run_here(
     name: str, nj: int, function: Callable, kwargs: dict[str, Any], shards: Sequence[Any]
 ) -> Iterator[Any]:
     """Run shards in processes or threads of this machine."""
+    if name == "loky" and are_forked():
+        try:
+            yield from run_forked(function, kwargs, shards, nj, WINDOW * nj)
+        except BrokenExecutor as error:
+            raise WorkersLost("a worker process was killed") from error
+        return
     from joblib import Parallel, delayed
 
     # Threads share the limits of BLAS; all are set before the first begins and reset afterwards.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class WorkersLost(Exception):
 
 @dataclass(frozen=True)
 class Backend:
-    """Where shards are run: joblib's name of it, and the address of a Dask scheduler."""
+    """Where shards are run: one of `BACKENDS`, and the address of a Dask scheduler."""
 
     name: str = "loky"
     scheduler: str | None = None
@@ -44,6 +45,17 @@ def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, An
 _limit_lock = threading.Lock()
 _limits: list[Any] = []
 _holders = 0
+_found: tuple[int, Any] | None = None
+
+
+def _controller() -> Any:
+    """Controller of the thread pools, which are looked for anew when modules were imported."""
+    global _found
+    from threadpoolctl import ThreadpoolController
+
+    if _found is None or _found[0] != len(sys.modules):
+        _found = len(sys.modules), ThreadpoolController()
+    return _found[1]
 
 
 @contextlib.contextmanager
@@ -55,10 +67,8 @@ def one_thread() -> Iterator[None]:
     resets them, so that no thread's sums are split by another's leaving.
     """
     global _holders
-    from threadpoolctl import ThreadpoolController
-
     with _limit_lock:
-        controller = ThreadpoolController()  # finds libraries that were loaded since, too
+        controller = _controller()
         if any(pool["num_threads"] != 1 for pool in controller.info()):
             _limits.append(controller.limit(limits=1))
         _holders += 1

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ivector.base.errors import DataError, UsageError
-from ivector.statistics.kernels import scatter_statistics
 
 
 def accumulate(
@@ -51,6 +50,9 @@ def accumulate(
         Shapes that do not match, NaN, infinity or negative posteriors (names the frame), a
         component out of range.
     """
+    # Here, as whoever only reads statistics does without Numba.
+    from ivector.statistics.kernels import scatter_statistics
+
     indices, posts, features = _check_posteriors(indices, posts, X, n_components)
     shape = (n_components, features.shape[1])
     about = np.zeros(shape) if centre is None else np.asarray(centre, np.float64)

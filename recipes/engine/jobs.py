@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError, UserError
+from ivector.base.forks import forked_processes
 from ivector.base.log import listen
 from ivector.base.workers import one_thread
 from recipes.engine.console import Console
@@ -83,8 +84,10 @@ def run_jobs(
     beside = [job for job in jobs if not job.alone]
     at_once = side_by_side(len(beside), nj, backend, memory)
     alone = [job for job in jobs if job.alone or at_once == 1]
+    can_fork = sys.platform == "linux" and backend == "loky"
     for number, job in enumerate(alone):
-        with _listening(lambda *told, number=number: console.tell(number, *told)):
+        forks = forked_processes() if can_fork and job.alone else contextlib.nullcontext()
+        with _listening(lambda *told, number=number: console.tell(number, *told)), forks:
             do(job, nj, keep)
         console.finished(number)
     if at_once > 1:
@@ -267,6 +270,12 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def name_process(name: str) -> None:
+    """Name this process for ``ps`` and ``top``, where the system lets it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(15, name.encode()[:15])  # PR_SET_NAME
 
 
 def show_plan(jobs: Sequence[Job], keep: bool) -> None:

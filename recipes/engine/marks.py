@@ -126,7 +126,7 @@ def _digest(value: Any) -> str:
 
 @functools.cache
 def _sources() -> str:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     return digest(*(path for room in ROOMS for path in sorted((root / room).rglob("*.py"))))
 
 

@@ -35,11 +35,14 @@ class Kind:
         Says what is, behind "takes".
     flag : bool
         May be given without a value, which is then true.
+    trust : callable, optional
+        As `parse`, of a text that is known to be allowed; looks nothing up.
     """
 
     parse: Parse
     allowed: Callable[[], str]
     flag: bool = False
+    trust: Parse | None = None
 
 
 def whole(least: int, most: int | None = None, *, also: Iterable[int] = ()) -> Kind:
@@ -85,7 +88,7 @@ def choice(*values: str, of: str = "") -> Kind:
             raise ValueError
         return text
 
-    return Kind(parse, lambda: "one of " + ", ".join(words()))
+    return Kind(parse, lambda: "one of " + ", ".join(words()), trust=str)
 
 
 def several(*values: str, of: str = "", least: int = 0) -> Kind:
@@ -100,7 +103,12 @@ def several(*values: str, of: str = "", least: int = 0) -> Kind:
             raise ValueError
         return found
 
-    return Kind(parse, lambda: f"{least or 'no'} or more of {', '.join(words())}, none twice")
+    allowed = f"{least or 'no'} or more of"
+    return Kind(
+        parse,
+        lambda: f"{allowed} {', '.join(words())}, none twice",
+        trust=lambda text: tuple(text.split()),
+    )
 
 
 def optional(kind: Kind, otherwise: str) -> Kind:
@@ -326,8 +334,11 @@ class Table:
         values = {}
         for name, option in self.options.items():
             one = given.get(name)
-            text, where = (option.default, "") if one is None else (one.text, one.where)
-            value = option.read(text, where)
+            text = option.default if one is None else one.text
+            if one is not None:
+                value = option.read(text, one.where)
+            else:
+                value = (option.kind.trust or option.kind.parse)(text)
             if option.kind in (FOLDER, FILE):
                 value = _path(option, text, one, self.home)
             values[name] = value

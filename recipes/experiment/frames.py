@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ivector.base.budget import memory_limit
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, read_lines, save_model
 from ivector.formats.arks import load_array, read_scp
@@ -19,6 +20,7 @@ from ivector.pipeline import FrontEnd
 logger = logging.getLogger("recipe")
 
 BYTES_PER_NUMBER = 4
+KEPT_MIB = 256  # of prepared frames at most, and an eighth of what a process may take
 _KEPT = "array of a shard"
 
 
@@ -74,9 +76,45 @@ class Corpus:
         """Frames of one utterance as the models see them, (n_voiced, n_dims) float32."""
         if isinstance(utterance, str):
             utterance = Located(utterance, *self.locations()[utterance])
+        kept = _prepared(self.folder, content(self.folder / "vad.scp"), self.front_end)
+        return kept.get(utterance, self._prepare)
+
+    def _prepare(self, utterance: Located) -> np.ndarray:
         name, features, vad = utterance
         voiced = load_array(name, vad) > 0.5
         return self.front_end.apply(load_array(name, features), voiced)
+
+
+class Prepared:
+    """Frames of a corpus's utterances, kept once prepared if those of all of them fit.
+
+    Every iteration of an EM reads all frames, and preparing them takes as long as a small model's
+    statistics.
+
+    Parameters
+    ----------
+    n_frames : int
+        Voiced frames of the whole corpus.
+    """
+
+    def __init__(self, n_frames: int):
+        self.n_frames = n_frames
+        self._frames: dict[str, np.ndarray] = {}
+
+    def get(self, utterance: Located, prepare: Callable[[Located], np.ndarray]) -> np.ndarray:
+        """Frames of an utterance, prepared now unless they are kept."""
+        found = self._frames.get(utterance.utterance)
+        if found is None:
+            found = prepare(utterance)
+            room = min(KEPT_MIB, memory_limit() // 8 or KEPT_MIB)
+            if self.n_frames * found.shape[1] * BYTES_PER_NUMBER <= room * 2**20:
+                self._frames[utterance.utterance] = found
+        return found
+
+
+@functools.lru_cache(maxsize=2)
+def _prepared(folder: Path, _: tuple[int, int, int], __: FrontEnd) -> Prepared:
+    return Prepared(sum(voiced_counts(folder).values()))
 
 
 def content(path: Path) -> tuple[int, int, int]:

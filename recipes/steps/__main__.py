@@ -1,7 +1,10 @@
 """``python -m recipes.steps STAGE [options of run.sh]``: run the steps of a stage.
 
-STAGE is its number, or ``check`` (print what ``run.sh`` needs to know of the options) or ``plan``
-(say what all stages would do, and why, and do nothing).
+STAGE is its number, or ``check`` (print what ``run.sh`` needs to know of the options), ``plan``
+(say
+what all stages would do, and why, and do nothing) or ``serve``: run the stages whose numbers come
+by standard input, each in a process forked from this one, which has imported everything once, and
+answer on file descriptor 4 with the exit status of each.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ivector.base.budget import set_memory_limit
 from ivector.base.cli import guarded
@@ -38,6 +41,8 @@ def main(argv: Sequence[str]) -> int:
         for number in stages(settings):
             plan_stage(settings, number)
         return 0
+    if what == "serve":
+        return serve(settings)
     if not what.isdigit() or int(what) >= len(STAGES):
         raise UsageError(f"no stage {what!r}; stages are 0 to {len(STAGES) - 1}")
     return run_stage(settings, int(what))
@@ -125,6 +130,38 @@ def run_stage(settings: Settings, number: int) -> int:
     return 0
 
 
+def serve(settings: Settings) -> int:
+    """Run stages as their numbers come, each in a fork; meanwhile import what is needed next."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage has it, too
+    wanted = stages(settings)
+    with open(4, "w", encoding="ascii", buffering=1) as answers:
+        for line in sys.stdin:
+            number = int(line)
+            child = os.fork()
+            if not child:
+                answers.close()
+                os._exit(_forked(settings, number))
+            signal.signal(signal.SIGTERM, lambda *_, child=child: os.kill(child, signal.SIGTERM))
+            for later in wanted[wanted.index(number) + 1 :]:
+                list(steps_of(later))
+            _, status = os.waitpid(child, 0)
+            print(os.waitstatus_to_exitcode(status), file=answers)
+    return 0
+
+
+def _forked(settings: Settings, number: int) -> int:
+    """Run a stage in this fork, which ends with the server."""
+    from recipes.engine.jobs import end_with_parent, name_process
+
+    end_with_parent()
+    name_process(f"stage {number}")
+    sys.stdin = open(os.devnull)
+    status = _obey_signals(lambda: run_stage(settings, number))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
+
+
 def _use(backend: str, scheduler: str) -> None:
     from ivector.base.shards import use_backend
 
@@ -142,8 +179,8 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt("stopped; the same command goes on from there")
 
 
-def cli(argv: Sequence[str]) -> int:
-    """Entry point; returns the exit status: 130 when interrupted, 75 when told to end."""
+def _obey_signals(body: Callable[[], int]) -> int:
+    """Call `body`; the exit status: 130 when interrupted, 75 when told to end."""
     told = []
 
     def stop(*_: object) -> None:
@@ -152,8 +189,13 @@ def cli(argv: Sequence[str]) -> int:
 
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, stop)
-    status = guarded(PROG, lambda: main(argv))
+    status = guarded(PROG, body)
     return told[0] if told and status == 130 else status
+
+
+def cli(argv: Sequence[str]) -> int:
+    """Entry point; returns the exit status."""
+    return _obey_signals(lambda: main(argv))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class Loader:
 @pytest.fixture(autouse=True)
 def few_groups(monkeypatch):
     monkeypatch.setattr(checkpoints, "MOST_GROUPS", 4)  # of two shards each
+    monkeypatch.setattr(checkpoints, "WORTH_S", 0)  # nothing is too little to keep
     monkeypatch.setattr(Loader, "left", 10**9)
 
 
@@ -120,3 +121,10 @@ def test_sums_of_a_stopped_iteration_are_used(frames, tmp_path):
     Loader.left = 4
     equal(make().fit(X, checkpoint=Checkpoint(tmp_path)), whole, ["means_", "covariances_"])
     assert not (tmp_path / "sums.1").exists()
+
+
+def test_what_takes_a_moment_is_not_written(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "WORTH_S", 60)
+    folder = tmp_path / "short"
+    DiagonalGMM(4, n_iter=3, random_state=0).fit(frames, checkpoint=Checkpoint(folder))
+    assert [path.name for path in folder.iterdir()] == ["training.json"]

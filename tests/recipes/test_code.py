@@ -290,7 +290,7 @@ def more_iterations(text: str) -> str:
 
 def other_words(text: str) -> str:
     opened = re.sub(r'"""(?=[A-Z])', '"""Other words. ', text)
-    return opened.replace("    return", "    # Here\n    return")
+    return opened.replace("\n\n\n", "\n\n# Here\n\n")
 
 
 def test_a_changed_line_of_code_runs_its_stage_and_those_behind(plan, tree):
