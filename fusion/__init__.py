@@ -5,7 +5,7 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "OperatingPoints": "fusion.metrics.rates",
+        "OperatingPoints": "fusion.metrics.curve",
         "eer": "fusion.metrics.rates",
         "eer_interpolated": "fusion.metrics.rates",
         "min_dcf": "fusion.metrics.rates",
@@ -28,9 +28,9 @@ __getattr__, __dir__, __all__ = attach(
         "top_k_interval": "fusion.intervals.identification",
         "fnir_interval": "fusion.intervals.identification",
         "bootstrap_interval": "fusion.intervals.bootstrap",
-        "analytic_interval": "fusion.intervals",
+        "analytic_interval": "fusion.intervals.analytic",
         "compare_systems": "fusion.comparison.systems",
-        "paired_bootstrap": "fusion.intervals",
+        "paired_bootstrap": "fusion.intervals.paired",
         "linked_speakers": "fusion.formats.speakers",
         "mapped_speakers": "fusion.formats.speakers",
         "Calibration": "fusion.calibration.calibration",

@@ -12,9 +12,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion.commands.evaluate_text import Asked, measured, print_tables
-from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
 from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
+from fusion.terminal.inputs import add_trial_options, check_trial_options, speakers, systems
 from ivector.base.cli import Parser, run
 from ivector.base.errors import UsageError
 
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from fusion.formats.speakers import TrialSpeakers
     from fusion.formats.tables import ScoredTrials
     from fusion.intervals.bootstrap import BootstrapResult
-    from fusion.metrics.rates import OperatingPoints
+    from fusion.metrics.curve import OperatingPoints
+    from fusion.terminal.evaluate_text import Asked
 
 
 def build_parser() -> Parser:
@@ -78,7 +78,8 @@ def main(arguments: argparse.Namespace) -> None:
     _check(arguments)
     asked = _asked(arguments)
     from fusion.formats.files import align, read_scores, read_trials
-    from fusion.metrics.rates import OperatingPoints
+    from fusion.metrics.curve import OperatingPoints
+    from fusion.terminal.evaluate_text import measured, print_tables
 
     given = systems(arguments.scores, arguments.pool)
     trials = read_trials([arguments.trials, *arguments.more_trials])
@@ -127,6 +128,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _asked(arguments: argparse.Namespace) -> Asked:
     """What is to be measured, of the options."""
+    from fusion.terminal.evaluate_text import Asked
+
     if len(set(arguments.p_target)) < len(arguments.p_target):
         raise UsageError("--p-target: a prior is given twice")
     for prior in arguments.p_target:

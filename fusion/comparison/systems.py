@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike
 
 from fusion.comparison.conditions import groups
 from fusion.comparison.result import Comparison, Disagreement, Key, Part, Versus
-from fusion.intervals.paired import Difference, McNemar, mcnemar, paired_bootstrap
+from fusion.intervals.paired import mcnemar, paired_bootstrap
+from fusion.intervals.results import Difference, McNemar
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.rates import OperatingPoints
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 

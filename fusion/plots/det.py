@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.curve import OperatingPoints
 from fusion.plots.drawing import (
     COLOURS,
     MARKERS,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
+from fusion.terminal.inputs import add_trial_options, check_trial_options, speakers, systems
 from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.curve import OperatingPoints
 from fusion.plots import det as plots
 from fusion.plots import llr as llr_plots
 from fusion.plots.drawing import STYLES, Mark, Systems, marks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusion.intervals.bootstrap import bootstrap_interval
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.curve import OperatingPoints
 from fusion.plots import det as plots
 from fusion.plots import drawing as _drawing
 from ivector.base.errors import DataError, UsageError
