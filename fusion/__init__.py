@@ -1,4 +1,27 @@
-"""Score-level work: files, error rates, calibration, fusion, comparison, plots, report."""
+"""Score-level work: how good systems are, what their scores mean, and what they do together.
+
+Score files go through the rooms in this order; each imports only from those above it.
+
+formats      Score files and trial lists of many kinds become arrays; defects are named by line.
+metrics      Error rates, costs and information, by one sort of the scores; the table of metrics.
+intervals    How sure a metric is, and a difference of two systems: speakers drawn, not trials.
+calibration  Scores become log-likelihood ratios, of one system or of several fused; their worth.
+comparison   Is one system better than another: all metrics, decisions, parts of the trials.
+plots        DET, ROC, histograms, Tippett, reliability, Bayes error and entropy as files.
+terminal     What the commands read from the command line and print.
+report       One page, its Markdown and its JSON about systems; ``python -m fusion.report``.
+
+The other commands, each ``python -m fusion.NAME --help``:
+
+example      Simulated scores of three systems, to try the commands on.
+lint         What is wrong with score files and trial lists.
+evaluate     Metrics of systems, with intervals and curves.
+calibrate    Scores of a system to log-likelihood ratios.
+fuse         Scores of several systems to log-likelihood ratios.
+compare      Systems against the first of them.
+
+Names are imported on first use, so that a command's help loads neither numba nor scikit-learn.
+"""
 
 from ivector.base.lazy import attach
 
@@ -33,7 +56,7 @@ __getattr__, __dir__, __all__ = attach(
         "paired_bootstrap": "fusion.intervals.paired",
         "linked_speakers": "fusion.formats.speakers",
         "mapped_speakers": "fusion.formats.speakers",
-        "Calibration": "fusion.calibration.calibration",
+        "Calibration": "fusion.calibration.one_system",
         "LinearFusion": "fusion.calibration.linear",
         "cross_validate": "fusion.calibration.crossval",
         "fit_logistic": "fusion.calibration.logistic",

@@ -19,7 +19,7 @@ from ivector.base.errors import DataError, UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-    from fusion.calibration.calibration import Calibration
+    from fusion.calibration.one_system import Calibration
     from fusion.formats.tables import Trials
     from fusion.metrics.points import OperatingPoint
 
@@ -184,8 +184,8 @@ def _learn(
     arguments: argparse.Namespace, points: list[OperatingPoint], record: dict[str, Any]
 ) -> tuple[Calibration, dict[str, Any], np.ndarray, Trials]:
     """Train on the development trials; the model, its training, cross-validated llr, trials."""
-    from fusion.calibration.calibration import Calibration
     from fusion.calibration.crossval import cross_validate
+    from fusion.calibration.one_system import Calibration
     from fusion.formats.files import align, read_scores, read_trials
     from fusion.formats.layouts import TARGET
     from fusion.terminal import calibrate_text as text
@@ -238,7 +238,7 @@ def _learn(
 
 
 def _load(path: Path) -> tuple[Calibration, dict[str, Any]]:
-    from fusion.calibration.calibration import Calibration
+    from fusion.calibration.one_system import Calibration
     from fusion.calibration.saving import read_model
 
     model, training = read_model(path)

@@ -1,4 +1,4 @@
-"""Parts of `fusion.calibration`: input checks, PAV with knots, two Gaussians, thresholds.
+"""Parts of `Calibration`: input checks, PAV with knots, two Gaussians, thresholds.
 
 Dimension legend: N trials, Q quality measures, K knots.
 """

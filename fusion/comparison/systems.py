@@ -248,8 +248,8 @@ def _one_scale(trials: _Trials, scores: list[np.ndarray]) -> tuple[list[np.ndarr
     """Scores as log-likelihood ratios, and how they became it."""
     if trials.llr:
         return scores, "llr as given"
-    from fusion.calibration.calibration import Calibration
     from fusion.calibration.crossval import cross_validate
+    from fusion.calibration.one_system import Calibration
 
     # Two populations are numbered apart, so that none of one's speakers is taken for the other's.
     test = trials.test if trials.shared else trials.test + trials.enrol.max() + 1

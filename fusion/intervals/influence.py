@@ -101,7 +101,7 @@ def _rows(system: System, groupings: list[Sides]) -> Iterator[list[np.ndarray]]:
         return [one + two for one, two in both]
 
     for metric, at_point in system.asked:
-        yield of(metric.trial_costs(points, at_point))
+        yield of(metric.influences(points, at_point))
 
 
 def variances(sums: list[np.ndarray]) -> np.ndarray:

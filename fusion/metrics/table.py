@@ -3,7 +3,17 @@
 Evaluation, comparison, fusion, calibration, intervals, reports and the records for JSON ask here
 which metrics there are, how to compute them, what to call them and how to write them. A metric more
 is an entry more in `METRICS` (or a call of `add`): with a name, a symbol, its meaning in words and
-a function of `fusion.metrics.curve.OperatingPoints` it appears in all of them, with intervals.
+a function of `fusion.metrics.curve.OperatingPoints` it appears in all of them, with intervals:
+
+    def fnmr(points):
+        p_miss, p_fa, _ = points.rates()
+        return float(p_miss[p_fa <= 0.01][0])
+
+    add(Metric("fnmr", "FNMR", fnmr, "miss rate where 1 % of the nontargets pass", unit="%"))
+
+Intervals are then made by counting trials as often as their speakers are drawn, and of what the
+metric does when neighbouring scores count more or less; the last fields of a `Metric` make them
+faster and closer: its influence function, its scale, and what it chooses.
 
 The order of the table is the order in words and columns, of each kind of metrics: those before the
 first that is measured at operating points, those at points, and those after.
@@ -84,8 +94,9 @@ class Metric:
     note : str
         A remark below tables.
     reading : Reading, optional
+        Of a metric without operating points.
     mean : tuple of str, optional
-        Name and symbol of the mean over the points of an evaluation.
+        Name and symbol of the mean over the points of an evaluation, of a metric with such.
     scale : {"plain", "log", "logit"}
         On which it spreads symmetrically.
     least, most : float
@@ -94,9 +105,9 @@ class Metric:
         What it would be if all targets were missed, of prior and costs; 0 if it counts no errors.
     choice : Choice, optional
         Of thresholds, if it chooses them.
-    costs : callable, optional
-        Its influence function, of what `function` takes (`fusion.metrics.trial_costs`); without
-        one, it is found numerically.
+    influence : callable, optional
+        Its influence function, of what `function` takes: what each trial costs
+        (`fusion.metrics.trial_costs`); without one, it is found numerically.
     """
 
     name: str
@@ -119,16 +130,15 @@ class Metric:
     most: float = float("inf")
     missed: Callable[..., float] = lambda *costs: 0.0
     choice: Choice | None = None
-    costs: Callable[..., trial_costs.TrialCosts] | None = None
+    influence: Callable[..., trial_costs.TrialCosts] | None = None
 
     def __post_init__(self) -> None:
         if self.of_ratios is None:
             object.__setattr__(self, "of_ratios", self.needs_llr)
 
-    @property
-    def heading(self) -> str:
-        """Symbol and unit, for the head of a column."""
-        return f"{self.symbol} {self.unit}".rstrip()
+    def heading(self, at: str = "") -> str:
+        """Symbol and unit, for the head of a column; `at` is an operating point in words."""
+        return f"{self.symbol}{f'({at})' if at else ''} {self.unit}".rstrip()
 
     @property
     def sign(self) -> int:
@@ -149,12 +159,12 @@ class Metric:
         """The metric of some trials, at an operating point if it has one."""
         return self.function(points, *self.arguments(at))
 
-    def trial_costs(
+    def influences(
         self, points: OperatingPoints, at: OperatingPoint | None = None
     ) -> trial_costs.TrialCosts:
         """What each trial costs, to first order."""
-        if self.costs is not None:
-            return self.costs(points, *self.arguments(at))
+        if self.influence is not None:
+            return self.influence(points, *self.arguments(at))
         return trial_costs.cost_of_neighbours(lambda some: self.measure(some, at), points)
 
     def text(self, value: float, digits: int | None = None, sign: bool = False) -> str:
@@ -170,87 +180,89 @@ def _even_costs(points: OperatingPoints) -> tuple[float, float]:
     return prior, 1 - prior
 
 
-_TODAY = (
-    Metric(
-        "eer",
-        "EER",
-        lambda points: points.eer(),
-        "equal error rate: the miss rate and false-alarm rate at the threshold where they are the "
-        "same, on the convex hull of the ROC",
-        unit="%",
-        digits=2,
-        note="EER: on the ROC convex hull; interp.: on the ROC itself.",
-        reading=Reading(
-            "eer_interpolated", "EER interp.", lambda points: points.eer_interpolated()
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "eer",
+            "EER",
+            lambda points: points.eer(),
+            "equal error rate: the miss rate and false-alarm rate at the threshold where they are "
+            "the same, on the convex hull of the ROC",
+            unit="%",
+            digits=2,
+            note="EER: on the ROC convex hull; interp.: on the ROC itself.",
+            reading=Reading(
+                "eer_interpolated", "EER interp.", lambda points: points.eer_interpolated()
+            ),
+            scale="logit",
+            least=0.0,
+            most=0.5,
+            missed=lambda: 1.0,
+            choice=Choice(_even_costs),
+            influence=trial_costs.of_crossing,
         ),
-        scale="logit",
-        least=0.0,
-        most=0.5,
-        missed=lambda: 1.0,
-        choice=Choice(_even_costs),
-        costs=trial_costs.of_crossing,
-    ),
-    Metric(
-        "min_dcf",
-        "minDCF",
-        lambda points, *costs: points.min_dcf(*costs),
-        "detection cost at the best threshold for an operating point, found with the labels; 1 is "
-        "the cost of deciding without scores",
-        per_point=True,
-        note="minDCF(P_target): normalised.",
-        mean=("min_c_primary", "min C_primary"),
-        scale="log",
-        least=0.0,
-        most=1.0,
-        missed=lambda *costs: cost_weights(*costs)[0],
-        choice=Choice(lambda points, *costs: cost_weights(*costs)),
-        costs=trial_costs.of_least_cost,
-    ),
-    Metric(
-        "cllr",
-        "Cllr",
-        lambda points: points.cllr(),
-        "cost of likelihood ratios over all priors, in bits; 0 is perfect, 1 says nothing, and "
-        "more than 1 misleads",
-        needs_llr=True,
-        best="min_cllr",
-        note="Cllr in bits: 0 is perfect, 1 is worth nothing;",
-        scale="log",
-        least=0.0,
-        costs=trial_costs.of_bits,
-    ),
-    Metric(
-        "min_cllr",
-        "min Cllr",
-        lambda points: points.min_cllr(),
-        "Cllr after the best recalibration that keeps the order of the scores",
-        of_ratios=True,
-        guarded=False,
-        note="min Cllr: after PAV, the best that calibration can do.",
-        scale="log",
-        least=0.0,
-        most=1.0,
-        choice=Choice(lambda points: (0.5, 0.5), noise=0.5),
-        costs=trial_costs.of_block_bits,
-    ),
-    Metric(
-        "act_dcf",
-        "actDCF",
-        lambda points, *costs: points.act_dcf(*costs),
-        "detection cost at the threshold that the operating point prescribes for likelihood "
-        "ratios, without looking at the labels",
-        needs_llr=True,
-        per_point=True,
-        best="min_dcf",
-        note="actDCF: at the Bayes threshold.",
-        mean=("act_c_primary", "act C_primary"),
-        scale="log",
-        least=0.0,
-        missed=lambda *costs: cost_weights(*costs)[0],
-        costs=trial_costs.of_actual_cost,
-    ),
-)
-METRICS = {metric.name: metric for metric in _TODAY}
+        Metric(
+            "min_dcf",
+            "minDCF",
+            lambda points, *costs: points.min_dcf(*costs),
+            "detection cost at the best threshold for an operating point, found with the labels; 1 "
+            "is the cost of deciding without scores",
+            per_point=True,
+            note="minDCF(P_target): normalised.",
+            mean=("min_c_primary", "min C_primary"),
+            scale="log",
+            least=0.0,
+            most=1.0,
+            missed=lambda *costs: cost_weights(*costs)[0],
+            choice=Choice(lambda points, *costs: cost_weights(*costs)),
+            influence=trial_costs.of_least_cost,
+        ),
+        Metric(
+            "cllr",
+            "Cllr",
+            lambda points: points.cllr(),
+            "cost of likelihood ratios over all priors, in bits; 0 is perfect, 1 says nothing, and "
+            "more than 1 misleads",
+            needs_llr=True,
+            best="min_cllr",
+            note="Cllr in bits: 0 is perfect, 1 is worth nothing;",
+            scale="log",
+            least=0.0,
+            influence=trial_costs.of_bits,
+        ),
+        Metric(
+            "min_cllr",
+            "min Cllr",
+            lambda points: points.min_cllr(),
+            "Cllr after the best recalibration that keeps the order of the scores",
+            of_ratios=True,
+            guarded=False,
+            note="min Cllr: after PAV, the best that calibration can do.",
+            scale="log",
+            least=0.0,
+            most=1.0,
+            choice=Choice(lambda points: (0.5, 0.5), noise=0.5),
+            influence=trial_costs.of_block_bits,
+        ),
+        Metric(
+            "act_dcf",
+            "actDCF",
+            lambda points, *costs: points.act_dcf(*costs),
+            "detection cost at the threshold that the operating point prescribes for likelihood "
+            "ratios, without looking at the labels",
+            needs_llr=True,
+            per_point=True,
+            best="min_dcf",
+            note="actDCF: at the Bayes threshold.",
+            mean=("act_c_primary", "act C_primary"),
+            scale="log",
+            least=0.0,
+            missed=lambda *costs: cost_weights(*costs)[0],
+            influence=trial_costs.of_actual_cost,
+        ),
+    )
+}
 
 # The metric by which systems are ranked, and of which the first sentence about them is.
 PRIMARY = METRICS["eer"]

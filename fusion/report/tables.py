@@ -73,7 +73,7 @@ def _metrics(content: Record, rows: Sequence[Record]) -> list[tuple[Cell, list[C
         if metric.needs_llr and not any_llr:
             continue
         lines = _lines(content["points"][key[1]]) if metric.per_point else ()
-        columns.append((Cell(metric.heading, lines), [pick(row, key) for row in rows], metric))
+        columns.append((Cell(metric.heading(), lines), [pick(row, key) for row in rows], metric))
     if any_llr:
         losses = [row["calibration_loss"] for row in rows]
         loss = [None if one is None else {"estimate": one, "low": None} for one in losses]

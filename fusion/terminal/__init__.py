@@ -1,9 +1,8 @@
-"""What the command modules share: reading their inputs, and the text that they print.
+"""What the commands of `fusion` read from the command line and print.
 
-inputs          What the commands of `fusion` share: naming systems, telling speakers, options of
-                trial files.
-calibrate_text  What `python -m fusion.calibrate` prints and writes of a calibration.
-fuse_text       What `python -m fusion.fuse` prints and writes of a fusion: weights, table, guard.
-evaluate_text   What `python -m fusion.evaluate` prints and writes: the numbers of every system, in
-                tables.
+inputs          Options of trial files, naming of systems, telling of speakers.
+tables          Aligned columns, and those of all metrics.
+evaluate_text   What ``python -m fusion.evaluate`` prints and writes: numbers of every system.
+calibrate_text  What ``python -m fusion.calibrate`` prints: model, thresholds, what it is worth.
+fuse_text       What ``python -m fusion.fuse`` prints and writes: weights, table, guard.
 """

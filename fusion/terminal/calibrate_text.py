@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.calibration.calibration import Calibration
+from fusion.calibration.one_system import Calibration
 from fusion.calibration.wording import describe_llr
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint

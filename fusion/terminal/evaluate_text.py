@@ -116,8 +116,7 @@ def print_tables(
     """Print how well the systems tell speakers apart, how well their llr say so, and the notes."""
     apart = [metric for metric in METRICS.values() if not metric.of_ratios]
     ratios = [metric for metric in METRICS.values() if metric.of_ratios]
-    counts = ("trials", "targets", "nontargets")
-    heads = ["system", *counts]
+    heads = ["system", "trials", "targets", "nontargets"]
     _print_metrics(heads, [[str(row[key]) for key in heads] for row in rows], rows, apart, asked)
     if asked.llr:
         print()
@@ -153,18 +152,16 @@ def _columns(
     """Head and cells of every column of a metric."""
     name = metric.name
     if not metric.per_point:
-        yield (
-            metric.heading,
-            [_cell(metric, row[name], row[f"{name}_interval"]) for row in rows],
-        )
-    else:
-        for i, point in enumerate(asked.points):
-            cells = [_cell(metric, row[name][i][name], row[name][i]["interval"]) for row in rows]
-            yield f"{metric.symbol}({_short(point)})", cells
-    if metric.reading:
-        reading = metric.reading
-        cells = [_cell(metric, row[reading.name], None) for row in rows]
-        yield f"{reading.symbol} {metric.unit}".rstrip(), cells
+        cells = [_cell(metric, row[name], row[f"{name}_interval"]) for row in rows]
+        yield metric.heading(), cells
+        if metric.reading:
+            key, symbol = metric.reading.name, metric.reading.symbol
+            cells = [_cell(metric, row[key], None) for row in rows]
+            yield f"{symbol} {metric.unit}".rstrip(), cells
+        return
+    for i, point in enumerate(asked.points):
+        cells = [_cell(metric, row[name][i][name], row[name][i]["interval"]) for row in rows]
+        yield metric.heading(_short(point)), cells
     if metric.mean:
         key, symbol = metric.mean
         for i, preset in enumerate(asked.presets):

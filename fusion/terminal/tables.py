@@ -19,12 +19,8 @@ def print_table(table: Sequence[Sequence[str]]) -> None:
 
 def metric_heads(points: Sequence[OperatingPoint]) -> list[str]:
     """Heads of the columns of all metrics, the operating points in full."""
-    return [
-        f"{METRICS[name].symbol}({points[number].label})"
-        if METRICS[name].per_point
-        else METRICS[name].heading
-        for name, number in points_last(len(points))
-    ]
+    metrics = [(METRICS[name], number) for name, number in points_last(len(points))]
+    return [metric.heading(points[n].label if metric.per_point else "") for metric, n in metrics]
 
 
 def metric_cells(row: Mapping[str, Any], points: Sequence[OperatingPoint]) -> list[str]:

@@ -94,7 +94,7 @@ def _columns(with_ratios: bool) -> list[Key]:
 
 def _heads(keys: Sequence[Key]) -> list[str]:
     metrics = [(METRICS[name], P_TARGET[number]) for name, number in keys]
-    return [f"{one.symbol}({p:g})" if one.per_point else one.heading for one, p in metrics]
+    return [metric.heading(f"{p:g}" if metric.per_point else "") for metric, p in metrics]
 
 
 def _cell(metric: Metric, value: float, ends: Ends) -> str:
