@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
-from fusion.terminal.inputs import add_trial_options, check_trial_options, speakers, systems
+from fusion.terminal.inputs import (
+    add_trial_options,
+    check_trial_options,
+    scored,
+    speakers,
+    systems,
+)
 from ivector.base.cli import Parser, run
 from ivector.base.errors import UsageError
 
@@ -77,7 +83,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, measure, print, and write what was asked for."""
     _check(arguments)
     asked = _asked(arguments)
-    from fusion.formats.files import align, read_scores, read_trials
+    from fusion.formats.files import read_trials
     from fusion.metrics.curve import OperatingPoints
     from fusion.terminal.evaluate_text import measured, print_tables
 
@@ -89,16 +95,11 @@ def main(arguments: argparse.Namespace) -> None:
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
     for name, paths in given.items():
-        scored = align(
-            read_scores(paths, arguments.score_column),
-            trials,
-            subset=arguments.subset,
-            allow_duplicates=arguments.allow_duplicates,
-        )
-        tar, non = scored.split()
+        found = scored(paths, trials, arguments)
+        tar, non = found.split()
         points[name] = OperatingPoints(tar, non)
         if told:
-            intervals[name] = _bootstrap(scored, told, asked, arguments)
+            intervals[name] = _bootstrap(found, told, asked, arguments)
         if arguments.histogram:
             from fusion.plots.det import plot_score_histogram
 
