@@ -109,6 +109,11 @@ SYSTEMS: dict[str, System] = {
 DEFAULT_SYSTEMS = ("ivector", "cosine", "gmm-ubm")
 # Steps that a system runs for those whose trunk it is, too.
 SHARED = frozenset({"ubm", "total_variability", "ivectors"})
+# Steps that leave vectors, and the models that they take: kind of folder and the step that trains.
+EXTRACTORS: dict[str, tuple[tuple[str, str], ...]] = {
+    "ivectors": (("tv", "total_variability"),),
+    "xvectors": (("network", "xvector"),),
+}
 # What stage 10 and the models of calibration call the systems' joint decision.
 FUSED = "fusion"
 

@@ -45,6 +45,7 @@ class Console:
     total: int = 0
     done: int = 0
     _inner: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    _stage_begun: float = 0.0
     _begun: float = 0.0
     _told: float = 0.0
 
@@ -68,18 +69,16 @@ class Console:
         warnings.showwarning = _logged
 
     def begin(self, n_jobs: int, at_once: int) -> None:
-        """Say that the stage begins with so many jobs."""
-        first = not self._begun
+        """Say that the stage, or a further group of its steps, begins with so many jobs."""
         self.total, self.done, self._inner = n_jobs, 0, {}
-        self._told = time.monotonic()
-        self._begun = self._begun or self._told
-        if not sys.stderr.isatty():
-            if not first:
-                return
+        self._begun = self._told = time.monotonic()
+        first = not self._stage_begun
+        self._stage_begun = self._stage_begun or self._begun
+        if sys.stderr.isatty():
+            self._draw()
+        elif first:
             beside = f", {at_once} side by side" if at_once > 1 else ""
             self.line(f"{self.title}: {n_jobs} to make{beside}")
-        else:
-            self._draw()
 
     def tell(self, job: int, text: str, count: int, total: int | None) -> None:
         """Take note of how far a job is within its present step."""
@@ -101,7 +100,7 @@ class Console:
     def end(self, made: int, left: int) -> None:
         """Say that the stage has ended: what it took, what was left as it is, and what remains."""
         self._wipe()
-        took = f"{duration(time.monotonic() - self._begun)}, " if made else ""
+        took = f"{duration(time.monotonic() - self._stage_begun)}, " if made else ""
         kept = f", {left} done already" if left and made else ""
         what = f"{took}{made} made{kept}" if made else "done already"
         rest = self._remaining()

@@ -151,7 +151,8 @@ class _Workers:
             As a job raised it; the others are stopped.
         """
         try:
-            self.workers = [self._start() for _ in range(self.count)]
+            for _ in range(self.count):
+                self.workers.append(self._start())
             while busy := [worker for worker in self.workers if worker.job is not None]:
                 for pipe in wait([worker.pipe for worker in busy]):
                     worker = next(w for w in busy if w.pipe is pipe)

@@ -353,7 +353,7 @@ class Table:
                 yield f"\n{group}"
             head = f"  {option.flag} {shlex.quote(option.default) if option.default else ''}"
             takes = option.kind.allowed()
-            body = textwrap.wrap(f"{option.why} [{takes}]", 72)
+            body = textwrap.wrap(f"{option.why} [{takes}]", 72, break_on_hyphens=False)
             if len(head) < 32:
                 yield f"{head:<32}{body.pop(0)}"
             else:

@@ -23,7 +23,7 @@ from recipes.engine.code import code_digest
 from recipes.engine.marks import digest, is_planned, require
 from recipes.engine.settings import Settings
 from recipes.experiment.protocol import folds
-from recipes.systems import runs, stage_of, trunk_of, with_trunks
+from recipes.systems import EXTRACTORS, SYSTEMS, runs, stage_of, trunk_of, with_trunks
 
 Body = Callable[[Path, int], None]
 
@@ -115,13 +115,12 @@ class Task:
 
     def vectors(self) -> str:
         """Stamp of the vectors, which must be of the extractor or network that is there now."""
-        if "xvectors" in self.run.steps_of(self.system):
-            extractor = require(self.folder("network"), stage_of(self.system, "xvector"))
-            number = stage_of(self.system, "xvectors")
-        else:
-            extractor = require(self.folder("tv"), stage_of(self.system, "total_variability"))
-            number = stage_of(self.system, "ivectors")
-        return require(self.folder("ivectors"), number, on=[extractor])
+        step = next(step for step in self.run.steps_of(self.system) if step in EXTRACTORS)
+        models = [
+            require(self.folder(kind), stage_of(self.system, trained))
+            for kind, trained in EXTRACTORS[step]
+        ]
+        return require(self.folder("ivectors"), stage_of(self.system, step), on=models)
 
     def job(
         self,
@@ -202,8 +201,6 @@ class Run:
     @staticmethod
     def steps_of(system: str) -> Sequence[str]:
         """Steps of a system, and those of its trunk."""
-        from recipes.systems import SYSTEMS
-
         return [*SYSTEMS[trunk_of(system)].steps, *SYSTEMS[system].steps]
 
     def code(self, step: str) -> str:

@@ -35,6 +35,7 @@ from recipes.systems import DEFAULT_SYSTEMS, STAGES, SYSTEMS, trunk_of
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "recipes" / "conf"
 LAST = len(STAGES) - 1
+NAMES = "recipes.systems:SYSTEMS"
 NORMS = "plda.normalisation:KINDS"
 SCORINGS = "recipes.experiment.backends:BACKENDS"
 
@@ -48,8 +49,8 @@ TABLE = Table(
                    "empty makes one", must_exist=True),
             Option("prepare_options", "", text_kind(allowed="options of recipes.prepare CORPUS"),
                    "more for stage 0"),
-            Option("system", "all", choice("all", *SYSTEMS), "run one of the systems alone"),
-            Option("systems", " ".join(DEFAULT_SYSTEMS), several(*SYSTEMS, least=1),
+            Option("system", "all", choice("all", of=NAMES), "run one of the systems alone"),
+            Option("systems", " ".join(DEFAULT_SYSTEMS), several(of=NAMES, least=1),
                    "what all of them are"),
             Option("stage", "", optional(whole(0, LAST), "continue what is missing"),
                    "first stage to run, even if it is done already"),
@@ -149,7 +150,7 @@ TABLE = Table(
             Option("fusion_prior", "0.5", number(1e-9, 1 - 1e-9, open_ends=True),
                    "of a target, for which errors are weighed; 0.5 is Cllr"),
             Option("fusion_ridge", "0", number(0, 1e9), "penalty of large fusion weights"),
-            Option("fusion_systems", "", several(*SYSTEMS), "which systems to fuse; empty: all"),
+            Option("fusion_systems", "", several(of=NAMES), "which systems to fuse; empty: all"),
             Option("bootstrap", "1000", whole(20, 10**6, also=(0,)),
                    "replicates of the confidence intervals; 0: no intervals"),
             Option("pooled_only", "false", FLAG, "report no rows of single folds"),

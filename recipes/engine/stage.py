@@ -24,6 +24,7 @@ import json
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -305,7 +306,10 @@ class _Cautions(logging.Handler):
 
 @contextlib.contextmanager
 def _log_to(path: Path, cautions: list[str]) -> Iterator[None]:
-    """Send log lines to a file, and the texts of warnings to a list as well."""
+    """Send log lines to a file, and the texts of warnings to a list as well.
+
+    What Python warns of once a place is told again, so that every stage's list is whole.
+    """
     file = _QuietFileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
@@ -313,7 +317,8 @@ def _log_to(path: Path, cautions: list[str]) -> Iterator[None]:
     for handler in handlers:
         root.addHandler(handler)
     try:
-        yield
+        with warnings.catch_warnings():
+            yield
     finally:
         for handler in handlers:
             root.removeHandler(handler)

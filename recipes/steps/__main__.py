@@ -52,7 +52,7 @@ def check(words: Sequence[str]) -> int:
     """Read all options; print for the shell which stages are to be run, and what must be there."""
     if "--help" in words or "-h" in words:
         named = ", ".join(f"{number} {stage.name}" for number, stage in enumerate(STAGES))
-        print(USAGE.format(stages=named), *TABLE.help(), sep="\n", file=sys.stderr)
+        print(USAGE.format(stages=named), *TABLE.help(), sep="\n")
         raise SystemExit(3)
     settings = read(words, folder_of_command())
     if settings.common.prepare_options:

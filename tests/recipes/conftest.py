@@ -1,0 +1,26 @@
+"""A small finished experiment, made once for all tests of the recipe."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from step_cases import CORPUS, SMALL, run_stages
+
+BOTH = (0, 1, 2, 3, 4, 5, 6, 9, 10)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """All stages of the classical systems, calibrated and fused, by one process.
+
+    Eight speakers of four recordings; to be read, or copied.
+    """
+    folder = tmp_path_factory.mktemp("finished")
+    return run_stages(folder, BOTH, *CORPUS, *SMALL, "--dev-folds", "2", "--nj", "1")
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Path:
+    """A copy to change; moved, so that its lists of archives name another folder."""
+    shutil.copytree(finished, tmp_path / "x", symlinks=True)
+    return tmp_path / "x"
