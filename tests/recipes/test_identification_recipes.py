@@ -23,6 +23,7 @@ def recipe(name: str, *options: str, cwd: Path = ROOT) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_vggm_runs_from_generated_records_to_accuracy_and_speed(tmp_path):
     exp = tmp_path / "an experiment"
     done = recipe("vggm_identification", "--miniature", "--exp", exp.name, "--epochs", "1",
@@ -34,6 +35,7 @@ def test_vggm_runs_from_generated_records_to_accuracy_and_speed(tmp_path):
     assert json.loads((exp / "vgg-m" / "speed.json").read_text())["instances_per_s"] > 0
 
 
+@pytest.mark.slow
 def test_conformer_runs_from_csv_tables_to_the_report(tmp_path):
     done = recipe("conformer_identification", "--exp", str(tmp_path / "exp"), "--steps", "2",
                   "--sweep-steps", "1", "--sweep-batch-sizes", "", "--sweep-widths", "",
@@ -46,6 +48,7 @@ def test_conformer_runs_from_csv_tables_to_the_report(tmp_path):
     assert "## Learning rate" in report and report in done.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_of_speakers_is_cut_and_all_systems_share_a_table(tmp_path):
     import numpy as np
     import soundfile
