@@ -32,7 +32,8 @@ def child(folder: Path, n_workers: int, told) -> None:
 
     from dnn.data.batches import CropBatches
     from dnn.data.sources import ArraySource
-    from dnn.losses.classification import MarginSchedule, build_loss
+    from dnn.losses.classification import MarginSchedule
+    from dnn.losses.table import build_loss
     from dnn.models import build
     from dnn.training.trainer import trainer as training
     from dnn.training.trainer.options import TrainingOptions

@@ -109,7 +109,8 @@ def load_classifier(folder: str | os.PathLike) -> SpeakerClassifier:
     DataError
         It was trained by a loss without classes, or exported without it.
     """
-    from dnn.losses.classification import Classifier, build_loss_from_config
+    from dnn.losses.classification import Classifier
+    from dnn.losses.table import build_loss_from_config
     from dnn.models import build_from_config
 
     config, tensors = _read(Path(folder))

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from dnn.data.prefetch import Batch, Batches, Prefetch
 from dnn.embedding.export import save_network
-from dnn.losses.classification import CLASSIFIERS, Classifier, MarginSchedule, SpeakerLoss
+from dnn.losses.classification import Classifier, MarginSchedule, SpeakerLoss
+from dnn.losses.table import CLASSIFIERS
 from dnn.models.base import SpeakerNetwork
 from dnn.scalars import NoLog, ScalarLog
 from dnn.training.checkpoint import (

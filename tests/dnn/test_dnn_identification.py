@@ -43,7 +43,7 @@ from dnn.identification.identifier import (
 from dnn.identification.sweep import Factors, plan, run_sweep, trial_name
 from dnn.identification.training import IdentifierOptions, train_identifier, widened
 from dnn.identify import build_parser, main
-from dnn.losses.classification import build_loss
+from dnn.losses.table import build_loss
 from dnn.miniature import Sizes, make
 from dnn.models import build
 from ivector.base.cli import run

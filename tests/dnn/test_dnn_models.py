@@ -13,7 +13,7 @@ torch.set_num_threads(1)
 
 from torch import nn
 
-from dnn.losses.classification import build_loss
+from dnn.losses.table import build_loss
 from dnn.models import MODELS, build, build_from_config
 from dnn.models.attention import by_distance_to_by_frame, relative_positions
 from dnn.models.folding import fold

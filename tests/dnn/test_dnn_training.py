@@ -23,7 +23,8 @@ from dnn.data.batches import CropBatches
 from dnn.data.prefetch import Prefetch
 from dnn.data.sources import ArraySource
 from dnn.embedding.export import load_classifier, load_network
-from dnn.losses.classification import MarginSchedule, build_loss
+from dnn.losses.classification import MarginSchedule
+from dnn.losses.table import build_loss
 from dnn.models import build
 from dnn.scalars import ScalarLog, read_scalars
 from dnn.training.checkpoint import load_checkpoint, save_checkpoint
