@@ -83,14 +83,17 @@ class Declared:
         if self.choices is not None:
             return f"one of {', '.join(self.choices())}"
         if self.kind is int or self.kind is float:
-            least = "" if math.isinf(self.least) else f" from {self.least:g}"
-            most = "" if math.isinf(self.most) else f" to {self.most:g}"
-            what = "whole numbers" if self.kind is int else "numbers"
-            share = "; below 1: a share of the training" if self.steps else ""
-            return f"{what}{least}{most}{share}"
+            if self.steps:
+                return "numbers of steps or, below 1, shares of the training"
+            least = "" if math.isinf(self.least) else f" from {self._said(self.least)}"
+            most = "" if math.isinf(self.most) else f" to {self._said(self.most)}"
+            return f"{'whole numbers' if self.kind is int else 'numbers'}{least}{most}"
         if self.kind is dict:
             return "options by name"
         return "true or false" if self.kind is bool else "a text"
+
+    def _said(self, bound: float) -> str:
+        return str(int(bound)) if self.kind is int else f"{bound:g}"
 
     def _check_one(self, value: Any) -> Any:
         right = {

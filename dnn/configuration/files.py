@@ -62,8 +62,18 @@ def read_config(path: str | os.PathLike, preset: Preset) -> dict[str, Any]:
     return values
 
 
-def write_config(path: str | os.PathLike, config: NetworkConfig) -> None:
-    """Write all values of a configuration, with what is said of them where the format allows it.
+def write_config(
+    path: str | os.PathLike, config: NetworkConfig, without: Iterable[str] = ()
+) -> None:
+    """Write a configuration; in TOML with what is said of its fields.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.toml`` or ``.json``.
+    config : NetworkConfig
+    without : iterable of str
+        Fields that are left out, such as those that a task does not take.
 
     Raises
     ------
@@ -73,15 +83,15 @@ def write_config(path: str | os.PathLike, config: NetworkConfig) -> None:
         It cannot be written.
     """
     if Path(path).suffix == ".json":
-        write_text(path, json.dumps(_given(config), indent=1) + "\n")
+        write_text(path, json.dumps(_given(config, without), indent=1) + "\n")
     elif Path(path).suffix == ".toml":
-        write_text(path, toml_text(config))
+        write_text(path, toml_text(config, without))
     else:
         raise _wrong_ending(Path(path))
 
 
 def toml_text(config: NetworkConfig, without: Iterable[str] = ()) -> str:
-    """A configuration as commented TOML; fields of `without` are left out.
+    """A configuration as commented TOML, without some of its fields.
 
     What has no value, as the network's own pooling, stands there as a comment.
     """
@@ -160,12 +170,14 @@ def _wrong_ending(path: Path) -> UsageError:
     return UsageError(f"{path}: a configuration's name ends in .toml or .json")
 
 
-def _given(config: NetworkConfig) -> dict[str, dict[str, Any]]:
+def _given(config: NetworkConfig, without: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Values by section and name, but for those that are left to somebody else."""
-    return {
-        section: {name: value for name, value in table.items() if value not in (None, ())}
-        for section, table in config.nested().items()
-    }
+    nested: dict[str, dict[str, Any]] = {}
+    for key, value in config.items().items():
+        if value not in (None, ()) and key not in without:
+            section, _, name = key.partition(".")
+            nested.setdefault(section, {})[name] = value
+    return nested
 
 
 def _toml(value: Any) -> str:

@@ -53,7 +53,7 @@ class Model:
     """The network."""
 
     name: str | None = choice(
-        "xvector-small", "network; larger ones want more speakers and more time",
+        "xvector-small", "larger ones want more speakers and more time",
         sorted(MODELS), options=("--model",), none=BY_TASK,
     )  # fmt: skip
     pooling: str | None = choice(
@@ -80,13 +80,17 @@ class Features:
         None, "of recordings; spectrograms for VGG-M, ten times as many numbers as log-mel",
         FEATURES, options=("--features",), none=BY_TASK,
     )  # fmt: skip
-    num_mel_bins: int = whole(40, "log-mel energies of recordings; more take more time", 8)
+    num_mel_bins: int = whole(
+        40, "log-mel energies of recordings; more resolve more and take more time", 8
+    )
     normalisation: str | None = choice(
         "cmn", "what is taken off: channels differ in the mean, little speech wants no more",
         NORMALISATIONS, options=("--normalisation", "--normalise"),
         synonyms={"utterance": "mean"}, none=BY_TASK,
     )  # fmt: skip
-    cmn_window: int = whole(300, "frames of the sliding window of cmn, cmvn and warping", 1)
+    cmn_window: int = whole(
+        300, "sliding window in frames; short ones take off some of the voice, too", 1
+    )
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,10 @@ class Loss:
         "nothing", 0, 2, metavar="M",
     )  # fmt: skip
     scale: float = number(
-        30.0, "of the cosines of am and aam; how sure the classifier can become", 0.01, metavar="S"
+        30.0,
+        "of the cosines of am and aam; large ones make surer, and forgive less",
+        0.01,
+        metavar="S",
     )
     margin_starts: float = steps_or_share(
         0.1, "until when am and aam have no margin, to learn at all"
@@ -147,21 +154,32 @@ class Augmentation:
         False, "hide bands and stretches of the features (SpecAugment); wants longer training",
         options=("--spec-augment", "--mask"),
     )  # fmt: skip
-    feature_masks: int = whole(SpecAugment.n_feature_masks, "bands hidden by it", 0)
-    feature_mask_width: int = whole(SpecAugment.max_features, "features of the widest band", 0)
-    time_masks: int = whole(SpecAugment.n_time_masks, "stretches hidden by it", 0)
-    time_mask_width: int = whole(SpecAugment.max_frames, "frames of the longest stretch", 0)
+    feature_masks: int = whole(
+        SpecAugment.n_feature_masks, "bands hidden by it; more are harder to learn from", 0
+    )
+    feature_mask_width: int = whole(SpecAugment.max_features, "features of the widest of them", 0)
+    time_masks: int = whole(
+        SpecAugment.n_time_masks, "stretches hidden by it; more are harder to learn from", 0
+    )
+    time_mask_width: int = whole(SpecAugment.max_frames, "frames of the longest of them", 0)
     time_mask_share: float = number(
-        SpecAugment.max_share, "longest stretch as a share of a short crop", 0, 1
+        SpecAugment.max_share, "the longest as a share of the crop, for short ones", 0, 1
     )
     sound: float = number(
         0.0, "share of the crops whose sound gets noise, babble or a room; takes most of the time "
         "of reading", 0, 1, options=("--augment",), metavar="SHARE",
     )  # fmt: skip
-    telephone: bool = switch(False, "a telephone line is one more of these changes of the sound")
-    musan: str | None = text(None, "folder of noises to add", metavar="DIR", none="simulated")
+    telephone: bool = switch(
+        False, "a telephone line as a further change, for speech that may come by one"
+    )
+    musan: str | None = text(
+        None,
+        "folder of noises to add; real ones teach more than simulated ones",
+        metavar="DIR",
+        none="simulated",
+    )
     rirs: str | None = text(
-        None, "folder of impulse responses of rooms", metavar="DIR", none="simulated"
+        None, "folder of impulse responses of rooms; likewise", metavar="DIR", none="simulated"
     )
     speeds: tuple[float, ...] = number(
         (1.0,),
@@ -175,19 +193,24 @@ class Optimiser:
     """How gradients change the weights."""
 
     name: str = choice(
-        TrainingOptions.optimiser, "sgd wants a higher --lr", OPTIMISERS, options=("--optimiser",)
+        TrainingOptions.optimiser,
+        "adamw is the safer one; sgd wants a higher --lr",
+        OPTIMISERS,
+        options=("--optimiser",),
     )
     weight_decay: float = number(
         TrainingOptions.weight_decay, "of the matrices, against learning by heart; 0 is Adam", 0,
         metavar="W",
     )  # fmt: skip
-    momentum: float = number(TrainingOptions.momentum, "of sgd", 0, 0.999999)
+    momentum: float = number(
+        TrainingOptions.momentum, "of sgd; how long gradients are remembered", 0, 0.999999
+    )
     clip_norm: float = number(
         TrainingOptions.clip_norm, "longest gradient, for trainings that leap; 0 leaves all", 0
     )
     average: float = number(
-        TrainingOptions.average_decay, "export a moving average of the weights, such as 0.999; 0 "
-        "for none", 0, 0.999999, metavar="SHARE",
+        TrainingOptions.average_decay, "export a moving average of the weights, which errs less "
+        "at a high rate; such as 0.999; 0 for none", 0, 0.999999, metavar="SHARE",
     )  # fmt: skip
 
 
@@ -218,11 +241,11 @@ class Training:
     """How long it is trained, how exactly, and what is looked at on the way."""
 
     epochs: float | None = number(
-        30.0, "passes over the utterances, a crop of each", 0.001, metavar="E", none="by steps"
+        30.0, "passes over the utterances, a crop of each", 0.001, metavar="E", none="not given"
     )
     steps: int | None = whole(
         None,
-        "updates, instead of --epochs", 1, options=("--steps", "--num-steps"), none="by epochs",
+        "updates, instead of --epochs", 1, options=("--steps", "--num-steps"), none="not given",
     )  # fmt: skip
     accumulate: int = whole(
         TrainingOptions.accumulate, "cut batches into N parts, for less memory and more time", 1
@@ -248,7 +271,7 @@ class Training:
         same_weights=True,
     )  # fmt: skip
     log_every: float | None = steps_or_share(
-        None, "steps between records of the loss", same_weights=True,
+        None, "steps between records of the loss, for the curves", same_weights=True,
         none="a fiftieth of the training, at most 50 steps",
     )  # fmt: skip
 
@@ -260,7 +283,9 @@ class Machine:
     device: str = text(
         "auto", "auto (a GPU if there is one), cpu, cuda, cuda:1", same_weights=True, metavar="NAME"
     )
-    threads: int = whole(0, "on the CPU; 0: all cores", 0, same_weights=True)
+    threads: int = whole(
+        0, "of the CPU, 0: all cores; another number changes the last digits", 0, same_weights=True
+    )
     workers: int = whole(
         TrainingOptions.n_workers, "processes that read batches ahead; they change no result", 0,
         same_weights=True,
@@ -270,7 +295,9 @@ class Machine:
         "GPU", same_weights=True,
     )  # fmt: skip
     tensorboard: bool = switch(
-        TrainingOptions.tensorboard, "also write TensorBoard's files", same_weights=True
+        TrainingOptions.tensorboard,
+        "also write TensorBoard's files, if it is installed",
+        same_weights=True,
     )
 
 

@@ -195,7 +195,7 @@ def _outcome(
 
 def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The result of a trial that is done."""
-    from dnn.training.checkpoint import differences
+    from dnn.training.identity import differences
 
     if not path.exists():
         return None
