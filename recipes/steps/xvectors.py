@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnn.extra import told_extra
 from ivector.base.files import save_model
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
@@ -53,6 +54,7 @@ def extract_fold(arguments: argparse.Namespace, fold: Path, network: Path, work:
     save_model(work / "ivectors.npz", "vectors", arrays, {})
 
 
+@told_extra()
 def main(arguments: argparse.Namespace) -> None:
     """Run the stage for every fold."""
     system = arguments.exp / arguments.system
