@@ -147,7 +147,7 @@ PRESETS = {
                 "schedule.lr": 2e-3,
                 "schedule.warmup": 0.1,
                 "training.epochs": None,
-                "training.steps": 1000,
+                "training.steps": 300,
                 "training.validations": 0,
                 "training.save_every": 0.125,
                 "training.log_every": 0.05,

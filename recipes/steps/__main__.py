@@ -60,6 +60,10 @@ def check(words: Sequence[str]) -> int:
 
         prepare.parse(settings.common.corpus, settings.common.prepare_options.split(),
                       settings.common.data)  # fmt: skip
+    if settings.common.xvector_config is not None:
+        from recipes.steps.xvector import configuration
+
+        configuration(settings.of["xvector"])
     told = {
         "needs": ",".join(settings.needs),
         "stages": " ".join(map(str, stages(settings))),

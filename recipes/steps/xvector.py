@@ -6,25 +6,23 @@ a margin softmax over the training speakers. A run that was killed goes on from 
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import threading
-import time
-import warnings
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from dnn.configuration.options import add_options, configure
+from dnn.configuration.files import read_config
 from dnn.configuration.presets import PRESETS
 from dnn.configuration.sections import FIELDS, NetworkConfig
 from dnn.extra import told_extra
 from ivector.base.errors import DataError
-from ivector.base.log import progress
-from ivector.base.shards import map_shards
 from ivector.pipeline import FrontEnd
-from recipes.engine.stage import digest, require, stage
-from recipes.steps.common import Corpus, folds, logger, make_parser, read_utt2spk
+from recipes.engine.marks import digest
+from recipes.engine.run import Job, Run, Task
+from recipes.experiment.frames import Corpus
+from recipes.experiment.protocol import read_utt2spk
 
 if TYPE_CHECKING:
     from dnn.data.labelled import LabelledSet
@@ -51,9 +49,13 @@ TOLD = {
     "threads": "machine.threads",
 }
 MARGIN_EDGES = ("loss.margin_starts", "loss.margin_stands")
-
-# Torch's generator is one for a process: where shards run in threads, networks take turns.
-_turn = threading.Lock()
+# Options of run.sh that go over those of the file.
+OVER = {
+    "xvector_model": "model.name",
+    "xvector_steps": "training.steps",
+    "xvector_frames": "batches.frames",
+    "xvector_threads": "machine.threads",
+}
 
 
 def front_end(options: dict) -> FrontEnd:
@@ -75,6 +77,22 @@ def told(config: NetworkConfig) -> dict[str, Any]:
     }
 
 
+def configuration(values: SimpleNamespace) -> NetworkConfig:
+    """The network's configuration: the preset, over it the file, over it the options of run.sh.
+
+    Raises
+    ------
+    DataError, UsageError
+        The file cannot be read, or something in it is no value of its field.
+    """
+    config = PRESET.config()
+    if values.xvector_config is not None:
+        config = config.changed(read_config(values.xvector_config, PRESET))
+    given = {key: getattr(values, name) for name, key in OVER.items()}
+    given = {key: value for key, value in given.items() if value is not None}
+    return config.changed({**given, "machine.device": values.device, "training.seed": values.seed})
+
+
 @dataclass(frozen=True)
 class Train:
     """Trains one fold's network into its work folder."""
@@ -83,17 +101,13 @@ class Train:
     config: NetworkConfig
     memory: int
 
-    def __call__(self, job: tuple[Path, Path]) -> float:
-        """Train, and return the seconds that took."""
+    def __call__(self, fold: Path, work: Path, nj: int) -> None:
+        """Train, or go on from the last checkpoint."""
         from dnn.embedding.extraction import torch_threads
 
-        fold, work = job
-        start = time.perf_counter()
-        with _turn, torch_threads(self.config.machine.threads):
-            trainer = self._trainer(fold, work)
-            if not trainer.fit().finished:
+        with torch_threads(self.config.machine.threads):
+            if not self._trainer(fold, work).fit().finished:
                 raise DataError(f"{fold.name}: stopped; the same command goes on from there")
-        return time.perf_counter() - start
 
     def _trainer(self, fold: Path, work: Path) -> Trainer:
         from dnn.training.builder import build_trainer, steps_of
@@ -112,7 +126,7 @@ class Train:
         """The fold's training utterances, and their speakers."""
         from dnn.data.labelled import LabelledSet
         from dnn.data.sources import make_labels
-        from recipes.steps.corpus_source import CorpusSource
+        from recipes.experiment.corpus_source import CorpusSource
 
         utt2spk = read_utt2spk(fold / "train.utt2spk")
         utterances = self.corpus.usable(sorted(utt2spk), "training")
@@ -121,36 +135,23 @@ class Train:
 
 
 @told_extra()
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold; on the CPU, folds are trained side by side."""
+def jobs(run: Run) -> Iterator[Job]:
+    """The networks of all folds; on the CPU side by side, a GPU is one network's at a time."""
     from dnn.training.distributed import Ranks, pick_device
 
-    config = configure(arguments, PRESET, {"training.seed": arguments.seed})
-    options = told(config)
-    features = require(arguments.exp / "features", 1)
-    # A GPU computes in bfloat16: its networks are others.
-    options["device"] = pick_device(config.machine.device, Ranks()).type
-    on_cpu = options["device"] == "cpu"
-    train = Train(Corpus(arguments.exp / "features", front_end(options)), config, arguments.memory)
-    with contextlib.ExitStack() as stages:
-        jobs = []
-        for fold in folds(arguments.data):
-            target = arguments.exp / arguments.system / "network" / fold.name
-            upstream = {"features": features, "training list": digest(fold / "train.utt2spk")}
-            frame = stage(target, options, upstream, force=arguments.force)
-            work = stages.enter_context(frame)
-            if work is not None:
-                jobs.append((fold, work))
-        # loky replaces a process that has grown, as those that train do; no shard is lost by it.
-        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-        # A GPU is one network's at a time.
-        done = map_shards(train, jobs, nj=arguments.nj if on_cpu else 1)
-        for (fold, _), seconds in zip(jobs, progress(done, len(jobs), "networks", "fold")):
-            logger.info("%s: %s trained in %.0f s", fold.name, config.model.name, seconds)
+    for task in list(run.tasks("xvector")):
+        config = configuration(task.values)
+        options = told(config)
+        # A GPU computes in bfloat16: its networks are others.
+        options["device"] = pick_device(config.machine.device, Ranks()).type
+        yield job(task, config, options)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("xvector", __doc__ or "")
-    add_options(parser, PRESET)
-    return parser
+def job(task: Task, config: NetworkConfig, options: dict[str, Any]) -> Job:
+    """The network of a fold."""
+    train = Train(Corpus(task.run.features, front_end(options)), config, task.values.memory)
+    training = digest(task.fold / "train.utt2spk")
+    upstream = {"features": task.features(), "training list": training}
+    body = functools.partial(train, task.fold)
+    on_gpu = options["device"] != "cpu"
+    return task.job("xvector", "network", options, upstream, body, alone=on_gpu)
