@@ -46,7 +46,8 @@ given=("$@")
 server=
 if [ "$dry_run" = false ] && [ "$(uname -s)" = Linux ]; then
   exec 3>&1
-  coproc SERVER { exec "$PYTHON" -m recipes.steps serve ${given[@]+"${given[@]}"} 4>&1 1>&3; }
+  # An older bash, as of macOS, could not read this line.
+  eval 'coproc SERVER { exec "$PYTHON" -m recipes.steps serve ${given[@]+"${given[@]}"} 4>&1 1>&3; }'
   server=$SERVER_PID
   trap 'kill -TERM "$server" 2>/dev/null || true' TERM
   trap : INT  # the stage has it, too, and says so

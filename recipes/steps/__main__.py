@@ -1,14 +1,14 @@
 """``python -m recipes.steps STAGE [options of run.sh]``: run the steps of a stage.
 
 STAGE is its number, or ``check`` (print what ``run.sh`` needs to know of the options), ``plan``
-(say
-what all stages would do, and why, and do nothing) or ``serve``: run the stages whose numbers come
-by standard input, each in a process forked from this one, which has imported everything once, and
-answer on file descriptor 4 with the exit status of each.
+(say what all stages would do, and why, and do nothing) or ``serve``: run the stages whose numbers
+come by standard input, each in a process forked from this one, which has imported everything once,
+and answer on file descriptor 4 with the exit status of each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import shlex
@@ -136,7 +136,24 @@ def run_stage(settings: Settings, number: int) -> int:
 
 def serve(settings: Settings) -> int:
     """Run stages as their numbers come, each in a fork; meanwhile import what is needed next."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stage has it, too
+    children: list[int] = []  # the stage that is at work, if one is
+    former = signal.getsignal(signal.SIGTERM)
+    assert callable(former)
+    end: Callable[..., object] = former
+
+    def on_end(*told: object) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        if not children:
+            end(*told)
+
+    def on_interrupt(*_: object) -> None:
+        if not children:  # else it is told, too
+            _stop()
+
+    signal.signal(signal.SIGTERM, on_end)
+    signal.signal(signal.SIGINT, on_interrupt)
     wanted = stages(settings)
     with open(4, "w", encoding="ascii", buffering=1) as answers:
         for line in sys.stdin:
@@ -145,12 +162,26 @@ def serve(settings: Settings) -> int:
             if not child:
                 answers.close()
                 os._exit(_forked(settings, number))
-            signal.signal(signal.SIGTERM, lambda *_, child=child: os.kill(child, signal.SIGTERM))
+            children.append(child)
             for later in wanted[wanted.index(number) + 1 :]:
                 list(steps_of(later))
             _, status = os.waitpid(child, 0)
-            print(os.waitstatus_to_exitcode(status), file=answers)
+            children.clear()
+            print(_exit_status(number, os.waitstatus_to_exitcode(status)), file=answers)
     return 0
+
+
+def _exit_status(number: int, code: int) -> int:
+    """Exit status for a shell of a stage that ended; that it was killed is said."""
+    if code >= 0:
+        return code
+    print(
+        f"{PROG}: error: stage {number} was killed ({signal.Signals(-code).name}), as a rule for "
+        "lack of memory: take fewer processes (--nj) or less memory (--memory); the same command "
+        "goes on from there",
+        file=sys.stderr,
+    )
+    return 128 - code
 
 
 def _forked(settings: Settings, number: int) -> int:
