@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "recipes" / "conf"
 LAST = len(STAGES) - 1
 NAMES = "recipes.systems:SYSTEMS"
-NORMS = "plda.normalisation:KINDS"
+NORMS = "plda.normalisation:NORMS"
 SCORINGS = "recipes.experiment.backends:BACKENDS"
 
 TABLE = Table(
