@@ -27,6 +27,7 @@ from dnn.configuration.fields import (
 )
 from dnn.data.augment import SpecAugment
 from dnn.data.labelled import FEATURES
+from dnn.extra import told_extra
 from dnn.losses.table import CLASSIFIERS, LOSSES
 from dnn.models import MODELS
 from dnn.training.options import OPTIMISERS, PRECISIONS, TrainingOptions
@@ -41,6 +42,7 @@ NORMALISATIONS = (
 BY_TASK = "by the data"
 
 
+@told_extra()
 def poolings() -> Collection[str]:
     """Names of the poolings; imports torch."""
     from dnn.models.pooling import POOLINGS
@@ -241,7 +243,7 @@ class Training:
     """How long it is trained, how exactly, and what is looked at on the way."""
 
     epochs: float | None = number(
-        30.0, "passes over the utterances, a crop of each", 0.001, metavar="E", none="not given"
+        30, "passes over the utterances, a crop of each", 0.001, metavar="E", none="not given"
     )
     steps: int | None = whole(
         None,

@@ -15,10 +15,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dnn.configuration.sections import FIELDS, NetworkConfig
+from dnn.configuration.sections import NetworkConfig
 from dnn.data.labelled import FrontEnd, LabelledSet
 from dnn.identification.sweep_report import COLUMNS, Trial, curve_file, report, value_of
-from dnn.identification.training import complete, default_loss, read_speed, train_identifier
+from dnn.identification.training import (
+    complete,
+    default_loss,
+    read_speed,
+    told,
+    train_identifier,
+)
 from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import write_text
 
@@ -147,8 +153,10 @@ def _run(
     front_end: FrontEnd,
 ) -> Trial | None:
     """One trial, from its folder where it is done; None where SIGTERM stopped it."""
+    # What changes no result is not compared.
+    idle = dict.fromkeys(("device", "n_workers", "n_validations", "save_every"))
     identity = {
-        "options": {k: v for k, v in config.items().items() if not FIELDS[k].same_weights},
+        "options": {**told(config), **idle},
         "front_end": front_end._asdict(),
         "utterances": [len(data.labels), len(test.labels)],
     }

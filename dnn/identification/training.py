@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dnn.configuration.sections import NetworkConfig
+from dnn.configuration.presets import PRESETS
+from dnn.configuration.sections import FIELDS, NetworkConfig
 from dnn.data.labelled import FrontEnd, LabelledSet
 from dnn.losses.table import CLASSIFIERS
 from ivector.base.errors import DataError, UsageError
@@ -22,6 +23,32 @@ logger = logging.getLogger("identification")
 
 SPEED = "speed.json"
 KEPT = ("last", "best")
+USUAL = PRESETS["identification"].config()
+# What ``config.json`` and sweeps call the fields that they always tell; others are told by their
+# keys where they are changed, so that a field that is new makes no sweep another one.
+TOLD = {
+    "model": "model.name",
+    "width": "model.width",
+    "network": "model.options",
+    "loss": "loss.name",
+    "margin": "loss.margin",
+    "n_frames": "batches.frames",
+    "batch_size": "batches.batch_size",
+    "epochs": "training.epochs",
+    "n_steps": "training.steps",
+    "rate": "schedule.lr",
+    "n_warmup": "schedule.warmup",
+    "optimiser": "optimiser.name",
+    "weight_decay": "optimiser.weight_decay",
+    "mask": "augmentation.spec_augment",
+    "precision": "training.precision",
+    "keep": "",
+    "device": "machine.device",
+    "n_workers": "machine.workers",
+    "n_validations": "training.validations",
+    "save_every": "training.save_every",
+    "seed": "training.seed",
+}
 
 
 class Trained(NamedTuple):
@@ -46,6 +73,29 @@ def complete(config: NetworkConfig, front_end: FrontEnd) -> NetworkConfig:
         "loss.name": config.loss.name or default_loss(name),
         "batches.frames": config.batches.frames or (front_end.crop_frames,),
     })  # fmt: skip
+
+
+def told(config: NetworkConfig, keep: str = "last") -> dict[str, Any]:
+    """What ``config.json`` and sweeps tell of a configuration, in plain values."""
+    options: dict[str, Any] = {name: config[key] if key else keep for name, key in TOLD.items()}
+    options["loss"] = str(config.loss.name).removesuffix("-softmax")
+    frames, warmup, save_every = config.batches.frames, options["n_warmup"], options["save_every"]
+    options["n_frames"] = frames[0] if len(frames) == 1 else list(frames)
+    options["n_warmup"] = None if warmup == USUAL.schedule.warmup else _whole(warmup)
+    options["save_every"] = _whole(save_every)
+    return options | {
+        key: config[key]
+        for key, declared in FIELDS.items()
+        if not declared.same_weights
+        and key not in TOLD.values()
+        and not key.startswith("features.")  # which are told apart
+        and config[key] != USUAL[key]
+    }
+
+
+def _whole(steps: float) -> float:
+    """Steps as a whole number, shares as they are."""
+    return int(steps) if steps == int(steps) else steps
 
 
 def default_loss(model: str) -> str:
@@ -87,7 +137,7 @@ def train_identifier(
     """
     config = complete(config, front_end)
     _check(config, data, validation, keep)
-    trainer, watch = _trainer(data, Path(folder), config, front_end, validation)
+    trainer, watch = _trainer(data, Path(folder), config, front_end, validation, keep)
     n_before = _steps_done(trainer)
     begin, cpu_begin = time.perf_counter(), time.process_time()
     outcome = trainer.fit()
@@ -122,6 +172,7 @@ def _trainer(
     config: NetworkConfig,
     front_end: FrontEnd,
     validation: LabelledSet | None,
+    keep: str,
 ) -> tuple[Trainer, Any]:
     """A trainer with fresh weights, and its validation, which keeps its time."""
     from dnn.embedding.trials import UNTOUCHED
@@ -132,7 +183,7 @@ def _trainer(
     extra = {
         "front_end": UNTOUCHED,
         "identification": {**front_end._asdict(), "crop_frames": config.batches.frames[-1]},
-        "options": config.nested(),
+        "options": told(config, keep),
     }
     return build_trainer(config, data, folder, validation=watch, extra=extra), watch
 

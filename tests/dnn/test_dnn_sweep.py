@@ -17,7 +17,7 @@ from dnn.data.labelled import (
     hold_out,
 )
 from dnn.identification.sweep import Factors, plan, run_sweep, trial_name
-from dnn.identification.training import complete, train_identifier
+from dnn.identification.training import complete, told, train_identifier
 from dnn.models import build
 from dnn.models.widths import widened
 from ivector.base.errors import DataError, UsageError
@@ -72,6 +72,20 @@ def test_what_is_left_to_the_data_is_chosen_by_their_features():
 
 
 # The sweep
+
+
+def test_what_is_told_of_a_configuration_is_as_ever():
+    usual = complete(identification(), FrontEnd("log-mel", "mean"))
+    assert told(usual) == {
+        "model": "conformer", "width": 1.0, "network": {}, "loss": "am", "margin": 0.2,
+        "n_frames": 128, "batch_size": 64, "epochs": 30, "n_steps": None, "rate": 1e-3,
+        "n_warmup": None, "optimiser": "adamw", "weight_decay": 0.01, "mask": False,
+        "precision": "auto", "keep": "last", "device": "auto", "n_workers": 0,
+        "n_validations": 10, "save_every": 500, "seed": 0,
+    }  # fmt: skip
+    other = usual.changed({"model.pooling": "average", "machine.threads": 3, "schedule.warmup": 7})
+    changed = {"model.pooling": "average", "n_warmup": 7, "keep": "best"}
+    assert told(other, "best") == {**told(usual), **changed}
 
 
 def test_a_plan_varies_one_option_at_a_time():

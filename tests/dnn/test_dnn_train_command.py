@@ -4,51 +4,15 @@
 
 import json
 
-import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from training_cases import (
-    speech,
-    terminate,
-)
+from training_cases import command, terminate, write_features
 
 from dnn.data.batches import CropBatches
 from dnn.training.scalars import read_scalars
-
-
-def write_features(folder, n_each=4):
-    """feats.scp, vad.scp and utt2spk of six speakers, and trials."""
-    from ivector.formats.arks import ArkWriter
-
-    source, labels = speech(2, n_each)
-    with ArkWriter(folder / "feats") as feats, ArkWriter(folder / "vad") as vad:
-        for i, key in enumerate(source.ids):
-            frames = source.read(i)
-            feats.write(key, frames)
-            voiced = np.ones(len(frames), np.float32)
-            voiced[::9] = 0
-            vad.write(key, voiced)
-    lines = "".join(f"{key} spk{s}\n" for key, s in zip(source.ids, labels))
-    (folder / "utt2spk").write_text(lines)
-    pairs = [(i, j) for i in range(len(labels)) for j in range(i)]
-    named = {True: "target", False: "nontarget"}
-    trials = "".join(
-        f"{source.ids[i]} {source.ids[j]} {named[bool(labels[i] == labels[j])]}\n" for i, j in pairs
-    )
-    (folder / "trials").write_text(trials)
-
-
-def command(folder, *more):
-    return [
-        "-m", "dnn.train", "--features", str(folder / "feats.scp"), "--vad",
-        str(folder / "vad.scp"), "--utt2spk", str(folder / "utt2spk"), "--out",
-        str(folder / "exp"), "--steps", "4", "--batch-size", "8", "--frames", "18", "24",
-        "--threads", "1", "--save-every", "2", "--model-option", "channels=[16,16,16,16,24]",
-        *more,
-    ]  # fmt: skip
 
 
 def test_command(tmp_path, capsys):
