@@ -37,7 +37,7 @@ CONF = ROOT / "recipes" / "conf"
 LAST = len(STAGES) - 1
 NAMES = "recipes.systems:SYSTEMS"
 NORMS = "plda.normalisation:NORMS"
-SCORINGS = "recipes.experiment.backends:BACKENDS"
+SCORINGS = "plda.models:BACKENDS"
 
 TABLE = Table(
     {
