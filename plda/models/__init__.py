@@ -7,8 +7,8 @@ adaptation      unsupervised adaptation to unlabelled vectors of another domain,
 averaging       means of the vectors of each speaker, for enrolment with several utterances
 recording       scores between the segments of one recording, for diarisation
 
-`BACKENDS` lists by name what compares vectors; a recipe's ``--scoring`` takes these names. A new one
-is a module here, its line in the map, and an entry.
+`BACKENDS` lists by name what compares vectors; a recipe's ``--scoring`` takes these names. A new
+one is a module here, its line in the map, and an entry.
 """
 
 from typing import NamedTuple
@@ -17,9 +17,10 @@ from typing import NamedTuple
 class Entry(NamedTuple):
     """Where a back-end's class is, and what it is.
 
-    The class is an estimator with ``fit(X, y)`` on vectors (n_vectors, n_dims) and their speakers, and
-    ``scorer(enrol, test, n_enrol)``; where it takes every enrolment vector on its own, ``scorer`` has
-    ``enrol_labels``, too. Options of training are its parameters; ``smooth(share)`` is optional.
+    The class is an estimator with ``fit(X, y)`` on vectors (n_vectors, n_dims) and their speakers,
+    and ``scorer(enrol, test, n_enrol)``; where it takes every enrolment vector on its own,
+    ``scorer`` has ``enrol_labels``, too. Options of training are its parameters; ``smooth(share)``
+    is optional.
     """
 
     module: str

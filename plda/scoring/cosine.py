@@ -33,7 +33,7 @@ class Cosine(BaseEstimator):
         return self
 
     def scorer(self, enrol: Any, test: Any, n_enrol: Any = 1) -> PairScorer:
-        """Prepare the cosines of enrolment (N, D), means of any number of vectors, and test (M, D)."""
+        """Prepare the cosines of enrolment (N, D), each a mean of vectors, and test (M, D)."""
         return cosine_scorer(enrol, test)
 
 
