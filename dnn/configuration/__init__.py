@@ -6,7 +6,7 @@ presets   What the tasks start from, and what they leave no choice of.
 files     Configurations in TOML or JSON.
 options   Configurations as options of a command.
 document  Configurations as the tables of docs/networks.md.
-__main__  ``python -m dnn.configuration TASK``: writes a file to start from.
+__main__  ``python -m dnn.configuration TASK``: a file to start from, with every field.
 """
 
 from ivector.base.lazy import attach
