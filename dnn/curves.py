@@ -53,7 +53,7 @@ def plot_curves(
     DataError
         A file cannot be read, or written.
     """
-    from dnn.scalars import read_scalars
+    from dnn.training.scalars import read_scalars
     from ivector.base.files import atomic_path
 
     path = Path(path)

@@ -16,28 +16,34 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivector.base.cli import SEED, Parser, number, run, whole
+from dnn.configuration.options import add_options, configure
+from dnn.configuration.presets import PRESETS
+from dnn.configuration.sections import NetworkConfig, check_together
+from dnn.extra import told_extra
+from ivector.base.cli import Parser, run, whole
 from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import Tensor
 
+    from dnn.data.labelled import LabelledSet
     from dnn.data.sources import Source
     from dnn.models.deep_speaker import DeepSpeaker
     from dnn.training.trainer import Trainer
 
 logger = logging.getLogger("training")
 
-N_MELS = 64
-WINDOW = 160  # frames of a crop
-MARGIN = 0.1  # of the triplets' cosines
-LOG_MEL: dict[str, Any] = {"num_mel_bins": N_MELS, "sample_frequency": 16000}
+PRESET = PRESETS["deep-speaker"]
+MARGIN: float = PRESET.values["loss.margin"]  # of the triplets' cosines
+LOG_MEL: dict[str, Any] = {
+    "num_mel_bins": PRESET.values["features.num_mel_bins"],
+    "sample_frequency": 16000,
+}
 ARCHITECTURES = {"rescnn": "deep-speaker-rescnn", "gru": "deep-speaker-gru"}
 PHASES = ("softmax", "triplet")
 STOPPED = 75
@@ -61,12 +67,24 @@ def build_network(
     DataError
         `init` holds another network.
     """
-    from dnn.embedding.export import CONFIG, load_network
     from dnn.models import build
 
-    model = build(ARCHITECTURES[architecture], **options)
-    if init is None:
-        return model  # type: ignore[return-value]
+    model: Any = build(ARCHITECTURES[architecture], **options)
+    if init is not None:
+        take_weights(model, init)
+    return model
+
+
+def take_weights(model: DeepSpeaker, init: str | os.PathLike) -> None:
+    """Give a network the weights of a former phase: a folder of a network, or of its training.
+
+    Raises
+    ------
+    DataError
+        The folder holds another network.
+    """
+    from dnn.embedding.export import CONFIG, load_network
+
     folder = Path(init)
     folder = folder if (folder / CONFIG).exists() else folder / "network"
     former = load_network(folder)
@@ -77,100 +95,57 @@ def build_network(
             f"{model.config()['options']}; give the options that it was trained with"
         )
     model.load_state_dict(former.state_dict())
-    return model  # type: ignore[return-value]
+
+
+def of_phase(phase: str) -> dict[str, Any]:
+    """What a phase sets of the configuration: its loss, and how batches are drawn.
+
+    Raises
+    ------
+    UsageError
+        There is no such phase.
+    """
+    if phase not in PHASES:
+        raise UsageError(f"a phase is {' or '.join(PHASES)}, not {phase!r}")
+    if phase == "softmax":
+        return {"loss.name": "softmax", "batches.per_speaker": 0}
+    return {"loss.name": "triplet"}
 
 
 def make_trainer(
-    source: Source,
-    labels: np.ndarray,
-    speakers: Sequence[str],
+    config: NetworkConfig,
+    data: LabelledSet,
     folder: str | os.PathLike,
-    *,
-    phase: str,
-    n_steps: int,
-    architecture: str = "rescnn",
-    network: dict[str, Any] | None = None,
     init: str | os.PathLike | None = None,
-    batch_size: int = 64,
-    per_speaker: int = 4,
-    rate: float = 1e-3,
-    n_frames: int = WINDOW,
-    device: str = "auto",
-    seed: int = 0,
-    **options: Any,
 ) -> Trainer:
     """Trainer of one phase; its `fit` trains, or goes on where it was stopped.
 
     Parameters
     ----------
-    source : Source
-        Features (n_frames, n_features) normalised frame by frame, see `by_frame`.
-    labels : ndarray (n_utterances,) int
-    speakers : sequence of str
-        Their names, in the order of the labels.
+    config : NetworkConfig
+        That of the preset "deep-speaker", and of the phase (`of_phase`).
+    data : LabelledSet
+        Features normalised frame by frame, see `by_frame`.
     folder : path-like
-    phase : {"softmax", "triplet"}
-    n_steps : int
-    architecture, network, init
+    init : path-like, optional
         As for `build_network`.
-    batch_size : int
-        Crops of a batch. Triplets choose their negatives among them, so that larger batches have
-        harder ones.
-    per_speaker : int
-        Crops of each speaker in a batch of triplets.
-    rate : float
-        Learning rate at its highest.
-    n_frames : int
-        Of a crop.
-    device : str
-    seed : int
-    **options
-        Further ones of `dnn.training.options.TrainingOptions`.
 
     Raises
     ------
     DataError
-        Fewer speakers than a batch of triplets needs, or what `build_network` raises.
+        Fewer speakers than a batch of triplets needs, or what `take_weights` raises.
     """
-    import torch
-
-    from dnn.data.batches import CropBatches
     from dnn.embedding.trials import BY_FRAME
-    from dnn.losses.classification import build_loss
-    from dnn.training.options import TrainingOptions
-    from dnn.training.schedules import build_schedule
-    from dnn.training.trainer import Trainer
+    from dnn.training.builder import build_trainer
 
-    if phase not in PHASES:
-        raise UsageError(f"a phase is {' or '.join(PHASES)}, not {phase!r}")
-    torch.manual_seed(seed)
-    model = build_network(architecture, init, n_features=source.n_features, **(network or {}))
-    if phase == "softmax":
-        # The affine layer's output has the length that the classes' logits need; the weights are
-        # those of the network that scales it.
-        model.normalise = False
-        loss = build_loss("softmax", model.head_dim, len(speakers))
-    else:
-        loss = build_loss("triplet", model.head_dim, len(speakers), margin=MARGIN)
-    batches = CropBatches(
-        source,
-        labels,
-        n_frames=n_frames,
-        batch_size=batch_size,
-        utterances_per_speaker=per_speaker if phase == "triplet" else None,
-        seed=seed,
-    )
-    return Trainer(
-        model,
-        loss,
-        batches,
-        folder,
-        TrainingOptions(n_steps=n_steps, seed=seed, **options),
-        build_schedule("cosine", peak=rate, n_steps=n_steps, n_warmup=n_steps // 20),
-        speakers=speakers,
-        extra={"front_end": BY_FRAME},
-        device=device,
-    )
+    def prepare(model: Any) -> None:
+        if init is not None:
+            take_weights(model, init)
+        # With classes, the affine layer's output has the length that their logits need; the
+        # weights are those of the network that scales it.
+        model.normalise = config.loss.name == "triplet"
+
+    return build_trainer(config, data, folder, prepare=prepare, extra={"front_end": BY_FRAME})
 
 
 def triplet_step(
@@ -277,71 +252,59 @@ def build_parser() -> Parser:
     add("--sets", nargs="+", metavar="SET", help="of the tree, as train-clean-100; default: all")
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the training")
     add("--init", type=Path, metavar="DIR", help="training or network to start from")
-    add("--architecture", choices=tuple(ARCHITECTURES), default="rescnn",
-        help="gru trains faster and ends less exact")  # fmt: skip
+    add("--architecture", choices=tuple(ARCHITECTURES),
+        help="as --model; gru trains faster and ends less exact (default: rescnn)")  # fmt: skip
     add("--channels", type=whole(1), nargs="+", metavar="C",
         help="of the stages (rescnn) or the convolution (gru); fewer for trials")  # fmt: skip
-    add("--steps", type=whole(1), required=True, metavar="N", help="updates")
-    add("--batch-size", type=whole(2), default=64, metavar="B",
-        help="crops of an update; more give triplets harder negatives")  # fmt: skip
-    add("--per-speaker", type=whole(2), default=4, metavar="K", help="of a batch of triplets")
-    add("--frames", type=whole(16), default=WINDOW, metavar="N", help="of a crop")
-    add("--lr", type=number(1e-9), default=1e-3, metavar="RATE",
-        help="largest learning rate; triplets want a tenth of that of softmax")  # fmt: skip
-    add("--save-every", type=whole(1), default=500, metavar="N", help="steps between checkpoints")
-    add("--workers", type=whole(0), default=0, metavar="N", help="processes that read ahead")
-    add("--threads", type=whole(0), default=0, metavar="N", help="on the CPU; 0: all cores")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1")
-    add("--seed", type=SEED, default=0, help="of weights, batches and dropout")
+    add_options(parser, PRESET)
     return parser
 
 
+@told_extra()
 def main(arguments: argparse.Namespace) -> int:
     """Train a phase, or go on training it."""
     _check(arguments)
-    import torch
+    config = _configure(arguments)
+    check_together(config)
+    from dnn.data.labelled import LabelledSet
+    from dnn.data.sources import make_labels
+    from dnn.training.builder import use_threads
 
-    from dnn.data.sources import Subset, make_labels
-    from dnn.data.voiced import in_memory
-
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    if arguments.librispeech:
-        source, utt2spk = open_librispeech(arguments.librispeech, arguments.sets)
-    else:
-        from ivector.data import read_table
-
-        source, utt2spk = by_frame(arguments.features), read_table(arguments.utt2spk, str)
-        source = Subset.by_ids(source, [u for u in source.ids if u in utt2spk])
-        if len(source) < len(utt2spk):
-            logger.warning("%d utterances have no features", len(utt2spk) - len(source))
-        source = in_memory(source)
-    labels, speakers = make_labels(source.ids, utt2spk)
-    network: dict[str, Any] = {}
-    if arguments.channels:
-        one = arguments.architecture == "gru"
-        network["channels"] = arguments.channels[0] if one else tuple(arguments.channels)
-    trainer = make_trainer(
-        source,
-        labels,
-        speakers,
-        arguments.out,
-        phase=arguments.phase,
-        n_steps=arguments.steps,
-        architecture=arguments.architecture,
-        network=network,
-        init=arguments.init,
-        batch_size=arguments.batch_size,
-        per_speaker=arguments.per_speaker,
-        rate=arguments.lr,
-        n_frames=arguments.frames,
-        device=arguments.device,
-        seed=arguments.seed,
-        log_every=max(1, min(50, arguments.steps // 50)),
-        save_every=arguments.save_every,
-        n_workers=arguments.workers,
-    )
+    use_threads(config)
+    source, utt2spk = _open(arguments)
+    data = LabelledSet(source, *make_labels(source.ids, utt2spk))
+    trainer = make_trainer(config, data, arguments.out, arguments.init)
     return 0 if trainer.fit().finished else STOPPED
+
+
+def _configure(arguments: argparse.Namespace) -> NetworkConfig:
+    """The configuration, with what the phase and the options of this command alone say."""
+    last = of_phase(arguments.phase)
+    if arguments.architecture:
+        last["model.name"] = ARCHITECTURES[arguments.architecture]
+    config = configure(arguments, PRESET, last)
+    if not arguments.channels:
+        return config
+    one = config.model.name == ARCHITECTURES["gru"]
+    if one and len(arguments.channels) > 1:
+        raise UsageError("--channels: the GRU network has one convolution; give one number")
+    channels = arguments.channels[0] if one else tuple(arguments.channels)
+    return config.changed({"model.options": {**config.model.options, "channels": channels}})
+
+
+def _open(arguments: argparse.Namespace) -> tuple[Source, dict[str, str]]:
+    """Features of the utterances to train on, and speakers of these and perhaps others."""
+    if arguments.librispeech:
+        return open_librispeech(arguments.librispeech, arguments.sets)
+    from dnn.data.sources import Subset
+    from dnn.data.voiced import in_memory
+    from ivector.data import read_table
+
+    source, utt2spk = by_frame(arguments.features), read_table(arguments.utt2spk, str)
+    source = Subset.by_ids(source, [u for u in source.ids if u in utt2spk])
+    if len(source) < len(utt2spk):
+        logger.warning("%d utterances have no features", len(utt2spk) - len(source))
+    return in_memory(source), utt2spk
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -351,10 +314,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--features and --utt2spk go together")
     if arguments.sets and not arguments.librispeech:
         raise UsageError("--sets: belongs to --librispeech")
-    if arguments.phase == "triplet" and arguments.batch_size % arguments.per_speaker:
-        raise UsageError("--batch-size: must be a multiple of --per-speaker")
-    if arguments.architecture == "gru" and len(arguments.channels or ()) > 1:
-        raise UsageError("--channels: the GRU network has one convolution; give one number")
 
 
 if __name__ == "__main__":

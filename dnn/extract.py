@@ -10,6 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from dnn.extra import told_extra
 from ivector.base.cli import Parser, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -39,6 +40,7 @@ def build_parser() -> Parser:
     return parser
 
 
+@told_extra()
 def main(arguments: argparse.Namespace) -> None:
     """Read, extract, write."""
     if arguments.out.suffix not in (".npz", ".ark", ".scp"):

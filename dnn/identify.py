@@ -14,18 +14,22 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnn.configuration.options import add_options, configure
+from dnn.configuration.presets import PRESETS
+from dnn.configuration.sections import NetworkConfig, check_together
+from dnn.extra import told_extra
 from dnn.models import MODELS
-from ivector.base.cli import SEED, Parser, number, run, whole
+from ivector.base.cli import Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from dnn.data.labelled import FrontEnd, LabelledSet
     from dnn.embedding.export import SpeakerClassifier
-    from dnn.identification.training import IdentifierOptions
 
 logger = logging.getLogger("identification")
 
 STOPPED = 75
+PRESET = PRESETS["identification"]
 
 
 def build_parser() -> Parser:
@@ -44,8 +48,7 @@ def build_parser() -> Parser:
         help="export the weights of the end, or of the best validation, whose accuracy is then no "
         "measure of them")  # fmt: skip
     _add_validation(train, "validation", "measure the accuracy of on the way, for the curves")
-    _add_network(train)
-    _add_training(train)
+    add_options(train, PRESET)
 
     test = commands.add_parser("test", help="measure accuracy and speed; draw the confusions")
     _add_trained(test, "whose speakers are known")
@@ -70,8 +73,7 @@ def build_parser() -> Parser:
         help="for report.md and the trainings, of which those there already are kept")  # fmt: skip
     _add_validation(sweep, "test", "test on")
     _add_factors(sweep)
-    _add_network(sweep)
-    _add_training(sweep)
+    add_options(sweep, PRESET)
     return parser
 
 
@@ -80,11 +82,6 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add("data", nargs="+", type=Path, metavar="DATA", help="to train on")
     add("--classes", type=Path, metavar="FILE",
         help="'NUMBER NAME' a line, of records (default: classes.txt beside them)")  # fmt: skip
-    add("--features", choices=("spectrogram", "log-spectrogram", "log-mel"),
-        help="of recordings (default: log-mel)")  # fmt: skip
-    add("--normalise", choices=("none", "mean", "variance"),
-        help="each feature over the frames of a crop (default: variance of spectrograms, none of "
-        "stored log-mel features, mean of those of recordings)")  # fmt: skip
     add("--pack", type=Path, metavar="PREFIX",
         help="copy the features to PREFIX.ark first, once; crops of .pt files and of recordings "
         "are then read much faster")  # fmt: skip
@@ -112,45 +109,6 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add("--threads", type=whole(0), default=0, metavar="N", help="on the CPU; 0: all cores")
 
 
-def _add_network(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--model", choices=sorted(MODELS),
-        help="network (default: vgg-m for spectrograms, conformer for log-mel)")  # fmt: skip
-    add("--width", type=number(0.01, 100), default=1.0, metavar="FACTOR",
-        help="of the network's channels; the work goes with its square")  # fmt: skip
-    add("--model-option", action="append", default=[], metavar="NAME=VALUE",
-        help="further option of the network, its value in JSON, such as n_blocks=3")  # fmt: skip
-    add("--loss", choices=("softmax", "am", "aam"),
-        help="am and aam have a margin (default: am for the conformer, else softmax)")  # fmt: skip
-    add("--margin", type=number(0, 2), default=0.2, metavar="M",
-        help="of am and aam; rises from 0 in the first 40 %% of the training")  # fmt: skip
-
-
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--frames", type=whole(1), metavar="N",
-        help="of a crop (default: 300 of spectrograms, 128 of log-mel)")  # fmt: skip
-    add("--batch-size", type=whole(1), default=64, metavar="B", help="crops of an update")
-    add("--epochs", type=number(0.001), default=30, metavar="E", help="passes over the data")
-    add("--steps", type=whole(1), metavar="N", help="updates, instead of --epochs")
-    add("--lr", type=number(1e-9), default=1e-3, metavar="RATE", help="largest learning rate")
-    add("--warmup", type=whole(0), metavar="N",
-        help="steps of rising rate, before half a cosine (default: 5 %% of them)")  # fmt: skip
-    add("--optimiser", choices=("adamw", "sgd"), default="adamw", help="sgd wants a higher --lr")
-    add("--weight-decay", type=number(0), default=0.01, metavar="W", help="of the matrices")
-    add("--mask", action="store_true", help="hide bands and stretches of crops (SpecAugment)")
-    add("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
-        help="of products in training; auto: bfloat16 on a GPU. On processors that have it "
-        "(avx512_bf16, amx_bf16) bfloat16 makes VGG-M twice as fast, else slower")  # fmt: skip
-    add("--workers", type=whole(0), default=0, metavar="N",
-        help="processes that read batches ahead; they change no result")  # fmt: skip
-    add("--validations", type=whole(1), default=10, metavar="N",
-        help="measurements of the accuracy on the way, which take their time")  # fmt: skip
-    add("--save-every", type=whole(1), default=500, metavar="N", help="steps between checkpoints")
-    add("--seed", type=SEED, default=0, help="of weights, batches and dropout")
-    _add_machine(parser)
-
-
 def _add_factors(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--batch-sizes", nargs="*", type=whole(1), default=[], metavar="B",
@@ -163,15 +121,9 @@ def _add_factors(parser: argparse.ArgumentParser) -> None:
         help="other networks of the same --width, tried besides --model")  # fmt: skip
 
 
+@told_extra()
 def main(arguments: argparse.Namespace) -> int:
     """Do what the command says."""
-    if arguments.command in ("train", "sweep"):
-        if arguments.other and arguments.held_out:
-            raise UsageError("give a set of its own or --held-out, not both")
-    if arguments.threads:
-        import torch
-
-        torch.set_num_threads(arguments.threads)
     commands = {"train": _train, "test": _test, "predict": _predict, "sweep": _sweep}
     return commands[arguments.command](arguments) or 0
 
@@ -179,9 +131,8 @@ def main(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from dnn.identification.training import train_identifier
 
-    front_end, data, other = _open_training(arguments)
-    options = _options(arguments, front_end)
-    trained = train_identifier(data, arguments.out, options, front_end, other)
+    config, front_end, data, other = _open_training(arguments)
+    trained = train_identifier(data, arguments.out, config, front_end, other, arguments.keep)
     if not trained.finished:
         return STOPPED
     logger.info("the network is in %s", trained.network)
@@ -238,15 +189,11 @@ def _predict(arguments: argparse.Namespace) -> None:
 def _sweep(arguments: argparse.Namespace) -> int:
     from dnn.identification.sweep import Factors, run_sweep
 
-    front_end, data, other = _open_training(arguments)
+    config, front_end, data, other = _open_training(arguments)
     if other is None:
         raise UsageError("a sweep needs a --test set, or --held-out")
-    finished = run_sweep(
-        data, other, arguments.out, _options(arguments, front_end), front_end,
-        Factors(arguments.batch_sizes, arguments.lrs, arguments.widths, arguments.models),
-        fixed_loss=arguments.loss is not None,
-    )  # fmt: skip
-    if not finished:
+    factors = Factors(arguments.batch_sizes, arguments.lrs, arguments.widths, arguments.models)
+    if not run_sweep(data, other, arguments.out, config, front_end, factors):
         return STOPPED
     print((arguments.out / "report.md").read_text(encoding="utf-8"), end="")
     return 0
@@ -254,48 +201,25 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _open_training(
     arguments: argparse.Namespace,
-) -> tuple[FrontEnd, LabelledSet, LabelledSet | None]:
-    """Front end, what to train on, and what to measure on."""
+) -> tuple[NetworkConfig, FrontEnd, LabelledSet, LabelledSet | None]:
+    """Configuration, front end, what to train on, and what to measure on."""
+    if arguments.other and arguments.held_out:
+        raise UsageError("give a set of its own or --held-out, not both")
+    config = configure(arguments, PRESET)
+    check_together(config)
     from dnn.data.labelled import guess_front_end, hold_out, open_labelled
+    from dnn.training.builder import use_threads
 
-    front_end = guess_front_end(arguments.data, arguments.features, arguments.normalise)
+    use_threads(config)
+    features = config.features
+    front_end = guess_front_end(arguments.data, features.kind, features.normalisation)
     data = open_labelled(arguments.data, front_end, classes=arguments.classes, pack=arguments.pack)
     if arguments.held_out:
-        return front_end, *hold_out(data, arguments.held_out)
+        return config, front_end, *hold_out(data, arguments.held_out)
     if arguments.other:
         other = open_labelled(arguments.other, front_end, speakers=data.speakers)
-        return front_end, data, other
-    return front_end, data, None
-
-
-def _options(arguments: argparse.Namespace, front_end: FrontEnd) -> IdentifierOptions:
-    from dnn.identification.training import IdentifierOptions, default_loss
-    from dnn.registry import read_options
-
-    model = arguments.model or ("conformer" if front_end.features == "log-mel" else "vgg-m")
-    return IdentifierOptions(
-        model=model,
-        width=arguments.width,
-        network=read_options(arguments.model_option),
-        loss=arguments.loss or default_loss(model),
-        margin=arguments.margin,
-        n_frames=arguments.frames or front_end.crop_frames,
-        batch_size=arguments.batch_size,
-        epochs=arguments.epochs,
-        n_steps=arguments.steps,
-        rate=arguments.lr,
-        n_warmup=arguments.warmup,
-        optimiser=arguments.optimiser,
-        weight_decay=arguments.weight_decay,
-        mask=arguments.mask,
-        precision=arguments.precision,
-        keep=getattr(arguments, "keep", "last"),
-        device=arguments.device,
-        n_workers=arguments.workers,
-        n_validations=arguments.validations,
-        save_every=arguments.save_every,
-        seed=arguments.seed,
-    )
+        return config, front_end, data, other
+    return config, front_end, data, None
 
 
 def _open_network(folder: Path) -> tuple[SpeakerClassifier, FrontEnd, int]:
@@ -321,8 +245,13 @@ def _open_network(folder: Path) -> tuple[SpeakerClassifier, FrontEnd, int]:
 
 
 def _device(arguments: argparse.Namespace) -> Any:
+    """The device to test on; torch takes so many threads of the CPU."""
+    import torch
+
     from dnn.training.distributed import Ranks, pick_device
 
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     return pick_device(arguments.device, Ranks())
 
 

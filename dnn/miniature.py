@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.data.records import N_FRAMES, write_classes, write_records
+from dnn.extra import told_extra
 from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 from ivector.base.files import atomic_write, write_text
@@ -246,6 +247,7 @@ def build_parser() -> Parser:
     return parser
 
 
+@told_extra()
 def main(arguments: argparse.Namespace) -> None:
     """Make one."""
     kind = "mels-csv" if (arguments.kind, arguments.variant) == ("mels", "csv") else arguments.kind

@@ -1,7 +1,8 @@
 """Objects made from a name and plain options, and told back as such, so that a file can hold them.
 
 A class keeps every argument of its constructor as an attribute of the same name (scikit-learn's
-habit); `config_of` reads them back, `create` builds from them. A configuration is JSON: names,
+habit); `config_of` reads them back, `create` builds from them. Where an argument names a part, the
+attribute may be the part itself, whose ``told`` is that name. A configuration is JSON: names,
 numbers, booleans and lists, nothing that could run.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from dnn.extra import told_extra
 from ivector.base.errors import UsageError
 
 
@@ -35,8 +37,8 @@ def create(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[st
     if name not in table:
         raise UsageError(f"no {kind} is called {name!r}; there are {', '.join(sorted(table))}")
     entry = table[name]
-    cls = getattr(import_module(entry.module), entry.attribute)
-    known = _parameters(cls)
+    cls = find_class(entry)
+    known = parameters(cls)
     if unknown := sorted(set(options) - set(known)):
         raise UsageError(f"{kind} {name} has no option {unknown[0]!r}; it has {', '.join(known)}")
     given = {**entry.options, **options}
@@ -45,7 +47,28 @@ def create(table: Mapping[str, Entry], kind: str, name: str, options: Mapping[st
     return cls(**given)
 
 
-def read_options(words: Iterable[str]) -> dict[str, Any]:
+def find_class(entry: Entry) -> type:
+    """The class of an entry; its module is imported now.
+
+    Raises
+    ------
+    MissingExtraError
+        The module needs a package of the extra ``dnn`` that is not installed.
+    """
+    with told_extra():
+        return getattr(import_module(entry.module), entry.attribute)
+
+
+def defaults(entry: Entry) -> dict[str, Any]:
+    """Options of an entry's class with the values that its name gives them, or None."""
+    options = {
+        p: None if v.default is v.empty else v.default
+        for p, v in parameters(find_class(entry)).items()
+    }
+    return {**options, **entry.options}
+
+
+def read_options(words: Iterable[str], option: str = "--model-option") -> dict[str, Any]:
     """Options as a command line gives them, ``NAME=VALUE`` with values in JSON: ``n_blocks=3``.
 
     Raises
@@ -62,17 +85,23 @@ def read_options(words: Iterable[str]) -> dict[str, Any]:
             options[name] = json.loads(value)
         except ValueError:
             raise UsageError(
-                f"--model-option: takes NAME=VALUE with a value in JSON, not {word!r}"
+                f"{option}: takes NAME=VALUE with a value in JSON, not {word!r}"
             ) from None
     return options
 
 
 def config_of(thing: Any, name: str) -> dict[str, Any]:
-    """Name and options of an object, fit for JSON; ``create`` of them makes its equal."""
-    options = {p: getattr(thing, p) for p in _parameters(type(thing))}
+    """Name and options of an object, fit for JSON; ``create`` of them makes its equal.
+
+    Options that are None, which leave something to the class, are not told.
+    """
+    attributes = {p: getattr(thing, p) for p in parameters(type(thing))}
+    options = {p: getattr(v, "told", v) for p, v in attributes.items()}
     return {
         "name": name,
-        "options": {p: list(v) if isinstance(v, tuple) else v for p, v in options.items()},
+        "options": {
+            p: list(v) if isinstance(v, tuple) else v for p, v in options.items() if v is not None
+        },
     }
 
 
@@ -93,6 +122,6 @@ def split_config(config: Mapping[str, Any], kind: str) -> tuple[str, dict[str, A
     return name, dict(options)
 
 
-def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+def parameters(cls: type) -> dict[str, inspect.Parameter]:
     """Arguments of a constructor, by name."""
     return dict(inspect.signature(cls).parameters)

@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dnn.extra import told_extra
 from ivector.base.cli import Parser, run, whole
 from ivector.base.errors import UsageError
 
@@ -53,6 +54,7 @@ def build_parser() -> Parser:
     return parser
 
 
+@told_extra()
 def main(arguments: argparse.Namespace) -> None:
     """Read, score, write."""
     _check(arguments)

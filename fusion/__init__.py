@@ -1,11 +1,34 @@
-"""Score-level work: files, error rates, calibration, fusion, comparison, plots, report."""
+"""Score-level work: how good systems are, what their scores mean, and what they do together.
+
+Score files go through the rooms in this order; each imports only from those above it.
+
+formats      Score files and trial lists of many kinds become arrays; defects are named by line.
+metrics      Error rates, costs and information, by one sort of the scores; the table of metrics.
+intervals    How sure a metric is, and a difference of two systems: speakers drawn, not trials.
+calibration  Scores become log-likelihood ratios, of one system or of several fused; their worth.
+comparison   Is one system better than another: all metrics, decisions, parts of the trials.
+plots        DET, ROC, histograms, Tippett, reliability, Bayes error and entropy as files.
+terminal     What the commands read from the command line and print.
+report       One page, its Markdown and its JSON about systems; ``python -m fusion.report``.
+
+The other commands, each ``python -m fusion.NAME --help``:
+
+example      Simulated scores of three systems, to try the commands on.
+lint         What is wrong with score files and trial lists.
+evaluate     Metrics of systems, with intervals and curves.
+calibrate    Scores of a system to log-likelihood ratios.
+fuse         Scores of several systems to log-likelihood ratios.
+compare      Systems against the first of them.
+
+Names are imported on first use, so that a command's help loads neither numba nor scikit-learn.
+"""
 
 from ivector.base.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "OperatingPoints": "fusion.metrics.rates",
+        "OperatingPoints": "fusion.metrics.curve",
         "eer": "fusion.metrics.rates",
         "eer_interpolated": "fusion.metrics.rates",
         "min_dcf": "fusion.metrics.rates",
@@ -28,12 +51,12 @@ __getattr__, __dir__, __all__ = attach(
         "top_k_interval": "fusion.intervals.identification",
         "fnir_interval": "fusion.intervals.identification",
         "bootstrap_interval": "fusion.intervals.bootstrap",
-        "analytic_interval": "fusion.intervals",
+        "analytic_interval": "fusion.intervals.analytic",
         "compare_systems": "fusion.comparison.systems",
-        "paired_bootstrap": "fusion.intervals",
+        "paired_bootstrap": "fusion.intervals.paired",
         "linked_speakers": "fusion.formats.speakers",
         "mapped_speakers": "fusion.formats.speakers",
-        "Calibration": "fusion.calibration.calibration",
+        "Calibration": "fusion.calibration.one_system",
         "LinearFusion": "fusion.calibration.linear",
         "cross_validate": "fusion.calibration.crossval",
         "fit_logistic": "fusion.calibration.logistic",

@@ -12,14 +12,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion.commands.inputs import add_trial_options, check_trial_options
+from fusion.terminal.inputs import add_trial_options, check_trial_options
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fusion.calibration.calibration import Calibration
+    from fusion.calibration.one_system import Calibration
     from fusion.formats.tables import Trials
     from fusion.metrics.points import OperatingPoint
 
@@ -101,7 +101,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.explain:
         _explain(arguments, points if arguments.p_target else [])
         return
-    from fusion.commands import calibrate_text as text
+    from fusion.terminal import calibrate_text as text
 
     record: dict[str, Any] = {}
     if arguments.inputs:
@@ -184,12 +184,12 @@ def _learn(
     arguments: argparse.Namespace, points: list[OperatingPoint], record: dict[str, Any]
 ) -> tuple[Calibration, dict[str, Any], np.ndarray, Trials]:
     """Train on the development trials; the model, its training, cross-validated llr, trials."""
-    from fusion.calibration.calibration import Calibration
     from fusion.calibration.crossval import cross_validate
-    from fusion.commands import calibrate_text as text
-    from fusion.commands.inputs import speakers
+    from fusion.calibration.one_system import Calibration
     from fusion.formats.files import align, read_scores, read_trials
     from fusion.formats.layouts import TARGET
+    from fusion.terminal import calibrate_text as text
+    from fusion.terminal.inputs import speakers
 
     trials = read_trials(arguments.inputs[-1])
     scored = align(
@@ -228,7 +228,7 @@ def _learn(
         )  # fmt: skip
         rows = {"before": text.measure(scores, target, points)}
         rows["calibrated"] = text.measure(llr, target, points)
-        text.print_table("on unseen speakers", rows, points)
+        text.print_metrics("on unseen speakers", rows, points)
         print(
             f"cross-validated: {arguments.folds} folds of {whose.n_speakers} speakers "
             f"({whose.source}); each llr is of a calibration that saw neither speaker"
@@ -238,7 +238,7 @@ def _learn(
 
 
 def _load(path: Path) -> tuple[Calibration, dict[str, Any]]:
-    from fusion.calibration.calibration import Calibration
+    from fusion.calibration.one_system import Calibration
     from fusion.calibration.saving import read_model
 
     model, training = read_model(path)
@@ -257,10 +257,10 @@ def _apply(
     record: dict[str, Any],
 ) -> tuple[np.ndarray, Trials]:
     """Calibrate the score files of --apply; llr (N,) and their trials."""
-    from fusion.commands import calibrate_text as text
     from fusion.formats.files import align, read_scores, read_trials
     from fusion.formats.layouts import TARGET, UNKNOWN
     from fusion.formats.systems import all_trials
+    from fusion.terminal import calibrate_text as text
 
     read = read_scores(arguments.apply, arguments.score_column)
     listed = arguments.apply_trials
@@ -285,7 +285,7 @@ def _apply(
     if not (trials.labels == UNKNOWN).any() and target.any() and not target.all():
         rows = {"before": text.measure(scores, target, points)}
         rows["calibrated"] = text.measure(llr, target, points)
-        text.print_table("of --apply", rows, points)
+        text.print_metrics("of --apply", rows, points)
         record["applied"] |= rows
     return llr, trials
 

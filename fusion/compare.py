@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
 from fusion.metrics.points import parse_points
+from fusion.terminal.inputs import (
+    add_column_options,
+    add_trial_options,
+    check_column_options,
+    check_trial_options,
+    conditions,
+    scored,
+    speakers,
+    systems,
+)
 from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from fusion.formats.tables import Trials
 
 
 def build_parser() -> Parser:
@@ -51,11 +54,7 @@ def build_parser() -> Parser:
     add("--threshold", type=_finite, metavar="X",
         help="test decisions at this threshold of all systems; without it at the Bayes threshold "
         "(--llr) or at each system's best")  # fmt: skip
-    add("--columns", nargs="+", default=[], type=Path, metavar="FILE",
-        help="tables with a header 'enrol test COLUMN...' or 'id COLUMN...'")  # fmt: skip
-    add("--by", nargs="+", default=[], metavar="COLUMN",
-        help="columns of --columns by whose values trials are compared apart, such as "
-        "test_gender; numbers are cut into quarters; all, if none is named")  # fmt: skip
+    add_column_options(parser, "compared")
     add("--top", type=whole(0), default=10, metavar="N",
         help="trials to show on which two systems disagree most")  # fmt: skip
     add("--bootstrap", type=whole(20), default=1000, metavar="N",
@@ -69,8 +68,7 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Read, compare, print, and write what was asked for."""
     check_trial_options(arguments)
-    if arguments.by and not arguments.columns:
-        raise UsageError("--by: needs --columns, the tables that have them")
+    check_column_options(arguments)
     given = systems(arguments.scores, arguments.pool)
     if len(given) < 2:
         raise UsageError("give the scores of at least two systems, by different names")
@@ -82,13 +80,13 @@ def main(arguments: argparse.Namespace) -> None:
     trials = read_trials(arguments.trials)
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
     found = compare_systems(
-        {name: _scores(paths, trials, arguments) for name, paths in given.items()},
+        {name: scored(paths, trials, arguments).values for name, paths in given.items()},
         trials.labels == TARGET,
         told.enrol,
         told.test,
         llr=arguments.llr,
         points=points,
-        conditions=_conditions(arguments, trials),
+        conditions=conditions(arguments, trials),
         threshold=arguments.threshold,
         top=arguments.top,
         n_bootstrap=arguments.bootstrap,
@@ -119,35 +117,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"takes a finite number, not {text!r}")
     return value
-
-
-def _scores(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> np.ndarray:
-    """Scores (n_trials,) of one system."""
-    from fusion.formats.files import align, read_scores
-
-    scored = align(
-        read_scores(paths, arguments.score_column),
-        trials,
-        subset=arguments.subset,
-        allow_duplicates=arguments.allow_duplicates,
-    )
-    scored.split()  # refuses unknown labels and a missing class
-    return scored.values
-
-
-def _conditions(arguments: argparse.Namespace, trials: Trials) -> dict[str, np.ndarray]:
-    """Columns to compare by."""
-    if not arguments.columns:
-        return {}
-    from fusion.formats.measures import read_columns, trial_columns
-
-    found = trial_columns([read_columns(path) for path in arguments.columns], trials)
-    missing = [name for name in arguments.by if name not in found]
-    if missing:
-        raise UsageError(
-            f"--by: no table has a column {missing[0]!r}; there are {', '.join(found)}"
-        )
-    return {name: found[name] for name in arguments.by or found}
 
 
 if __name__ == "__main__":

@@ -12,9 +12,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion.commands.evaluate_text import Asked, measured, print_tables
-from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
 from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
+from fusion.terminal.inputs import (
+    add_trial_options,
+    check_trial_options,
+    scored,
+    speakers,
+    systems,
+)
 from ivector.base.cli import Parser, run
 from ivector.base.errors import UsageError
 
@@ -22,7 +27,8 @@ if TYPE_CHECKING:
     from fusion.formats.speakers import TrialSpeakers
     from fusion.formats.tables import ScoredTrials
     from fusion.intervals.bootstrap import BootstrapResult
-    from fusion.metrics.rates import OperatingPoints
+    from fusion.metrics.curve import OperatingPoints
+    from fusion.terminal.evaluate_text import Asked
 
 
 def build_parser() -> Parser:
@@ -77,8 +83,9 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, measure, print, and write what was asked for."""
     _check(arguments)
     asked = _asked(arguments)
-    from fusion.formats.files import align, read_scores, read_trials
-    from fusion.metrics.rates import OperatingPoints
+    from fusion.formats.files import read_trials
+    from fusion.metrics.curve import OperatingPoints
+    from fusion.terminal.evaluate_text import measured, print_tables
 
     given = systems(arguments.scores, arguments.pool)
     trials = read_trials([arguments.trials, *arguments.more_trials])
@@ -88,16 +95,11 @@ def main(arguments: argparse.Namespace) -> None:
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
     for name, paths in given.items():
-        scored = align(
-            read_scores(paths, arguments.score_column),
-            trials,
-            subset=arguments.subset,
-            allow_duplicates=arguments.allow_duplicates,
-        )
-        tar, non = scored.split()
+        found = scored(paths, trials, arguments)
+        tar, non = found.split()
         points[name] = OperatingPoints(tar, non)
         if told:
-            intervals[name] = _bootstrap(scored, told, asked, arguments)
+            intervals[name] = _bootstrap(found, told, asked, arguments)
         if arguments.histogram:
             from fusion.plots.det import plot_score_histogram
 
@@ -127,6 +129,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _asked(arguments: argparse.Namespace) -> Asked:
     """What is to be measured, of the options."""
+    from fusion.terminal.evaluate_text import Asked
+
     if len(set(arguments.p_target)) < len(arguments.p_target):
         raise UsageError("--p-target: a prior is given twice")
     for prior in arguments.p_target:

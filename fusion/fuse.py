@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusion.commands.inputs import add_trial_options, check_trial_options, systems
 from fusion.metrics.points import parse_points
+from fusion.terminal.inputs import add_trial_options, check_trial_options, systems
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -95,7 +95,7 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Learn or read a fusion, say what it is worth, and apply it."""
     _check(arguments)
-    from fusion.commands import fuse_text as text
+    from fusion.terminal import fuse_text as text
 
     record: dict[str, Any] = {}
     if arguments.inputs:
@@ -160,11 +160,11 @@ def _learn(
 ) -> tuple[LinearFusion, np.ndarray, Trials]:
     """Train on the development trials; the fusion, cross-validated llr (N,) and the trials."""
     from fusion.calibration.linear import LinearFusion
-    from fusion.commands import fuse_text as text
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.layouts import TARGET
     from fusion.formats.systems import join
     from fusion.formats.tables import ScoredTrials
+    from fusion.terminal import fuse_text as text
 
     given = systems(arguments.inputs[:-1], arguments.pool)
     if len(given) < 2:
@@ -208,8 +208,8 @@ def _validate(
 ) -> tuple[LinearFusion, np.ndarray]:
     """Cross-validate and guard; the fusion to use and the cross-validated llr of it."""
     from fusion.calibration.worth import Contest, guard, offer, paired
-    from fusion.commands import fuse_text as text
-    from fusion.commands.inputs import speakers
+    from fusion.terminal import fuse_text as text
+    from fusion.terminal.inputs import speakers
 
     contest = Contest(
         fusion,
@@ -220,7 +220,7 @@ def _validate(
         n_folds=arguments.folds,
         random_state=arguments.seed,
     )
-    text.print_table(contest)
+    text.print_contest(contest)
     record["cross_validation"] = text.table_record(contest)
     differences = None
     if arguments.bootstrap:
@@ -269,10 +269,10 @@ def _apply(
     """Fuse the score files of --apply; llr (N,) and their trials."""
     import numpy as np
 
-    from fusion.commands import fuse_text as text
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.layouts import TARGET, UNKNOWN
     from fusion.formats.systems import all_trials, join
+    from fusion.terminal import fuse_text as text
 
     names = list(fusion.names or ())
     learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names

@@ -26,7 +26,8 @@ Interspeech 2017.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,56 @@ from sklearn.utils.validation import check_is_fitted
 from ivector.base.errors import DataError, UsageError
 from plda.checks import check_vectors, warn_degenerate
 
-KINDS = ("z", "t", "zt", "s", "as", "as2")
-_NEEDS_ENROL = ("z", "zt", "s", "as", "as2")
-_NEEDS_TEST = ("t", "zt", "s", "as", "as2")
 _BLOCK_NUMBERS = 1 << 22
 
 # Mean and standard deviation.
 _Statistics = tuple[np.ndarray, np.ndarray]
+
+
+def _one_after_the_other(s: np.ndarray, enrol: _Statistics, test: _Statistics) -> np.ndarray:
+    # Unused sides have mean 0 and deviation 1; for zt, t follows z.
+    return ((s - enrol[0]) / enrol[1] - test[0]) / test[1]
+
+
+def _mean_of_both(s: np.ndarray, enrol: _Statistics, test: _Statistics) -> np.ndarray:
+    return ((s - enrol[0]) / enrol[1] + (s - test[0]) / test[1]) / 2
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A kind of score normalisation.
+
+    Parameters
+    ----------
+    combine : callable
+        Normalised scores, of scores and of the statistics (μ, σ) of enrolments and of tests.
+    enrol, test : bool
+        Uses scores of the enrolments, or of the tests, against the cohort.
+    adaptive : bool
+        Takes each row's `top_n` highest.
+    cohort : bool
+        Uses scores of the cohort against itself.
+    crossed : bool
+        Selects by the other side, so that both sides must have the same cohort, whole.
+    """
+
+    combine: Callable[[np.ndarray, _Statistics, _Statistics], np.ndarray]
+    enrol: bool = True
+    test: bool = True
+    adaptive: bool = False
+    cohort: bool = False
+    crossed: bool = False
+
+
+# Whoever lists or checks kinds asks here; a new one of these parts is an entry.
+NORMS = {
+    "z": Norm(_one_after_the_other, test=False),
+    "t": Norm(_one_after_the_other, enrol=False),
+    "zt": Norm(_one_after_the_other, cohort=True),
+    "s": Norm(_mean_of_both),
+    "as": Norm(_mean_of_both, adaptive=True),
+    "as2": Norm(_mean_of_both, adaptive=True, crossed=True),
+}
 
 
 class ScoreNorm(BaseEstimator):
@@ -101,27 +145,30 @@ class ScoreNorm(BaseEstimator):
         UsageError
             An unknown kind, or a `top_n` below 2.
         """
-        if self.kind not in KINDS:
-            raise UsageError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind not in NORMS:
+            raise UsageError(f"kind must be one of {', '.join(NORMS)}, got {self.kind!r}")
+        norm = NORMS[self.kind]
         if not isinstance(self.top_n, (int, np.integer)) or self.top_n < 2:
             raise UsageError(f"top_n must be an integer of at least 2, got {self.top_n!r}")
-        if self.kind == "as2" and any(
+        if norm.crossed and any(
             isinstance(scores, Iterator) for scores in (enrol_cohort, test_cohort)
         ):
-            raise UsageError("kind='as2' needs cohort scores as whole matrices, not in blocks")
-        enrol = self._cohort(enrol_cohort, "enrol_cohort", _NEEDS_ENROL)
-        test = self._cohort(test_cohort, "test_cohort", _NEEDS_TEST)
+            raise UsageError(
+                f"kind={self.kind!r} needs cohort scores as whole matrices, not in blocks"
+            )
+        enrol = self._cohort(enrol_cohort, "enrol_cohort", norm.enrol)
+        test = self._cohort(test_cohort, "test_cohort", norm.test)
         self.enrol_mean_, self.enrol_std_, width = self._statistics(enrol, "enrolments")
-        if self.kind == "zt":
+        if norm.cohort:
             test = self._z_normalised(test, cohort_cohort, width)
         self.test_mean_, self.test_std_, _ = self._statistics(test, "tests")
-        if self.kind == "as2":
+        if norm.crossed:
             self._fit_cross(check_vectors(enrol_cohort), check_vectors(test_cohort))
         return self
 
-    def _cohort(self, scores: Any, name: str, needed_by: tuple[str, ...]) -> Iterator[np.ndarray]:
+    def _cohort(self, scores: Any, name: str, is_used: bool) -> Iterator[np.ndarray]:
         """Yield blocks of rows, checked; nothing for a side that `kind` does not use."""
-        if self.kind not in needed_by:
+        if not is_used:
             return
         if scores is None:
             raise DataError(f"kind={self.kind!r} needs {name}: scores against the cohort")
@@ -132,7 +179,7 @@ class ScoreNorm(BaseEstimator):
                 raise DataError(f"{name}: blocks of {width} and of {block.shape[1]} columns")
             if block.shape[1] < 2:
                 raise DataError(f"{name} holds a cohort of {block.shape[1]}; give two or more")
-            if not width and self.kind in ("as", "as2") and block.shape[1] < self.top_n:
+            if not width and NORMS[self.kind].adaptive and block.shape[1] < self.top_n:
                 warn_degenerate(
                     f"{name} holds a cohort of {block.shape[1]}, fewer than top_n={self.top_n}; "
                     "all are used, which is plain s-norm: use a larger cohort or a smaller top_n"
@@ -144,7 +191,9 @@ class ScoreNorm(BaseEstimator):
         self, test: Iterable[np.ndarray], cohort_cohort: Any, n_utterances: int
     ) -> Iterator[np.ndarray]:
         if cohort_cohort is None:
-            raise DataError("kind='zt' needs cohort_cohort: cohort models against the z cohort")
+            raise DataError(
+                f"kind={self.kind!r} needs cohort_cohort: cohort models against the z cohort"
+            )
         scores = np.asarray(cohort_cohort, dtype=np.float64)
         if np.isinf(scores).any() or (np.isfinite(scores).sum(axis=-1) < 2).any():
             raise DataError("cohort_cohort needs two finite scores or more in every row")
@@ -167,7 +216,7 @@ class ScoreNorm(BaseEstimator):
         means, stds, width = [], [], 0
         for scores in blocks:
             width = scores.shape[1]
-            n_top = self.top_n if self.kind in ("as", "as2") else width
+            n_top = self.top_n if NORMS[self.kind].adaptive else width
             step = max(1, _BLOCK_NUMBERS // width)
             for start in range(0, len(scores), step):
                 block = scores[start : start + step]
@@ -183,7 +232,7 @@ class ScoreNorm(BaseEstimator):
         if enrol.shape[1] != test.shape[1]:
             raise DataError(
                 f"enrol_cohort has {enrol.shape[1]} columns but test_cohort {test.shape[1]};"
-                " kind='as2' needs the same cohort on both sides"
+                f" kind={self.kind!r} needs the same cohort on both sides"
             )
         # About each row's own mean, so that variances do not cancel.
         self._enrol_scores = (enrol - self.enrol_mean_[:, None]).astype(enrol.dtype)
@@ -207,13 +256,14 @@ class ScoreNorm(BaseEstimator):
         check_is_fitted(self)
         scores = check_vectors(scores, "scores")
         sizes = (len(self.enrol_mean_), len(self.test_mean_))
-        for size, given, used_by in zip(sizes, scores.shape, (_NEEDS_ENROL, _NEEDS_TEST)):
-            if self.kind in used_by and size != given:
+        norm = NORMS[self.kind]
+        for size, given, is_used in zip(sizes, scores.shape, (norm.enrol, norm.test)):
+            if is_used and size != given:
                 raise DataError(
                     f"scores have shape {scores.shape}, but the cohort scores were of {sizes[0]}"
                     f" enrolments and {sizes[1]} tests"
                 )
-        if self.kind == "as2":
+        if norm.crossed:
             return self._transform_cross(scores)
         enrol = (self.enrol_mean_[:, None], self.enrol_std_[:, None])
         return self._combine(scores, enrol, (self.test_mean_, self.test_std_))
@@ -233,20 +283,21 @@ class ScoreNorm(BaseEstimator):
         """
         check_is_fitted(self)
         scores = check_vectors(np.atleast_2d(scores), "scores")[0]
-        i = self._rows(i, len(scores), self.enrol_mean_, "enrolment", _NEEDS_ENROL)
-        j = self._rows(j, len(scores), self.test_mean_, "test", _NEEDS_TEST)
-        if self.kind == "as2":
+        norm = NORMS[self.kind]
+        i = self._rows(i, len(scores), self.enrol_mean_, "enrolment", norm.enrol)
+        j = self._rows(j, len(scores), self.test_mean_, "test", norm.test)
+        if norm.crossed:
             return self._transform_cross_trials(scores, i, j)
         enrol = (self.enrol_mean_[i], self.enrol_std_[i])
         return self._combine(scores, enrol, (self.test_mean_[j], self.test_std_[j]))
 
     def _rows(
-        self, rows: Any, n_trials: int, of: np.ndarray, side: str, used_by: tuple[str, ...]
+        self, rows: Any, n_trials: int, of: np.ndarray, side: str, is_used: bool
     ) -> np.ndarray:
         rows = np.asarray(rows)
         if rows.shape != (n_trials,) or rows.dtype.kind not in "iu":
             raise DataError(f"{side} rows must be {n_trials} integers, got {rows.shape}")
-        if self.kind not in used_by:
+        if not is_used:
             return np.zeros(n_trials, dtype=np.int64)
         if n_trials and (rows.min() < 0 or rows.max() >= len(of)):
             raise DataError(
@@ -255,11 +306,7 @@ class ScoreNorm(BaseEstimator):
         return rows
 
     def _combine(self, scores: np.ndarray, enrol: _Statistics, test: _Statistics) -> np.ndarray:
-        if self.kind in ("z", "t", "zt"):
-            # Unused sides have mean 0 and deviation 1; for zt, t follows z.
-            normalised = ((scores - enrol[0]) / enrol[1] - test[0]) / test[1]
-        else:
-            normalised = ((scores - enrol[0]) / enrol[1] + (scores - test[0]) / test[1]) / 2
+        normalised = NORMS[self.kind].combine(scores, enrol, test)
         return normalised.astype(scores.dtype, copy=False)
 
     def _transform_cross(self, scores: np.ndarray) -> np.ndarray:

@@ -54,6 +54,7 @@ steps=70000
 precision=auto         # bfloat16 is 1.5 times as fast on processors that compute in it
 validations=10         # accuracies measured on the way, for the curves
 crops=0                # posteriors averaged over so many crops of a test utterance; 0 takes it whole
+network_config=        # further fields of networks and trainings, TOML or JSON: docs/networks.md
 mask=false             # hide bands and stretches of the crops (SpecAugment)
 sweep_steps=7000
 sweep_batch_sizes="16 128"
@@ -110,7 +111,7 @@ case "$variant" in json | csv) ;; *) fail "--variant is json or csv, got '$varia
 [ "$miniature" = true ] || [ -n "$data_dir$corpus_dir" ] \
   || fail "give --data-dir, the folder of metadata.json or train_label.csv, --corpus-dir, or --miniature"
 [ -z "$corpus_dir" ] || [ -z "$data_dir" ] || fail "give --corpus-dir or --data-dir, not both"
-for name in corpus_dir data_dir exp; do  # relative to where the command was given
+for name in corpus_dir data_dir network_config exp; do  # relative to where the command was given
   case "${!name}" in "" | /*) ;; *) printf -v "$name" '%s' "$here/${!name}" ;; esac
 done
 NEEDS=${NEEDS:+$NEEDS,}dnn
@@ -131,6 +132,7 @@ training=(--pack "$exp/packed" --model conformer --width "$width"
   --frames "$frames" --batch-size "$batch_size" --lr "$lr" --precision "$precision"
   --validations "$validations" --workers "$workers" --seed "$seed")
 [ "$mask" = false ] || training+=(--mask)
+[ -z "$network_config" ] || training+=(--config "$network_config")
 
 within() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 

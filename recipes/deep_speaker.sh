@@ -37,6 +37,7 @@ softmax_rate=1e-3
 triplet_steps=40000
 triplet_rate=1e-4
 save_every=500         # steps between checkpoints
+network_config=        # further fields of networks and trainings, TOML or JSON: docs/networks.md
 crops=0                # of each utterance that is scored; 0 scores it whole
 bootstrap=1000         # replicates of the confidence intervals
 
@@ -46,7 +47,7 @@ Stages: 0 corpus, 1 log-mel energies, 2 softmax, 3 triplets, 4 scores, 5 error r
 A training that was stopped is resumed by the same command; SIGTERM saves it and exits with 75."
 
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh" || exit 1
-absolute corpus_dir data exp
+absolute corpus_dir data exp network_config
 name=deep_speaker
 [ $miniature = false ] || name=$name-miniature
 data=${data:-data/$name}
@@ -72,6 +73,7 @@ phase() {  # phase NAME OPTION...: one phase of the training on the first fold
   shift
   read -ra words <<<"$channels"
   [ ${#words[@]} -eq 0 ] || network=(--channels "${words[@]}")
+  [ -z "$network_config" ] || network+=(--config "$network_config")
   trained "$PYTHON" -m dnn.deep_speaker "$phase" --features "$exp/logmel" \
     --utt2spk "$data/fold0/train.utt2spk" --out "$exp/$phase" --architecture "$architecture" \
     --frames "$frames" --batch-size "$batch_size" --per-speaker "$per_speaker" \

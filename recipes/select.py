@@ -35,7 +35,6 @@ from ivector.pipeline import FrontEnd
 from ivector.statistics import baum_welch
 from ivector.total_variability.model import TotalVariability
 from plda import PLDA
-from recipes.experiment.backends import BACKENDS
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import (
     Protocol,
@@ -108,7 +107,7 @@ def _score(
     model = PLDA().fit(pipeline.fit_transform(X, labels), labels)
     if choice.plda_smoothing:
         model = model.smooth(choice.plda_smoothing)
-    scorer = VectorScorer(vectors, pipeline, BACKENDS["plda"], model, "book")
+    scorer = VectorScorer(vectors, pipeline, model, "book")
     scores = scorer.trials(protocol.enrolment, protocol.tests, protocol.pairs)
     target = np.array(protocol.targets, bool)
     return scores[target], scores[~target]

@@ -101,7 +101,12 @@ SYSTEMS: dict[str, System] = {
     "xvector": System(
         "embeddings of a network",
         {"xvector": 7, "xvectors": 8, "backend": 8, "scores": 8},
-        takes={"scoring": "xvector_scoring", "score_norm": "xvector_norm"},
+        takes={
+            "scoring": "xvector_scoring",
+            "score_norm": "xvector_norm",
+            "lda_dim": "xvector_lda_dim",
+            "plda_smoothing": "xvector_plda_smoothing",
+        },
         needs="dnn",
         network=True,
     ),

@@ -49,6 +49,7 @@ spec_augment=true
 musan=                 # noises (data, not speakers: see the challenge's rules); empty simulates
 rirs=                  # impulse responses; empty simulates
 save_every=500         # steps between checkpoints
+network_config=        # further fields of networks and trainings, TOML or JSON: docs/networks.md
 top_n=50               # training speakers that adaptive s-norm takes for each side of a trial
 submit=as-norm         # or cosine: which scores are submitted
 bootstrap=1000         # replicates of the confidence intervals
@@ -59,7 +60,7 @@ Stages: 0 corpus, 1 log-mel store, 2 training, 3 scores and submissions, 4 error
 A training that was stopped is resumed by the same command; SIGTERM saves it and exits with 75."
 
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh" || exit 1
-absolute corpus_dir lists_dir data exp musan rirs
+absolute corpus_dir lists_dir data exp musan rirs network_config
 name=tiny_voxceleb_network
 [ $miniature = false ] || name=$name-miniature
 data=${data:-data/$name}
@@ -83,6 +84,7 @@ fi
 if within 2; then
   options=()
   for one in $model_option; do options+=(--model-option "$one"); done
+  [ -z "$network_config" ] || options+=(--config "$network_config")
   [ "$spec_augment" = false ] || options+=(--spec-augment)
   [ -z "$musan" ] || options+=(--musan "$musan")
   [ -z "$rirs" ] || options+=(--rirs "$rirs")

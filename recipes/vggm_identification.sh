@@ -49,6 +49,7 @@ frames=300             # of a training crop: whole records; shorter ones train f
 batch_size=64
 lr=1e-3
 epochs=30
+network_config=        # further fields of networks and trainings, TOML or JSON: docs/networks.md
 precision=auto         # bfloat16 is twice as fast on processors that compute in it
 validations=10         # accuracies measured on the way, for the curves
 second=xvector         # network to compare with: time delays, where VGG-M has images
@@ -105,7 +106,7 @@ done
   || fail "give --data-dir, the folder of voxceleb-abridged-N.bin, --corpus-dir, or --miniature"
 [ -z "$corpus_dir" ] || [ -z "$data_dir$test_data" ] \
   || fail "--corpus-dir makes data and test data; give it without --data-dir and --test-data"
-for name in corpus_dir data_dir classes test_data exp; do  # relative to where the command was given
+for name in corpus_dir data_dir classes test_data network_config exp; do  # relative to where the command was given
   case "${!name}" in "" | /*) ;; *) printf -v "$name" '%s' "$here/${!name}" ;; esac
 done
 NEEDS=${NEEDS:+$NEEDS,}dnn
@@ -126,6 +127,7 @@ spectrogram=(--features "$features")
 machine=(--device "$device" --threads "$threads")
 training=(--frames "$frames" --batch-size "$batch_size" --lr "$lr" --width "$width"
   --precision "$precision" --validations "$validations" --workers "$workers" --seed "$seed")
+[ -z "$network_config" ] || training+=(--config "$network_config")
 
 within() { [ "$stage" -le "$1" ] && [ "$stop_stage" -ge "$1" ]; }
 

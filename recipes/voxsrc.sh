@@ -44,6 +44,7 @@ rate=1e-3              # Adam's, times decay every decay_every epochs
 decay=0.95
 decay_every=10
 save_every=500         # steps between checkpoints
+network_config=        # further fields of networks and trainings, TOML or JSON: docs/networks.md
 compile=false
 crops=10               # of each utterance that is scored; 0 scores it whole
 crop_frames=400
@@ -55,7 +56,7 @@ Stages: 0 corpus, 1 log-mel store, 2 training, 3 scores, 4 error rates.
 A training that was stopped is resumed by the same command; SIGTERM saves it and exits with 75."
 
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh" || exit 1
-absolute corpus_dir test_dir data exp
+absolute corpus_dir test_dir data exp network_config
 name=voxsrc
 [ $miniature = false ] || name=$name-miniature
 data=${data:-data/$name}
@@ -79,6 +80,7 @@ fi
 if within 2; then
   options=()
   for one in $model_option; do options+=(--model-option "$one"); done
+  [ -z "$network_config" ] || options+=(--config "$network_config")
   [ "$compile" = false ] || options+=(--compile)
   trained "$PYTHON" -m recipes.train_embedding --features "$exp/logmel" \
     --utt2spk "$data/fold0/train.utt2spk" --out "$exp/training" --model "$model" --loss "$loss" \

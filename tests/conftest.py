@@ -1,5 +1,6 @@
-"""Fixtures every test may use: reference outputs and real speech, skipped where absent."""
+"""Fixtures every test may use: reference outputs and real speech, skipped where absent; order."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,15 @@ def corpora() -> Path:
     return SHARED / "corpora"
 
 
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests go first, so that none of them comes last, alone."""
+    n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -n_slow[item.path])
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
-    """What a test said goes from its process to pytest's as UTF-8, also where it is not."""
+    """What a test said comes from its process as UTF-8, also where it is not."""
     report = yield
     report.sections = [
         (title, text.encode("utf-8", "backslashreplace").decode())

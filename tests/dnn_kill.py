@@ -32,12 +32,13 @@ def child(folder: Path, n_workers: int, told) -> None:
 
     from dnn.data.batches import CropBatches
     from dnn.data.sources import ArraySource
-    from dnn.losses.classification import MarginSchedule, build_loss
+    from dnn.losses.classification import MarginSchedule
+    from dnn.losses.table import build_loss
     from dnn.models import build
-    from dnn.training.trainer import trainer as training
-    from dnn.training.trainer.options import TrainingOptions
-    from dnn.training.trainer.schedules import WarmupCosine
-    from dnn.training.trainer.validation import AccuracyValidation
+    from dnn.training.options import TrainingOptions
+    from dnn.training.schedules import WarmupCosine
+    from dnn.training.trainer import Trainer
+    from dnn.training.validation import AccuracyValidation
 
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
@@ -51,7 +52,7 @@ def child(folder: Path, n_workers: int, told) -> None:
         validate_every=9,
     )  # fmt: skip
 
-    class Told(training.Trainer):
+    class Told(Trainer):
         def _learn(self, batch):
             told.send(batch.step)
             super()._learn(batch)

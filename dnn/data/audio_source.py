@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from dnn.data.sources import Source
 from dnn.formats.mapped import MappedFiles
 from dnn.formats.shards import Member, OpenMember
-from dnn.data.sources import Source
-from ivector.features.audio import MAX_OVERSHOOT_S, read_audio
 from ivector.base.errors import DataError, UsageError
+from ivector.features.audio import MAX_OVERSHOOT_S, read_audio
 
 Sound = str | os.PathLike | Member
 Recording = tuple[str, Sound, float | None, float | None]
@@ -39,8 +39,8 @@ class AudioSource(Source):
         As `ivector.data.DataDir.recordings` gives them: start and end in seconds or None. A file
         may be a member of a tar shard (`dnn.formats.shards`).
     extractor : object
-        `ivector.features.extractors.MFCC`, `LogMel` or `dnn.data.spectrogram.Spectrogram`; recordings are
-        resampled to its ``sample_frequency``.
+        `ivector.features.extractors.MFCC`, `LogMel` or `dnn.data.spectrogram.Spectrogram`;
+        recordings are resampled to its ``sample_frequency``.
     channel : int or "mean", optional
         Needed where recordings have several.
     speeds : sequence of float

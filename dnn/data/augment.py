@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from ivector.features.audio import FULL_SCALE
 from ivector.base.errors import UsageError
+from ivector.features.audio import FULL_SCALE
 
 Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 # Samples of noise (or of an impulse response, whose length it chooses itself) of a number wanted.
@@ -176,8 +176,9 @@ def mu_law(samples: np.ndarray, bits: int = 8) -> np.ndarray:
 class SpeedPerturbation:
     """Play faster or slower, pitch and tempo together (T. Ko et al., Interspeech 2015).
 
-    The number of samples changes by the factor; `dnn.data.audio_source.AudioSource` reads as many more
-    as that takes. Its option ``speeds`` makes new speakers of the factors instead, as Kaldi does.
+    The number of samples changes by the factor; `dnn.data.audio_source.AudioSource` reads as many
+    more as that takes. Its option ``speeds`` makes new speakers of the factors instead, as Kaldi
+    does.
 
     Parameters
     ----------

@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.formats.tensors import read_tensor, write_tensor
 from dnn.data.sources import Source, make_labels
+from dnn.formats.tensors import read_tensor, write_tensor
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines, write_text
 from ivector.base.log import progress

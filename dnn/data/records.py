@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.formats.mapped import MappedFiles
 from dnn.data.sources import Source
+from dnn.formats.mapped import MappedFiles
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, read_lines, write_text
 

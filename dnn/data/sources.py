@@ -4,8 +4,8 @@ A source has ``ids``, ``lengths`` (n_utterances,) int64 in frames, ``n_features`
 ``read(index, start, n_frames)``. It is picklable and opens its files lazily, so that worker
 processes get it at no cost and read independently of each other. Labels are kept apart from it.
 
-Here are those of arrays, Kaldi's archives and log-mel stores; `dnn.data.audio_source` computes features
-on the fly, `dnn.formats` holds the sources of other file formats.
+Here are those of arrays, Kaldi's archives and log-mel stores; `dnn.data.audio_source` computes
+features on the fly, `dnn.data.mel_set` and `dnn.data.records` hold those of two tasks' files.
 
 T  frames of an utterance
 D  features, numbers a frame

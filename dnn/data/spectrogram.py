@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ivector.features.audio import check_samples
 from ivector.base.errors import UsageError
+from ivector.features.audio import check_samples
 
 BLOCK_FRAMES = 64  # transformed together: their spectra stay in the second-level cache
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dnn.extra import told_extra
 from ivector.base.errors import DataError, UserError
 from ivector.base.files import atomic_write, write_text
 
@@ -35,6 +36,7 @@ class SpeakerClassifier(NamedTuple):
     speakers: list[str]
 
 
+@told_extra()
 def save_network(
     folder: str | os.PathLike,
     model: SpeakerNetwork,
@@ -87,6 +89,7 @@ def save_network(
     write_text(Path(folder) / CONFIG, text + "\n")
 
 
+@told_extra()
 def load_network(folder: str | os.PathLike) -> SpeakerNetwork:
     """Read a network that `save_network` wrote, in evaluation mode, on the CPU.
 
@@ -101,6 +104,7 @@ def load_network(folder: str | os.PathLike) -> SpeakerNetwork:
     return _filled(Path(folder), "model", build_from_config, config, tensors)
 
 
+@told_extra()
 def load_classifier(folder: str | os.PathLike) -> SpeakerClassifier:
     """Read a network with its classes, for identification; otherwise as `load_network`.
 
@@ -109,7 +113,8 @@ def load_classifier(folder: str | os.PathLike) -> SpeakerClassifier:
     DataError
         It was trained by a loss without classes, or exported without it.
     """
-    from dnn.losses.classification import Classifier, build_loss_from_config
+    from dnn.losses.classification import Classifier
+    from dnn.losses.table import build_loss_from_config
     from dnn.models import build_from_config
 
     config, tensors = _read(Path(folder))

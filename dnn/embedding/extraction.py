@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from dnn.extra import told_extra
 from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.log import progress
 
@@ -55,6 +56,7 @@ class Piece(NamedTuple):
     n_frames: int
 
 
+@told_extra()
 def extract(
     model: SpeakerNetwork,
     source: Source,

@@ -1,14 +1,12 @@
-"""Closed-set identification: a classifier of known speakers, its training, its sweep of options.
+"""Closed-set identification: which of the speakers of its training does a network hear?
 
-identifier    Closed-set identification: which of its training speakers does a network hear?
-training      Training of identification networks: what the tasks have in common, over
-              `dnn.training`.
-sweep         Trainings that differ in one option at a time, and the report of what that changes.
-sweep_report  The report of a sweep in Markdown: task, networks, tables, curves, confusions,
-              hardware.
+identifier    The answers of a network, what they are worth, and the picture of them.
+training      Training for it: what the tasks choose by their data, and the speed.
+sweep         Trainings that differ in one field at a time; what is done is not done again.
+sweep_report  Their report in Markdown: tables, curves, confusions, hardware.
 """
 
-from ivector.base.lazy import attach
+from dnn.extra import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -12,16 +12,17 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dnn.configuration.sections import NetworkConfig
 from dnn.data.labelled import FrontEnd, LabelledSet
-from dnn.identification.sweep_report import Trial
+from dnn.identification.sweep_report import COLUMNS, Trial, curve_file, report, value_of
 from dnn.identification.training import (
-    IdentifierOptions,
+    complete,
     default_loss,
     read_speed,
+    told,
     train_identifier,
 )
 from ivector.base.errors import DataError, NotFiniteError, UsageError
@@ -41,24 +42,17 @@ class Factors(NamedTuple):
     models: Sequence[str] = ()
 
 
-# Of every factor: title in the report, option, what a trial is called in table and curves.
-TABLES = (
-    ("Batch size", "batch_size", "{}"),
-    ("Learning rate", "rate", "{:g}"),
-    ("Width", "width", "{:g}"),
-    ("Network", "model", "{}"),
-)
+# Numbers of steps, if they are steps and not shares: fewer where a batch is larger.
+STEPS = ("training.steps", "schedule.warmup", "loss.margin_starts", "loss.margin_stands")
 
 
 def run_sweep(
     data: LabelledSet,
     test: LabelledSet,
     folder: str | os.PathLike,
-    base: IdentifierOptions,
+    base: NetworkConfig,
     front_end: FrontEnd,
     factors: Factors,
-    *,
-    fixed_loss: bool = False,
 ) -> bool:
     """Train and test all trials, then write ``report.md`` with its pictures.
 
@@ -68,12 +62,11 @@ def run_sweep(
         Of the same speakers.
     folder : path-like
         One of its own for every trial is made in it.
-    base : IdentifierOptions
-        What is not varied; other networks take neither its `network`, nor, unless `fixed_loss`,
-        its loss.
+    base : NetworkConfig
+        What is not varied; other networks take neither its ``model.options``, nor, unless it names
+        one, the loss that its own network is trained by.
     front_end : FrontEnd
     factors : Factors
-    fixed_loss : bool
 
     Returns
     -------
@@ -87,102 +80,103 @@ def run_sweep(
     DataError
         The folder holds trials of other options, or what training raises.
     """
+    fixed_loss = base.loss.name is not None
+    base = complete(base, front_end)
     groups = plan(base, factors, fixed_loss)
     trials: dict[str, Trial] = {}
-    for options in (options for group in groups.values() for options in group):
-        name = trial_name(options)
+    for config in (config for group in groups.values() for config in group):
+        name = trial_name(config)
         if name in trials:
             continue
         logger.info("trial %s", name)
-        trial = _run(data, test, Path(folder) / name, options, front_end)
+        trial = _run(data, test, Path(folder) / name, config, front_end)
         if trial is None:
             return False
         trials[name] = trial
-    tables = {title: [trials[trial_name(o)] for o in group] for title, group in groups.items()}
+    tables = {title: [trials[trial_name(c)] for c in group] for title, group in groups.items()}
     _write_report(Path(folder), (data, test), base, front_end, tables)
     return True
 
 
 def plan(
-    base: IdentifierOptions, factors: Factors, fixed_loss: bool = False
-) -> dict[str, list[IdentifierOptions]]:
-    """Options of the trials of each table, the base among them, in the order of the values."""
-    values = (factors.batch_sizes, factors.rates, factors.widths, factors.models)
-    groups: dict[str, list[IdentifierOptions]] = {}
-    for (title, option, _), others in zip(TABLES, values):
-        mine = getattr(base, option)
-        chosen: list[Any] = list(dict.fromkeys([mine, *others]))
+    base: NetworkConfig, factors: Factors, fixed_loss: bool = False
+) -> dict[str, list[NetworkConfig]]:
+    """Configurations of the trials of each table, the base among them, in the order of the values.
+
+    With `fixed_loss` other networks are trained by the base's loss, else by their own.
+    """
+    groups: dict[str, list[NetworkConfig]] = {}
+    for (title, key), others in zip(COLUMNS.items(), factors, strict=True):
+        chosen: list[Any] = list(dict.fromkeys([base[key], *others]))
         if len(chosen) < 2:
             continue
-        if option == "batch_size":
+        if key == "batches.batch_size":
             groups[title] = [_of_batch_size(base, value) for value in sorted(chosen)]
-            continue
-        if option != "model":
-            groups[title] = [replace(base, **{option: value}) for value in sorted(chosen)]
-            continue
-        groups[title] = [base]
-        for name in chosen[1:]:
-            loss = base.loss if fixed_loss else default_loss(name)
-            groups[title].append(replace(base, model=name, network={}, loss=loss))
+        elif key == "model.name":
+            groups[title] = [base, *(_of_model(base, name, fixed_loss) for name in chosen[1:])]
+        else:
+            groups[title] = [base.changed({key: value}) for value in sorted(chosen)]
     if not groups:
         raise UsageError("nothing is varied; give other batch sizes, rates, widths or networks")
     return groups
 
 
-def _of_batch_size(base: IdentifierOptions, size: int) -> IdentifierOptions:
-    """Options that see as many crops in batches of another size."""
-
-    def scaled(steps: int | None) -> int | None:
-        return None if steps is None else round(steps * base.batch_size / size)
-
-    n_steps = scaled(base.n_steps)
-    return replace(
-        base,
-        batch_size=size,
-        n_steps=None if n_steps is None else max(1, n_steps),
-        n_warmup=scaled(base.n_warmup),
-    )
+def _of_model(base: NetworkConfig, name: str, fixed_loss: bool) -> NetworkConfig:
+    loss = base.loss.name if fixed_loss else default_loss(name)
+    return base.changed({"model.name": name, "model.options": {}, "loss.name": loss})
 
 
-def trial_name(options: IdentifierOptions) -> str:
+def _of_batch_size(base: NetworkConfig, size: int) -> NetworkConfig:
+    """A configuration that sees as many crops in batches of another size."""
+    changed: dict[str, Any] = {"batches.batch_size": size}
+    for key in STEPS:
+        if (number := base[key]) is not None and number >= 1:
+            changed[key] = round(number * base.batches.batch_size / size)
+    if "training.steps" in changed:
+        changed["training.steps"] = max(1, changed["training.steps"])
+    return base.changed(changed)
+
+
+def trial_name(config: NetworkConfig) -> str:
     """Folder of a trial."""
-    return f"{options.model}-batch{options.batch_size}-rate{options.rate:g}-width{options.width:g}"
+    return (
+        f"{config.model.name}-batch{config.batches.batch_size}-rate{config.schedule.lr:g}"
+        f"-width{config.model.width:g}"
+    )
 
 
 def _run(
     data: LabelledSet,
     test: LabelledSet,
     folder: Path,
-    options: IdentifierOptions,
+    config: NetworkConfig,
     front_end: FrontEnd,
 ) -> Trial | None:
     """One trial, from its folder where it is done; None where SIGTERM stopped it."""
-
     # What changes no result is not compared.
-    told = {**asdict(options), "device": None, "n_workers": None, "n_validations": None,
-            "save_every": None}  # fmt: skip
+    idle = dict.fromkeys(("device", "n_workers", "n_validations", "save_every"))
     identity = {
-        "options": told,
+        "options": {**told(config), **idle},
         "front_end": front_end._asdict(),
         "utterances": [len(data.labels), len(test.labels)],
     }
     identity = json.loads(json.dumps(identity))
     former = _former(folder / RESULT, identity)
     if former is not None:
-        return Trial(folder, options, former)
-    result = _outcome(data, test, folder, options, front_end)
+        return Trial(folder, config, former)
+    result = _outcome(data, test, folder, config, front_end)
     if result is None:
         return None
     record = {"identity": identity, **result}
     write_text(folder / RESULT, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
-    return Trial(folder, options, record)
+    return Trial(folder, config, record)
 
 
 def _outcome(
     data: LabelledSet,
     test: LabelledSet,
     folder: Path,
-    options: IdentifierOptions,
+    config: NetworkConfig,
     front_end: FrontEnd,
 ) -> dict[str, Any] | None:
     """Train and test; None where SIGTERM stopped it."""
@@ -191,13 +185,13 @@ def _outcome(
     from dnn.training.distributed import Ranks, pick_device
 
     try:
-        trained = train_identifier(data, folder, options, front_end, test)
+        trained = train_identifier(data, folder, config, front_end, test)
     except NotFiniteError as error:
         logger.warning("the trial diverged: %s", error)
         return {"diverged": str(error)}
     if not trained.finished:
         return None
-    device = pick_device(options.device, Ranks())
+    device = pick_device(config.machine.device, Ranks())
     answers = answer(load_classifier(trained.network), test.source, test.labels, device=device)
     plot_confusion(folder / "confusion.png", answers.confusion, test.speakers)
     return {
@@ -209,7 +203,7 @@ def _outcome(
 
 def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The result of a trial that is done."""
-    from dnn.training.checkpoint import differences
+    from dnn.training.identity import differences
 
     if not path.exists():
         return None
@@ -228,18 +222,17 @@ def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 def _write_report(
     folder: Path,
     sets: tuple[LabelledSet, LabelledSet],
-    base: IdentifierOptions,
+    base: NetworkConfig,
     front_end: FrontEnd,
     tables: Mapping[str, Sequence[Trial]],
 ) -> None:
     """Draw the pictures and write ``report.md``."""
     from dnn.curves import plot_curves
-    from dnn.identification.sweep_report import curve_file, report
 
-    for title, option, form in TABLES:
+    for title, group in tables.items():
         files = {
-            f"{title.lower()} {form.format(getattr(t.options, option))}": t.folder / "scalars.jsonl"
-            for t in tables.get(title, ())
+            f"{title.lower()} {value_of(t, title)}": t.folder / "scalars.jsonl"
+            for t in group
             if (t.folder / "scalars.jsonl").exists()  # none where the first steps diverged
         }
         if files:

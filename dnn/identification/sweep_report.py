@@ -5,32 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from dnn.configuration.sections import NetworkConfig
+from dnn.data.labelled import FrontEnd, LabelledSet
 
-class Trial(NamedTuple):
-    """A training and its test; `record` is what ``result.json`` holds."""
-
-    folder: Path
-    options: IdentifierOptions
-    record: Mapping[str, Any]
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the training failed, so that there is no test of it."""
-        return "diverged" in self.record
-
-
-if TYPE_CHECKING:
-    from dnn.data.labelled import FrontEnd, LabelledSet
-    from dnn.identification.sweep_report import Trial
-    from dnn.identification.training import IdentifierOptions
-
+# What is varied: title in the report, and field of the configuration.
 COLUMNS = {
-    "Batch size": "batch_size",
-    "Learning rate": "rate",
-    "Width": "width",
-    "Network": "model",
+    "Batch size": "batches.batch_size",
+    "Learning rate": "schedule.lr",
+    "Width": "model.width",
+    "Network": "model.name",
 }
 FEATURES = {
     "spectrogram": "magnitude spectrograms of {} bins",
@@ -44,10 +29,23 @@ NORMALISED = {
 }
 
 
+class Trial(NamedTuple):
+    """A training and its test; `record` is what ``result.json`` holds."""
+
+    folder: Path
+    config: NetworkConfig
+    record: Mapping[str, Any]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the training failed, so that there is no test of it."""
+        return "diverged" in self.record
+
+
 def report(
     folder: Path,
     sets: tuple[LabelledSet, LabelledSet],
-    base: IdentifierOptions,
+    base: NetworkConfig,
     front_end: FrontEnd,
     tables: Mapping[str, Sequence[Trial]],
 ) -> str:
@@ -59,7 +57,7 @@ def report(
         Where it will stand; pictures are named relative to it.
     sets : (LabelledSet, LabelledSet)
         To train on, and to test.
-    base : IdentifierOptions
+    base : NetworkConfig
         What is not varied.
     front_end : FrontEnd
     tables : mapping of str to sequence of Trial
@@ -80,6 +78,12 @@ def report(
     if best is not None:
         parts += ["## Hardware", _machine(best)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def value_of(trial: Trial, title: str) -> str:
+    """What a trial is called in the table and the curves of a factor."""
+    value = trial.config[COLUMNS[title]]
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def curve_file(title: str) -> str:
@@ -121,8 +125,7 @@ def _failures(trials: Sequence[Trial]) -> str:
 def _table(title: str, group: Sequence[Trial]) -> str:
     rows = []
     for trial in group:
-        value = getattr(trial.options, COLUMNS[title])
-        name = f"{value:g}" if isinstance(value, float) else str(value)
+        name = value_of(trial, title)
         if trial.diverged:
             rows.append([name, "diverged", *["–"] * 6])
             continue
@@ -168,16 +171,22 @@ def _confusions(folder: Path, best: Trial) -> str:
     return f"{text}\n\n{_markdown(['speaker', 'taken for', 'tests'], rows)}"
 
 
-def _recipe(base: IdentifierOptions) -> str:
-    length = f"{base.n_steps} updates" if base.n_steps else f"{base.epochs:g} epochs"
-    margin = f" (margin {base.margin:g})" if base.loss != "softmax" else ""
-    network = "".join(f", {name} {value}" for name, value in base.network.items())
-    masked = ", partly hidden (SpecAugment)" if base.mask else ""
+def _recipe(base: NetworkConfig) -> str:
+    training, optimiser, schedule, loss = base.training, base.optimiser, base.schedule, base.loss
+    length = f"{training.steps} updates" if training.steps else f"{training.epochs:g} epochs"
+    margin = f" (margin {loss.margin:g})" if loss.name != "softmax" else ""
+    network = "".join(f", {name} {value}" for name, value in base.model.options.items())
+    if base.model.pooling:
+        network += f", {base.model.pooling} pooling"
+    masked = ", partly hidden (SpecAugment)" if base.augmentation.spec_augment else ""
+    falls = "half a cosine" if schedule.name == "cosine" else f"the schedule {schedule.name}"
     return (
-        f"Unless a table says otherwise: {base.model}, width {base.width:g}{network}; "
-        f"{base.loss} loss{margin}; crops of {base.n_frames} frames{masked}; batches of "
-        f"{base.batch_size}; {base.optimiser} with learning rate {base.rate:g} and weight decay "
-        f"{base.weight_decay:g}, warm-up, then half a cosine; {length}; seed {base.seed}. Trials "
+        f"Unless a table says otherwise: {base.model.name}, width {base.model.width:g}{network}; "
+        f"{str(loss.name).removesuffix('-softmax')} loss{margin}; crops of "
+        f"{' to '.join(map(str, base.batches.frames))} frames{masked}; batches of "
+        f"{base.batches.batch_size}; {optimiser.name} with learning rate {schedule.lr:g} and "
+        f"weight decay {optimiser.weight_decay:g}, warm-up, then {falls}; {length}; seed "
+        f"{training.seed}. Trials "
         "of other batch sizes see as many crops, in fewer or more updates. The weights of the end "
         "are tested. Training speed includes reading and checkpoints, not the validations; "
         "inference speed includes reading. Intervals are Wilson's, for independent tests; those "

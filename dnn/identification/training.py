@@ -1,107 +1,54 @@
-"""Training of identification networks: what the tasks have in common, over `dnn.training`."""
+"""Training of identification networks: what the tasks choose themselves, and their speed."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dnn.configuration.presets import PRESETS
+from dnn.configuration.sections import FIELDS, NetworkConfig
 from dnn.data.labelled import FrontEnd, LabelledSet
+from dnn.losses.table import CLASSIFIERS
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
 
 if TYPE_CHECKING:
-    from dnn.data.batches import CropBatches
-    from dnn.models.base import SpeakerNetwork
     from dnn.training.trainer import Trainer
 
 logger = logging.getLogger("identification")
 
 SPEED = "speed.json"
-LOSSES = {"softmax": "softmax", "am": "am-softmax", "aam": "aam-softmax"}
-MARGIN_STARTS, MARGIN_STANDS = 0.1, 0.4  # shares of the training between which a margin rises
-
-
-@dataclass(frozen=True)
-class IdentifierOptions:
-    """How an identification network is made and trained.
-
-    Parameters
-    ----------
-    model : str
-        One of `dnn.models.MODELS`.
-    width : float
-        Factor on the network's channels; see `widened`.
-    network : dict
-        Further options of the network.
-    loss : {"softmax", "am", "aam"}
-    margin : float
-        Of am and aam; it rises from 0 in the first 40 % of the training.
-    n_frames : int
-        Of a training crop.
-    batch_size : int
-    epochs : float
-        Passes over the utterances; `n_steps`, if given, stands instead of them.
-    n_steps : int, optional
-    rate : float
-        Largest learning rate.
-    n_warmup : int, optional
-        Steps of rising rate; by default 5 % of the training. A half cosine follows.
-    optimiser : {"adamw", "sgd"}
-    weight_decay : float
-    mask : bool
-        SpecAugment on the crops.
-    precision : {"auto", "float32", "bfloat16"}
-        Of the products; "auto" is bfloat16 on a GPU. On a processor that computes in bfloat16 it
-        trains VGG-M twice as fast, on others more slowly.
-    keep : {"last", "best"}
-        Which weights are exported: those of the end, or of the best validation, whose accuracy is
-        then too good to be quoted.
-    device : str
-    n_workers : int
-        Processes that read batches ahead; they change no result.
-    n_validations : int
-        Of the training, evenly spread; the last one at its end.
-    save_every : int
-        Steps between checkpoints.
-    seed : int
-    """
-
-    model: str
-    width: float = 1.0
-    network: dict[str, Any] = field(default_factory=dict)
-    loss: str = "softmax"
-    margin: float = 0.2
-    n_frames: int = 300
-    batch_size: int = 64
-    epochs: float = 30.0
-    n_steps: int | None = None
-    rate: float = 1e-3
-    n_warmup: int | None = None
-    optimiser: str = "adamw"
-    weight_decay: float = 0.01
-    mask: bool = False
-    precision: str = "auto"
-    keep: str = "last"
-    device: str = "auto"
-    n_workers: int = 0
-    n_validations: int = 10
-    save_every: int = 500
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise UsageError(f"identification is trained by {', '.join(LOSSES)}, not {self.loss!r}")
-        if self.keep not in ("last", "best"):
-            raise UsageError(f"the weights kept are the last or the best, not {self.keep!r}")
-        if self.epochs <= 0:
-            raise UsageError(f"a training has more than 0 epochs, not {self.epochs}")
+KEPT = ("last", "best")
+USUAL = PRESETS["identification"].config()
+# What ``config.json`` and sweeps call the fields that they always tell; others are told by their
+# keys where they are changed, so that a field that is new makes no sweep another one.
+TOLD = {
+    "model": "model.name",
+    "width": "model.width",
+    "network": "model.options",
+    "loss": "loss.name",
+    "margin": "loss.margin",
+    "n_frames": "batches.frames",
+    "batch_size": "batches.batch_size",
+    "epochs": "training.epochs",
+    "n_steps": "training.steps",
+    "rate": "schedule.lr",
+    "n_warmup": "schedule.warmup",
+    "optimiser": "optimiser.name",
+    "weight_decay": "optimiser.weight_decay",
+    "mask": "augmentation.spec_augment",
+    "precision": "training.precision",
+    "keep": "",
+    "device": "machine.device",
+    "n_workers": "machine.workers",
+    "n_validations": "training.validations",
+    "save_every": "training.save_every",
+    "seed": "training.seed",
+}
 
 
 class Trained(NamedTuple):
@@ -112,12 +59,57 @@ class Trained(NamedTuple):
     finished: bool
 
 
+def complete(config: NetworkConfig, front_end: FrontEnd) -> NetworkConfig:
+    """A configuration in which what is left to the data is chosen by their features.
+
+    VGG-M for spectrograms and the Conformer for log-mel features, the loss that the tasks train
+    each by, and crops of the tasks' length.
+    """
+    name = config.model.name or ("conformer" if front_end.features == "log-mel" else "vgg-m")
+    return config.changed({
+        "model.name": name,
+        "features.kind": front_end.features,
+        "features.normalisation": front_end.normalisation,
+        "loss.name": config.loss.name or default_loss(name),
+        "batches.frames": config.batches.frames or (front_end.crop_frames,),
+    })  # fmt: skip
+
+
+def told(config: NetworkConfig, keep: str = "last") -> dict[str, Any]:
+    """What ``config.json`` and sweeps tell of a configuration, in plain values."""
+    options: dict[str, Any] = {name: config[key] if key else keep for name, key in TOLD.items()}
+    options["loss"] = str(config.loss.name).removesuffix("-softmax")
+    frames, warmup, save_every = config.batches.frames, options["n_warmup"], options["save_every"]
+    options["n_frames"] = frames[0] if len(frames) == 1 else list(frames)
+    options["n_warmup"] = None if warmup == USUAL.schedule.warmup else _whole(warmup)
+    options["save_every"] = _whole(save_every)
+    return options | {
+        key: config[key]
+        for key, declared in FIELDS.items()
+        if not declared.same_weights
+        and key not in TOLD.values()
+        and not key.startswith("features.")  # which are told apart
+        and config[key] != USUAL[key]
+    }
+
+
+def _whole(steps: float) -> float:
+    """Steps as a whole number, shares as they are."""
+    return int(steps) if steps == int(steps) else steps
+
+
+def default_loss(model: str) -> str:
+    """The loss that the tasks train a network by."""
+    return "am-softmax" if model == "conformer" else "softmax"
+
+
 def train_identifier(
     data: LabelledSet,
     folder: str | os.PathLike,
-    options: IdentifierOptions,
+    config: NetworkConfig,
     front_end: FrontEnd,
     validation: LabelledSet | None = None,
+    keep: str = "last",
 ) -> Trained:
     """Train a network, or go on training the one in the folder.
 
@@ -126,156 +118,74 @@ def train_identifier(
     data : LabelledSet
     folder : path-like
         As of `dnn.training.trainer.Trainer`, and ``speed.json``.
-    options : IdentifierOptions
+    config : NetworkConfig
+        What it leaves to the data is chosen by `complete`.
     front_end : FrontEnd
         Of the data; kept with the network.
     validation : LabelledSet, optional
         Measured on the way, for the curves.
+    keep : {"last", "best"}
+        Which weights are exported: those of the end, or of the best validation, whose accuracy is
+        then too good to be quoted.
 
     Raises
     ------
     DataError
         Fewer than two speakers, or what the trainer raises.
     UsageError
-        Options that make no network, or ``keep="best"`` without a validation.
+        A configuration that makes no network, or ``keep="best"`` without a validation.
     """
-    if len(data.speakers) < 2:
-        raise DataError("there is one speaker; a network learns to part at least two")
-    if options.keep == "best" and validation is None:
-        raise UsageError("the best weights are told by a validation; give one, or keep the last")
-    trainer, watch = _trainer(data, Path(folder), options, front_end, validation)
+    config = complete(config, front_end)
+    _check(config, data, validation, keep)
+    trainer, watch = _trainer(data, Path(folder), config, front_end, validation, keep)
     n_before = _steps_done(trainer)
     begin, cpu_begin = time.perf_counter(), time.process_time()
     outcome = trainer.fit()
     seconds = time.perf_counter() - begin - (watch.seconds if watch else 0.0)
     cpu_seconds = time.process_time() - cpu_begin - (watch.cpu_seconds if watch else 0.0)
-    n_crops = (outcome.step - n_before) * options.batch_size
+    n_crops = (outcome.step - n_before) * config.batches.batch_size
     if n_crops:
         _write_speed(trainer, n_crops, seconds, cpu_seconds)
-    if outcome.finished and options.keep == "last":
+    if outcome.finished and keep == "last":
         _export_last(trainer)
     return Trained(trainer.folder / "network", outcome.step, outcome.finished)
+
+
+def _check(
+    config: NetworkConfig, data: LabelledSet, validation: LabelledSet | None, keep: str
+) -> None:
+    if config.loss.name not in CLASSIFIERS:
+        raise UsageError(
+            f"identification is trained by {', '.join(CLASSIFIERS)}, not {config.loss.name!r}"
+        )
+    if keep not in KEPT:
+        raise UsageError(f"the weights kept are the last or the best, not {keep!r}")
+    if len(data.speakers) < 2:
+        raise DataError("there is one speaker; a network learns to part at least two")
+    if keep == "best" and validation is None:
+        raise UsageError("the best weights are told by a validation; give one, or keep the last")
 
 
 def _trainer(
     data: LabelledSet,
     folder: Path,
-    options: IdentifierOptions,
+    config: NetworkConfig,
     front_end: FrontEnd,
     validation: LabelledSet | None,
+    keep: str,
 ) -> tuple[Trainer, Any]:
     """A trainer with fresh weights, and its validation, which keeps its time."""
-    import torch
-
-    from dnn.data.batches import CropBatches
     from dnn.embedding.trials import UNTOUCHED
     from dnn.identification.identifier import IdentificationValidation
-    from dnn.losses.classification import MarginSchedule, build_loss
-    from dnn.training.schedules import WarmupCosine
-    from dnn.training.trainer import Trainer
+    from dnn.training.builder import build_trainer
 
-    torch.manual_seed(options.seed)
-    model = build_network(options, data.source.n_features)
-    if options.precision == "bfloat16":  # the layout that its convolutions are fastest in
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches = CropBatches(
-        data.source, data.labels, n_frames=options.n_frames, batch_size=options.batch_size,
-        augment=_masks() if options.mask else None, seed=options.seed,
-    )  # fmt: skip
-    n_steps = options.n_steps or max(1, round(options.epochs * len(batches)))
-    n_warmup = min(n_steps // 20 if options.n_warmup is None else options.n_warmup, n_steps - 1)
-    has_margin = options.loss != "softmax"
-    loss = build_loss(
-        LOSSES[options.loss], model.head_dim, len(data.speakers),
-        **({"margin": options.margin} if has_margin else {}),
-    )  # fmt: skip
-    rise = (round(MARGIN_STARTS * n_steps), round(MARGIN_STANDS * n_steps))
     watch = IdentificationValidation(*validation[:2]) if validation else None
-    logger.info(
-        "%s of %d parameters; %d utterances of %d speakers; %d steps of %d",
-        options.model, count_parameters(model), len(data.source), len(data.speakers), n_steps,
-        options.batch_size,
-    )  # fmt: skip
-    trainer = Trainer(
-        model,
-        loss,
-        batches,
-        folder,
-        _training_options(options, n_steps, batches),
-        WarmupCosine(options.rate, n_steps, n_warmup),
-        margin=MarginSchedule(options.margin, *rise) if has_margin else None,
-        validation=watch,
-        speakers=data.speakers,
-        extra={
-            "front_end": UNTOUCHED,
-            "identification": {**front_end._asdict(), "crop_frames": options.n_frames},
-            "options": asdict(options),
-        },
-        device=options.device,
-    )
-    return trainer, watch
-
-
-def build_network(options: IdentifierOptions, n_features: int) -> SpeakerNetwork:
-    """A network with fresh weights, as wide as the options say.
-
-    Raises
-    ------
-    UsageError
-        Options that it does not have, or crops that are too short for it.
-    """
-    from dnn.models import build
-
-    given = {"n_features": n_features, **widened(options.model, options.width), **options.network}
-    model = build(options.model, **given)
-    if options.n_frames < model.min_frames:
-        raise UsageError(
-            f"{options.model} needs crops of at least {model.min_frames} frames, not "
-            f"{options.n_frames}"
-        )
-    return model
-
-
-def widened(name: str, width: float) -> dict[str, Any]:
-    """Options of a network that make it `width` times as wide as its default.
-
-    VGG-M has the option itself; a Conformer's model dimension, and the channels of the others, are
-    multiplied and rounded to a multiple of 8.
-
-    Raises
-    ------
-    UsageError
-        The network has no width to change, or the factor is not above 0.
-    """
-    from dnn.models import MODELS
-
-    if not width > 0:
-        raise UsageError(f"a width is a factor above 0, not {width}")
-    if width == 1.0 or name not in MODELS:  # which `build` refuses
-        return {}
-    entry = MODELS[name]
-    cls = getattr(import_module(entry.module), entry.attribute)
-    options = {p.name: p.default for p in inspect.signature(cls).parameters.values()}
-    options.update(entry.options)
-    for option in ("width", "dim", "channels"):
-        value = options.get(option)
-        if option == "width" and value is not None:
-            return {option: width * value}
-        if isinstance(value, tuple):
-            return {option: tuple(_eighths(width * v) for v in value)}
-        if value is not None:
-            return {option: _eighths(width * value)}
-    raise UsageError(f"{name} has no width to change; use its own options")
-
-
-def default_loss(model: str) -> str:
-    """The loss that the tasks train a network by."""
-    return "am" if model == "conformer" else "softmax"
-
-
-def count_parameters(model: SpeakerNetwork) -> int:
-    """Numbers that are learnt, without the classes' weights."""
-    return sum(p.numel() for p in model.parameters())
+    extra = {
+        "front_end": UNTOUCHED,
+        "identification": {**front_end._asdict(), "crop_frames": config.batches.frames[-1]},
+        "options": told(config, keep),
+    }
+    return build_trainer(config, data, folder, validation=watch, extra=extra), watch
 
 
 def read_speed(folder: str | os.PathLike) -> dict[str, Any]:
@@ -295,32 +205,6 @@ def read_speed(folder: str | os.PathLike) -> dict[str, Any]:
     return speed
 
 
-def _eighths(value: float) -> int:
-    return 8 * max(1, round(value / 8))
-
-
-def _masks() -> Any:
-    from dnn.data.augment import SpecAugment
-
-    return SpecAugment()
-
-
-def _training_options(options: IdentifierOptions, n_steps: int, batches: CropBatches) -> Any:
-    from dnn.training.options import TrainingOptions
-
-    return TrainingOptions(
-        n_steps=n_steps,
-        optimiser=options.optimiser,
-        weight_decay=options.weight_decay,
-        precision=options.precision,
-        n_workers=options.n_workers,
-        log_every=max(1, min(50, n_steps // 50)),
-        save_every=options.save_every,
-        validate_every=max(1, n_steps // max(1, options.n_validations)),
-        seed=options.seed,
-    )
-
-
 def _steps_done(trainer: Trainer) -> int:
     """Steps of the checkpoint that the training goes on from."""
     from dnn.training.checkpoint import LAST, load_checkpoint
@@ -332,6 +216,7 @@ def _steps_done(trainer: Trainer) -> int:
 def _write_speed(trainer: Trainer, n_crops: int, seconds: float, cpu_seconds: float) -> None:
     """Speed of this call's steps; of a loaded machine the processor time tells more."""
     from dnn.identification.identifier import describe_machine
+    from dnn.training.builder import count_parameters
 
     speed = {
         "instances": n_crops,

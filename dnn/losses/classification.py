@@ -12,7 +12,6 @@ Dimension legend: N utterances, D embedding dimensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -20,18 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dnn.models.layers import at_least_float32
-from dnn.registry import Entry, config_of, create, split_config
+from dnn.registry import config_of
 from ivector.base.errors import UsageError
-
-LOSSES = {
-    "softmax": Entry("dnn.losses.classification", "Softmax"),
-    "am-softmax": Entry("dnn.losses.classification", "AmSoftmax"),
-    "aam-softmax": Entry("dnn.losses.classification", "AamSoftmax"),
-    "triplet": Entry("dnn.losses.metric", "Triplet"),
-    "angular-prototypical": Entry("dnn.losses.metric", "AngularPrototypical"),
-    "ge2e": Entry("dnn.losses.metric", "Ge2e"),
-}
-CLASSIFIERS = ("softmax", "am-softmax", "aam-softmax")
 
 
 class SpeakerLoss(nn.Module):
@@ -256,30 +245,3 @@ class MarginSchedule:
         """Give a loss the margin of a step, if it has one."""
         if isinstance(loss, AmSoftmax):
             loss.set_margin(self(step))
-
-
-def build_loss(name: str, n_dims: int, n_classes: int, **options: Any) -> SpeakerLoss:
-    """A loss by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `LOSSES`; those in `CLASSIFIERS` are `Classifier`, with `logits`.
-    n_dims, n_classes : int
-        The model's `head_dim` and the number of training speakers; metric losses need neither.
-    **options
-        Arguments of the loss; the rest keep their defaults.
-
-    Raises
-    ------
-    UsageError
-        An unknown name or option.
-    """
-    sizes = {"n_dims": n_dims, "n_classes": n_classes} if name in CLASSIFIERS else {}
-    return create(LOSSES, "loss", name, {**options, **sizes})
-
-
-def build_loss_from_config(config: Mapping[str, Any]) -> SpeakerLoss:
-    """A loss with fresh weights, of the structure that ``loss.config()`` told."""
-    name, options = split_config(config, "loss")
-    return create(LOSSES, "loss", name, options)

@@ -2,6 +2,20 @@
 
 Every model maps features (batch, n_frames, n_features) float32, and the number of valid frames of
 each (batch,) where the batch is padded, to embeddings (batch, embedding_dim).
+
+base              The interface that all networks have, and the checks of their input.
+layers            Layouts, masks and small layers that several of them share.
+pooling           From frames to one vector; the table of all poolings.
+xvector           X-vectors: a time-delay network.
+ecapa             ECAPA-TDNN.
+resnet            ResNetSE34L.
+vgg               VGG-M on spectrograms.
+deep_speaker      Deep Speaker's residual network.
+deep_speaker_gru  Deep Speaker's recurrent network.
+conformer         Conformer encoder.
+attention         Its self-attention with relative positions.
+widths            Any of them wider or narrower, by one factor.
+folding           Batch norms folded into the layers beside them, for extraction.
 """
 
 from __future__ import annotations

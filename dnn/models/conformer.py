@@ -31,7 +31,7 @@ from dnn.models.attention import RelativeAttention, relative_positions
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.folding import fold_behind
 from dnn.models.layers import FrameLinear, as_frame_image, as_frames, frame_mask
-from dnn.models.pooling import SelfAttentivePooling
+from dnn.models.pooling import build_pooling
 from ivector.base.errors import UsageError
 
 
@@ -95,6 +95,8 @@ class Conformer(SpeakerNetwork):
         Frames of the depthwise convolution, odd.
     dropout : float
     embedding_dim : int
+    pooling : str, optional
+        One of `dnn.models.pooling.POOLINGS` in place of self-attention.
     """
 
     name = "conformer"
@@ -108,6 +110,7 @@ class Conformer(SpeakerNetwork):
         kernel: int = 31,
         dropout: float = 0.1,
         embedding_dim: int = 256,
+        pooling: str | None = None,
     ):
         super().__init__()
         check_positive("conformer", n_features=n_features, dim=dim, n_blocks=n_blocks)
@@ -124,8 +127,8 @@ class Conformer(SpeakerNetwork):
         self.blocks = nn.ModuleList(
             ConformerBlock(dim, n_heads, kernel, dropout) for _ in range(n_blocks)
         )
-        self.pooling = SelfAttentivePooling(dim)
-        self.embedding = nn.Linear(dim, embedding_dim)
+        self.pooling = build_pooling(pooling, "self-attentive", dim)
+        self.embedding = nn.Linear(self.pooling.output_dim, embedding_dim)
 
     def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Output of the affine layer after the pooling."""

@@ -39,9 +39,9 @@ from dnn.models.layers import (
     convolved_lengths,
     frame_mask,
     image_mask,
-    masked_mean,
     zero_padding,
 )
+from dnn.models.pooling import Pooling, build_pooling
 from ivector.base.errors import UsageError
 
 
@@ -97,6 +97,7 @@ class DeepSpeaker(SpeakerNetwork):
 
     in_channels: int
     normalise: bool
+    pooling: Pooling
     affine: nn.Linear
 
     def _image(self, features: Tensor, lengths: Tensor | None) -> Tensor:
@@ -106,8 +107,8 @@ class DeepSpeaker(SpeakerNetwork):
         return zero_padding(image, image_mask(lengths, features.shape[1]))
 
     def _finish(self, frames: Tensor, lengths: Tensor | None) -> Tensor:
-        mask = None if lengths is None else frame_mask(lengths, frames.shape[1])[:, :, None]
-        embedding = self.affine(masked_mean(frames, mask, 1))
+        mask = None if lengths is None else frame_mask(lengths, frames.shape[1])
+        embedding = self.affine(self.pooling(frames, mask))
         return F.normalize(embedding) if self.normalise else embedding
 
     def _set_options(self, n_features: int, in_channels: int, embedding_dim: int) -> None:
@@ -138,6 +139,8 @@ class DeepSpeakerResCnn(DeepSpeaker):
     normalise : bool
         Scale embeddings to unit length, as the triplet loss takes them. The attribute may be
         turned off for training with the softmax loss; weights are the same.
+    pooling : str, optional
+        One of `dnn.models.pooling.POOLINGS` in place of the average.
     """
 
     name = "deep-speaker-rescnn"
@@ -150,6 +153,7 @@ class DeepSpeakerResCnn(DeepSpeaker):
         embedding_dim: int = 512,
         in_channels: int = 1,
         normalise: bool = True,
+        pooling: str | None = None,
     ):
         super().__init__()
         self._set_options(n_features, in_channels, embedding_dim)
@@ -161,7 +165,8 @@ class DeepSpeakerResCnn(DeepSpeaker):
             n_bins = (n_bins + 1) // 2
             self.stages.append(Stage(n_in, n_out, n_blocks, n_bins))
             n_in = n_out
-        self.affine = nn.Linear(n_in * n_bins, embedding_dim)
+        self.pooling = build_pooling(pooling, "average", n_in * n_bins)
+        self.affine = nn.Linear(self.pooling.output_dim, embedding_dim)
 
     def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Output of the affine layer, of unit length."""

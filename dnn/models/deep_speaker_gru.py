@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dnn.models.base import check_positive
 from dnn.models.deep_speaker import ConvClip, DeepSpeaker
 from dnn.models.layers import convolved_lengths
+from dnn.models.pooling import build_pooling
 
 
 class DeepSpeakerGru(DeepSpeaker):
@@ -31,7 +32,7 @@ class DeepSpeakerGru(DeepSpeaker):
 
     Parameters
     ----------
-    n_features, embedding_dim, in_channels, normalise
+    n_features, embedding_dim, in_channels, normalise, pooling
         As in `DeepSpeakerResCnn`.
     channels : int
         Channels of the convolution.
@@ -50,6 +51,7 @@ class DeepSpeakerGru(DeepSpeaker):
         embedding_dim: int = 512,
         in_channels: int = 1,
         normalise: bool = True,
+        pooling: str | None = None,
     ):
         super().__init__()
         self._set_options(n_features, in_channels, embedding_dim)
@@ -59,7 +61,8 @@ class DeepSpeakerGru(DeepSpeaker):
         n_bins = (n_features // in_channels + 1) // 2
         self.conv = ConvClip(in_channels, channels, 5, 2, n_bins)
         self.gru = nn.GRU(channels * n_bins, hidden_dim, n_layers, batch_first=True)
-        self.affine = nn.Linear(hidden_dim, embedding_dim)
+        self.pooling = build_pooling(pooling, "average", hidden_dim)
+        self.affine = nn.Linear(self.pooling.output_dim, embedding_dim)
 
     def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Output of the affine layer, of unit length."""

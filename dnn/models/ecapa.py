@@ -38,7 +38,7 @@ from dnn.models.layers import (
     frame_image_mask,
     zero_padding,
 )
-from dnn.models.pooling import AttentiveStatisticsPooling
+from dnn.models.pooling import build_pooling
 from ivector.base.errors import UsageError
 
 
@@ -117,6 +117,8 @@ class EcapaTdnn(SpeakerNetwork):
         Hidden dimension of the squeeze-excitation and of the pooling's attention.
     dilations : sequence of int
         One SE-Res2 block each.
+    pooling : str, optional
+        One of `dnn.models.pooling.POOLINGS` in place of attentive statistics.
     """
 
     name = "ecapa"
@@ -130,6 +132,7 @@ class EcapaTdnn(SpeakerNetwork):
         scale: int = 8,
         bottleneck: int = 128,
         dilations: Sequence[int] = (2, 3, 4),
+        pooling: str | None = None,
     ):
         super().__init__()
         check_positive("ecapa", n_features=n_features, channels=channels, scale=scale)
@@ -145,7 +148,9 @@ class EcapaTdnn(SpeakerNetwork):
             SeRes2Block(channels, 3, dilation, scale, bottleneck) for dilation in dilations
         )
         self.aggregation = Pointwise(len(dilations) * channels, aggregation_dim)
-        self.pooling = AttentiveStatisticsPooling(aggregation_dim, bottleneck)
+        self.pooling = build_pooling(
+            pooling, "attentive-statistics", aggregation_dim, n_hidden=bottleneck
+        )
         self.embedding = nn.Sequential(
             nn.BatchNorm1d(self.pooling.output_dim),
             nn.Linear(self.pooling.output_dim, embedding_dim, bias=False),

@@ -1,25 +1,49 @@
 """From frames to one vector: averages, statistics and attention over time, with masks.
 
-Every pooling is a module on frames (B, T, D) and a mask (B, T), True at valid frames, or None
-where all are, that returns (B, ``output_dim``). Averages and variances are float32 or better
-whatever the autocast type, variances from deviations (not E[x²] − μ², which cancels) and floored
-before the square root as in Kaldi's ``StatisticsPoolingComponent`` (1e-10), so that gradients stay
-finite where a dimension is constant.
+Every pooling is a module on frames (B, T, D) and a mask (B, T), True at valid frames, or None where
+all are, that returns (B, ``output_dim``). Any network takes any of `POOLINGS`: a class that is
+added there is known to all of them, to the command line and to files.
+
+Averages and variances are float32 or better whatever the autocast type, variances from deviations
+(not E[x²] − μ², which cancels) and floored before the square root as in Kaldi's
+``StatisticsPoolingComponent`` (1e-10), so that gradients stay finite where a dimension is constant.
 
 Dimension legend: B batch, T frames, D dimensions, A attention dimensions.
 """
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from dnn.models.layers import FrameLinear, at_least_float32, masked_mean
+from ivector.base.errors import UsageError
 
 VARIANCE_FLOOR = 1e-10
 
 
-class AveragePooling(nn.Module):
+class Pooling(nn.Module):
+    """Base of all poolings; their constructors take the frames' dimension first.
+
+    Attributes
+    ----------
+    output_dim : int
+    told : str or None
+        Name that a network's configuration tells; None where the network took its own.
+    """
+
+    output_dim: int
+    told: str | None = None
+
+    def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, T, D) to (B, output_dim)."""
+        raise NotImplementedError
+
+
+class AveragePooling(Pooling):
     """Mean over time: (B, T, D) to (B, D)."""
 
     def __init__(self, n_dims: int):
@@ -31,7 +55,7 @@ class AveragePooling(nn.Module):
         return masked_mean(frames, _column(mask), 1)
 
 
-class StatisticsPooling(nn.Module):
+class StatisticsPooling(Pooling):
     """Mean and standard deviation over time: (B, T, D) to (B, 2D).
 
     D. Snyder et al., "X-vectors: robust DNN embeddings for speaker recognition", ICASSP 2018. The
@@ -48,7 +72,7 @@ class StatisticsPooling(nn.Module):
         return torch.cat([mean, _root(variance)], 1)
 
 
-class SelfAttentivePooling(nn.Module):
+class SelfAttentivePooling(Pooling):
     """Mean over time under one learnt weight for each frame: (B, T, D) to (B, D).
 
     w = softmax over t of uᵀ tanh(W xₜ + b) (W. Cai, J. Chen, M. Li, "Exploring the encoding layer
@@ -72,7 +96,7 @@ class SelfAttentivePooling(nn.Module):
         return (self.weights(frames, mask).transpose(1, 2) @ at_least_float32(frames)).squeeze(1)
 
 
-class AttentiveStatisticsPooling(nn.Module):
+class AttentiveStatisticsPooling(Pooling):
     """Weighted mean and standard deviation over time: (B, T, D) to (B, 2D).
 
     Scores eₜ = V tanh(W [xₜ, μ, σ] + b) with a weight for every frame and dimension, where the
@@ -108,6 +132,44 @@ class AttentiveStatisticsPooling(nn.Module):
         mean = (weights * frames).sum(1)
         variance = (weights * (frames - mean[:, None]).square()).sum(1)
         return torch.cat([mean, _root(variance)], 1)
+
+
+POOLINGS: dict[str, type[Pooling]] = {
+    "average": AveragePooling,
+    "statistics": StatisticsPooling,
+    "self-attentive": SelfAttentivePooling,
+    "attentive-statistics": AttentiveStatisticsPooling,
+}
+
+
+def build_pooling(asked: str | None, own: str, n_dims: int, **sizes: Any) -> Pooling:
+    """The pooling that a network's options ask for, or else the network's own.
+
+    Parameters
+    ----------
+    asked : str or None
+        One of `POOLINGS`.
+    own : str
+        Of the network, where none is asked for.
+    n_dims : int
+        D.
+    **sizes
+        What else the network says of its pooling, as ``n_hidden``; a pooling that does not take
+        such a size goes without.
+
+    Raises
+    ------
+    UsageError
+        An unknown name.
+    """
+    name = own if asked is None else asked
+    if name not in POOLINGS:
+        raise UsageError(f"no pooling is called {name!r}; there are {', '.join(sorted(POOLINGS))}")
+    cls: Any = POOLINGS[name]
+    known = inspect.signature(cls).parameters
+    pooling = cls(n_dims, **{size: value for size, value in sizes.items() if size in known})
+    pooling.told = asked
+    return pooling
 
 
 def mean_and_variance(frames: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:

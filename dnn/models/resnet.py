@@ -37,7 +37,7 @@ from dnn.models.layers import (
     image_mask,
     zero_padding,
 )
-from dnn.models.pooling import SelfAttentivePooling, mean_and_variance
+from dnn.models.pooling import build_pooling, mean_and_variance
 from ivector.base.errors import UsageError
 
 STRIDES = (1, 2, 2, 1)  # of layer1 … layer4, over time and frequency
@@ -88,6 +88,8 @@ class ResNetSE34L(SpeakerNetwork):
     n_blocks : sequence of 4 int
         Blocks of each layer.
     embedding_dim : int
+    pooling : str, optional
+        One of `dnn.models.pooling.POOLINGS` in place of self-attention.
     """
 
     name = "resnetse34l"
@@ -98,6 +100,7 @@ class ResNetSE34L(SpeakerNetwork):
         channels: Sequence[int] = (16, 32, 64, 128),
         n_blocks: Sequence[int] = (3, 4, 6, 3),
         embedding_dim: int = 512,
+        pooling: str | None = None,
     ):
         super().__init__()
         if not len(channels) == len(n_blocks) == len(STRIDES):
@@ -115,8 +118,8 @@ class ResNetSE34L(SpeakerNetwork):
         for n_out, stride in zip(widths, self._strides):
             self.blocks.append(SeBasicBlock(n_in, n_out, stride))
             n_in = n_out
-        self.pooling = SelfAttentivePooling(n_in)
-        self.embedding = nn.Linear(n_in, embedding_dim)
+        self.pooling = build_pooling(pooling, "self-attentive", n_in)
+        self.embedding = nn.Linear(self.pooling.output_dim, embedding_dim)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -30,7 +30,8 @@ from torch import Tensor, nn
 
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.folding import fold_behind
-from dnn.models.layers import convolved_lengths, frame_mask, image_mask, masked_mean, zero_padding
+from dnn.models.layers import convolved_lengths, frame_mask, image_mask, zero_padding
+from dnn.models.pooling import build_pooling
 from ivector.base.errors import UsageError
 
 # (outputs, kernel, stride, padding) of conv1 … conv5; (kernel, stride), time × frequency, of the
@@ -75,11 +76,19 @@ class VggM(SpeakerNetwork):
         Outputs of fc7.
     width : float
         Factor on the channels of conv1 … fc6; 0.5 has a quarter of the work.
+    pooling : str, optional
+        One of `dnn.models.pooling.POOLINGS` in place of the average.
     """
 
     name = "vgg-m"
 
-    def __init__(self, n_features: int = 512, embedding_dim: int = 1024, width: float = 1.0):
+    def __init__(
+        self,
+        n_features: int = 512,
+        embedding_dim: int = 1024,
+        width: float = 1.0,
+        pooling: str | None = None,
+    ):
         super().__init__()
         check_positive("vgg-m", n_features=n_features, embedding_dim=embedding_dim)
         if not width > 0:
@@ -101,7 +110,8 @@ class VggM(SpeakerNetwork):
             n_in = n_out
         n_fc6 = max(1, round(width * 4096))
         self.fc6 = ConvNormRelu(n_in, n_fc6, (1, n_bins))
-        self.fc7 = ConvNormRelu(n_fc6, embedding_dim, 1)
+        self.pooling = build_pooling(pooling, "average", n_fc6)
+        self.fc7 = ConvNormRelu(self.pooling.output_dim, embedding_dim, 1)
 
     def embed(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Output of fc7, after norm and ReLU."""
@@ -116,10 +126,9 @@ class VggM(SpeakerNetwork):
                 image = F.max_pool2d(image, size, steps)
                 lengths = convolved_lengths(lengths, size[0], steps[0])
             image = zero_padding(image, image_mask(lengths, image.shape[2]))
-        image = self.fc6(image)
-        mask = None if lengths is None else frame_mask(lengths, image.shape[2])[:, None, :, None]
-        average = masked_mean(image, mask, (2, 3))
-        return self.fc7(average[:, :, None, None]).flatten(1)
+        frames = self.fc6(image).squeeze(3).transpose(1, 2)  # one bin is left: (B, T, C)
+        mask = None if lengths is None else frame_mask(lengths, frames.shape[1])
+        return self.fc7(self.pooling(frames, mask)[:, :, None, None]).flatten(1)
 
 
 def _remaining(size: int, axis: int) -> int:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.folding import fold_into_affine, fold_into_statistics
 from dnn.models.layers import Pointwise, as_frame_image, as_frames, frame_mask
-from dnn.models.pooling import StatisticsPooling
+from dnn.models.pooling import StatisticsPooling, build_pooling
 from ivector.base.errors import UsageError
 
 CONTEXT = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # (kernel, dilation) of frame1 … frame5
@@ -70,6 +70,8 @@ class XVector(SpeakerNetwork):
         Output of segment6.
     segment7_dim : int
         Output of segment7, which stands between embedding and loss; 0 leaves it out.
+    pooling : str, optional
+        One of `dnn.models.pooling.POOLINGS` in place of means and deviations.
     """
 
     name = "xvector"
@@ -80,6 +82,7 @@ class XVector(SpeakerNetwork):
         channels: Sequence[int] = (512, 512, 512, 512, 1500),
         embedding_dim: int = 512,
         segment7_dim: int = 512,
+        pooling: str | None = None,
     ):
         super().__init__()
         if len(channels) != len(CONTEXT):
@@ -93,7 +96,7 @@ class XVector(SpeakerNetwork):
         self.frame = nn.Sequential(
             *(TdnnLayer(sizes[i], sizes[i + 1], k, d) for i, (k, d) in enumerate(CONTEXT))
         )
-        self.pooling = StatisticsPooling(channels[-1])
+        self.pooling = build_pooling(pooling, "statistics", channels[-1])
         self.segment6 = nn.Linear(self.pooling.output_dim, embedding_dim)
         self.segment7 = _segment7(embedding_dim, segment7_dim) if segment7_dim else nn.Identity()
 
@@ -117,14 +120,16 @@ class XVector(SpeakerNetwork):
     def fold_norms(self) -> None:
         """Fold every batch norm of the frame layers into the affine layer behind it.
 
-        No layer pads, so this is exact but for the variance floor of the pooling.
+        No layer pads, so this is exact but for the variance floor of the pooling. The last norm
+        stays where the pooling is none of means and deviations.
         """
         layers = [layer for layer in self.frame if isinstance(layer, TdnnLayer)]
         for layer, following in pairwise(layers):
             fold_into_affine(layer.norm, following.affine)
             layer.norm = nn.Identity()
-        fold_into_statistics(layers[-1].norm, self.segment6)
-        layers[-1].norm = nn.Identity()
+        if type(self.pooling) is StatisticsPooling:
+            fold_into_statistics(layers[-1].norm, self.segment6)
+            layers[-1].norm = nn.Identity()
 
 
 def _segment7(n_in: int, n_out: int) -> nn.Sequential:

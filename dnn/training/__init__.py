@@ -1,20 +1,21 @@
 """Training of a network: steps, schedules, checkpoints, validation, several processes.
 
-trainer      The trainer of all networks: one loop, whose every step is a function of the seed and
-             the step.
-steps        Parts of a training step: what is differentiated, what is measured, random numbers,
-             signals.
-memory       What to say when a batch does not fit into a GPU's memory: one that does.
-options      How a network is trained: the numbers that `dnn.training.trainer.Trainer` takes.
-optimisers   Optimisers by name, and a moving average of the weights.
-schedules    Learning rates as functions of the step, so that a resumed run has nothing to restore.
-checkpoint   Checkpoints: all that a run needs to go on, in one file that is whole or absent.
-distributed  What a training of several processes, started by ``torchrun``, needs to agree upon.
-validation   Measures of a network during its training: EER on a trial list, accuracy among known
-             speakers.
+builder      From a configuration to a trainer: network, loss, batches, optimiser, schedule.
+trainer      The loop of all networks, whose every step is a function of the seed and the step.
+steps        What a step differentiates, measures and draws; the signal that stops it.
+options      The numbers that the trainer takes.
+agreement    Whether loss, batches, speakers and options go together.
+optimisers   AdamW, SGD, and a moving average of the weights.
+schedules    Learning rates as functions of the step, so that resuming restores nothing.
+validation   Measured on the way: EER on a trial list, accuracy among known speakers.
+checkpoint   All that a run needs to go on, in one file that is whole or absent.
+identity     Which training a checkpoint is of, and what may differ when it goes on.
+scalars      The numbers of a run as lines of JSON, and for TensorBoard.
+memory       Says which batch does fit where one does not fit into a GPU's memory.
+distributed  What processes that ``torchrun`` started must agree upon.
 """
 
-from ivector.base.lazy import attach
+from dnn.extra import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,33 +88,3 @@ def remove_leftovers(folder: str | os.PathLike) -> None:
     """Remove what writers that were killed left under temporary names."""
     for path in Path(folder).glob(".*.tmp[0-9]*.*"):
         path.unlink(missing_ok=True)
-
-
-def differences(here: Any, there: Any, name: str = "") -> list[str]:
-    """What differs between two configurations, one text for each option.
-
-    Parameters
-    ----------
-    here, there
-        JSON's types: this run's, and the checkpoint's.
-    name : str
-        What to call the whole.
-
-    Returns
-    -------
-    list of str
-        As ``"model.options.channels is 512 here and 1024 in the checkpoint"``.
-    """
-    return [
-        f"{option} is {one!r} here and {two!r} in the checkpoint"
-        for option, one, two in _unequal(here, there, name)
-    ]
-
-
-def _unequal(here: Any, there: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(here, Mapping) and isinstance(there, Mapping):
-        for key in sorted({*here, *there}):
-            part = f"{name}.{key}" if name else str(key)
-            yield from _unequal(here.get(key), there.get(key), part)
-    elif here != there:
-        yield name, here, there

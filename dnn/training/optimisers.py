@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dnn.training.options import OPTIMISERS
 from ivector.base.errors import UsageError
-
-OPTIMISERS = ("adamw", "sgd")
 
 
 def build_optimiser(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ivector.base.errors import UsageError
 
+OPTIMISERS = ("adamw", "sgd")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 

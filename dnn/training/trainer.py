@@ -11,12 +11,10 @@ of the best validation or else of the end), ``scalars.jsonl`` and ``curves.png``
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,25 +24,26 @@ from torch import Tensor, nn
 
 from dnn.data.prefetch import Batch, Batches, Prefetch
 from dnn.embedding.export import save_network
-from dnn.losses.classification import CLASSIFIERS, Classifier, MarginSchedule, SpeakerLoss
+from dnn.losses.classification import MarginSchedule, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
-from dnn.scalars import NoLog, ScalarLog
+from dnn.training.agreement import check_agreement
 from dnn.training.checkpoint import (
     BEST,
     LAST,
-    differences,
     load_checkpoint,
     remove_leftovers,
     save_checkpoint,
 )
 from dnn.training.distributed import Ranks, pick_device
+from dnn.training.identity import choices_of, differences, identity_of
 from dnn.training.memory import too_large
 from dnn.training.optimisers import MovingAverage, build_optimiser
 from dnn.training.options import TrainingOptions
+from dnn.training.scalars import NoLog, ScalarLog
 from dnn.training.schedules import Schedule
 from dnn.training.steps import Clock, Measured, Meter, Objective, StopRequest, seed_step, to_device
 from dnn.training.validation import Validation
-from ivector.base.errors import DataError, NotFiniteError, UsageError
+from ivector.base.errors import DataError, NotFiniteError
 
 logger = logging.getLogger("training")
 
@@ -125,7 +124,7 @@ class Trainer:
         self.ranks = ranks or Ranks()
         self.device = pick_device(device, self.ranks)
         self._rows = self.ranks.rows(batches.batch_size)
-        self._check()
+        check_agreement(loss, batches, options, self.speakers)
         self._modules = nn.ModuleDict({"model": model, "loss": loss}).to(self.device)
         self.optimiser = build_optimiser(
             options.optimiser, [model, loss], options.weight_decay, options.momentum
@@ -345,7 +344,7 @@ class Trainer:
                 self.folder / name,
                 {
                     "identity": self._identity(),
-                    "training": self._training(),
+                    "training": self._choices(),
                     "step": self.step,
                     "modules": self._modules.state_dict(),
                     "optimiser": self.optimiser.state_dict(),
@@ -376,7 +375,7 @@ class Trainer:
                 f"{path}: is of another training: {'; '.join(unlike)}; train in another folder, "
                 "or with the former options"
             )
-        for changed in differences(self._training(), state.get("training")):
+        for changed in differences(self._choices(), state.get("training")):
             logger.warning("%s: resumed although %s", path, changed)
         try:
             self._modules.load_state_dict(state["modules"])
@@ -399,41 +398,16 @@ class Trainer:
 
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with this run."""
-        return {
-            "model": self.model.config(),
-            "loss": self.loss.config(),
-            "optimiser": self.options.optimiser,
-            "average": self.average is not None,
-            "speakers": _digest(self.speakers),
-            "data": self._data(),
-            "extra": {key: value for key, value in self.extra.items() if key != "options"},
-        }
+        return identity_of(
+            self.model, self.loss, self.batches, self.options, self.speakers, self.extra
+        )
 
-    def _data(self) -> dict[str, Any]:
-        """What is trained on, as far as the batches tell."""
-        source, augment = (getattr(self.batches, name, None) for name in ("source", "augment"))
-        labels = np.asarray(getattr(self.batches, "labels", ()), np.int64).tolist()
-        ids, lengths = ([], []) if source is None else (source.ids, source.lengths.tolist())
-        return {
-            "utterances": _digest(map(str, [*ids, *lengths, *labels])),
-            "n_frames": np.atleast_1d(getattr(self.batches, "n_frames", 0)).tolist(),
-            "augmentation": None if augment is None else type(augment).__name__,
-        }
-
-    def _training(self) -> dict[str, Any]:
-        """Options that a resumed run should not change, unless its user means to."""
-        free = ("n_workers", "tensorboard", "optimiser", "log_every", "save_every")
-        options = {k: v for k, v in asdict(self.options).items() if k not in free}
-        margin = None if self.margin is None else dict(vars(self.margin))
-        return {
-            **options,
-            "schedule": self.schedule.config(),
-            "margin": margin,
-            "batch_size": self.batches.batch_size,
-        }
+    def _choices(self) -> dict[str, Any]:
+        """What a resumed run should not change, unless its user means to."""
+        return choices_of(self.options, self.schedule, self.margin, self.batches)
 
     def _export(self) -> None:
-        extra = {**self.extra, "training": {**self._training(), "step": self.step}}
+        extra = {**self.extra, "training": {**self._choices(), "step": self.step}}
         save_network(self.folder / NETWORK, *self._judged(), self.speakers, extra)
 
     def _judged(self) -> tuple[Any, Any]:
@@ -451,26 +425,3 @@ class Trainer:
             from dnn.curves import plot_curves
 
             plot_curves(self.folder / CURVES, self.folder / SCALARS)
-
-    def _check(self) -> None:
-        options, loss = self.options, self.loss
-        if options.accumulate > 1 and loss.name not in CLASSIFIERS:
-            raise UsageError(
-                f"{loss.name} compares the utterances of a batch, which accumulate="
-                f"{options.accumulate} would cut into parts; take a smaller batch"
-            )
-        labels = getattr(self.batches, "labels", None)
-        if isinstance(loss, Classifier) and labels is not None and len(labels):
-            if int(labels.max()) >= loss.n_classes:
-                raise DataError(
-                    f"a label is {int(labels.max())}, but the loss has {loss.n_classes} classes, "
-                    "counted from 0; build it for all training speakers"
-                )
-            if self.speakers and len(self.speakers) != loss.n_classes:
-                raise UsageError(
-                    f"{len(self.speakers)} speakers were named for {loss.n_classes} classes"
-                )
-
-
-def _digest(words: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]

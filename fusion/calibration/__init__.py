@@ -1,24 +1,16 @@
-"""From scores to calibrated log-likelihood ratios, of one system or several.
+"""From scores to calibrated log-likelihood ratios (llr), of one system or of several.
 
-calibration       Calibration: the scores of one system become natural-log likelihood ratios.
-methods           Parts of `fusion.calibration`: input checks, PAV with knots, two Gaussians,
-                  thresholds.
-logistic          Prior-weighted logistic regression: weights that turn scores into log-likelihood
-                  ratios.
-bounded           Bounded logistic regression: log-likelihood ratios that a few outliers can
-                  neither tilt nor pass.
-linear            Linear logistic fusion: the scores of several systems become one log-likelihood
-                  ratio.
-crossval          Cross-validation of calibrations and fusions over speakers, honest for every
-                  trial.
-worth             What a fusion and its parts are worth on speakers they have not seen, and the
-                  guard over them.
+one_system        `Calibration`: the scores of one system become llr; three methods.
+methods           Its parts: input checks, PAV with knots, two Gaussians, thresholds.
+logistic          Prior-weighted logistic regression, by which calibration and fusion learn.
+kernels_logistic  The loops of logistic: standardising; cost, gradient, Hessian in one pass.
+bounded           The same with llr that a few outliers can neither tilt nor pass.
+kernels_bounded   The loop of bounded: cost and gradient in one pass over blocks of trials.
+linear            `LinearFusion`: the scores of several systems become one llr.
+crossval          Llr of every trial by a model that has seen neither of its speakers.
+worth             What a fusion and its parts are worth on unseen speakers; the guard over them.
 saving            Calibrations and fusions as small JSON files that can be read by eye.
-wording           What log-likelihood ratios say, in words.
-kernels_logistic  Kernels of the logistic regression: standardising; cost, gradient, Hessian,
-                  margins in one pass.
-kernels_bounded   Kernel of the bounded logistic regression: cost and gradient in one pass over
-                  blocks of trials.
+wording           What an llr says, in words.
 """
 
 from ivector.base.lazy import attach
@@ -26,7 +18,7 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Calibration": "fusion.calibration.calibration",
-        "METHODS": "fusion.calibration.calibration",
+        "Calibration": "fusion.calibration.one_system",
+        "METHODS": "fusion.calibration.one_system",
     },
 )

@@ -27,7 +27,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.calibration.kernels_bounded import bounded_pass
-from fusion.calibration.logistic import _START_TRIALS, LogisticFit, _checked, _Problem, fit_logistic
+from fusion.calibration.logistic import (
+    START_TRIALS,
+    LogisticFit,
+    Problem,
+    checked_columns,
+    fit_logistic,
+)
 
 _LIMITS = (-30.0, 0.0)  # log-odds of a trial being an outlier
 _OUTLIERS = (0.0, 0.02)  # shares from which the search starts, beside one trial
@@ -97,8 +103,8 @@ def fit_bounded(
     cost is not convex. Parameters, errors and warnings are those of `fit_logistic`.
     """
     start = fit_logistic(X, y, prior=prior, ridge=ridge, non_negative=non_negative)
-    table, target, _ = _checked(X, y, None)
-    problem = _Problem(table, target, None, prior, non_negative)
+    table, target, _ = checked_columns(X, y, None)
+    problem = Problem(table, target, None, prior, non_negative)
     search = _Search(problem, start.ridge, target)
     few = search.thinned() or search
     shared = np.append(start.weights * problem.spread * problem.unit, _offset(start, problem))
@@ -120,7 +126,7 @@ class _Search:
     A point is (d + 3,): weights of standardised columns, offset and both log-odds.
     """
 
-    def __init__(self, problem: _Problem, ridge: float, target: np.ndarray):
+    def __init__(self, problem: Problem, ridge: float, target: np.ndarray):
         self._columns, self._shift, self._ridge = problem.columns, problem.shift, ridge
         self._non_negative, self._target = problem.non_negative, target
         self._counts = int(target.sum()), int((~target).sum())
@@ -132,9 +138,9 @@ class _Search:
     def thinned(self) -> _Search | None:
         """Every k-th trial of a class, to find a start from; None if there are few."""
         classes = [np.flatnonzero(self._target), np.flatnonzero(~self._target)]
-        if max(map(len, classes)) < 2 * _START_TRIALS:
+        if max(map(len, classes)) < 2 * START_TRIALS:
             return None
-        rows = [c[:: -(-len(c) // _START_TRIALS)] for c in classes]
+        rows = [c[:: -(-len(c) // START_TRIALS)] for c in classes]
         few = copy(self)
         few._columns = np.ascontiguousarray(self._columns[:, np.concatenate(rows)])
         few._signed = np.concatenate(
@@ -175,6 +181,6 @@ class _Search:
         return found.x, objective
 
 
-def _offset(start: LogisticFit, problem: _Problem) -> float:
+def _offset(start: LogisticFit, problem: Problem) -> float:
     """Offset for standardised columns."""
     return start.offset + float((start.weights * problem.unit) @ problem.mean)

@@ -31,7 +31,7 @@ _MAX_ITERATIONS = 200
 _STEP = 1e-6  # relative; Newton's last step squares it
 _DECREMENT = 1e-15  # expected fall of the cost, relative, that rounding hides
 _FLAT = 1e-8  # the same, below which scores that still move by ½ show a direction without end
-_START_TRIALS = 20_000  # of a class, from which the search among many trials starts
+START_TRIALS = 20_000  # of a class, from which the search among many trials starts
 _EPS = float(np.finfo(np.float64).eps)
 _COLLINEAR = 1e-10  # of the variance of standardised columns
 
@@ -112,8 +112,8 @@ def fit_logistic(
         raise UsageError(f"the prior of a target must be between 0 and 1, got {prior}")
     if not 0 <= ridge < np.inf:
         raise UsageError(f"the ridge must be at least 0 and finite, got {ridge}")
-    table, target, weight = _checked(X, y, sample_weight)
-    problem = _Problem(table, target, weight, prior, non_negative)
+    table, target, weight = checked_columns(X, y, sample_weight)
+    problem = Problem(table, target, weight, prior, non_negative)
     search = problem.minimise(ridge)
     if search.separable and not ridge:
         ridge = 1 / min(target.sum(), (~target).sum())
@@ -139,7 +139,7 @@ def fit_logistic(
     )
 
 
-def _checked(
+def checked_columns(
     X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Table (N, d), labels (N,) and weights of trials, of those with a weight."""
@@ -226,7 +226,7 @@ class _State:
         return max(weights) > 8 * _EPS * max(1.0, offset) and self.lowest >= self.highest
 
 
-class _Problem:
+class Problem:
     """Cost (1) on standardised columns, ready for Newton's method."""
 
     def __init__(
@@ -297,12 +297,12 @@ class _Problem:
         """Zero weights, or with many trials the best ones of every k-th trial for each class."""
         n_targets = int(np.count_nonzero(self.signed > 0))
         counts = n_targets, len(self.signed) - n_targets
-        if max(counts) < 2 * _START_TRIALS or self.rank < len(self.columns):
+        if max(counts) < 2 * START_TRIALS or self.rank < len(self.columns):
             return self.start
         few = copy(self)
         rows, parts = [], []
         for count, sign, share in zip(counts, (1, -1), (self.prior, 1 - self.prior)):
-            k = -(-count // _START_TRIALS)
+            k = -(-count // START_TRIALS)
             picked = k * np.flatnonzero(sign * self.signed[::k] > 0)
             if not len(picked):  # Classes that alternate with the period k.
                 return self.start

@@ -1,4 +1,4 @@
-"""Parts of `fusion.calibration`: input checks, PAV with knots, two Gaussians, thresholds.
+"""Parts of `Calibration`: input checks, PAV with knots, two Gaussians, thresholds.
 
 Dimension legend: N trials, Q quality measures, K knots.
 """
@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.curve import OperatingPoints
 from ivector.base.errors import DataError, DegenerateDataWarning
 
 LARGEST = 1e50  # of scores: no system's are, and their squares must not overflow

@@ -19,7 +19,7 @@ from ivector.base.files import write_text
 FORMAT_VERSION = 1
 # Kind of a model in files: the module and class that know it by to_dict and from_dict.
 KINDS = {
-    "calibration": ("fusion.calibration.calibration", "Calibration"),
+    "calibration": ("fusion.calibration.one_system", "Calibration"),
     "fusion": ("fusion.calibration.linear", "LinearFusion"),
 }
 _LARGEST_BYTES = 1 << 28  # an isotonic calibration of 10⁸ trials stays far below

@@ -21,12 +21,13 @@ from sklearn.base import clone
 from fusion.calibration.crossval import cross_validate
 from fusion.calibration.linear import LinearFusion
 from fusion.intervals.paired import paired_bootstrap
-from fusion.metrics.rates import OperatingPoints, act_dcf, cllr
+from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.table import INFORMATION, METRICS, Key, measures, pick, points_last
 from ivector.base.log import progress
 
 if TYPE_CHECKING:
     from fusion.formats.speakers import TrialSpeakers
-    from fusion.intervals.bootstrap import Interval
+    from fusion.intervals.results import Interval
     from fusion.metrics.points import OperatingPoint
 
 _LONG = 1 << 20  # trials times sets of systems from which progress is shown
@@ -44,8 +45,8 @@ class Measured:
         Columns of the score table.
     llr : ndarray (N,)
         Cross-validated.
-    eer, cllr, min_cllr : float
-    min_dcf, act_dcf : tuple of float, (P,)
+    values : dict
+        Of all metrics by name (`fusion.metrics.table.measures`); each is an attribute, too.
     missing : int
         Trials for which no system of the set has a score.
     """
@@ -53,17 +54,17 @@ class Measured:
     name: str
     systems: tuple[int, ...]
     llr: np.ndarray
-    eer: float
-    cllr: float
-    min_cllr: float
-    min_dcf: tuple[float, ...]
-    act_dcf: tuple[float, ...]
+    values: Mapping[str, Any]
     missing: int
 
-    def value(self, metric: tuple[str, int]) -> float:
-        """One metric, by its field and the operating point's position."""
-        found = getattr(self, metric[0])
-        return float(found[metric[1]] if isinstance(found, tuple) else found)
+    def __getattr__(self, name: str) -> Any:
+        if name not in METRICS:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return self.values[name]
+
+    def value(self, metric: Key) -> float:
+        """One metric, by its name and the number of the operating point."""
+        return float(pick(self.values, metric))
 
 
 class Contest:
@@ -157,23 +158,14 @@ class Contest:
         )
         found = measure(llr, self.target, self.points)
         name = " + ".join(self.names[k] for k in chosen)
-        return Measured(name, chosen, llr, missing=int((~here).sum()), **found)
+        return Measured(name, chosen, llr, found, missing=int((~here).sum()))
 
 
 def measure(
     scores: np.ndarray, target: np.ndarray, points: Sequence[OperatingPoint], llr: bool = True
 ) -> dict[str, Any]:
-    """Metrics of scores (N,), by the fields of `Measured`; actual ones only of an llr."""
-    tar, non = scores[target], scores[~target]
-    curve = OperatingPoints(tar, non)
-    costs = [(point.p_target, point.c_miss, point.c_fa) for point in points]
-    return {
-        "eer": curve.eer(),
-        "cllr": cllr(tar, non) if llr else None,
-        "min_cllr": curve.min_cllr(),
-        "min_dcf": tuple(curve.min_dcf(*cost) for cost in costs),
-        "act_dcf": tuple(act_dcf(tar, non, *cost) if llr else None for cost in costs),
-    }
+    """All metrics of scores (N,); None for those that need an llr, if they are none."""
+    return measures(OperatingPoints(scores[target], scores[~target], keep=True), points, llr)
 
 
 @dataclass(frozen=True)
@@ -183,7 +175,7 @@ class Finding:
     Parameters
     ----------
     metric : tuple of str and int
-        Field of `Measured` and position of the operating point.
+        Name and number of the operating point.
     label : str
         For people.
     fused : float
@@ -193,7 +185,7 @@ class Finding:
         Fused minus part, by a paired bootstrap over speakers.
     """
 
-    metric: tuple[str, int]
+    metric: Key
     label: str
     fused: float
     part: Measured
@@ -205,26 +197,37 @@ class Finding:
         return self.part.value(self.metric)
 
     @property
+    def worse(self) -> tuple[float, float] | None:
+        """Interval of how much worse the fused system is, above 0 if it is."""
+        if self.difference is None:
+            return None
+        sign = METRICS[self.metric[0]].sign
+        low, high = sorted((sign * self.difference.low, sign * self.difference.high))
+        return low, high
+
+    @property
     def certain(self) -> bool:
         """Whether chance does not explain it: the interval is above 0, or there is none."""
-        return self.difference is None or self.difference.low > 0
+        return self.worse is None or bool(self.worse[0] > 0)
 
 
-def metrics_of(points: Sequence[OperatingPoint]) -> dict[tuple[str, int], str]:
-    """What the guard looks at, with labels: EER, Cllr, minimum and actual cost at each point."""
-    labels = {("eer", 0): "EER", ("cllr", 0): "Cllr"}
-    for i, point in enumerate(points):
-        labels["min_dcf", i] = f"minDCF({point.label})"
-        labels["act_dcf", i] = f"actDCF({point.label})"
-    return labels
+def metrics_of(points: Sequence[OperatingPoint]) -> dict[Key, str]:
+    """What the guard looks at, with labels."""
+    found = {}
+    for key in points_last(len(points)):
+        metric = METRICS[key[0]]
+        if metric.guarded:
+            at = f"({points[key[1]].label})" if metric.per_point else ""
+            found[key] = metric.symbol + at
+    return found
 
 
 def paired(
     contest: Contest, n_bootstrap: int = 1000, random_state: int = 0
-) -> Callable[[Measured, Measured], Mapping[tuple[str, int], Interval]]:
+) -> Callable[[Measured, Measured], Mapping[Key, Interval]]:
     """Intervals of second minus first by a paired bootstrap over speakers, for `guard`."""
 
-    def differences(one: Measured, two: Measured) -> Mapping[tuple[str, int], Interval]:
+    def differences(one: Measured, two: Measured) -> Mapping[Key, Interval]:
         found = paired_bootstrap(
             one.llr,
             two.llr,
@@ -243,7 +246,7 @@ def paired(
 
 def guard(
     contest: Contest,
-    differences: Callable[[Measured, Measured], Mapping[tuple[str, int], Interval]] | None = None,
+    differences: Callable[[Measured, Measured], Mapping[Key, Interval]] | None = None,
 ) -> list[Finding]:
     """Metrics at which the fused system is worse than the best of its parts.
 
@@ -255,16 +258,21 @@ def guard(
     """
     fused, parts = contest.fused(), contest.parts()
     found = []
-    intervals: dict[tuple[int, ...], Mapping[tuple[str, int], Interval]] = {}
+    intervals: dict[tuple[int, ...], Mapping[Key, Interval]] = {}
     for metric, label in metrics_of(contest.points).items():
-        best = min(parts, key=lambda part: part.value(metric))
-        if fused.value(metric) <= best.value(metric):
+        best = _best(parts, metric)
+        if not METRICS[metric[0]].is_worse(fused.value(metric), best.value(metric)):
             continue
         if differences and best.systems not in intervals:
             intervals[best.systems] = differences(best, fused)
         interval = intervals[best.systems].get(metric) if differences else None
         found.append(Finding(metric, label, fused.value(metric), best, interval))
     return found
+
+
+def _best(parts: Sequence[Measured], metric: Key) -> Measured:
+    """The first of the parts that are best in a metric."""
+    return min(parts, key=lambda part: METRICS[metric[0]].sign * part.value(metric))
 
 
 def offer(contest: Contest, findings: Sequence[Finding]) -> tuple[Measured, list[Finding]]:
@@ -283,11 +291,13 @@ def offer(contest: Contest, findings: Sequence[Finding]) -> tuple[Measured, list
     ]
 
     def worse(candidate: Measured) -> list[Finding]:
-        return [f for f in findings if candidate.value(f.metric) > f.best]
+        values = [(finding, candidate.value(finding.metric)) for finding in findings]
+        return [f for f, value in values if METRICS[f.metric[0]].is_worse(value, f.best)]
 
     def rank(candidate: Measured) -> tuple[int, int, float]:
         remaining = worse(candidate)
-        return sum(f.certain for f in remaining), len(remaining), candidate.cllr
+        information = candidate.value((INFORMATION.name, 0))
+        return sum(f.certain for f in remaining), len(remaining), information
 
     chosen = min(candidates, key=rank)
     return chosen, worse(chosen)

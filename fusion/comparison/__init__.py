@@ -1,8 +1,8 @@
 """Is one system better than another, and how sure is that.
 
-systems     Comparing systems that scored the same trials: every one against the first.
-result      A comparison of systems as text, Markdown and a record.
+systems     `compare_systems`: every system against the first, on the same trials.
 conditions  Parts of the trials by a column: its categories, or quarters of its numbers.
+result      What a comparison found, as objects, text, Markdown and a record.
 """
 
 from ivector.base.lazy import attach
@@ -10,11 +10,11 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Comparison": "fusion.comparison.systems",
-        "Disagreement": "fusion.comparison.systems",
-        "Key": "fusion.comparison.systems",
-        "Part": "fusion.comparison.systems",
-        "Versus": "fusion.comparison.systems",
+        "Comparison": "fusion.comparison.result",
+        "Disagreement": "fusion.comparison.result",
+        "Key": "fusion.metrics.table",
+        "Part": "fusion.comparison.result",
+        "Versus": "fusion.comparison.result",
         "compare_systems": "fusion.comparison.systems",
         "holm": "fusion.comparison.systems",
     },

@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusion.intervals.paired import Difference, McNemar
+from fusion.intervals.results import Difference, McNemar
 from fusion.metrics.points import OperatingPoint
-
-Key = tuple[str, int]
+from fusion.metrics.table import METRICS, PRIMARY, Key
 
 
 @dataclass(frozen=True)
@@ -121,25 +120,21 @@ class Comparison:
         return record(self)
 
 
-NAMES = {
-    "eer": "EER, %",
-    "min_dcf": "minDCF",
-    "act_dcf": "actDCF",
-    "min_cllr": "min Cllr",
-    "cllr": "Cllr",
-}
 Table = tuple[str, list[list[str]]]
 
 
 def label(key: Key, points: Sequence[OperatingPoint]) -> str:
     """Name of a metric with its operating point."""
-    name, number = key
-    return f"{NAMES[name]} ({points[number].label})" if name.endswith("dcf") else NAMES[name]
+    metric = METRICS[key[0]]
+    if metric.per_point:
+        return f"{metric.symbol} ({points[key[1]].label})"
+    return f"{metric.symbol}, {metric.unit}" if metric.unit else metric.symbol
 
 
-def _value(key: Key, value: float, sign: bool = False) -> str:
-    scale, digits = (100, 2) if key[0] == "eer" else (1, 4)
-    return f"{scale * value:{'+' if sign else ''}.{digits}f}"
+def _better(comparison: Comparison, versus: Versus, key: Key) -> str:
+    """Name of the better of two systems in a metric."""
+    more = METRICS[key[0]].sign * versus.differences[key].interval.estimate
+    return comparison.first if more > 0 else versus.name
 
 
 def _p(value: float) -> str:
@@ -148,28 +143,31 @@ def _p(value: float) -> str:
 
 def conclusion(comparison: Comparison, versus: Versus) -> list[str]:
     """What can be told of a system and the first, in plain sentences."""
-    key = ("eer", 0)
+    key = (PRIMARY.name, 0)
     change, p_value = versus.differences[key], versus.p_values[key]
     several = len(comparison.versus) > 1
     p_text = f"p {_p(p_value)}" if p_value < 0.001 else f"p = {_p(p_value)}"
     p_text += f", Holm-corrected for {len(comparison.versus)} comparisons" if several else ""
-    low, high = (100 * end for end in (change.interval.low, change.interval.high))
+    low, high, symbol = change.interval.low, change.interval.high, PRIMARY.symbol
+    unit, interval = f" {PRIMARY.unit}", f"{100 * comparison.level:g} % interval"
     if p_value < 1 - comparison.level:
-        better = comparison.first if change.interval.estimate > 0 else versus.name
+        better = _better(comparison, versus, key)
         worse = versus.name if better == comparison.first else comparison.first
         if change.interval.estimate < 0:
             low, high = -high, -low
-        size = 100 * abs(change.interval.estimate)
+        size = PRIMARY.text(abs(change.interval.estimate))
         sentences = [
-            f"{better} is better than {worse} by {size:.2f} % EER, {100 * comparison.level:g} % "
-            f"interval {low:.2f} to {high:.2f} ({p_text})."
+            f"{better} is better than {worse} by {size}{unit} {symbol}, {interval} "
+            f"{PRIMARY.text(low)} to {PRIMARY.text(high)} ({p_text})."
         ]
     else:
+        size, low_text, high_text = (
+            PRIMARY.text(value, sign=True) for value in (change.interval.estimate, low, high)
+        )
         sentences = [
-            f"No difference in EER between {comparison.first} and {versus.name} can be told with "
-            f"these {comparison.n_speakers} speakers: {versus.name} - {comparison.first} is "
-            f"{100 * change.interval.estimate:+.2f} %, {100 * comparison.level:g} % interval "
-            f"{low:+.2f} to {high:+.2f} ({p_text})."
+            f"No difference in {symbol} between {comparison.first} and {versus.name} can be told "
+            f"with these {comparison.n_speakers} speakers: {versus.name} - {comparison.first} is "
+            f"{size}{unit}, {interval} {low_text} to {high_text} ({p_text})."
         ]
     return [*sentences, *_other_metrics(comparison, versus)]
 
@@ -178,12 +176,12 @@ def _other_metrics(comparison: Comparison, versus: Versus) -> list[str]:
     """One sentence for each system that other metrics prefer, and one for those that tell none."""
     told: dict[str, list[str]] = {comparison.first: [], versus.name: []}
     untold: list[str] = []
-    for key, change in versus.differences.items():
-        if key[0] == "eer":
+    for key in versus.differences:
+        if key[0] == PRIMARY.name:
             continue
         name = label(key, comparison.points)
         if versus.p_values[key] < 1 - comparison.level:
-            told[comparison.first if change.interval.estimate > 0 else versus.name].append(name)
+            told[_better(comparison, versus, key)].append(name)
         else:
             untold.append(name)
     sentences = [
@@ -205,8 +203,8 @@ def _tables(comparison: Comparison, versus: Versus) -> list[Table]:
         rows.append([*cells, _p(versus.p_values[key])] if several else cells)
     tables = [(f"{two} against {one}", rows), _decisions(comparison, versus)]
     if versus.parts:
-        keys: list[Key] = [("eer", 0), ("min_dcf", 0)]
-        tables += [_by_part(comparison, versus, key) for key in keys]
+        apart = [metric for metric in METRICS.values() if not metric.of_ratios]
+        tables += [_by_part(comparison, versus, (metric.name, 0)) for metric in apart]
     if versus.disagreements:
         tables.append(_worst(comparison, versus))
     return tables
@@ -214,12 +212,13 @@ def _tables(comparison: Comparison, versus: Versus) -> list[Table]:
 
 def _cells(key: Key, change: Difference) -> list[str]:
     """Both values, the difference and its interval."""
+    text = METRICS[key[0]].text
     ends = (change.interval.low, change.interval.high)
     return [
-        _value(key, change.a),
-        _value(key, change.b),
-        _value(key, change.interval.estimate, True),
-        " to ".join(_value(key, end, True) for end in ends),
+        text(change.a),
+        text(change.b),
+        text(change.interval.estimate, sign=True),
+        " to ".join(text(end, sign=True) for end in ends),
     ]
 
 
@@ -359,7 +358,7 @@ def _metric_records(differences: dict[Key, Difference]) -> list[tuple[Key, dict[
             key,
             {
                 "metric": key[0],
-                "point": key[1] if key[0].endswith("dcf") else None,
+                "point": key[1] if METRICS[key[0]].per_point else None,
                 "first": _plain(change.a),
                 "system": _plain(change.b),
                 "difference": _plain(change.interval.estimate),

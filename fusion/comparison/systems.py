@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike
 
 from fusion.comparison.conditions import groups
 from fusion.comparison.result import Comparison, Disagreement, Key, Part, Versus
-from fusion.intervals.paired import Difference, McNemar, mcnemar, paired_bootstrap
+from fusion.intervals.paired import mcnemar, paired_bootstrap
+from fusion.intervals.results import Difference, McNemar
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.rates import OperatingPoints
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 
@@ -247,8 +248,8 @@ def _one_scale(trials: _Trials, scores: list[np.ndarray]) -> tuple[list[np.ndarr
     """Scores as log-likelihood ratios, and how they became it."""
     if trials.llr:
         return scores, "llr as given"
-    from fusion.calibration.calibration import Calibration
     from fusion.calibration.crossval import cross_validate
+    from fusion.calibration.one_system import Calibration
 
     # Two populations are numbered apart, so that none of one's speakers is taken for the other's.
     test = trials.test if trials.shared else trials.test + trials.enrol.max() + 1

@@ -10,7 +10,6 @@ functions do not see. Ten times as fast as a bootstrap of 1,000 replicates or mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,28 +17,15 @@ from numpy.typing import ArrayLike
 from fusion.intervals.ends import interval, scales
 from fusion.intervals.influence import degrees, unit_sums, variances
 from fusion.intervals.optimism import optimism
-from fusion.intervals.replicates import (
-    Interval,
-    System,
-    check_level,
-    checked_trials,
-    fields,
-    number_units,
-)
+from fusion.intervals.replicates import System, check_level, checked_trials, number_units
+from fusion.intervals.results import MetricIntervals
 from fusion.metrics.points import OperatingPoint
 
 _SPLITS = 10
 
 
-@dataclass(frozen=True)
-class AnalyticResult:
-    """What `analytic_interval` found; fields as in `fusion.intervals.bootstrap.BootstrapResult`."""
-
-    eer: Interval
-    min_dcf: list[Interval]
-    min_cllr: Interval
-    cllr: Interval | None = None
-    act_dcf: list[Interval] = field(default_factory=list)
+class AnalyticResult(MetricIntervals):
+    """What `analytic_interval` found."""
 
 
 def analytic_interval(
@@ -88,14 +74,14 @@ def analytic_interval(
         estimate = float(system.estimates[i])
         error = spread[i] * scale.slope(estimate)
         found[key] = interval(scale, estimate, gained[i], error, free[i], level)
-    return AnalyticResult(**fields(found))
+    return AnalyticResult(found)
 
 
 def _threshold_noise(system: System, gained: np.ndarray) -> np.ndarray:
     """Variance (M,) that the choice of thresholds adds, from what it gains.
 
     Both fall like N^(-4/3). That of one threshold is about the square of its gain, with the error
-    of the gain itself; in min Cllr the noise of many thresholds averages.
+    of the gain itself; where there are many thresholds, as in min Cllr, their noise averages.
     """
-    part = np.array([0.5 if key[0] == "min_cllr" else 1.0 for key in system.keys])
+    part = np.array([metric.choice.noise if metric.choice else 0.0 for metric, _ in system.asked])
     return part * gained**2

@@ -11,11 +11,9 @@ separately (A. Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1,
 
 An interval is as wide as Student's t makes it from the standard deviation of the replicates on a
 scale on which error rates spread symmetrically (`fusion.intervals.ends`), with the degrees of
-freedom that
-few bad speakers leave (`fusion.intervals.influence`). Its middle is corrected for the optimism of
-rates that
-are least over thresholds, of which a bootstrap sees only half (`fusion.intervals.optimism`).
-Percentiles, corrected for bias and skewness or not, cover less.
+freedom that few bad speakers leave (`fusion.intervals.influence`). Its middle is corrected for the
+optimism of rates that are least over thresholds, of which a bootstrap sees only half
+(`fusion.intervals.optimism`). Percentiles, corrected for bias and skewness or not, cover less.
 
 Dimension legend: N trials, B replicates, P operating points, G false-alarm rates of a band, M
 statistics.
@@ -24,72 +22,50 @@ statistics.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.analytic import AnalyticResult, analytic_interval
 from fusion.intervals.ends import interval, scales
 from fusion.intervals.influence import degrees, pair_squares, unbiased, unit_sums, without_pairs
 from fusion.intervals.optimism import SPLITS, optimism
-from fusion.intervals.paired import Difference, PairedResult, paired_bootstrap
 from fusion.intervals.replicates import (
-    Interval,
     System,
     check_drawing,
     checked_trials,
-    fields,
     number_units,
     replicates,
 )
+from fusion.intervals.results import MetricIntervals
 from fusion.metrics.points import OperatingPoint
+from fusion.metrics.table import Key
 from ivector.base.errors import UsageError
-
-__all__ = [
-    "AnalyticResult",
-    "BootstrapResult",
-    "Difference",
-    "Interval",
-    "PairedResult",
-    "analytic_interval",
-    "bootstrap_interval",
-    "paired_bootstrap",
-]
 
 
 @dataclass(frozen=True)
-class BootstrapResult:
-    """What `bootstrap_interval` found.
+class BootstrapResult(MetricIntervals):
+    """What `bootstrap_interval` found, beside the intervals.
 
     Parameters
     ----------
-    eer : Interval
-        EER on the ROC convex hull.
-    min_dcf : list of Interval
-        One for each prior, then one for each operating point.
     replicates : ndarray (B, M)
-        Statistics of every replicate that drew both classes: EER, P least costs, min Cllr and,
-        with log-likelihood ratios, Cllr and P actual costs.
+        Statistics of every replicate that drew both classes, in the order of `intervals`.
     p_fa, p_miss_low, p_miss_high : ndarray (G,)
         Pointwise band of the miss rate at given false-alarm rates.
-    min_cllr : Interval
-        In bits.
-    cllr : Interval or None
-        In bits; None if the scores are no log-likelihood ratios.
-    act_dcf : list of Interval
-        As `min_dcf`; empty if the scores are no log-likelihood ratios.
+    level : float
+        Of all intervals.
     """
 
-    eer: Interval
-    min_dcf: list[Interval]
     replicates: np.ndarray
     p_fa: np.ndarray
     p_miss_low: np.ndarray
     p_miss_high: np.ndarray
-    min_cllr: Interval
-    cllr: Interval | None = None
-    act_dcf: list[Interval] = field(default_factory=list)
+    level: float
+
+    def column(self, key: Key) -> np.ndarray:
+        """Replicates (B,) of one statistic."""
+        return self.replicates[:, list(self.intervals).index(key)]
 
 
 def bootstrap_interval(
@@ -164,9 +140,7 @@ def bootstrap_interval(
         error = float(np.sqrt(spread * unbiased(system.units.sizes)))
         intervals[key] = interval(scale, estimate, gained[i], error, free[i], level)
     low, high = _band(system, grid, misses, level)
-    return BootstrapResult(
-        **fields(intervals), replicates=found, p_fa=grid, p_miss_low=low, p_miss_high=high
-    )
+    return BootstrapResult(intervals, found, grid, low, high, level)
 
 
 def _band(

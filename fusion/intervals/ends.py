@@ -1,17 +1,20 @@
 """Ends of intervals and p-values from estimates, their optimism and their spread.
 
 Error rates spread in proportion to their size, and skewed; their logarithm (the EER's logit) does
-not. An interval is symmetric on that scale about the estimate less its optimism and the bias of the
-logarithm, and as many standard errors wide as Student's t says with the degrees of freedom that the
-variance has. Where no trial errs there is no spread to tell; the upper end is then the share of
-speakers who could err without one of them being seen to (the rule of three).
+not; the table of metrics says which has which scale. An interval is symmetric on that scale about
+the estimate less its optimism and the bias of the logarithm, and as many standard errors wide as
+Student's t says with the degrees of freedom that the variance has. Where no trial errs there is no
+spread to tell; the upper end is then the share of speakers who could err without one of them being
+seen to (the rule of three).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fusion.intervals.replicates import Interval, System
+from fusion.intervals.replicates import System
+from fusion.intervals.results import Interval
+from fusion.metrics.table import METRICS
 
 _MOST_VARIANCE = 0.25  # on the scale; beyond, nothing follows from a second derivative
 
@@ -22,9 +25,9 @@ class Scale:
     Parameters
     ----------
     name : str
-        Name of the statistic.
+        Name of the metric.
     step : float
-        Half of what one more error adds at least, so that 0 errors stay finite.
+        Half of what one more error adds at least, so that 0 errors stay finite on a logarithm.
     missed : float
         What the statistic would be if all targets were missed; 0 for those that have no errors.
     n_units : int
@@ -32,28 +35,37 @@ class Scale:
     """
 
     def __init__(self, name: str, step: float, missed: float, n_units: int):
-        self.logit, self.step = name == "eer", step
+        metric = METRICS[name]
+        self.plain, self.logit = metric.scale == "plain", metric.scale == "logit"
+        self.least, self.most, self.step = metric.least, metric.most, step
         self.missed, self.n_units = missed, n_units
-        self.most = {"eer": 0.5, "min_dcf": 1.0, "min_cllr": 1.0}.get(name, np.inf)
 
     def to(self, values: np.ndarray | float) -> np.ndarray:
         """Values on the scale."""
+        if self.plain:
+            return np.asarray(values, np.float64)
         raised = np.maximum(values, 0) + self.step
         return np.log(raised / (1 - np.minimum(values, 0.5))) if self.logit else np.log(raised)
 
     def back(self, values: np.ndarray | float) -> np.ndarray:
         """Inverse of `to`, within what the statistic can be."""
+        if self.plain:
+            return np.clip(values, self.least, self.most)
         ratio = np.exp(values)
         found = (ratio - self.step) / (1 + ratio) if self.logit else ratio - self.step
-        return np.clip(found, 0, self.most)
+        return np.clip(found, self.least, self.most)
 
     def slope(self, value: float) -> float:
         """Derivative of `to`."""
+        if self.plain:
+            return 1.0
         slope = 1 / (max(value, 0) + self.step)
         return slope + 1 / (1 - min(value, 0.5)) if self.logit else slope
 
     def bend(self, value: float) -> float:
         """Second derivative of `to` by the square of the first, negative."""
+        if self.plain:
+            return 0.0
         return 1 - 2 * min(value, 0.5) if self.logit else 1.0
 
 
@@ -61,10 +73,10 @@ def scales(system: System) -> list[Scale]:
     """Scale of each statistic."""
     step = 0.5 / min(system.operating.n_targets, system.operating.n_nontargets)
     n_units = len(np.unique(system.enrol[system.target]))
-    missed = {("eer", 0): 1.0, ("min_cllr", 0): 0.0, ("cllr", 0): 0.0}
-    for i, (miss, _) in enumerate(system.costs):
-        missed |= {("min_dcf", i): miss, ("act_dcf", i): miss}
-    return [Scale(key[0], step, missed[key], n_units) for key in system.keys]
+    return [
+        Scale(metric.name, step, metric.missed(*metric.arguments(at)), n_units)
+        for metric, at in system.asked
+    ]
 
 
 def interval(

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.intervals.bootstrap import corrected
-from fusion.intervals.replicates import Interval, check_drawing
+from fusion.intervals.replicates import check_drawing
+from fusion.intervals.results import Interval
 from fusion.metrics.identification import Searches, fnir_at_fpir, in_top_k, open_set, top_k_accuracy
 from ivector.base.errors import DataError
 

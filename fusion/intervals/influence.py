@@ -1,11 +1,8 @@
-"""Influence of every trial, and of every speaker, on each error rate.
+"""Influence of every speaker, or pair of speakers, on each metric, and the variance of that.
 
-To first order an error rate moves as the mean of what each trial costs. For rates that are least
-over thresholds, the threshold may be held (envelope theorem). The EER is the largest over priors of
-the least Bayes error, so that the prior may be held too: the one at which the hull's edge through
-P_miss = P_fa has constant error. Min Cllr costs each trial the bits of its block of PAV.
+What each trial costs a metric is told by `fusion.metrics.trial_costs`; here it is summed.
 
-Dimension legend: N trials, M statistics, P operating points, n_units speakers.
+Dimension legend: N trials, M statistics, n_units speakers.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fusion.intervals.replicates import System
+from fusion.metrics.trial_costs import Costs, Cut, TrialCosts
 
 Sides = list[tuple[np.ndarray, int]]  # numbers (N,) of what trials are summed over, and how many
 
@@ -85,52 +83,25 @@ def pair_squares(system: System, less: System | None = None) -> np.ndarray:
 def _rows(system: System, groupings: list[Sides]) -> Iterator[list[np.ndarray]]:
     """Influence on each statistic, of each unit in each grouping."""
     tar, non = (_Class(which, groupings) for which in (system.target, ~system.target))
-    points, hull = system.operating, system.operating.hull
-
-    def at(point: np.integer, miss: float, accept: float) -> list[np.ndarray]:
-        missed = tar.influence(slice(0, int(points.misses[point])))
-        accepted = non.influence(slice(int(points.rejections[point]), None))
-        return [miss * one + accept * two for one, two in zip(missed, accepted)]
-
-    def of(tar_bits: np.ndarray, non_bits: np.ndarray) -> list[np.ndarray]:
-        everything = slice(None)
-        if not (np.isfinite(tar_bits).all() and np.isfinite(non_bits).all()):
-            return [np.full(len(count), np.nan) for count in tar.counts]
-        both = zip(tar.influence(everything, tar_bits), non.influence(everything, non_bits))
-        return [(one + two) / 2 for one, two in both]
-
-    prior, before, part = crossing_edge(system)
-    ends = [at(hull[before + i], prior, 1 - prior) for i in (0, 1)]
-    yield [(1 - part) * one + part * two for one, two in zip(*ends)]
-    p_miss, p_fa, _ = points.rates(hull)
-    for miss, accept in system.costs:
-        yield at(hull[np.argmin(miss * p_miss + accept * p_fa)], miss, accept)
-    yield of(*_block_bits(system))
-    if system.llr:
-        yield of(system.bits[system.target], system.bits[~system.target])
-        for bar, (miss, accept) in zip(system.bars, system.costs):
-            yield at(bar, miss, accept)
-
-
-def _block_bits(system: System) -> tuple[np.ndarray, np.ndarray]:
-    """Bits (n_targets,), (n_nontargets,) that min Cllr costs each trial, by its block of PAV."""
-    points, hull = system.operating, system.operating.hull
-    n_tar, n_non = np.diff(points.misses[hull]), np.diff(points.rejections[hull])
-    a, b = n_tar / points.n_targets, n_non / points.n_nontargets
-    with np.errstate(divide="ignore"):
-        return np.repeat(np.log2((a + b) / a), n_tar), np.repeat(np.log2((a + b) / b), n_non)
-
-
-def crossing_edge(system: System) -> tuple[float, int, float]:
-    """Where P_miss = P_fa on the hull: prior of constant error, vertex before, part of the edge."""
     points = system.operating
-    p_miss, p_fa, _ = points.rates(points.hull)
-    ahead = p_miss - p_fa
-    after = int(np.argmax(ahead >= 0))
-    before = after - 1
-    part = ahead[before] / (ahead[before] - ahead[after])
-    rise, fall = p_miss[after] - p_miss[before], p_fa[before] - p_fa[after]
-    return float(fall / (rise + fall)), before, float(part)
+
+    def at(cut: Cut) -> list[np.ndarray]:
+        missed = tar.influence(slice(0, int(points.misses[cut.at])))
+        accepted = non.influence(slice(int(points.rejections[cut.at]), None))
+        both = zip(missed, accepted)
+        return [cut.part * (cut.miss * one + cut.accept * two) for one, two in both]
+
+    def of(costs: TrialCosts) -> list[np.ndarray]:
+        if not isinstance(costs, Costs):
+            return [np.sum(parts, axis=0) for parts in zip(*map(at, costs))]
+        if not (np.isfinite(costs.tar).all() and np.isfinite(costs.non).all()):
+            return [np.full(len(count), np.nan) for count in tar.counts]
+        everything = slice(None)
+        both = zip(tar.influence(everything, costs.tar), non.influence(everything, costs.non))
+        return [one + two for one, two in both]
+
+    for metric, at_point in system.asked:
+        yield of(metric.influences(points, at_point))
 
 
 def variances(sums: list[np.ndarray]) -> np.ndarray:

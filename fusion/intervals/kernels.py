@@ -1,4 +1,4 @@
-"""Kernel of the bootstrap: all error rates of trials that are weighted by draws of speakers.
+"""Kernel of the bootstrap: error rates of trials that are weighted by draws of speakers.
 
 Counts are int64, so that ties and collinear points of the hull are decided exactly.
 
@@ -12,6 +12,9 @@ import numpy as np
 from numba import njit
 
 from fusion.metrics.kernels import crossing, lower_hull
+
+# The metrics that the kernel computes, in the order of its columns; the last two need LLRs.
+COMPUTED = ("eer", "min_dcf", "min_cllr", "cllr", "act_dcf")
 
 
 @njit(cache=True)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusion.intervals.influence import crossing_edge
 from fusion.intervals.replicates import System
 
 RATE = 2 / 3
@@ -27,7 +26,9 @@ SPLITS = 50  # of a bootstrap: its middle varies by 2 % of the width
 
 
 def optimism(systems: list[System], n_splits: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """How far too low each statistic (M,) is of each system; 0 for those that choose nothing.
+    """How far each statistic (M,) of each system is below what it would be without a choice.
+
+    0 for those that choose nothing; negative where more is better.
 
     Parameters
     ----------
@@ -54,15 +55,14 @@ def _gain(system: System, halves: np.ndarray) -> np.ndarray:
     gained = np.zeros(len(system.keys))
     fewer = [_times_fewer(system, which) for which in (system.target, ~system.target)]
     n_tar, n_non = system.operating.n_targets, system.operating.n_nontargets
-    prior, _, _ = crossing_edge(system)
-    weights = {("eer", 0): (prior, 1 - prior), ("min_cllr", 0): (0.5, 0.5)}
-    weights |= {("min_dcf", i): tuple(costs) for i, costs in enumerate(system.costs)}
-    for i, key in enumerate(system.keys):
-        if key in weights:
-            noise = weights[key][0] / n_tar, weights[key][1] / n_non
+    for i, (metric, at) in enumerate(system.asked):
+        if metric.choice:
+            miss, accept = metric.choice.costs(system.operating, *metric.arguments(at))
+            noise = miss / n_tar, accept / n_non
             more = (noise[0] * fewer[0] + noise[1] * fewer[1]) / sum(noise)
-            gained[i] = (system.estimates[i] - halves[:, i].mean()) / (more**RATE - 1)
-    return np.maximum(gained, 0)
+            gain = (system.estimates[i] - halves[:, i].mean()) / (more**RATE - 1)
+            gained[i] = metric.sign * max(metric.sign * gain, 0.0)
+    return gained
 
 
 def _times_fewer(system: System, which: np.ndarray) -> float:

@@ -19,7 +19,6 @@ from fusion.intervals.ends import difference
 from fusion.intervals.influence import degrees, pair_squares, unbiased, unit_sums, without_pairs
 from fusion.intervals.optimism import SPLITS, optimism
 from fusion.intervals.replicates import (
-    Interval,
     System,
     check_drawing,
     checked_trials,
@@ -27,31 +26,12 @@ from fusion.intervals.replicates import (
     renumbered,
     replicates,
 )
+from fusion.intervals.results import Difference, McNemar
 from fusion.metrics.points import OperatingPoint
 
 # How often to take the noise of pairs from rates that choose thresholds: of the 2 that are too
 # many a part is left for the noise of their optimism (measured: tests/benchmarks/coverage.py).
 _CHOOSING = 1.25
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Two systems in one metric.
-
-    Parameters
-    ----------
-    a, b : float
-        The metric of either.
-    interval : Interval
-        Of b - a.
-    p_value : float
-        Two-sided, of no difference.
-    """
-
-    a: float
-    b: float
-    interval: Interval
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -61,8 +41,8 @@ class PairedResult:
     Parameters
     ----------
     differences : dict of (str, int) to Difference
-        By metric (``eer``, ``min_dcf``, ``min_cllr``, and with log-likelihood ratios ``cllr`` and
-        ``act_dcf``) and number of the operating point (0 if the metric has none).
+        By metric (those that need log-likelihood ratios only of such) and number of the operating
+        point (0 if the metric has none).
     replicates : ndarray (B, M)
         Difference of every statistic in every replicate.
     """
@@ -118,7 +98,7 @@ def paired_bootstrap(
     first, second = (unit_sums(system) for system in systems)
     free = degrees([two - one for one, two in zip(first, second)])
     one, two = (_raised(*parts) for parts in zip(systems, found, gained))
-    choose = np.array([key[0] in ("eer", "min_dcf", "min_cllr") for key in systems[0].keys])
+    choose = np.array([metric.choice is not None for metric, _ in systems[0].asked])
     with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
         spread = (two - one).var(axis=0, ddof=1)
     pairs = pair_squares(systems[1], systems[0])
@@ -135,37 +115,18 @@ def paired_bootstrap(
 def _raised(system: System, found: np.ndarray, gained: np.ndarray) -> np.ndarray:
     """Replicates (B, M) brought to the size of the estimate without its optimism.
 
-    They spread in proportion to their size, and are even smaller than the estimate.
+    What has a logarithmic scale spreads in proportion to its size, and is even smaller than the
+    estimate.
     """
     size = found.mean(axis=0)
+    grows = np.array([metric.scale != "plain" for metric, _ in system.asked])
     whole = np.divide(
         system.estimates + gained,
         size,
         out=np.ones(len(size)),
-        where=(size > 0) & np.isfinite(size),
+        where=grows & (size > 0) & np.isfinite(size),
     )
     return found * whole
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Decisions of two systems on the same trials.
-
-    Parameters
-    ----------
-    only_a, only_b : int
-        Trials that only the first, or only the second, decides wrongly.
-    p_exact : float
-        Two-sided p-value of the binomial test, as if trials were independent.
-    p_speakers : float
-        The same from the sums over speakers, as trials of one speaker go together; 1 if there is
-        only one.
-    """
-
-    only_a: int
-    only_b: int
-    p_exact: float
-    p_speakers: float
 
 
 def mcnemar(

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.kernels import bootstrap_block
-from fusion.metrics.points import OperatingPoint
-from fusion.metrics.rates import OperatingPoints, act_dcf, cllr, cost_weights
+from fusion.intervals.kernels import COMPUTED, bootstrap_block
+from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.points import OperatingPoint, cost_weights
+from fusion.metrics.table import METRICS, Key, Metric, statistics
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.base.log import progress
 
@@ -24,16 +25,6 @@ _BLOCK_NUMBERS = 1 << 21  # draws held at once
 _BLOCK_TRIALS = 1 << 28  # weighted between two looks at the clock, about a second
 _LONG = 1 << 31  # trials times replicates from which progress is shown
 _FEW_SPEAKERS = 10
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its confidence interval; error rates are fractions."""
-
-    estimate: float
-    low: float
-    high: float
-    level: float
 
 
 def check_drawing(n_bootstrap: int, level: float) -> None:
@@ -47,17 +38,6 @@ def check_level(level: float) -> None:
     """Raise UsageError unless the level is between 0 and 1."""
     if not 0 < level < 1:
         raise UsageError(f"the level of an interval must be between 0 and 1, got {level}")
-
-
-def fields(found: dict[tuple[str, int], Any]) -> dict[str, Any]:
-    """What was found for each statistic, by the fields of a result."""
-    kinds: dict[str, Any] = {"min_dcf": [], "act_dcf": []}
-    for (kind, _), one in found.items():
-        if kind in ("min_dcf", "act_dcf"):
-            kinds[kind].append(one)
-        else:
-            kinds[kind] = one
-    return kinds
 
 
 @dataclass(frozen=True)
@@ -169,7 +149,7 @@ class System:
     Attributes
     ----------
     keys : list of (str, int)
-        Name of each statistic and its position among those of its kind.
+        Name of each statistic and number of its operating point.
     order : ndarray (N,)
         Positions of the sorted trials.
     """
@@ -182,9 +162,11 @@ class System:
         points: Sequence[OperatingPoint],
         llr: bool,
     ):
-        self.operating = OperatingPoints(scores[target], scores[~target])
         self.order = np.argsort(scores)
         self.scores, self.target = scores[self.order], target[self.order]
+        self.operating = OperatingPoints(
+            self.scores[self.target], self.scores[~self.target], keep=True
+        )
         self.enrol, self.test = units.enrol[self.order], units.test[self.order]
         self.units, self.points, self.llr = units, list(points), llr
         self.last = np.append(self.scores[1:] != self.scores[:-1], True)
@@ -195,34 +177,72 @@ class System:
             thresholds = np.log(self.costs[:, 1]) - np.log(self.costs[:, 0])
             self.bars = np.searchsorted(self.scores[self.last], thresholds)
             self.bits = np.logaddexp(0, np.where(self.target, -1, 1) * self.scores) / np.log(2)
-        n_points = range(len(self.points))
-        self.keys = [("eer", 0), *(("min_dcf", i) for i in n_points), ("min_cllr", 0)]
-        if llr:
-            self.keys += [("cllr", 0), *(("act_dcf", i) for i in n_points)]
+        self.keys = statistics(len(self.points), llr)
+
+    @property
+    def asked(self) -> list[tuple[Metric, OperatingPoint | None]]:
+        """Metric and operating point of each statistic."""
+        metrics = [(METRICS[name], number) for name, number in self.keys]
+        return [(m, self.points[number] if m.per_point else None) for m, number in metrics]
 
     @cached_property
     def estimates(self) -> np.ndarray:
         """Statistics (M,) of the trials as they are."""
-        costs = [(p.p_target, p.c_miss, p.c_fa) for p in self.points]
-        points = self.operating
-        found = [points.eer(), *(points.min_dcf(*c) for c in costs), points.min_cllr()]
-        if self.llr:
-            tar, non = self.scores[self.target], self.scores[~self.target]
-            found += [cllr(tar, non), *(act_dcf(tar, non, *c) for c in costs)]
-        return np.array(found)
+        return np.array([metric.measure(self.operating, at) for metric, at in self.asked])
 
     def weighted(
         self, weights: Sequence[np.ndarray], grid: np.ndarray | Sequence[float] = ()
     ) -> tuple[np.ndarray, np.ndarray]:
         """Statistics (B, M) and miss rates (B, G) under draws, each (B, n_units) int64."""
         rates = np.asarray(grid, np.float64)
-        out = np.empty((len(weights[0]), len(self.keys)))
+        fast = self._computed()
+        out = np.empty((len(weights[0]), len(fast)))
         miss = np.empty((len(weights[0]), len(rates)))
         bootstrap_block(
             self.enrol, self.test, self.target, self.last, self.units.shared,
             weights[0], weights[-1], self.costs, self.bars, self.bits, rates, out, miss,
         )  # fmt: skip
-        return out, miss
+        if fast == self.keys:
+            return out, miss
+        found = np.empty((len(out), len(self.keys)))
+        others = []
+        for column, key in enumerate(self.keys):
+            if key in fast:
+                found[:, column] = out[:, fast.index(key)]
+            else:
+                others.append(column)
+        for row in range(len(found)):
+            found[row, others] = self._measured(weights[0][row], weights[-1][row], others)
+        return found, miss
+
+    def _computed(self) -> list[Key]:
+        """Statistics that the kernel computes, in the order of its columns."""
+        return [
+            (name, number)
+            for name in COMPUTED
+            if self.llr or not METRICS[name].needs_llr
+            for number in range(len(self.points) if METRICS[name].per_point else 1)
+        ]
+
+    def _measured(
+        self, enrol_weight: np.ndarray, test_weight: np.ndarray, which: list[int]
+    ) -> list[float]:
+        """Some statistics under one draw of units (n_units,); NaN where a class is lacking."""
+        weight = enrol_weight[self.enrol]
+        other = test_weight[self.test]
+        if self.units.shared:
+            # A trial of a speaker with herself counts as often as she was drawn.
+            other = np.where(self.enrol == self.test, 1, other)
+        weight = weight * other
+        ends = np.flatnonzero(self.last)
+        misses, rejections = (
+            np.concatenate([[0], np.cumsum(np.where(trials, weight, 0))[ends]])
+            for trials in (self.target, ~self.target)
+        )
+        if not misses[-1] or not rejections[-1]:
+            return [np.nan] * len(which)
+        points = OperatingPoints.of_counts(self.operating.thresholds, misses, rejections)
+        return [metric.measure(points, at) for metric, at in (self.asked[n] for n in which)]
 
 
 def draws(

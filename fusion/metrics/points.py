@@ -91,6 +91,25 @@ class OperatingPoint:
         return f"{self.label}: accept from llr {self.threshold:.3f} on"
 
 
+def cost_weights(
+    p_target: float, c_miss: float = 1.0, c_fa: float = 1.0, normalised: bool = True
+) -> tuple[float, float]:
+    """Factors of P_miss and P_fa in the detection cost.
+
+    Normalised costs are divided by that of the better of accepting and rejecting everything
+    (NIST SRE 2008 evaluation plan, section 2).
+
+    Raises
+    ------
+    UsageError
+        What `OperatingPoint` raises.
+    """
+    OperatingPoint(p_target, c_miss, c_fa)  # refuses the impossible
+    miss, accept = c_miss * p_target, c_fa * (1 - p_target)
+    scale = min(miss, accept) if normalised else 1.0
+    return miss / scale, accept / scale
+
+
 PRESETS: dict[str, tuple[OperatingPoint, ...]] = {
     "sre08": (OperatingPoint(0.01, 10, 1),),
     "sre10": (OperatingPoint(0.001),),

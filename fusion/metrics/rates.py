@@ -1,10 +1,7 @@
 """Error rates of a detector from the scores of its target and nontarget trials.
 
-A trial is accepted when its score is at or above the threshold. Everything follows from one sort
-of each class: the counts of errors at every distinct score, and the lower convex hull of those
-points (N. Brümmer, E. de Villiers, "The BOSARIS toolkit", 2011, section 3; the hull is what the
-pool-adjacent-violators algorithm gives). Counts are integers, so that ties are exact: trials of
-equal score are accepted together.
+A trial is accepted when its score is at or above the threshold. Who wants several of them builds
+`fusion.metrics.curve.OperatingPoints` once, whose methods have the same names.
 
 `eer` is BOSARIS's EER, on the ROC convex hull (ROCCH), the lowest that a threshold mixed at random
 can reach and the one that does not depend on how a step is cut. `eer_interpolated` is the one of
@@ -23,218 +20,21 @@ G prior log-odds.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.metrics.arrays import ascending, checked, log_odds, priors
-from fusion.metrics.kernels import crossing, lower_hull, merge_counts, softplus_sum
-from fusion.metrics.points import OperatingPoint, named_points
-
-_EACH_ONCE = np.empty(0, np.int64)
-
-
-class DetCurve(NamedTuple):
-    """Error rates (K,) at thresholds (K,), ascending; the last threshold is +inf."""
-
-    p_miss: np.ndarray
-    p_fa: np.ndarray
-    thresholds: np.ndarray
-
-
-class CrossEntropy(NamedTuple):
-    """Empirical cross-entropies (G,) in bits: as given, after PAV, and without scores."""
-
-    prior_log_odds: np.ndarray
-    actual: np.ndarray
-    minimum: np.ndarray
-    default: np.ndarray
-
-
-class BayesError(NamedTuple):
-    """Error rates (G,): at the Bayes threshold, at the best one, and without scores."""
-
-    prior_log_odds: np.ndarray
-    actual: np.ndarray
-    minimum: np.ndarray
-    default: np.ndarray
-
-
-class OperatingPoints:
-    """The errors of a detector at every threshold, from one sort of the scores.
-
-    Parameters
-    ----------
-    tar, non : array-like
-        Scores of the target and of the nontarget trials, (n_targets,) and (n_nontargets,).
-
-    Attributes
-    ----------
-    n_targets, n_nontargets : int
-    thresholds : ndarray (K,) float64
-        Distinct scores, ascending, and +inf.
-    misses, rejections : ndarray (K,) int64
-        Targets and nontargets below each threshold.
-
-    Raises
-    ------
-    DataError
-        A class has no scores, or a score is not a number.
-    """
-
-    def __init__(self, tar: ArrayLike, non: ArrayLike):
-        tar, non = ascending(tar, "target"), ascending(non, "nontarget")
-        self.n_targets, self.n_nontargets = len(tar), len(non)
-        size = len(tar) + len(non) + 1
-        thresholds = np.empty(size)
-        misses, rejections = np.empty(size, np.int64), np.empty(size, np.int64)
-        n_points = merge_counts(tar, non, thresholds, misses, rejections)
-        self.thresholds = thresholds[:n_points]
-        self.misses, self.rejections = misses[:n_points], rejections[:n_points]
-
-    @cached_property
-    def hull(self) -> np.ndarray:
-        """Positions of the points that are vertices of the ROC convex hull."""
-        vertices = np.empty(len(self.misses), np.int64)
-        n_vertices = lower_hull(self.rejections, self.misses, len(self.misses), vertices)
-        return vertices[:n_vertices].copy()
-
-    def rates(self, points: np.ndarray | slice = slice(None)) -> DetCurve:
-        """Error rates at some points, default all."""
-        p_miss = self.misses[points] / self.n_targets
-        p_fa = (self.n_nontargets - self.rejections[points]) / self.n_nontargets
-        return DetCurve(p_miss, p_fa, self.thresholds[points])
-
-    def eer(self) -> float:
-        """See `eer`."""
-        return float(crossing(self.rejections, self.misses, self.hull, len(self.hull)))
-
-    def eer_interpolated(self) -> float:
-        """See `eer_interpolated`."""
-        n_tar, n_non, last = self.n_targets, self.n_nontargets, len(self.misses) - 1
-
-        def miss_less_fa(k: int) -> int:
-            """P_miss - P_fa times both counts; it grows with k."""
-            return int(self.misses[k]) * n_non + (int(self.rejections[k]) - n_non) * n_tar
-
-        k = bisect_left(range(last), 0, key=miss_less_fa)
-        return float(crossing(self.rejections, self.misses, np.array([k - 1, k, last]), 3))
-
-    def best_point(self, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0) -> int:
-        """Position of the point of least detection cost (the first, if several)."""
-        weights = cost_weights(p_target, c_miss, c_fa)
-        p_miss, p_fa, _ = self.rates(self.hull)
-        return int(self.hull[np.argmin(weights[0] * p_miss + weights[1] * p_fa)])
-
-    def min_dcf(
-        self, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0, normalised: bool = True
-    ) -> float:
-        """See `min_dcf`."""
-        weights = cost_weights(p_target, c_miss, c_fa, normalised)
-        # A linear cost is least at a vertex of the hull.
-        p_miss, p_fa, _ = self.rates(self.hull)
-        return float(np.min(weights[0] * p_miss + weights[1] * p_fa))
-
-    def act_dcf(
-        self, p_target: float, c_miss: float = 1.0, c_fa: float = 1.0, normalised: bool = True
-    ) -> float:
-        """See `act_dcf`."""
-        weights = cost_weights(p_target, c_miss, c_fa, normalised)
-        p_miss, p_fa = self._at(_threshold(weights))
-        return float(weights[0] * p_miss + weights[1] * p_fa)
-
-    def c_primary(self, points: str | Sequence[OperatingPoint], minimum: bool = False) -> float:
-        """See `c_primary`."""
-        cost = self.min_dcf if minimum else self.act_dcf
-        return float(np.mean([cost(p.p_target, p.c_miss, p.c_fa) for p in named_points(points)]))
-
-    def cllr(self) -> float:
-        """See `cllr`."""
-        return self._cross_entropy(0.0)
-
-    def min_cllr(self) -> float:
-        """See `min_cllr`."""
-        return self._cross_entropy(0.0, minimum=True)
-
-    def ece(self, prior_log_odds: ArrayLike) -> CrossEntropy:
-        """See `ece`."""
-        odds = log_odds(prior_log_odds)
-        actual = [self._cross_entropy(o) for o in odds.tolist()]
-        least = [self._cross_entropy(o, minimum=True) for o in odds.tolist()]
-        prior, other = priors(odds)
-        default = prior * np.logaddexp(0, -odds) + other * np.logaddexp(0, odds)
-        return CrossEntropy(odds, np.array(actual), np.array(least), default / np.log(2))
-
-    def bayes_error(self, prior_log_odds: ArrayLike, normalised: bool = True) -> BayesError:
-        """See `bayes_error`."""
-        odds = log_odds(prior_log_odds)
-        prior, other = priors(odds)
-        default = np.minimum(prior, other)
-        scale = default if normalised else 1.0
-        p_miss, p_fa = self._at(-odds)
-        actual = prior * p_miss + other * p_fa
-        hull = self.rates(self.hull)
-        least = [np.min(p * hull.p_miss + q * hull.p_fa) for p, q in zip(prior, other)]
-        return BayesError(odds, actual / scale, np.array(least) / scale, default / scale)
-
-    def pav(self, scores: ArrayLike) -> np.ndarray:
-        """Log-likelihood ratios (n,) of scores after monotone recalibration on these points."""
-        edges = self.thresholds[self.hull[1:-1]]
-        return self._blocks[np.searchsorted(edges, checked(scores, "given"), side="right")]
-
-    @cached_property
-    def _blocks(self) -> np.ndarray:
-        """LLR of each edge of the hull (a block of PAV)."""
-        n_tar = np.diff(self.misses[self.hull])
-        n_non = np.diff(self.rejections[self.hull])
-        with np.errstate(divide="ignore"):
-            return np.log(n_tar / self.n_targets) - np.log(n_non / self.n_nontargets)
-
-    def _at(self, thresholds: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """P_miss and P_fa where scores from `thresholds` on are accepted."""
-        k = np.searchsorted(self.thresholds, thresholds)
-        return (
-            self.misses[k] / self.n_targets,
-            (self.n_nontargets - self.rejections[k]) / self.n_nontargets,
-        )
-
-    def _cross_entropy(self, odds: float, minimum: bool = False) -> float:
-        """Cross-entropy in bits at prior log-odds, of the scores or after PAV."""
-        llr, tar, non = self.thresholds[:-1], self.misses, self.rejections
-        if minimum:
-            llr, tar, non = self._blocks, tar[self.hull], non[self.hull]
-        miss = softplus_sum(llr, tar, -1.0, -odds) / self.n_targets
-        accept = softplus_sum(llr, non, 1.0, odds) / self.n_nontargets
-        prior, other = priors(np.array(odds))
-        return float((prior * miss + other * accept) / np.log(2))
-
-
-def _threshold(weights: tuple[float, float]) -> float:
-    """LLR from which accepting costs no more than rejecting."""
-    return float(np.log(weights[1]) - np.log(weights[0]))
-
-
-def cost_weights(
-    p_target: float, c_miss: float = 1.0, c_fa: float = 1.0, normalised: bool = True
-) -> tuple[float, float]:
-    """Factors of P_miss and P_fa in the detection cost.
-
-    Normalised costs are divided by that of the better of accepting and rejecting everything
-    (NIST SRE 2008 evaluation plan, section 2).
-
-    Raises
-    ------
-    UsageError
-        What `fusion.metrics.points.OperatingPoint` raises.
-    """
-    OperatingPoint(p_target, c_miss, c_fa)  # refuses the impossible
-    miss, accept = c_miss * p_target, c_fa * (1 - p_target)
-    scale = min(miss, accept) if normalised else 1.0
-    return miss / scale, accept / scale
+from fusion.metrics.arrays import checked
+from fusion.metrics.curve import (
+    BayesError,
+    CrossEntropy,
+    DetCurve,
+    OperatingPoints,
+    bayes_threshold,
+    mean_bits,
+)
+from fusion.metrics.points import OperatingPoint, cost_weights
 
 
 def eer(tar: ArrayLike, non: ArrayLike) -> float:
@@ -308,7 +108,7 @@ def act_dcf(
     """
     tar_llr, non_llr = checked(tar_llr, "target"), checked(non_llr, "nontarget")
     weights = cost_weights(p_target, c_miss, c_fa, normalised)
-    threshold = _threshold(weights)
+    threshold = bayes_threshold(weights)
     p_miss, p_fa = np.mean(tar_llr < threshold), np.mean(non_llr >= threshold)
     return float(weights[0] * p_miss + weights[1] * p_fa)
 
@@ -383,9 +183,7 @@ def cllr(tar_llr: ArrayLike, non_llr: ArrayLike) -> float:
     equation 41; takes natural logarithms and raises what `eer` does.
     """
     tar_llr, non_llr = checked(tar_llr, "target"), checked(non_llr, "nontarget")
-    miss = softplus_sum(tar_llr, _EACH_ONCE, -1.0, 0.0) / len(tar_llr)
-    accept = softplus_sum(non_llr, _EACH_ONCE, 1.0, 0.0) / len(non_llr)
-    return float((miss + accept) / 2 / np.log(2))
+    return mean_bits(tar_llr, non_llr)
 
 
 def min_cllr(tar: ArrayLike, non: ArrayLike) -> float:

@@ -1,9 +1,8 @@
-"""DET and ROC curves, score distributions, Tippett, reliability and APE plots.
+"""Curves and distributions of scores, as files of the same bytes every time.
 
-det      DET and ROC curves and score histograms, as PNG or SVG files of the same bytes every time.
-llr      Plots of log-likelihood ratios: Tippett, reliability (PAV), normalised Bayes error, and
-         ECE.
-drawing  What all plots share: colours, the figure and its file, and the thinning of curves.
+drawing  What all plots share: colours, the figure and its file, the thinning of curves.
+det      DET and ROC curves, score histograms.
+llr      Of log-likelihood ratios: Tippett, reliability (PAV), Bayes error, cross-entropy.
 """
 
 from ivector.base.lazy import attach
@@ -11,9 +10,9 @@ from ivector.base.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "COLOURS": "fusion.plots.det",
-        "MARKERS": "fusion.plots.det",
-        "STYLES": "fusion.plots.det",
+        "COLOURS": "fusion.plots.drawing",
+        "MARKERS": "fusion.plots.drawing",
+        "STYLES": "fusion.plots.drawing",
         "det_band": "fusion.plots.det",
         "plot_det": "fusion.plots.det",
         "plot_roc": "fusion.plots.det",

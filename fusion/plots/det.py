@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.curve import OperatingPoints
 from fusion.plots.drawing import (
-    COLOURS,
     MARKERS,
     PAPER,
-    STYLES,
     Look,
     Mark,
     Systems,
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
 
     from fusion.intervals.bootstrap import BootstrapResult
     from fusion.metrics.points import OperatingPoint
-
-__all__ = ["COLOURS", "MARKERS", "STYLES", "det_band", "plot_det", "plot_roc"]
-__all__ += ["plot_score_histogram"]
 
 RULE_OF = 30  # errors
 _TICKS = (1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)

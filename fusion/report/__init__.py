@@ -1,16 +1,13 @@
-"""The report page: numbers, tables, sentences, figures.
+"""One page about systems that scored the same trials, its Markdown and its JSON.
 
-__main__  Report on systems: ``python -m fusion.report SYSTEM=SCORES... TRIALS --out report.html``.
-make      One page about systems that scored the same trials: how good, how sure, how well
-          calibrated.
-numbers   The numbers of a report: metrics with intervals, differences from the best, parts of the
-          trials.
-tables    Tables of a report, of cells in words, for the page and for Markdown alike.
-words     The words of a report: summary, cautions, facts, glossary, and all of it as Markdown.
-figures   The figures of a report: drawn for a page, with legend, instructions and what they show
-          in words.
-svg       Figures as SVG to set into a page: in the page's colours and fonts, without outside parts.
-page      The page of a report: one HTML file with its style and figures inside, for any screen.
+__main__  The command: ``python -m fusion.report SYSTEM=SCORES... TRIALS --out report.html``.
+make      `make_report`: measures, compares and warns; the `Report` that it returns.
+numbers   Metrics with intervals, differences from the best system, parts of the trials.
+tables    The numbers in cells of words, for the page and for Markdown alike.
+words     Summary, cautions, facts and glossary; all of it as Markdown.
+figures   What is drawn on the page, with legends and what each figure shows, in words.
+svg       Drawings as SVG in the page's colours and fonts, without outside parts.
+page      The page: one HTML file for any screen.
 """
 
 from ivector.base.lazy import attach

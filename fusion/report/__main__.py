@@ -9,18 +9,20 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fusion.commands.inputs import add_trial_options, check_trial_options, speakers, systems
+from fusion.terminal.inputs import (
+    add_column_options,
+    add_trial_options,
+    check_column_options,
+    check_trial_options,
+    conditions,
+    scored,
+    speakers,
+    systems,
+)
 from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from fusion.formats.tables import Trials
 
 
 def build_parser() -> Parser:
@@ -52,11 +54,7 @@ def build_parser() -> Parser:
     add("--llr", nargs="*", default=None, metavar="NAME",
         help="systems whose scores are natural-log likelihood ratios, to measure their "
         "calibration; all, if none is named")  # fmt: skip
-    add("--columns", nargs="+", default=[], type=Path, metavar="FILE",
-        help="tables with a header 'enrol test COLUMN...' or 'id COLUMN...'")  # fmt: skip
-    add("--by", nargs="+", default=[], metavar="COLUMN",
-        help="columns of --columns by whose values trials are measured apart, such as "
-        "test_gender; numbers are cut into quarters; all, if none is named")  # fmt: skip
+    add_column_options(parser, "measured")
     add("--bootstrap", type=whole(0), default=1000, metavar="N",
         help="replicates of the intervals; more are steadier and take longer, 0 gives neither "
         "intervals nor p-values")  # fmt: skip
@@ -75,12 +73,11 @@ def build_parser() -> Parser:
 def main(arguments: argparse.Namespace) -> None:
     """Read, measure, and write the report."""
     check_trial_options(arguments)
-    if arguments.by and not arguments.columns:
-        raise UsageError("--by: needs --columns, the tables that have them")
+    check_column_options(arguments)
     given = systems(arguments.scores, arguments.pool)
     if arguments.bootstrap and arguments.bootstrap < 20:
         raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
-    from fusion.formats.files import align, read_scores, read_trials
+    from fusion.formats.files import read_trials
     from fusion.formats.layouts import TARGET
     from fusion.metrics.points import parse_points
     from fusion.report.make import html_path, make_report
@@ -89,16 +86,7 @@ def main(arguments: argparse.Namespace) -> None:
     llr = _llr(arguments.llr, list(given))
     trials = read_trials([arguments.trials, *arguments.more_trials])
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
-    scores: dict[str, np.ndarray] = {}
-    for name, paths in given.items():
-        scored = align(
-            read_scores(paths, arguments.score_column),
-            trials,
-            subset=arguments.subset,
-            allow_duplicates=arguments.allow_duplicates,
-        )
-        scored.split()  # refuses unknown labels and a missing class
-        scores[name] = scored.values
+    scores = {name: scored(paths, trials, arguments).values for name, paths in given.items()}
     report = make_report(
         trials.labels == TARGET,
         told.enrol,
@@ -107,7 +95,7 @@ def main(arguments: argparse.Namespace) -> None:
         llr=llr,
         points=points,
         n_bootstrap=arguments.bootstrap,
-        conditions=_conditions(arguments, trials),
+        conditions=conditions(arguments, trials),
         title=arguments.title,
         commands=[*arguments.commands, _command()],
         notes=arguments.notes,
@@ -129,21 +117,6 @@ def _llr(asked: list[str] | None, names: list[str]) -> list[str]:
             f"--llr: {unknown[0]!r} is none of the systems; they are {', '.join(names)}"
         )
     return names if asked == [] else asked or []
-
-
-def _conditions(arguments: argparse.Namespace, trials: Trials) -> Mapping[str, np.ndarray]:
-    """Columns by which trials are measured apart."""
-    if not arguments.columns:
-        return {}
-    from fusion.formats.measures import read_columns, trial_columns
-
-    found = trial_columns([read_columns(path) for path in arguments.columns], trials)
-    missing = [name for name in arguments.by if name not in found]
-    if missing:
-        raise UsageError(
-            f"--by: no table has a column {missing[0]!r}; there are {', '.join(found)}"
-        )
-    return {name: found[name] for name in arguments.by or found}
 
 
 def _command() -> str:

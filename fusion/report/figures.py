@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.curve import OperatingPoints
 from fusion.plots import det as plots
 from fusion.plots import llr as llr_plots
-from fusion.plots.drawing import STYLES, Mark, Systems, marks
+from fusion.plots.drawing import MARKERS, STYLES, Mark, Systems, marks
 from fusion.report.svg import N_SERIES, PAGE, inline_svg
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def series(texts: Sequence[str]) -> list[tuple[int, str, str]]:
 
 
 def _symbols(shown: Sequence[Mark], what: str) -> list[tuple[str, str]]:
-    return [(_SYMBOLS[marker], f"{what}{mark.label}") for mark, marker in zip(shown, plots.MARKERS)]
+    return [(_SYMBOLS[marker], f"{what}{mark.label}") for mark, marker in zip(shown, MARKERS)]
 
 
 def _misses(points: OperatingPoints) -> str:

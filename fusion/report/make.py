@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.intervals.bootstrap import BootstrapResult
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.rates import OperatingPoints
 from fusion.plots.det import RULE_OF, det_band
 from fusion.report.numbers import LEVEL, Draw, Record, comparison, condition, numbers
 from ivector.base.errors import DataError, UsageError
@@ -163,12 +163,12 @@ def make_report(
     rows = []
     draw = Draw(target, sides[0], sides[1], shared, list(points), n_bootstrap, random_state)
     for name, values in scores.items():
-        measured[name] = OperatingPoints(values[target], values[~target])
+        measured[name] = OperatingPoints(values[target], values[~target], keep=True)
         result = draw.bootstrap(values, name in llr, det_band())
         if result:
             intervals[name] = result
         row = {"system": name, "llr": name in llr}
-        rows.append(row | numbers(values, target, measured[name], result, points, name in llr))
+        rows.append(row | numbers(measured[name], result, points, name in llr))
     speakers = np.unique(np.concatenate(sides)) if shared else None
     content: Record = {
         "title": title or "Speaker recognition report",

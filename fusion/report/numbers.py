@@ -12,11 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from fusion.comparison.conditions import groups
-from fusion.intervals.bootstrap import BootstrapResult, Interval, bootstrap_interval
-from fusion.intervals.paired import Difference, paired_bootstrap
+from fusion.comparison.conditions import groups as parts_of
+from fusion.intervals.bootstrap import BootstrapResult, bootstrap_interval
+from fusion.intervals.paired import paired_bootstrap
+from fusion.intervals.results import Difference
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.rates import OperatingPoints, act_dcf, cllr
+from fusion.metrics.table import (
+    INFORMATION,
+    METRICS,
+    PRIMARY,
+    Key,
+    groups,
+    measures,
+    pick,
+    statistics,
+)
 from ivector.base.errors import DataError, DegenerateDataWarning
 
 LEVEL = 0.95
@@ -47,9 +58,7 @@ class Draw:
             random_state=self.seed,
         )  # fmt: skip
 
-    def paired(
-        self, one: np.ndarray, two: np.ndarray, llr: bool
-    ) -> dict[tuple[str, int], Difference]:
+    def paired(self, one: np.ndarray, two: np.ndarray, llr: bool) -> dict[Key, Difference]:
         """Differences of two systems under the same draws; none without a bootstrap."""
         if not self.n_bootstrap:
             return {}
@@ -65,40 +74,33 @@ class Draw:
 
 
 def numbers(
-    values: np.ndarray,
-    target: np.ndarray,
     measured: OperatingPoints,
     result: BootstrapResult | None,
     points: Sequence[OperatingPoint],
     llr: bool,
 ) -> Record:
-    """All metrics of a system, each with its interval if there is one."""
+    """All metrics of a system, each with its interval if there is one; None without llr."""
+    values = measures(measured, points, llr)
 
-    def number(estimate: float, interval: Interval | None) -> Record:
+    def number(name: str, at: int) -> Record:
+        interval = result.intervals[name, at] if result else None
         ends = (interval.low, interval.high) if interval else (None, None)
-        return {"estimate": estimate, "low": ends[0], "high": ends[1]}
+        return {"estimate": pick(values, (name, at)), "low": ends[0], "high": ends[1]}
 
-    def each(estimates: list[float], found: list[Interval] | None) -> list[Record]:
-        return [number(e, found[i] if found else None) for i, e in enumerate(estimates)]
-
-    least = [measured.min_dcf(p.p_target, p.c_miss, p.c_fa) for p in points]
-    row: Record = {
-        "eer": number(measured.eer(), result.eer if result else None),
-        "eer_interpolated": measured.eer_interpolated(),
-        "min_dcf": each(least, result.min_dcf if result else None),
-        "act_dcf": None,
-        "min_cllr": number(measured.min_cllr(), result.min_cllr if result else None),
-        "cllr": None,
-        "calibration_loss": None,
-    }
+    row: Record = {}
+    for group in groups():
+        for metric in sorted(group, key=lambda metric: metric.needs_llr):
+            if metric.needs_llr and not llr:
+                row[metric.name] = None
+            elif metric.per_point:
+                row[metric.name] = [number(metric.name, at) for at in range(len(points))]
+            else:
+                row[metric.name] = number(metric.name, 0)
+            if metric.reading:
+                row[metric.reading.name] = metric.reading.function(measured)
+    row["calibration_loss"] = None
     if llr:
-        bits = cllr(values[target], values[~target])
-        actual = [
-            act_dcf(values[target], values[~target], p.p_target, p.c_miss, p.c_fa) for p in points
-        ]
-        row["act_dcf"] = each(actual, result.act_dcf if result else None)
-        row["cllr"] = number(bits, result.cllr if result else None)
-        row["calibration_loss"] = bits - row["min_cllr"]["estimate"]
+        row["calibration_loss"] = values[INFORMATION.name] - values[INFORMATION.best]
     return row
 
 
@@ -112,32 +114,29 @@ def comparison(rows: list[Record], scores: dict[str, np.ndarray], draw: Draw) ->
         if row is not best:
             metrics = _differences(best, row, scores, draw)
             found.append({"system": row["system"], "metrics": metrics})
-    return {"best": best["system"], "by": "EER", "systems": found}
+    return {"best": best["system"], "by": PRIMARY.symbol, "systems": found}
 
 
 def _rank(row: Record) -> tuple[float, float]:
     """EER, and for systems of one order of trials, such as before and after calibration, Cllr."""
-    return row["eer"]["estimate"], row["cllr"]["estimate"] if row["llr"] else np.inf
+    bits = row[INFORMATION.name]["estimate"] if row["llr"] else np.inf
+    return PRIMARY.sign * row[PRIMARY.name]["estimate"], bits
 
 
 def _differences(
     best: Record, row: Record, scores: dict[str, np.ndarray], draw: Draw
 ) -> list[Record]:
     both = best["llr"] and row["llr"]
-    numbers = range(len(draw.points))
-    keys: list[tuple[str, int]] = [("eer", 0), *(("min_dcf", i) for i in numbers), ("min_cllr", 0)]
-    if both:
-        keys += [("cllr", 0), *(("act_dcf", i) for i in numbers)]
     paired = draw.paired(scores[best["system"]], scores[row["system"]], both)
     found = []
-    for kind, i in keys:
-        of_point = kind.endswith("dcf")
-        one, two = (r[kind][i] if of_point else r[kind] for r in (best, row))
-        entry: Record = {"metric": kind, "point": i if of_point else None}
+    for key in statistics(len(draw.points), both):
+        one, two = pick(best, key), pick(row, key)
+        at = key[1] if METRICS[key[0]].per_point else None
+        entry: Record = {"metric": key[0], "point": at}
         entry |= {"difference": two["estimate"] - one["estimate"]}
         entry |= {"low": None, "high": None, "p_value": None}
         if paired:
-            known = paired[kind, i]
+            known = paired[key]
             entry |= {"low": known.interval.low, "high": known.interval.high}
             entry["p_value"] = known.p_value
         found.append(entry)
@@ -153,7 +152,7 @@ def condition(
             f"the condition {name!r} has shape {column.shape} for {len(draw.target)} trials"
         )
     parts = []
-    for value, chosen in groups(column):
+    for value, chosen in parts_of(column):
         part = draw.part(chosen)
         targets = int(part.target.sum())
         entry: Record = {"value": value, "trials": len(part.target), "targets": targets}
@@ -173,11 +172,11 @@ def condition(
 
 def _part(values: np.ndarray, part: Draw, llr: bool) -> Record:
     """Metrics of a system on a part, without intervals where speakers are too few."""
-    measured = OperatingPoints(values[part.target], values[~part.target])
+    measured = OperatingPoints(values[part.target], values[~part.target], keep=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DegenerateDataWarning)
             result = part.bootstrap(values, llr)
     except DataError:  # fewer than two speakers, or draws that lack a class
         result = None
-    return numbers(values, part.target, measured, result, part.points, llr)
+    return numbers(measured, result, part.points, llr)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from fusion.metrics.table import INFORMATION, METRICS, Metric, pick
+from fusion.metrics.table import columns as metric_columns
+
 Record = dict[str, Any]
-NAMES = {"eer": "EER", "min_dcf": "minDCF", "act_dcf": "actDCF", "cllr": "Cllr"}
-NAMES["min_cllr"] = "min Cllr"
 NONE = "–"
 
 
@@ -32,14 +34,9 @@ class Table:
     parts: list[tuple[str, list[list[Cell]]]] = field(default_factory=list)
 
 
-def percent(value: float) -> str:
-    """A rate in percent, without the sign."""
-    return f"{100 * value:.2f}"
-
-
-def four(value: float) -> str:
-    """A cost or an entropy."""
-    return f"{value:.4f}" if math.isfinite(value) else "∞"
+def metric_text(metric: Metric, value: float) -> str:
+    """A value of a metric, in its unit without the sign of that."""
+    return metric.text(value) if math.isfinite(value) else "∞"
 
 
 def count(number: int) -> str:
@@ -70,31 +67,28 @@ def tables(content: Record) -> list[Table]:
 def _metrics(content: Record, rows: Sequence[Record]) -> list[tuple[Cell, list[Cell]]]:
     """Columns of metrics: head and one cell a row."""
     any_llr = any(row["llr"] for row in rows)
-    columns = [(Cell("EER %"), [row["eer"] for row in rows], percent)]
-    for i, point in enumerate(content["points"]):
-        least = [row["min_dcf"][i] for row in rows]
-        columns.append((Cell("minDCF", _lines(point)), least, four))
-        if any_llr:
-            actual = [row["act_dcf"][i] if row["llr"] else None for row in rows]
-            columns.append((Cell("actDCF", _lines(point)), actual, four))
+    columns = []
+    for key in metric_columns(len(content["points"])):
+        metric = METRICS[key[0]]
+        if metric.needs_llr and not any_llr:
+            continue
+        lines = _lines(content["points"][key[1]]) if metric.per_point else ()
+        columns.append((Cell(metric.heading(), lines), [pick(row, key) for row in rows], metric))
     if any_llr:
-        columns.append((Cell("Cllr"), [row["cllr"] for row in rows], four))
-    columns.append((Cell("min Cllr"), [row["min_cllr"] for row in rows], four))
-    if any_llr:
-        loss = [
-            {"estimate": row["calibration_loss"], "low": None} if row["llr"] else None
-            for row in rows
-        ]
-        columns.append((Cell("Calibration loss"), loss, four))
-    return [(head, _column(numbers, show)) for head, numbers, show in columns]
+        losses = [row["calibration_loss"] for row in rows]
+        loss = [None if one is None else {"estimate": one, "low": None} for one in losses]
+        columns.append((Cell("Calibration loss"), loss, INFORMATION))
+    return [(head, _column(numbers, metric)) for head, numbers, metric in columns]
 
 
-def _column(numbers: Sequence[Record | None], show: Callable[[float], str]) -> list[Cell]:
-    """Cells of one metric; the least is the best, where there is something to choose from."""
+def _column(numbers: Sequence[Record | None], metric: Metric) -> list[Cell]:
+    """Cells of one metric, the best emphasised, where there is something to choose from."""
     known = [number["estimate"] for number in numbers if number]
-    least = min(known) if len(known) > 1 and min(known) < max(known) else None
+    choice = len(known) > 1 and min(known) < max(known)
+    best = (min if metric.lower_is_better else max)(known) if choice else None
+    show = partial(metric_text, metric)
     return [
-        Cell(show(number["estimate"]), _ends(number, show), number["estimate"] == least)
+        Cell(show(number["estimate"]), _ends(number, show), number["estimate"] == best)
         if number
         else Cell(NONE)
         for number in numbers
@@ -127,10 +121,10 @@ def _systems(content: Record) -> Table:
 
 def difference_text(metric: Record) -> Callable[[float], str]:
     """How a metric's differences are written: percent points or plain, with a sign."""
-    scale, digits = (100, 2) if metric["metric"] == "eer" else (1, 4)
+    text = METRICS[metric["metric"]].text
 
     def show(value: float) -> str:
-        return f"{scale * value:+.{digits}f}".replace("-", "−") if math.isfinite(value) else NONE
+        return text(value, sign=True).replace("-", "−") if math.isfinite(value) else NONE
 
     return show
 
@@ -138,11 +132,7 @@ def difference_text(metric: Record) -> Callable[[float], str]:
 def _differences(content: Record) -> Table:
     compared = content["comparison"]
     longest = max((row["metrics"] for row in compared["systems"]), key=len)
-    heads = [
-        Cell(NAMES[metric["metric"]], () if i is None else _lines(content["points"][i]))
-        for metric, i in ((metric, metric["point"]) for metric in longest)
-    ]
-    heads[0] = Cell("EER", ("points of %",))
+    heads = [Cell(METRICS[metric["metric"]].symbol, _below(content, metric)) for metric in longest]
     rows = []
     for row in compared["systems"]:
         cells = [Cell(row["system"])]
@@ -155,7 +145,17 @@ def _differences(content: Record) -> Table:
         cells += [Cell(NONE)] * (len(heads) + 1 - len(cells))
         rows.append(cells)
     caption = f"Difference of each system from {compared['best']}; above zero is worse"
+    if better := [one.symbol for one in METRICS.values() if not one.lower_is_better]:
+        caption += f", but better in {', '.join(better)}"
     return Table("differences", caption, [Cell("System"), *heads], [("", rows)])
+
+
+def _below(content: Record, metric: Record) -> tuple[str, ...]:
+    """What goes below the head of a metric's differences: operating point or unit."""
+    if metric["point"] is not None:
+        return _lines(content["points"][metric["point"]])
+    unit = METRICS[metric["metric"]].unit
+    return (f"points of {unit}",) if unit else ()
 
 
 def _condition(content: Record, number: int, found: Record) -> Table:

@@ -7,8 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fusion.metrics.table import (
+    ACTUAL_COST,
+    INFORMATION,
+    METRICS,
+    PRIMARY,
+    groups,
+    pick,
+    statistics,
+)
 from fusion.plots.det import RULE_OF
-from fusion.report.tables import Cell, Table, count, four, interval, p_text, percent, tables
+from fusion.report.tables import Cell, Table, count, interval, metric_text, p_text, tables
 
 Record = dict[str, Any]
 _FEW_SPEAKERS = 10
@@ -17,25 +26,24 @@ _FEW_SPEAKERS = 10
 _WELL, _POOR = 0.1, 0.25
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
-_GLOSSARY = (
+# Terms beside the metrics, each with whether it is of likelihood ratios only: before those of any
+# threshold, before those at operating points, before the others, and after.
+_TRIALS = (
     ("Trial", "two sides, an enrolled speaker and a test recording, and the question whether one "
      "person spoke both; a target trial if so, a nontarget trial if not", False),
     ("Miss, false alarm", "a target trial that is rejected; a nontarget trial that is accepted",
      False),
-    ("EER", "equal error rate: the miss rate and false-alarm rate at the threshold where they are "
-     "the same, on the convex hull of the ROC", False),
+)  # fmt: skip
+_POINTS = (
     ("P_tar, C_miss, C_fa", "an operating point: the probability of a target trial where the "
      "system will be used, and what either error costs there (1 unless given)", False),
-    ("minDCF", "detection cost at the best threshold for an operating point, found with the "
-     "labels; 1 is the cost of deciding without scores", False),
-    ("actDCF", "detection cost at the threshold that the operating point prescribes for "
-     "likelihood ratios, without looking at the labels", True),
+)  # fmt: skip
+_RATIOS = (
     ("Likelihood ratio (LR, llr)", "how many times more probable the two recordings are if one "
      "person spoke both than if two did; llr is its natural logarithm. It is not the probability "
      "that one person spoke both, which depends on a prior, too", True),
-    ("Cllr", "cost of likelihood ratios over all priors, in bits; 0 is perfect, 1 says nothing, "
-     "and more than 1 misleads", True),
-    ("min Cllr", "Cllr after the best recalibration that keeps the order of the scores", False),
+)  # fmt: skip
+_OTHERS = (
     ("Calibration loss", "Cllr less min Cllr: what is lost because ratios are too large or too "
      "small; on few trials PAV fits too well, and a little loss is no fault", True),
     ("PAV", "pool adjacent violators: that best recalibration, found with the labels", False),
@@ -53,7 +61,10 @@ _GLOSSARY = (
 def glossary(content: Record) -> list[tuple[str, str]]:
     """Terms that occur, one line each."""
     any_llr = any(row["llr"] for row in content["systems"])
-    return [(term, text) for term, text, of_llr in _GLOSSARY if any_llr or not of_llr]
+    terms: list[tuple[str, str, bool]] = []
+    for words, metrics in zip((_TRIALS, _POINTS, _RATIOS), groups()):
+        terms += [*words, *((m.symbol, m.meaning, m.needs_llr) for m in metrics)]
+    return [(term, text) for term, text, of_llr in (*terms, *_OTHERS) if any_llr or not of_llr]
 
 
 def summary(content: Record) -> list[str]:
@@ -67,12 +78,13 @@ def summary(content: Record) -> list[str]:
     several = len(content["systems"]) > 1
     named = content["comparison"]["best"] if several else content["systems"][0]["system"]
     best = next(row for row in content["systems"] if row["system"] == named)
-    ends = interval(best["eer"], percent)
+    rate = best[PRIMARY.name]
+    ends = interval(rate, PRIMARY.text)
     text_best = (
         f"{best['system']} {'makes the fewest errors' if several else 'reaches'}"
-        f"{': ' if several else ' '}an EER of {percent(best['eer']['estimate'])} %"
+        f"{': ' if several else ' '}an {PRIMARY.symbol} of {PRIMARY.text(rate['estimate'])} %"
         + (f" (95 % interval {ends})" if ends else "")
-        + f", that is, {_of_thousand(best['eer']['estimate'])} trials of either class decided "
+        + f", that is, {_of_thousand(rate['estimate'])} trials of either class decided "
         "wrongly at the threshold where both are equally frequent."
     )
     sentences = [text, text_best]
@@ -94,11 +106,11 @@ def _runner_up(content: Record) -> str:
     row = min(compared["systems"], key=lambda row: row["metrics"][0]["difference"])
     metric, other = row["metrics"][0], row["system"]
     if metric["difference"] == 0:
-        return f"{other} has the same EER."
-    less = f"{100 * metric['difference']:.2f} % EER"
+        return f"{other} has the same {PRIMARY.symbol}."
+    less = f"{PRIMARY.text(metric['difference'])} % {PRIMARY.symbol}"
     if metric["low"] is None:
         return f"That is {less} less than {other}, the next; without intervals, this may be chance."
-    ends = f"95 % interval {percent(metric['low'])} to {percent(metric['high'])}"
+    ends = f"95 % interval {interval(metric, PRIMARY.text)}"
     ends += f", {p_text(metric['p_value'])}".replace("-", "−")
     if metric["low"] > 0:
         return f"{compared['best']} is better than {other}, the next, by {less} ({ends})."
@@ -114,8 +126,11 @@ def _calibration(content: Record) -> list[str]:
     for row in content["systems"]:
         if not row["llr"]:
             continue
-        total, lost = row["cllr"]["estimate"], max(row["calibration_loss"], 0)
-        name = f"{row['system']} (Cllr {four(total)}, of which {four(lost)} is lost)"
+        total, lost = (
+            metric_text(INFORMATION, value)
+            for value in (row[INFORMATION.name]["estimate"], max(row["calibration_loss"], 0))
+        )
+        name = f"{row['system']} ({INFORMATION.symbol} {total}, of which {lost} is lost)"
         graded.setdefault(_grade(row), []).append(name)
     ends = {
         "well": "well calibrated: their likelihood ratios can be taken at their word",
@@ -135,10 +150,14 @@ def _calibration(content: Record) -> list[str]:
 
 def _grade(row: Record) -> str:
     """How well a system is calibrated: over all priors, and at the operating points."""
-    if row["cllr"]["estimate"] >= 1:
+    if row[INFORMATION.name]["estimate"] >= 1:
         return "misleading"
-    pairs = [(row["min_cllr"], row["cllr"]), *zip(row["min_dcf"], row["act_dcf"])]
-    added = max(_added(least["estimate"], actual["estimate"]) for least, actual in pairs)
+    n_points = len(row[ACTUAL_COST.name])
+    added = max(
+        _added(pick(row, (METRICS[name].best, at))["estimate"], pick(row, (name, at))["estimate"])
+        for name, at in statistics(n_points, True)
+        if METRICS[name].best
+    )
     return "well" if added <= _WELL else "fairly" if added <= _POOR else "poorly"
 
 
@@ -156,7 +175,7 @@ def _costly(content: Record) -> list[str]:
         names = [
             row["system"]
             for row in content["systems"]
-            if row["llr"] and row["act_dcf"][i]["estimate"] > 1 + 1e-9
+            if row["llr"] and row[ACTUAL_COST.name][i]["estimate"] > 1 + 1e-9
         ]
         if names:
             sentences.append(

@@ -132,7 +132,8 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except OSError as error:
         return _complain(prog, _describe(error), 1)
     except KeyboardInterrupt as error:
-        return _complain(prog, str(error) or "interrupted", 130)
+        print(f"{prog}: {str(error) or 'interrupted'}", file=sys.stderr)
+        return 130
 
 
 def _describe(error: OSError) -> str:

@@ -6,6 +6,7 @@ and written again gives the same bytes.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from ivector.base import files
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
 from ivector.base.kaldi import KaldiReader, KaldiWriter
+from plda.models import BACKENDS
 from plda.models.plda import PLDA
 from plda.transforms.affine import Affine
 from plda.transforms.centring import Center, Whiten
@@ -26,7 +28,13 @@ from plda.transforms.discriminant import LDA, WCCN
 from plda.transforms.length import LengthNorm
 
 _KIND = "back-end"
-_CLASSES = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, PLDA, WCCN, Whiten)}
+_TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
+
+
+def _classes() -> dict[str, type]:
+    """What a file may hold, by the name of its class."""
+    models = (getattr(importlib.import_module(one.module), one.name) for one in BACKENDS.values())
+    return _TRANSFORMS | {cls.__name__: cls for cls in models}
 
 
 def read_plda(path: str | os.PathLike) -> PLDA:
@@ -126,10 +134,10 @@ def save_model(model: Any, path: str | os.PathLike) -> None:
     """
     steps = model.steps if isinstance(model, Pipeline) else [("model", model)]
     arrays: dict[str, np.ndarray] = {}
-    described = []
+    described, known = [], _classes()
     for name, estimator in steps:
-        if type(estimator).__name__ not in _CLASSES:
-            raise UsageError(f"{type(estimator).__name__} is not one of {', '.join(_CLASSES)}")
+        if type(estimator).__name__ not in known:
+            raise UsageError(f"{type(estimator).__name__} is not one of {', '.join(known)}")
         plain = {}
         for key, value in estimator.get_params(deep=False).items():
             if isinstance(value, (np.ndarray, list, tuple)):
@@ -153,14 +161,14 @@ def load_model(path: str | os.PathLike) -> Any:
         Missing, damaged, or of another kind.
     """
     arrays, options = files.load_model(path, _KIND)
-    steps = []
+    steps, known = [], _classes()
     for step in json.loads(options["steps"]):
         prefix = step["name"] + "/"
         held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
         given = {key: value for key, value in held.items() if not key.endswith("_")}
-        if step["class"] not in _CLASSES:
+        if step["class"] not in known:
             raise DataError(f"{path}: holds a {step['class']}, unknown to this version; upgrade")
-        estimator: BaseEstimator = _CLASSES[step["class"]](**step["options"], **given)
+        estimator: BaseEstimator = known[step["class"]](**step["options"], **given)
         for key, value in held.items():
             if key.endswith("_"):
                 setattr(estimator, key, _restored(key, value))

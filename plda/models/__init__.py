@@ -6,4 +6,29 @@ two_covariance  the model itself, however trained: transform, smoothing, project
 adaptation      unsupervised adaptation to unlabelled vectors of another domain, as in Kaldi
 averaging       means of the vectors of each speaker, for enrolment with several utterances
 recording       scores between the segments of one recording, for diarisation
+
+`BACKENDS` lists by name what compares vectors; a recipe's ``--scoring`` takes these names. A new
+one is a module here, its line in the map, and an entry.
 """
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """Where a back-end's class is, and what it is.
+
+    The class is an estimator with ``fit(X, y)`` on vectors (n_vectors, n_dims) and their speakers,
+    and ``scorer(enrol, test, n_enrol)``; where it takes every enrolment vector on its own,
+    ``scorer`` has ``enrol_labels``, too. Options of training are its parameters; ``smooth(share)``
+    is optional.
+    """
+
+    module: str
+    name: str
+    about: str
+
+
+BACKENDS = {
+    "plda": Entry("plda.models.plda", "PLDA", "probabilistic LDA: a log-likelihood ratio"),
+    "cosine": Entry("plda.scoring.cosine", "Cosine", "the cosine of the angle between them"),
+}

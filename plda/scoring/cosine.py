@@ -9,10 +9,32 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator
 
 from plda.checks import check_vectors
 from plda.scoring.pairs import PairScorer
 from plda.transforms.length import length_norm
+
+
+class Cosine(BaseEstimator):
+    """Cosines as a back-end like the others; nothing is learnt.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.eye(2)
+    >>> Cosine().fit(X, [0, 1]).scorer(X, X).matrix()
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Cosine:
+        """Nothing to learn."""
+        return self
+
+    def scorer(self, enrol: Any, test: Any, n_enrol: Any = 1) -> PairScorer:
+        """Prepare the cosines of enrolment (N, D), each a mean of vectors, and test (M, D)."""
+        return cosine_scorer(enrol, test)
 
 
 def cosine_scorer(enrol: Any, test: Any, normalize_length: bool = True) -> PairScorer:

@@ -120,7 +120,8 @@ class Console:
     def _state(self) -> str:
         inner = [f"{text} {count}/{total}" if total else text
                  for count, total, text in self._inner.values()]  # fmt: skip
-        return f"{self.done}/{self.total}, {'; '.join(inner[:2])}{self._eta()}"
+        parts = [f"{self.done}/{self.total}", self._eta(), *inner[:2]]
+        return "  ".join(part for part in parts if part)
 
     def _share(self) -> float:
         """How much of the stage is done, 0 to 1; a lone job's present step counts for it."""
@@ -133,7 +134,7 @@ class Console:
         share = self._share()
         if not 0 < share < 1:
             return ""
-        return f", ETA {duration((time.monotonic() - self._begun) * (1 - share) / share)}"
+        return f"ETA {duration((time.monotonic() - self._begun) * (1 - share) / share)}"
 
     def _draw(self) -> None:
         width = 20

@@ -182,7 +182,10 @@ class _Workers:
         if what == "progress":
             self.console.tell(worker.job or 0, *told)
         elif what == "log":
-            logging.getLogger(told[0].name).handle(told[0])
+            record = told[0]
+            logging.getLogger(record.name).handle(record)
+            if record.levelno == logging.INFO and record.name.startswith("ivector"):
+                self.console.tell(worker.job or 0, record.msg, 0, None)  # EM's objective
         elif what == "error":
             raise told[0]
         else:

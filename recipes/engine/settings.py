@@ -36,8 +36,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "recipes" / "conf"
 LAST = len(STAGES) - 1
 NAMES = "recipes.systems:SYSTEMS"
-NORMS = "plda.normalisation:KINDS"
-SCORINGS = "recipes.experiment.backends:BACKENDS"
+NORMS = "plda.normalisation:NORMS"
+SCORINGS = "plda.models:BACKENDS"
 
 TABLE = Table(
     {
@@ -127,14 +127,22 @@ TABLE = Table(
         ),
         "X-vectors": (
             Option("xvector_config", "", FILE, "file with the whole configuration of the network, "
-                   "see docs/networks.md", must_exist=True),
-            Option("xvector_model", "xvector-small", choice(of="dnn.models:MODELS"),
-                   "network; xvector is Kaldi's size"),
-            Option("xvector_steps", "300", whole(1, 10**9), "updates of its training"),
-            Option("xvector_threads", "1", whole(1, 1024),
+                   "see docs/networks.md; what is not in it, and what follows, is the preset's",
+                   must_exist=True),
+            Option("xvector_model", "",
+                   optional(choice(of="dnn.models:MODELS"), "the configuration's"),
+                   "network; xvector is Kaldi's size, xvector-small a tenth of it"),
+            Option("xvector_steps", "", optional(whole(1, 10**9), "the configuration's"),
+                   "updates of its training, 300 in the preset"),
+            Option("xvector_threads", "", optional(whole(1, 1024), "the configuration's"),
                    "of the CPU for each training; another number changes the last digits"),
-            Option("xvector_frames", "100 200", pair(whole(15, 10**6)), "of a training crop"),
+            Option("xvector_frames", "",
+                   optional(pair(whole(15, 10**6)), "the configuration's"),
+                   "of a training crop, 100 200 in the preset"),
             Option("xvector_scoring", "cosine", choice(of=SCORINGS), "as --scoring, of embeddings"),
+            Option("xvector_lda_dim", "0", whole(0, 10**5), "as --lda-dim, of embeddings"),
+            Option("xvector_plda_smoothing", "0", number(0, 1),
+                   "as --plda-smoothing, of embeddings"),
             Option("xvector_norm", "s", choice("none", of=NORMS), "as --score-norm, of embeddings"),
             Option("device", "auto",
                    text_kind(r"auto|cpu|cuda(:\d{1,3})?", "auto, cpu or cuda[:N]"),

@@ -1,91 +1,62 @@
-"""Back-ends: how vectors of enrolment and test are compared, by name.
-
-An entry of `BACKENDS` says how a model is trained on normalised vectors and stored in the folder of
-a fold, read back, and made a scorer of pairs. ``--scoring`` takes the names; a new back-end is an
-entry here, and a model in `plda.models`. Modules are imported when one is used.
-"""
+"""Back-ends of the recipe: models of `plda.models.BACKENDS`, trained, kept, read back."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from plda.models import BACKENDS
+
 if TYPE_CHECKING:
     import numpy as np
 
-    from plda.scoring.pairs import PairScorer
+# Parameters of models, by the options of run.sh that give them.
+PARAMETERS = {"n_iter": "plda_iters"}
 
 
-@dataclass(frozen=True)
-class Backend:
-    """A way to compare vectors.
-
-    Parameters
-    ----------
-    about : str
-    train : callable
-        Of normalised vectors (n_vectors, n_dims), their speakers, the options of the system and
-        the folder to write to; returns the objective at the end, or None.
-    load : callable
-        Reads the model of such a folder.
-    scorer : callable
-        Of the model, enrolment (n_enrol, n_dims), tests (n_test, n_dims) and either the number of
-        vectors that each enrolment is the mean of, or (`by_the_book`) the model of each vector.
-    by_the_book : bool
-        Takes every enrolment vector on its own.
-    """
-
-    about: str
-    train: Callable[[np.ndarray, np.ndarray, SimpleNamespace, Path], float | None]
-    load: Callable[[Path], Any]
-    scorer: Callable[..., PairScorer]
-    by_the_book: bool = False
+def make(scoring: str, values: SimpleNamespace) -> Any:
+    """An untrained model with the options that it has parameters for."""
+    entry = BACKENDS[scoring]
+    cls = getattr(importlib.import_module(entry.module), entry.name)
+    known = inspect.signature(cls).parameters
+    return cls(**{p: getattr(values, name) for p, name in PARAMETERS.items() if p in known})
 
 
-def _train_plda(X: np.ndarray, y: np.ndarray, values: SimpleNamespace, work: Path) -> float:
+def train(
+    scoring: str, X: np.ndarray, y: np.ndarray, values: SimpleNamespace, work: Path
+) -> float | None:
+    """Train on normalised vectors (n_vectors, n_dims) into a folder; the objective, if any."""
     from ivector.base.files import write_text
     from plda.formats.models import save_model, write_plda
-    from plda.models.plda import PLDA
+    from plda.models.two_covariance import TwoCovariance
 
-    model = PLDA(n_iter=values.plda_iters).fit(X, y)
-    objective = [float(value) for value in model.objective_]
-    if values.plda_smoothing:
+    model = make(scoring, values).fit(X, y)
+    if not any(name.endswith("_") for name in vars(model)):
+        return None  # nothing is learnt
+    objective = [float(value) for value in getattr(model, "objective_", ())]
+    if values.plda_smoothing and hasattr(model, "smooth"):
         model = model.smooth(values.plda_smoothing)
-    save_model(model, work / "plda.npz")
-    write_plda(model, work / "plda")
+    save_model(model, work / f"{scoring}.npz")
+    if isinstance(model, TwoCovariance):
+        write_plda(model, work / "plda")
     write_text(work / "objective.json", json.dumps(objective) + "\n")
-    return objective[-1]
+    return objective[-1] if objective else None
 
 
-def _load_plda(folder: Path) -> Any:
+def load(folder: Path, options: dict[str, Any]) -> Any:
+    """The model of a folder, by the options that it was made with."""
     from plda.formats.models import load_model
 
-    return load_model(folder / "plda.npz")
+    path = folder / f"{options['scoring']}.npz"
+    if path.exists():
+        return load_model(path)
+    return make(options["scoring"], SimpleNamespace(plda_iters=options.get("num_iters", 10)))
 
 
-def _plda_scorer(model: Any, enrol: np.ndarray, test: np.ndarray, **options: Any) -> PairScorer:
-    return model.scorer(enrol, test, **options)
-
-
-def _cosine_scorer(_: Any, enrol: np.ndarray, test: np.ndarray, **options: Any) -> PairScorer:
-    from plda.scoring.cosine import cosine_scorer
-
-    return cosine_scorer(enrol, test)
-
-
-BACKENDS: dict[str, Backend] = {
-    "plda": Backend(
-        "probabilistic linear discriminant analysis: a log-likelihood ratio",
-        _train_plda,
-        _load_plda,
-        _plda_scorer,
-        by_the_book=True,
-    ),
-    "cosine": Backend(
-        "the cosine of the angle between them", lambda *_: None, lambda _: None, _cosine_scorer
-    ),
-}
+def is_by_the_book(model: Any) -> bool:
+    """Whether it takes every enrolment vector on its own."""
+    return "enrol_labels" in inspect.signature(model.scorer).parameters

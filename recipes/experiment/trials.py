@@ -12,7 +12,7 @@ from fusion.formats.files import write_scores
 from ivector.base.budget import MIB, require_disk, require_memory
 from ivector.base.errors import DataError
 from ivector.data import write_trials
-from plda import ScoreNorm
+from plda.normalisation import NORMS, ScoreNorm
 from recipes.experiment.protocol import Models, Protocol, read_protocol, trial_lists
 
 
@@ -60,7 +60,7 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 20
     Parameters
     ----------
     kind : str
-        Of `plda.normalisation.SCORE_NORMS`.
+        "none", or of `plda.normalisation.NORMS`.
     scorer : Scorer
     protocol : Protocol
     memory : int
@@ -81,12 +81,14 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 20
             "score normalisation needs at least 2 training speakers; use --score-norm none"
         )
     cross = None
-    if kind == "zt":
+    cure = "another --score-norm, which takes the cohort in blocks"
+    if NORMS[kind].cohort:
         require_memory(
             3 * 8 * len(cohort.ids) * len(protocol.cohort_tests),
             memory,
-            f"zt-norm with {len(cohort.ids)} cohort models and {len(protocol.cohort_tests)} tests",
-            "another --score-norm, which takes the cohort in blocks",
+            f"{kind}-norm with {len(cohort.ids)} cohort models and "
+            f"{len(protocol.cohort_tests)} tests",
+            cure,
         )
         cross = scorer.matrix(cohort, protocol.cohort_tests)
         cross = np.where(protocol.same_speaker, np.nan, cross)
@@ -98,17 +100,37 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 20
     def of_tests(part: slice) -> np.ndarray:
         return scorer.matrix(cohort, tests[part]).T
 
-    norm = ScoreNorm(kind, top_n=top_n).fit(
-        enrol_cohort=_rows(of_enrolments, len(enrolment.ids), len(protocol.cohort_tests), memory),
-        test_cohort=_rows(of_tests, len(tests), len(cohort.ids), memory),
-        cohort_cohort=cross,
-    )
+    enrol_cohort = _rows(of_enrolments, len(enrolment.ids), len(protocol.cohort_tests), memory)
+    test_cohort = _rows(of_tests, len(tests), len(cohort.ids), memory)
+    if NORMS[kind].crossed:
+        n_rows = len(enrolment.ids) + len(tests)
+        what = f"{kind}-norm of {n_rows} enrolments and tests"
+        require_memory(4 * 8 * n_rows * len(cohort.ids), memory, what, cure)
+        enrol_cohort, test_cohort = _one_cohort(enrol_cohort, test_cohort, protocol)
+        top_n = min(top_n, test_cohort.shape[1])
+    norm = ScoreNorm(kind, top_n=top_n).fit(enrol_cohort, test_cohort, cross)
     return norm.transform_trials(scores, protocol.pairs[:, 0], protocol.pairs[:, 1])
 
 
-def _rows(
-    score: Callable[[slice], np.ndarray], n_rows: int, n_columns: int, memory: int
-) -> np.ndarray | Iterator[np.ndarray]:
+Cohort = np.ndarray | Iterator[np.ndarray]
+
+
+def _one_cohort(enrol: Cohort, test: Cohort, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of both sides against the same speakers: those of the cohort that have tests.
+
+    An enrolment's score against a speaker is the mean over her tests.
+    """
+    tested = protocol.same_speaker[protocol.same_speaker.any(axis=1)]
+    shares = tested / tested.sum(axis=1, keepdims=True)
+    enrol = np.concatenate([block @ shares.T for block in _blocks(enrol)])
+    return enrol, np.concatenate(list(_blocks(test)))[:, protocol.same_speaker.any(axis=1)]
+
+
+def _blocks(scores: Cohort) -> Iterator[np.ndarray]:
+    return iter([scores]) if isinstance(scores, np.ndarray) else scores
+
+
+def _rows(score: Callable[[slice], np.ndarray], n_rows: int, n_columns: int, memory: int) -> Cohort:
     """Scores whole if they fit in an eighth of the memory, else in blocks of rows that do."""
     step = max(1, memory * MIB // 8 // (8 * n_columns))
     if step >= n_rows:

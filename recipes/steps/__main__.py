@@ -60,6 +60,10 @@ def check(words: Sequence[str]) -> int:
 
         prepare.parse(settings.common.corpus, settings.common.prepare_options.split(),
                       settings.common.data)  # fmt: skip
+    if settings.common.xvector_config is not None:
+        from recipes.steps.xvector import configuration
+
+        configuration(settings.of["xvector"])
     told = {
         "needs": ",".join(settings.needs),
         "stages": " ".join(map(str, stages(settings))),
@@ -159,12 +163,20 @@ def serve(settings: Settings) -> int:
                 answers.close()
                 os._exit(_forked(settings, number))
             children.append(child)
-            for later in wanted[wanted.index(number) + 1 :]:
-                list(steps_of(later))
+            _import_ahead(wanted[wanted.index(number) + 1 :], child)
             _, status = os.waitpid(child, 0)
             children.clear()
             print(_exit_status(number, os.waitstatus_to_exitcode(status)), file=answers)
     return 0
+
+
+def _import_ahead(numbers: Sequence[int], child: int) -> None:
+    """Import what stages need while a child is at work, and no longer."""
+    for number in numbers:
+        for name in (name for group in STAGES[number].steps for name in group):
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+            importlib.import_module(f"recipes.steps.{name}")
 
 
 def _exit_status(number: int, code: int) -> int:

@@ -14,7 +14,7 @@ from ivector.base.errors import DataError, UsageError
 from plda.formats.models import save_model, write_transform
 from plda.transforms import LDA, Center, LengthNorm
 from recipes.engine.run import Job, Run, Task
-from recipes.experiment.backends import BACKENDS
+from recipes.experiment import backends
 from recipes.experiment.frames import logger
 from recipes.experiment.protocol import read_utt2spk
 from recipes.experiment.vectors import read_vectors
@@ -41,7 +41,7 @@ def train(task: Task, vectors: Path, work: Path, nj: int) -> None:
     save_model(pipeline, work / "transforms.npz")
     if values.lda_dim:
         write_transform(pipeline[1], work / "transform.mat")
-    objective = BACKENDS[values.scoring].train(normalised, y, values, work)
+    objective = backends.train(values.scoring, normalised, y, values, work)
     if objective is not None:
         logger.info(
             "%s: %s objective %.4f per vector", task.fold.name, values.scoring.upper(), objective

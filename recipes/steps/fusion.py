@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.calibration.calibration import Calibration
 from fusion.calibration.linear import LinearFusion
+from fusion.calibration.one_system import Calibration
 from fusion.calibration.saving import save_model
 from fusion.calibration.worth import Contest
 from fusion.formats.files import align, read_scores, read_trials, write_trial_scores

@@ -16,9 +16,10 @@ from fusion.formats.files import align, read_scores, read_trials
 from fusion.formats.layouts import TARGET
 from fusion.formats.speakers import TrialSpeakers, mapped_speakers, read_enrolments, read_map
 from fusion.formats.tables import ScoredTrials, Trials
-from fusion.intervals.bootstrap import BootstrapResult, Interval, bootstrap_interval
+from fusion.intervals.bootstrap import BootstrapResult, bootstrap_interval
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.table import METRICS, Key, Metric, columns, pick
 from fusion.plots.det import det_band, plot_det, plot_score_histogram
 from fusion.report.make import Report, make_report
 from ivector.base.errors import DataError
@@ -31,14 +32,14 @@ from recipes.experiment.protocol import folds, protocol_digest
 from recipes.systems import FUSED, SYSTEMS
 
 P_TARGET = (0.01, 0.001)
-HEADER = ("system", "trials of", "targets", "nontargets", "EER %", "minDCF(0.01)", "minDCF(0.001)")
-LLR_HEADER = ["system", "EER %"] + [
-    f"{kind}DCF({p:g})" for p in P_TARGET for kind in ("min", "act")
-] + ["Cllr", "min Cllr"]  # fmt: skip
+POINTS = [OperatingPoint(p) for p in P_TARGET]
+DIGITS = 3  # at most, of a metric
 CAUTION = (
     "Intervals: 95 %, bootstrap over speakers. EER: ROC convex hull. A corpus with one session per "
     "speaker gives lower error rates than the field; use these to compare systems on equal terms."
 )
+
+Ends = list[float] | None
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,16 @@ class Row:
 
     def cells(self) -> list[str]:
         """The row as text."""
-        tar, non = self.scored.split()
-        return [self.system, self.part, str(len(tar)), str(len(non)), *self._rates()]
+        points = OperatingPoints(*self.scored.split())
+        rates = [_cell(METRICS[key[0]], *self._found(points, key)) for key in _columns(False)]
+        counts = [str(points.n_targets), str(points.n_nontargets)]
+        return [self.system, self.part, *counts, *rates]
 
-    def _rates(self) -> list[str]:
-        if self.result is None:
-            points = OperatingPoints(*self.scored.split())
-            return [f"{100 * points.eer():.2f}", *(f"{points.min_dcf(p):.3f}" for p in P_TARGET)]
-        eer, costs = self.result.eer, self.result.min_dcf
-        return [_with_interval(eer, 100, 2), *(_with_interval(cost, 1, 3) for cost in costs)]
+    def _found(self, points: OperatingPoints, key: Key) -> tuple[float, Ends]:
+        """One metric and the ends of its interval, if there are intervals."""
+        found = self.result.intervals[key] if self.result else None
+        value = METRICS[key[0]].measure(points, POINTS[key[1]])
+        return value, [found.low, found.high] if found else None
 
     def record(self) -> dict:
         """The row for machines."""
@@ -70,23 +72,38 @@ class Row:
             "part": self.part,
             "n_targets": points.n_targets,
             "n_nontargets": points.n_nontargets,
-            "eer": points.eer(),
-            "eer_interpolated": points.eer_interpolated(),
-            "min_dcf": {str(p): points.min_dcf(p) for p in P_TARGET},
         }
-        if self.result is not None:
-            record["eer_interval"] = [self.result.eer.low, self.result.eer.high]
-            record["min_dcf_interval"] = {
-                str(p): [cost.low, cost.high] for p, cost in zip(P_TARGET, self.result.min_dcf)
-            }
-        return record
+        intervals = {}
+        for metric in METRICS.values():
+            if metric.of_ratios:
+                continue
+            numbers = range(len(POINTS) if metric.per_point else 1)
+            found = [self._found(points, (metric.name, number)) for number in numbers]
+            values, ends = (
+                dict(zip(map(str, P_TARGET), part)) if metric.per_point else part[0]
+                for part in zip(*found)
+            )
+            record[metric.name], intervals[f"{metric.name}_interval"] = values, ends
+            if metric.reading:
+                record[metric.reading.name] = metric.reading.function(points)
+        return record | intervals if self.result else record
 
 
-def _with_interval(value: Interval, scale: float, digits: int) -> str:
-    estimate, low, high = (
-        f"{scale * x:.{digits}f}" for x in (value.estimate, value.low, value.high)
-    )
-    return f"{estimate} [{low}, {high}]"
+def _columns(with_ratios: bool) -> list[Key]:
+    """Metrics of a table: all, or those that tell how well the classes are told apart."""
+    keys = columns(len(POINTS))
+    return keys if with_ratios else [key for key in keys if not METRICS[key[0]].of_ratios]
+
+
+def _heads(keys: Sequence[Key]) -> list[str]:
+    metrics = [(METRICS[name], P_TARGET[number]) for name, number in keys]
+    return [metric.heading(f"{p:g}" if metric.per_point else "") for metric, p in metrics]
+
+
+def _cell(metric: Metric, value: float, ends: Ends) -> str:
+    digits = min(metric.digits, DIGITS)
+    text = metric.text(value, digits)
+    return f"{text} [{', '.join(metric.text(end, digits) for end in ends)}]" if ends else text
 
 
 def evaluate(data: Path, system: Path, parts: Sequence[Path], n_bootstrap: int, label: str) -> Row:
@@ -129,7 +146,8 @@ def _speakers(data: Path, parts: Sequence[Path], trials: Trials) -> TrialSpeaker
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
-    return markdown_table([list(HEADER)] + [row.cells() for row in rows])
+    heads = ["system", "trials of", "targets", "nontargets", *_heads(_columns(False))]
+    return markdown_table([heads] + [row.cells() for row in rows])
 
 
 def markdown_table(cells: Sequence[Sequence[str]]) -> str:
@@ -195,7 +213,7 @@ def page(run: Run, parts: Sequence[Path], raw: Mapping[str, Sequence[Path]]) -> 
         speakers.test,
         {name: align(read_scores(paths), trials).values for name, paths in files.items()},
         llr=list(llr),
-        points=[OperatingPoint(p) for p in P_TARGET],
+        points=POINTS,
         n_bootstrap=values.bootstrap,
         conditions=conditions,
         title=f"Speaker verification on {run.data.name}",
@@ -212,20 +230,16 @@ def llr_table(found: Report) -> str:
     rows = [row for row in found.record()["systems"] if row["llr"]]
     if not rows:
         return ""
-    lines = [LLR_HEADER]
+    keys = _columns(True)
+    lines = [["system", *_heads(keys)]]
     for row in rows:
-        cells = [row["system"], _cell(row["eer"], 100, 2)]
-        for least, actual in zip(row["min_dcf"], row["act_dcf"]):
-            cells += [_cell(least, 1, 3), _cell(actual, 1, 3)]
-        lines.append([*cells, _cell(row["cllr"], 1, 3), _cell(row["min_cllr"], 1, 3)])
+        cells = [row["system"]]
+        for key in keys:
+            number = pick(row, key)
+            ends = None if number["low"] is None else [number["low"], number["high"]]
+            cells.append(_cell(METRICS[key[0]], number["estimate"], ends))
+        lines.append(cells)
     return markdown_table(lines)
-
-
-def _cell(value: Mapping[str, float | None], scale: float, digits: int) -> str:
-    if value["low"] is None or value["high"] is None:
-        return f"{scale * float(value['estimate'] or 0):.{digits}f}"
-    ends = [f"{scale * float(value[key] or 0):.{digits}f}" for key in ("estimate", "low", "high")]
-    return f"{ends[0]} [{ends[1]}, {ends[2]}]"
 
 
 def cautions(exp: Path) -> list[str]:

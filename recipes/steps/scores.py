@@ -16,7 +16,7 @@ from plda.formats.models import load_model
 from plda.scoring.pairs import PairScorer
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require
-from recipes.experiment.backends import BACKENDS, Backend
+from recipes.experiment.backends import is_by_the_book, load
 from recipes.experiment.protocol import Models, protocol_digest
 from recipes.experiment.trials import score_fold
 from recipes.experiment.vectors import read_vectors
@@ -32,9 +32,8 @@ class VectorScorer:
     vectors : dict of str to ndarray
         I-vectors by utterance.
     transforms : Pipeline
-    backend : Backend
-    model : object
-        What the back-end has trained.
+    model : estimator
+        Of `plda.models.BACKENDS`.
     enrolment : {"book", "average"}
         "book": every enrolment vector is normalised on its own, and the likelihood ratio is that
         of all of them together. "average": they are averaged first, as Kaldi's recipes do.
@@ -42,7 +41,6 @@ class VectorScorer:
 
     vectors: dict[str, np.ndarray]
     transforms: Pipeline
-    backend: Backend
     model: Any
     enrolment: str
 
@@ -57,22 +55,21 @@ class VectorScorer:
     def _prepare(self, models: Models, tests: list[str]) -> PairScorer:
         test = self.transforms.transform(np.stack([self.vectors[utt] for utt in tests]))
         counts = np.array([len(utts) for utts in models.utterances])
-        if self.enrolment == "book" and self.backend.by_the_book:
+        if self.enrolment == "book" and is_by_the_book(self.model):
             flat = [self.vectors[utt] for utts in models.utterances for utt in utts]
             labels = np.repeat(np.arange(len(counts)), counts)
             enrol = self.transforms.transform(np.stack(flat))
-            return self.backend.scorer(self.model, enrol, test, enrol_labels=labels)
+            return self.model.scorer(enrol, test, enrol_labels=labels)
         means = [np.mean([self.vectors[u] for u in utts], axis=0) for utts in models.utterances]
         enrol = self.transforms.transform(np.stack(means))
-        return self.backend.scorer(self.model, enrol, test, n_enrol=counts)
+        return self.model.scorer(enrol, test, n_enrol=counts)
 
 
 def read_scorer(vectors: dict[str, np.ndarray], folder: Path, enrolment: str) -> VectorScorer:
     """Scorer of a back-end that stage 5 or 8 has left in a folder."""
     options = json.loads((folder / "options.json").read_text(encoding="utf-8"))["options"]
-    backend = BACKENDS[options["scoring"]]
     transforms = load_model(folder / "transforms.npz")
-    return VectorScorer(vectors, transforms, backend, backend.load(folder), enrolment)
+    return VectorScorer(vectors, transforms, load(folder, options), enrolment)
 
 
 def score(task: Task, work: Path, nj: int) -> None:

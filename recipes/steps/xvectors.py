@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
+import functools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ivector.base.files import save_model
+from dnn.extra import told_extra
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from ivector.base.workers import make_shards
-from recipes.engine.stage import require, stage
-from recipes.steps.common import Corpus, folds, make_parser, require_trained
-from recipes.steps.ivectors import fold_utterances
-from recipes.steps.trials import protocol_digest
+from recipes.engine.run import Job, Run, Task
+from recipes.experiment.frames import Corpus
+from recipes.experiment.protocol import fold_utterances, protocol_digest
+from recipes.experiment.vectors import write_vectors
 from recipes.steps.xvector import front_end
 
 UTTERANCES_PER_SHARD = 256
@@ -40,38 +41,34 @@ class Extract:
         return extract(load_network(self.network), source, n_threads=1, device=self.device)
 
 
-def extract_fold(arguments: argparse.Namespace, fold: Path, network: Path, work: Path) -> None:
+def extract_fold(task: Task, work: Path, nj: int) -> None:
     """Extract one fold's x-vectors into `work`."""
+    network, device = task.folder("network"), device_of(task)
     options = json.loads((network / "options.json").read_text(encoding="utf-8"))["options"]
-    corpus = Corpus(arguments.exp / "features", front_end(options))
-    utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
+    corpus = Corpus(task.run.features, front_end(options))
+    utterances = corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
     shards = make_shards(utterances, UTTERANCES_PER_SHARD)
-    extractor = Extract(corpus, network / "network", arguments.device)
-    parts = map_shards(extractor, shards, nj=arguments.nj if arguments.device == "cpu" else 1)
-    vectors = np.concatenate(list(progress(parts, len(shards), f"{fold.name}: x-vectors", "shard")))
-    arrays = {"ids": np.array(utterances), "vectors": vectors.astype(np.float64)}
-    save_model(work / "ivectors.npz", "vectors", arrays, {})
+    extractor = Extract(corpus, network / "network", device)
+    parts = map_shards(extractor, shards, nj=nj if device == "cpu" else 1)
+    name = f"{task.fold.name}: x-vectors"
+    vectors = np.concatenate(list(progress(parts, len(shards), name, "shard")))
+    write_vectors(work / "ivectors.npz", utterances, vectors.astype(np.float64))
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Run the stage for every fold."""
-    system = arguments.exp / arguments.system
-    features = require(arguments.exp / "features", 1)
-    for fold in folds(arguments.data):
-        network = system / "network" / fold.name
+def device_of(task: Task) -> str:
+    """The device that was asked for; a GPU is taken for extraction where it is named only."""
+    return "cpu" if task.values.device == "auto" else task.values.device
+
+
+@told_extra()
+def jobs(run: Run) -> Iterator[Job]:
+    """The x-vectors of all folds."""
+    for task in list(run.tasks("xvectors")):
         upstream = {
-            "features": features,
-            "network": require_trained(network, 7, features, fold),
-            "protocol": protocol_digest(fold),
+            "features": task.features(),
+            "network": task.trained("network", "xvector"),
+            "protocol": protocol_digest(task.fold),
         }
-        target = system / "ivectors" / fold.name
-        with stage(target, {}, upstream, force=arguments.force) as work:
-            if work is not None:
-                extract_fold(arguments, fold, network, work)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Arguments of the step."""
-    parser = make_parser("xvectors", __doc__ or "")
-    parser.add_argument("--device", default="cpu", help="cuda takes a GPU")
-    return parser
+        body = functools.partial(extract_fold, task)
+        on_gpu = device_of(task) != "cpu"
+        yield task.job("xvectors", "ivectors", {}, upstream, body, alone=on_gpu)

@@ -22,9 +22,9 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from fusion.calibration.calibration import Calibration
 from fusion.calibration.kernels_logistic import logistic_pass
 from fusion.calibration.logistic import fit_logistic
+from fusion.calibration.one_system import Calibration
 
 TARGET_SHARE, PRIOR = 0.01, 0.5
 

@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dnn.data.sources import ArraySource
 from dnn.embedding.extraction import extract
-from dnn.losses.classification import build_loss
+from dnn.losses.table import build_loss
 from dnn.models import build
 from dnn.training.optimisers import build_optimiser
 from dnn.training.steps import Objective

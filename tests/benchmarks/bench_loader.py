@@ -165,7 +165,7 @@ def step_time(name, n_features, n_frames):
     """CPU seconds of one training step on one thread."""
     import torch
 
-    from dnn.losses.classification import build_loss
+    from dnn.losses.table import build_loss
     from dnn.models import build
 
     torch.set_num_threads(1)

@@ -25,7 +25,7 @@ import joblib  # noqa: E402
 import numpy as np  # noqa: E402
 from speaker_world import SCENARIOS, Effects, Scenario, design, strangers  # noqa: E402
 
-from fusion.intervals.bootstrap import analytic_interval, bootstrap_interval, paired_bootstrap  # noqa: E402
+from fusion.intervals import analytic_interval, bootstrap_interval, paired_bootstrap  # noqa: E402
 from fusion.metrics import rates as metrics  # noqa: E402
 from fusion.metrics.points import OperatingPoint  # noqa: E402
 

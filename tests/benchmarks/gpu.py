@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dnn.data.batches import CropBatches
 from dnn.data.prefetch import Prefetch
 from dnn.data.sources import ArraySource
-from dnn.losses.classification import build_loss
+from dnn.losses.table import build_loss
 from dnn.models import build
 from dnn.training.options import TrainingOptions
 from dnn.training.schedules import WarmupCosine

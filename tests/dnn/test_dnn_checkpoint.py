@@ -12,13 +12,14 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
+from model_cases import SMALL, batch, settled
 from safetensors.torch import load_file, save_file
-from test_dnn_models import SMALL, batch, settled
 
 from dnn.embedding.export import load_classifier, load_network, read_config, save_network
-from dnn.losses.classification import build_loss
+from dnn.losses.table import build_loss
 from dnn.models import MODELS, build
-from dnn.training.checkpoint import differences, load_checkpoint, remove_leftovers, save_checkpoint
+from dnn.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
+from dnn.training.identity import differences
 from dnn.training.optimisers import MovingAverage, build_optimiser
 from ivector.base.errors import DataError, UsageError
 

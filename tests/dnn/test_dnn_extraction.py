@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-from test_dnn_models import SMALL, settled
+from model_cases import SMALL, settled
 
 from dnn.curves import plot_curves
 from dnn.data.sources import ArraySource

@@ -1,12 +1,8 @@
-"""Closed-set identification: formats, answers, the commands, the sweep, bad input."""
+"""Closed-set identification: formats, data, answers and what they are worth."""
 
 # ruff: noqa: E402  (imports that need torch stand behind its check)
 
 import csv
-import json
-import pickle
-import re
-import shutil
 
 import numpy as np
 import pytest
@@ -15,10 +11,10 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 import soundfile
+from identification_cases import tiny_classifier, toy
 
 from dnn.data.labelled import (
     FrontEnd,
-    LabelledSet,
     _packed,
     guess_front_end,
     hold_out,
@@ -26,10 +22,9 @@ from dnn.data.labelled import (
     open_unlabelled,
 )
 from dnn.data.mel_set import read_test, read_training
-from dnn.data.records import BinaryRecords, read_classes, write_classes, write_records
+from dnn.data.records import BinaryRecords, read_classes, write_records
 from dnn.data.sources import ArraySource, Transformed, normalise_features
 from dnn.data.spectrogram import Spectrogram
-from dnn.embedding.export import SpeakerClassifier, load_classifier, save_network
 from dnn.identification.identifier import (
     Answers,
     answer,
@@ -40,74 +35,10 @@ from dnn.identification.identifier import (
     worst_pairs,
     write_predictions,
 )
-from dnn.identification.sweep import Factors, plan, run_sweep, trial_name
-from dnn.identification.training import IdentifierOptions, train_identifier, widened
-from dnn.identify import build_parser, main
-from dnn.losses.classification import build_loss
 from dnn.miniature import Sizes, make
-from dnn.models import build
-from ivector.base.cli import run
 from ivector.base.errors import DataError, UsageError
 
 RECORD_BYTES = 4 + 4 * 512 * 300
-SMALL = ("--width", "0.06", "--model-option", "n_blocks=1", "--batch-size", "12", "--threads", "1",
-         "--lr", "5e-3", "--margin", "0.1", "--device", "cpu")  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    """Records of three speakers, three to train on and one to test each."""
-    folder = tmp_path_factory.mktemp("some records") / "set"
-    make("records", folder, Sizes(3, 3, 1))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def mels(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mels") / "set"
-    make("mels", folder, Sizes(4, 8, 2))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def trained(mels, tmp_path_factory):
-    """Training of a tiny Conformer, by the command."""
-    out = tmp_path_factory.mktemp("a training")
-    assert identify("train", mels, "--held-out", 2, "--out", out, "--steps", 60, *SMALL) == 0
-    return out
-
-
-def identify(*words):
-    """Exit code of the command."""
-    return run(build_parser(), main, list(map(str, words)))
-
-
-def fails(capsys, code, *words):
-    """The message with which the command ends."""
-    assert identify(*words) == code
-    message = capsys.readouterr().err.splitlines()[-1]
-    assert message.startswith("python -m dnn.identify: error: ")
-    return message
-
-
-def toy(n_speakers=4, n_each=6, n_features=12, seed=0):
-    """Utterances whose features' mean tells the speaker."""
-    rng = np.random.default_rng(seed)
-    means = 2 * np.random.default_rng(9).standard_normal((n_speakers, n_features))
-    labels = np.tile(np.arange(n_speakers), n_each)
-    arrays = [
-        (means[s] + rng.standard_normal((rng.integers(20, 40), n_features))).astype(np.float32)
-        for s in labels
-    ]
-    source = ArraySource([f"utt{i}" for i in range(len(labels))], arrays)
-    return LabelledSet(source, labels, [f"s{i}" for i in range(n_speakers)])
-
-
-def tiny_classifier(n_features=12, n_classes=4):
-    torch.manual_seed(3)
-    model = build("conformer", n_features=n_features, dim=8, n_blocks=1, n_heads=2, kernel=3)
-    loss = build_loss("softmax", model.head_dim, n_classes)
-    return SpeakerClassifier(model.eval(), loss.eval(), [f"s{i}" for i in range(n_classes)])
 
 
 # Miniature sets
@@ -297,217 +228,3 @@ def test_confusions_are_drawn_without_pyplot_and_alike(tmp_path):
     assert b"<svg" in (tmp_path / "c.svg").read_bytes()
     with pytest.raises(UsageError, match="png"):
         plot_confusion(tmp_path / "d.pdf", matrix, ["x", "y"])
-
-
-# Networks
-
-
-@pytest.mark.parametrize("name", ["vgg-m", "conformer", "xvector", "ecapa", "resnetse34l"])
-def test_a_width_scales_the_work(name):
-    assert widened(name, 1.0) == {}
-    with torch.device("meta"):
-        sizes = [
-            sum(p.numel() for p in build(name, **widened(name, width)).parameters())
-            for width in (0.5, 1.0, 2.0)
-        ]
-    assert sizes[0] < sizes[1] < sizes[2]
-    with pytest.raises(UsageError, match="above 0"):
-        widened(name, 0)
-
-
-def test_options_that_make_no_sense_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="last or the best"):
-        IdentifierOptions("conformer", keep="worst")
-    with pytest.raises(UsageError, match="not 'triplet'"):
-        IdentifierOptions("conformer", loss="triplet")
-    options = IdentifierOptions("conformer", keep="best")
-    with pytest.raises(UsageError, match="told by a validation"):
-        train_identifier(toy(), tmp_path, options, FrontEnd("log-mel", "none"))
-    with pytest.raises(UsageError, match="at least 65 frames"):
-        short = IdentifierOptions("vgg-m", n_frames=20)
-        train_identifier(toy(n_features=128), tmp_path, short, FrontEnd("spectrogram", "none"))
-
-
-# The commands
-
-
-def test_a_network_learns_to_tell_the_generated_voices(trained, mels, tmp_path, capsys):
-    out = tmp_path / "test"
-    assert identify("test", trained, mels, "--held-out", 2, "--out", out, "--threads", 1) == 0
-    assert "top-1 %" in capsys.readouterr().out
-    results = json.loads((out / "results.json").read_text())
-    assert results["utterances"] == 8 and results["top1"] >= 0.6 and results["top5"] == 1
-    assert results["instances_per_s"] > 0 and results["machine"]["threads"] == 1
-    assert sum(n for _, n in results["by_speaker"].values()) == 8
-    assert (out / "confusion.png").read_bytes()[:4] == b"\x89PNG"
-    assert len((out / "predictions.csv").read_text().splitlines()) == 9
-
-
-def test_predictions_of_the_secret_test_set_are_mostly_right(trained, mels, tmp_path):
-    assert identify("predict", trained, mels, "--crops", 2, "--out", tmp_path / "output.csv") == 0
-    mine = list(csv.reader((tmp_path / "output.csv").open()))
-    truth = list(csv.reader((mels / "answers.csv").open()))
-    assert [row[0] for row in mine] == [row[0] for row in truth]
-    assert sum(a == b for a, b in zip(mine[1:], truth[1:])) >= 5
-
-
-def test_a_training_tells_its_speed_and_is_not_repeated(trained, mels):
-    speed = json.loads((trained / "speed.json").read_text())
-    assert speed["instances"] == 60 * 12 and speed["instances_per_s"] > 0
-    names = ("network/network.safetensors", "speed.json", "scalars.jsonl")
-    before = [(trained / name).read_bytes() for name in names]
-    assert identify("train", mels, "--held-out", 2, "--out", trained, "--steps", 60, *SMALL) == 0
-    assert before == [(trained / name).read_bytes() for name in names]
-    assert load_classifier(trained / "network").speakers == read_training(mels).speakers
-
-
-def test_vgg_m_trains_on_records_and_reports_instances_per_second(records, tmp_path, capsys):
-    out = tmp_path / "vgg"
-    common = ("--width", 0.03, "--threads", 1, "--frames", 80, "--batch-size", 3)
-    options = (*common, "--steps", 3, "--held-out", 1, "--keep", "best")
-    assert identify("train", records, "--out", out, *options) == 0
-    speed = json.loads((out / "speed.json").read_text())
-    assert speed["instances"] == 9 and speed["instances_per_s"] > 0
-    assert load_classifier(out / "network").model.name == "vgg-m"
-    test = ("test", out, records / "voxceleb-abridged-3.bin", "--out", out / "test")
-    assert identify(*test, "--threads", 1) == 0
-    assert json.loads((out / "test" / "results.json").read_text())["utterances"] == 4
-    assert re.search(r"4 +\d+\.\d\d +100\.00 +\d+\.\d", capsys.readouterr().out)
-
-
-# The sweep
-
-
-def test_a_plan_varies_one_option_at_a_time():
-    base = IdentifierOptions("conformer", loss="am", n_steps=100, n_warmup=10, batch_size=32)
-    groups = plan(base, Factors([16, 64], [3e-3], [0.5], ["vgg-m"]))
-    assert [o.batch_size for o in groups["Batch size"]] == [16, 32, 64]
-    assert [(o.n_steps, o.n_warmup) for o in groups["Batch size"]] == [
-        (200, 20),
-        (100, 10),
-        (50, 5),
-    ]
-    assert [o.rate for o in groups["Learning rate"]] == [1e-3, 3e-3]
-    assert [(o.model, o.loss) for o in groups["Network"]] == [
-        ("conformer", "am"),
-        ("vgg-m", "softmax"),
-    ]
-    assert base in groups["Width"]
-    names = {trial_name(o) for group in groups.values() for o in group}
-    assert len(names) == 6
-    with pytest.raises(UsageError, match="nothing is varied"):
-        plan(base, Factors([32]))
-
-
-def test_a_sweep_writes_the_report_and_trains_nothing_twice(tmp_path):
-    train, test = hold_out(toy(), 2)
-    base = IdentifierOptions(
-        "conformer", width=0.06, network={"n_blocks": 1}, n_frames=20, batch_size=8, n_steps=8,
-        device="cpu", rate=1e-2,
-    )  # fmt: skip
-    factors = Factors([4])
-    front_end = FrontEnd("log-mel", "mean")
-    assert run_sweep(train, test, tmp_path, base, front_end, factors)
-    report = (tmp_path / "report.md").read_text()
-    for words in ("## Batch size", "top-5", "inference (instances/s)",
-                  "Processor", "4 speakers; 16 utterances to train on, 8 to test"):  # fmt: skip
-        assert words in report
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", report):
-        assert (tmp_path / picture).read_bytes()[:4] == b"\x89PNG"
-    results = sorted(tmp_path.glob("*/result.json"))
-    assert len(results) == 2
-    before = [file.stat().st_mtime_ns for file in results]
-    assert run_sweep(train, test, tmp_path, base, front_end, factors)
-    assert before == [file.stat().st_mtime_ns for file in results]
-    with pytest.raises(DataError, match="is of another sweep"):
-        run_sweep(train, test, tmp_path, base, FrontEnd("log-mel", "none"), factors)
-
-
-# Bad input
-
-
-@pytest.mark.parametrize("rate", [1e-3, 2e30])
-def test_a_trial_that_diverges_is_reported_and_the_sweep_goes_on(tmp_path, rate):
-    train, test = hold_out(toy(), 2)
-    base = IdentifierOptions(
-        "conformer", width=0.06, network={"n_blocks": 1}, n_frames=20, batch_size=8, n_steps=4,
-        device="cpu", rate=rate,
-    )  # fmt: skip
-    front_end, factors = FrontEnd("log-mel", "mean"), Factors(rates=[1e30])
-    for _ in range(2):  # the second time from the results on disk
-        assert run_sweep(train, test, tmp_path, base, front_end, factors)
-        report = (tmp_path / "report.md").read_text()
-        assert report.count("| diverged |") == (1 if rate < 1 else 2)
-        assert "trainings diverged; the first" in report and "finite" in report
-        assert ("## Hardware" in report) == (rate < 1)
-        for picture in re.findall(r"!\[.*?\]\((.*?)\)", report):
-            assert (tmp_path / picture).exists()
-
-
-def test_a_cut_record_is_named(records, tmp_path, capsys):
-    data = (records / "voxceleb-abridged-1.bin").read_bytes()
-    (tmp_path / "voxceleb-abridged-1.bin").write_bytes(data[:-1000])
-    message = fails(capsys, 1, "train", tmp_path, "--out", tmp_path / "out", "--threads", 1)
-    assert "voxceleb-abridged-1.bin: record 3 is cut" in message
-
-
-def test_labels_beyond_the_classes_are_named(records, tmp_path, capsys):
-    write_classes(tmp_path / "two.txt", ["A", "B"])
-    message = fails(capsys, 1, "train", records, "--classes", tmp_path / "two.txt",
-                    "--out", tmp_path / "out")  # fmt: skip
-    assert "has the label 2, expected a whole number from 0 to 1" in message
-
-
-def test_a_pickle_bomb_is_refused(mels, trained, tmp_path, capsys):
-    class Bomb:
-        def __reduce__(self):
-            return (exec, (f"open({str(tmp_path / 'boom')!r}, 'w').close()",))
-
-    folder = tmp_path / "set"
-    shutil.copytree(mels, folder)
-    test = json.loads((folder / "testdata.json").read_text())
-    with open(folder / test["utterances"][0]["feature_path"], "wb") as file:
-        pickle.dump(Bomb(), file)
-    out = tmp_path / "output.csv"
-    assert "refused" in fails(capsys, 1, "predict", trained, folder, "--out", out)
-    assert not (tmp_path / "boom").exists() and not out.exists()
-
-
-def test_a_missing_feature_file_is_named(mels, tmp_path, capsys):
-    folder = tmp_path / "set"
-    shutil.copytree(mels, folder)
-    (folder / f"uttr-{1:032x}.pt").unlink()
-    message = fails(capsys, 1, "train", folder, "--out", tmp_path / "out")
-    assert f"uttr-{1:032x}.pt is missing (1 of 32 are)" in message
-
-
-def test_data_of_another_kind_or_speaker_are_refused(records, mels, trained, tmp_path, capsys):
-    out = tmp_path / "out"
-    assert "holds spectrogram features" in fails(capsys, 1, "test", trained, records, "--out", out)
-    make("mels", tmp_path / "five", Sizes(5, 1, 1))
-    message = fails(capsys, 1, "test", trained, tmp_path / "five", "--out", out)
-    assert "none of the network's 4" in message
-    assert "holds neither" in fails(capsys, 1, "train", tmp_path, "--out", out)
-    assert "not there" in fails(capsys, 1, "predict", trained, tmp_path / "no", "--out", out)
-    write_classes(tmp_path / "classes.txt", ["x", "y", "z"])
-    with pytest.raises(DataError, match="other classes than the network's"):
-        open_labelled([records], FrontEnd("spectrogram", "none"),
-                      classes=tmp_path / "classes.txt", speakers=["a", "b", "c"])  # fmt: skip
-    with pytest.raises(UsageError, match=r"belongs to \.bin records"):
-        open_labelled([mels], FrontEnd("log-mel", "none"), classes=tmp_path / "classes.txt")
-
-
-def test_networks_that_identify_nobody_are_refused(mels, tmp_path, capsys):
-    classifier = tiny_classifier()
-    save_network(tmp_path / "network", *classifier)
-    message = fails(capsys, 1, "test", tmp_path, mels, "--out", tmp_path / "out")
-    assert "does not tell the features of an identification network" in message
-
-
-def test_options_that_exclude_each_other_are_refused(mels, tmp_path, capsys):
-    out = ("--out", tmp_path / "out")
-    message = fails(capsys, 2, "sweep", mels, *out, "--batch-sizes", 4)
-    assert "a sweep needs a --test set, or --held-out" in message
-    message = fails(capsys, 2, "train", mels, *out, "--held-out", 1, "--validation", mels)
-    assert "not both" in message
-    assert "nothing is varied" in fails(capsys, 2, "sweep", mels, *out, "--held-out", 2)

@@ -11,16 +11,13 @@ torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
 from dnn.losses.classification import (
-    CLASSIFIERS,
-    LOSSES,
     AamSoftmax,
     AmSoftmax,
     MarginSchedule,
     Softmax,
-    build_loss,
-    build_loss_from_config,
 )
 from dnn.losses.metric import AngularPrototypical, Ge2e, Triplet, by_speaker
+from dnn.losses.table import CLASSIFIERS, LOSSES, build_loss, build_loss_from_config
 from ivector.base.errors import DataError, UsageError
 
 N_DIMS, N_CLASSES = 6, 5

@@ -1,14 +1,8 @@
-"""Trainer: resuming to the same bytes, signals, bad numbers, memory, ranks, the command."""
+"""Trainer: schedules, learning, bad numbers, memory, what does not go together."""
 
 # ruff: noqa: E402  (imports that need torch stand behind its check)
 
-import json
-import multiprocessing
-import os
 import re
-import signal
-import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,110 +10,22 @@ import pytest
 torch = pytest.importorskip("torch")
 torch.set_num_threads(1)
 
-import dnn_kill
+
+from training_cases import batches, make, speech
 
 from dnn.data.augment import SpecAugment
 from dnn.data.batches import CropBatches
-from dnn.data.prefetch import Prefetch
-from dnn.data.sources import ArraySource
 from dnn.embedding.export import load_classifier, load_network
-from dnn.losses.classification import MarginSchedule, build_loss
-from dnn.models import build
-from dnn.scalars import ScalarLog, read_scalars
 from dnn.training.checkpoint import load_checkpoint, save_checkpoint
-from dnn.training.distributed import Ranks, joined
 from dnn.training.options import TrainingOptions
+from dnn.training.scalars import ScalarLog, read_scalars
 from dnn.training.schedules import StepDecay, WarmupCosine, build_schedule
-from dnn.training.trainer import Trainer
 from dnn.training.validation import (
     AccuracyValidation,
     TrialValidation,
-    Validations,
     equal_error_rate,
 )
 from ivector.base.errors import DataError, UsageError
-
-N_SPEAKERS = 6
-
-
-def speech(seed=0, n_each=5, nan_at=None):
-    """Utterances (20 features) of six speakers that differ in their mean, and labels."""
-    rng = np.random.default_rng(seed)
-    means = np.random.default_rng(99).standard_normal((N_SPEAKERS, 20))
-    labels = np.repeat(np.arange(N_SPEAKERS), n_each)
-    arrays = [
-        (means[s] + 2 * rng.standard_normal((rng.integers(20, 70), 20))).astype(np.float32)
-        for s in labels
-    ]
-    return ArraySource([f"s{s}-u{i}" for i, s in enumerate(labels)], arrays), labels
-
-
-def batches(**options):
-    source, labels = speech()
-    return CropBatches(
-        source, labels, **{"n_frames": (20, 30), "batch_size": 12, "seed": 4, **options}
-    )
-
-
-def make(folder, given=None, loss="aam-softmax", model="conformer", **options):
-    """A trainer of a tiny network; conformers have dropout."""
-    torch.manual_seed(1)
-    sizes = {
-        "conformer": {"n_features": 20, "dim": 16, "n_blocks": 1, "n_heads": 2, "kernel": 5},
-        "xvector": {"n_features": 20, "channels": (16, 16, 16, 16, 24), "segment7_dim": 16},
-    }
-    network = build(model, embedding_dim=12, **sizes[model])
-    head = build_loss(loss, network.head_dim, N_SPEAKERS)
-    options = {"n_steps": 12, "log_every": 4, "save_every": 5, **options}
-    keywords = {
-        name: options.pop(name)
-        for name in ("validation", "margin", "speakers", "device", "ranks")
-        if name in options
-    }
-    schedule = WarmupCosine(5e-3, max(options["n_steps"], 12), 2)
-    trainer = Trainer(
-        network, head, given or batches(), folder, TrainingOptions(**options), schedule, **keywords
-    )
-    return trainer
-
-
-def weights(folder):
-    return (Path(folder) / "network" / "network.safetensors").read_bytes()
-
-
-class StopAt:
-    """Batches in whose making, at a step, a signal comes."""
-
-    def __init__(self, inner, step, action):
-        self.inner, self.step, self.action = inner, step, action
-
-    def __getattr__(self, name):
-        if name in ("inner", "step", "action"):  # not there yet while it is unpickled
-            raise AttributeError(name)
-        return getattr(self.inner, name)
-
-    def __len__(self):
-        return len(self.inner)
-
-    def get(self, step, rows=slice(None)):
-        if step == self.step:
-            self.action()
-        return self.inner.get(step, rows)
-
-
-class Killed(Exception):
-    pass
-
-
-def kill():
-    raise Killed
-
-
-def terminate():
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-# Schedules
 
 
 def test_schedules():
@@ -149,127 +55,6 @@ def test_schedules():
 def test_schedules_that_make_no_sense(name, options, text):
     with pytest.raises(UsageError, match=text):
         build_schedule(name, **options)
-
-
-# Loader processes
-
-
-@pytest.mark.parametrize("n_workers", [0, 1, 3])
-def test_loader_keeps_the_order(n_workers):
-    given = batches()
-    with Prefetch(given, 3, 20, n_workers) as loader:
-        seen = 0
-        for batch in loader:
-            features, labels = given.get(batch.step)
-            assert batch.step == 3 + seen
-            assert np.array_equal(batch.features, features) and np.array_equal(batch.labels, labels)
-            seen += 1
-    assert seen == 17
-    with Prefetch(given, 0, 4, n_workers, rows=slice(2, 5)) as loader:
-        assert all(np.array_equal(b.features, given.get(b.step)[0][2:5]) for b in loader)
-
-
-def test_loader_may_be_left_early():
-    with Prefetch(batches(), 0, 100, 2) as loader:
-        assert next(iter(loader)).step == 0
-
-
-def fail():
-    raise DataError("u7: its file is cut")
-
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_errors_of_loader_processes_arrive():
-    with Prefetch(StopAt(batches(), 5, fail), 0, 9, 2) as loader:
-        with pytest.raises(DataError, match=r"^u7: its file is cut$"):
-            list(loader)
-    with Prefetch(StopAt(batches(), 5, die), 0, 9, 2) as loader:
-        with pytest.raises(DataError, match="ended unexpectedly"):
-            list(loader)
-    with pytest.raises(UsageError, match="at least 0"):
-        Prefetch(batches(), 0, 9, -1)
-
-
-# Resuming
-
-
-OPTIONS = {
-    "plain": {},
-    "all": {
-        "average_decay": 0.9,
-        "accumulate": 2,
-        "n_workers": 2,
-        "margin": MarginSchedule(0.3, 2, 9),
-        "validate_every": 4,
-        "speakers": list("abcdef"),
-    },
-    "sgd": {"optimiser": "sgd", "model": "xvector", "loss": "softmax"},
-    "metric": {"loss": "angular-prototypical"},
-}
-
-
-@pytest.mark.parametrize("kind", OPTIONS)
-def test_resumed_training_ends_with_the_same_bytes(tmp_path, kind):
-    options = dict(OPTIONS[kind])
-    given = batches(utterances_per_speaker=2 if kind == "metric" else None)
-    if kind == "all":
-        source, labels = speech(1, 2)
-        trials = np.array([(i, j) for i in range(12) for j in range(i)])
-        same = labels[trials[:, 0]] == labels[trials[:, 1]]
-        by_trials = TrialValidation(source, [[i] for i in range(12)], trials, same)
-        options["validation"] = Validations(AccuracyValidation(source, labels), by_trials)
-    outcome = make(tmp_path / "whole", given, **options).fit()
-    assert outcome.finished and outcome.step == 12
-    resumed = tmp_path / "resumed"
-    # Workers' batches are made ahead and elsewhere: there a signal would not hit the trainer.
-    here = {**options, "n_workers": 0}
-    stopped = make(resumed, StopAt(given, 3, terminate), **here).fit()
-    assert not stopped.finished and stopped.step == 4
-    with pytest.raises(Killed):
-        make(resumed, StopAt(given, 8, kill), **here).fit()
-    torch.manual_seed(12345)  # weights of the start, and the state outside, do not matter
-    again = make(resumed, given, **options).fit()
-    assert again == outcome
-    assert weights(resumed) == weights(tmp_path / "whole")
-    records = [read_scalars(f / "scalars.jsonl") for f in (tmp_path / "whole", resumed)]
-    assert records[0] == records[1]
-    assert (resumed / "curves.png").read_bytes()[:4] == b"\x89PNG"
-    states = [load_checkpoint(f / "last.pt") for f in (tmp_path / "whole", resumed)]
-    flat = [torch.utils._pytree.tree_leaves(state) for state in states]
-    for one, two in zip(*flat, strict=True):
-        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
-
-
-def test_finished_training_is_not_repeated(tmp_path):
-    first = make(tmp_path).fit()
-    before = weights(tmp_path)
-    assert make(tmp_path, StopAt(batches(), 0, kill)).fit() == first
-    assert weights(tmp_path) == before
-
-
-def test_outer_random_state_is_left_alone(tmp_path):
-    trainer = make(tmp_path, n_steps=2)
-    torch.manual_seed(7)
-    expected = torch.rand(3)
-    torch.manual_seed(7)
-    trainer.fit()
-    assert torch.equal(torch.rand(3), expected)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-def test_seed_and_loader_processes(tmp_path):
-    make(tmp_path / "a", n_steps=3).fit()
-    make(tmp_path / "b", n_steps=3, n_workers=2).fit()
-    make(tmp_path / "c", n_steps=3, seed=1).fit()
-    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
-
-
-def test_kills_at_random_moments(tmp_path):
-    """The short form of ``python tests/dnn_kill.py``."""
-    assert dnn_kill.run_trials(tmp_path, n_trials=2, seed=3) == 2
 
 
 # Learning
@@ -324,7 +109,7 @@ def test_accumulated_gradients_equal_those_of_the_batch(tmp_path):
 
 
 def test_progress_is_logged(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("dnn._steps.LOG_EVERY_S", 0.0)
+    monkeypatch.setattr("dnn.training.steps.LOG_EVERY_S", 0.0)
     with caplog.at_level("INFO"):
         make(tmp_path, n_steps=3).fit()
     line = r"step 3/3, epoch 1\.50, loss \d+\.\d{4}, accuracy \d+\.\d %, \d+\.\d utt/s, ETA 0 s"
@@ -459,146 +244,3 @@ def test_scalars_of_a_killed_run(tmp_path):
     path.write_text("nothing\n")
     with pytest.raises(DataError, match="line 1: not a record"):
         read_scalars(path)
-
-
-# Several processes, and the command
-
-
-def write_features(folder, n_each=4):
-    """feats.scp, vad.scp and utt2spk of six speakers, and trials."""
-    from ivector.formats.arks import ArkWriter
-
-    source, labels = speech(2, n_each)
-    with ArkWriter(folder / "feats") as feats, ArkWriter(folder / "vad") as vad:
-        for i, key in enumerate(source.ids):
-            frames = source.read(i)
-            feats.write(key, frames)
-            voiced = np.ones(len(frames), np.float32)
-            voiced[::9] = 0
-            vad.write(key, voiced)
-    lines = "".join(f"{key} spk{s}\n" for key, s in zip(source.ids, labels))
-    (folder / "utt2spk").write_text(lines)
-    pairs = [(i, j) for i in range(len(labels)) for j in range(i)]
-    named = {True: "target", False: "nontarget"}
-    trials = "".join(
-        f"{source.ids[i]} {source.ids[j]} {named[bool(labels[i] == labels[j])]}\n" for i, j in pairs
-    )
-    (folder / "trials").write_text(trials)
-
-
-def command(folder, *more):
-    return [
-        "-m", "dnn.train", "--features", str(folder / "feats.scp"), "--vad",
-        str(folder / "vad.scp"), "--utt2spk", str(folder / "utt2spk"), "--out",
-        str(folder / "exp"), "--steps", "4", "--batch-size", "8", "--frames", "18", "24",
-        "--threads", "1", "--save-every", "2", "--model-option", "channels=[16,16,16,16,24]",
-        *more,
-    ]  # fmt: skip
-
-
-def rank_main(folder, rank, port, stop_at, told):
-    """A process as torchrun starts it."""
-    os.environ.update(
-        RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost",
-        MASTER_PORT=str(port),
-    )  # fmt: skip
-    with joined() as ranks:
-        given = batches()
-        if rank == 1 and stop_at is not None:
-            given = StopAt(given, stop_at, terminate)
-        told.send(make(folder, given, n_steps=6, accumulate=2, ranks=ranks).fit().step)
-
-
-def train_by_two(folder, stop_at=None):
-    """Steps that each of two processes reached."""
-    context = multiprocessing.get_context("fork")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    processes, pipes = [], []
-    for rank in range(2):
-        ours, theirs = context.Pipe(duplex=False)
-        arguments = (folder, rank, port, stop_at, theirs)
-        processes.append(context.Process(target=rank_main, args=arguments))
-        processes[-1].start()
-        theirs.close()
-        pipes.append(ours)
-    for process in processes:
-        process.join(60)
-    assert [p.exitcode for p in processes] == [0, 0]
-    return [pipe.recv() for pipe in pipes]
-
-
-def test_two_processes_train_together(tmp_path):
-    assert train_by_two(tmp_path / "whole") == [6, 6]
-    # A signal to one of them stops both, at the same step.
-    assert train_by_two(tmp_path / "resumed", stop_at=2) == [3, 3]
-    assert train_by_two(tmp_path / "resumed") == [6, 6]
-    assert weights(tmp_path / "resumed") == weights(tmp_path / "whole")
-    assert load_network(tmp_path / "whole" / "network").embedding_dim == 12
-
-
-def test_rows_of_a_rank():
-    assert Ranks(1, 3).rows(12) == slice(4, 8)
-    with pytest.raises(UsageError, match="does not divide among 5 processes"):
-        Ranks(0, 5).rows(12)
-
-
-def test_command(tmp_path, capsys):
-    from dnn import train
-
-    write_features(tmp_path)
-    argv = command(tmp_path, "--held-out", "1", "--trials", str(tmp_path / "trials"))[2:]
-    assert train.main(train.build_parser().parse_args(argv)) == 0
-    config = json.loads((tmp_path / "exp" / "network" / "config.json").read_text())
-    assert config["speakers"] == [f"spk{i}" for i in range(6)]
-    assert config["vad"] is True and config["model"]["options"]["channels"][-1] == 24
-    measured = [r for r in read_scalars(tmp_path / "exp" / "scalars.jsonl") if len(r) == 3]
-    assert {"validation_eer", "validation_accuracy"} <= measured[-1].keys()
-
-
-def test_command_stopped_by_sigterm_exits_with_75(tmp_path, monkeypatch):
-    from dnn import train
-    from ivector.base.cli import run
-
-    write_features(tmp_path)
-    get = CropBatches.get
-    calls = []
-
-    def signalled(self, step, rows=slice(None)):
-        calls.append(step)
-        if calls == [0, 1]:
-            terminate()
-        return get(self, step, rows)
-
-    monkeypatch.setattr(CropBatches, "get", signalled)
-    arguments = command(tmp_path)[2:]
-    assert run(train.build_parser(), train.main, arguments) == train.STOPPED == 75
-    assert run(train.build_parser(), train.main, arguments) == 0
-    assert calls == [0, 1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("more", "code", "text"),
-    [
-        (["--frames", "5"], 2, "at least 15 frames"),
-        (["--frames", "30", "20"], 2, "least and the largest"),
-        (["--loss", "ge2e"], 2, "--per-speaker"),
-        (["--model-option", "channels"], 2, "NAME=VALUE"),
-        (["--model-option", "widths=3"], 2, "no option 'widths'"),
-        (["--held-out", "4"], 1, "leaves none to train on"),
-        (["--enroll", "x"], 2, "--trials only"),
-        (["--features", "nowhere"], 1, "nowhere"),
-        (["--lr", "0"], 2, "--lr"),
-    ],
-)
-def test_command_with_mistakes(tmp_path, capsys, more, code, text):
-    from dnn import train
-    from ivector.base.cli import run
-
-    write_features(tmp_path)
-    try:
-        assert run(train.build_parser(), train.main, command(tmp_path, *more)[2:]) == code
-    except SystemExit as exit:
-        assert exit.code == code
-    assert text in capsys.readouterr().err.splitlines()[-1]

@@ -8,10 +8,10 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 
 from fusion.calibration.bounded import bound, fit_bounded, unbound
-from fusion.calibration.calibration import Calibration
 from fusion.calibration.kernels_bounded import bounded_pass
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.logistic import fit_logistic
+from fusion.calibration.one_system import Calibration
 from fusion.calibration.saving import load_model, save_model
 from fusion.metrics.rates import cllr, min_cllr
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusion.formats import parsing as _columns
-from fusion.formats import records as _records
+from fusion.formats import parsing, records
 from fusion.formats.files import align, read_scores, read_trials, write_scores
 from ivector.base.errors import DataError, UsageError
 
@@ -207,8 +206,8 @@ def test_small_blocks_give_the_same(put, monkeypatch):
     text = "".join(f"é{i % 7} u{i}\t{i / 8}\r\n" + "\n" * (i % 3) for i in range(200))
     whole = read_scores(put(text))
     for size in (1, 7, 64):
-        monkeypatch.setattr(_records, "BLOCK_BYTES", size)
-        monkeypatch.setattr(_columns, "FAST_BYTES", 1 << (size % 64))
+        monkeypatch.setattr(records, "BLOCK_BYTES", size)
+        monkeypatch.setattr(parsing, "FAST_BYTES", 1 << (size % 64))
         part = read_scores(put(text))
         assert as_pairs(part) == as_pairs(whole)
         assert [part.origin.where(i) for i in (0, 99, 199)] == [
@@ -277,7 +276,7 @@ def put_any(put, content, name):
 
 @pytest.fixture(params=["plain code", "kernels"])
 def speed(request, monkeypatch):
-    monkeypatch.setattr(_columns, "FAST_BYTES", 0 if request.param == "kernels" else 1 << 60)
+    monkeypatch.setattr(parsing, "FAST_BYTES", 0 if request.param == "kernels" else 1 << 60)
 
 
 TABLES = {
@@ -362,7 +361,7 @@ def test_kernels_read_what_plain_code_reads(tmp_path_factory, mark, end, head, r
         found = []
         for fast in (0, 1 << 60):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(_columns, "FAST_BYTES", fast)
+                patch.setattr(parsing, "FAST_BYTES", fast)
                 try:
                     table = read(path)
                     lines = [table.origin.where(i) for i in range(len(table))]
@@ -395,7 +394,7 @@ def test_kernel_rounds_numbers_as_python():
 
 
 def test_ids_keep_their_numbers_when_tables_grow():
-    interner, rng = _records.Interner(), np.random.default_rng(0)
+    interner, rng = records.Interner(), np.random.default_rng(0)
     expected: dict[bytes, int] = {}
     for turn in range(6):
         words = [b"%d" % n * (n % 40) for n in rng.integers(0, 4000, 5000)]

@@ -1,8 +1,10 @@
 """The first cases of fuzz_scores.py: no traceback, no wrong exit status."""
 
 import fuzz_scores
+import pytest
 
 
+@pytest.mark.slow
 def test_damaged_files_of_every_sort():
     # No report: its plots take longer than everything else, and are drawn after all checks.
     fuzz_scores.COMMANDS.pop("report", None)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from speaker_world import SCENARIOS, Effects, Scenario, design, strangers
 
-from fusion.intervals.bootstrap import analytic_interval, bootstrap_interval, paired_bootstrap
+from fusion.intervals import analytic_interval, bootstrap_interval, paired_bootstrap
 from fusion.intervals.ends import Scale, difference, interval
 from fusion.intervals.influence import degrees, unit_sums, variances
 from fusion.intervals.optimism import optimism

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.rates import OperatingPoints, act_dcf, cllr, min_cllr, min_dcf
-from fusion.plots import drawing as _drawing
+from fusion.plots import drawing
 from fusion.plots import llr as llr_plots
 from ivector.base.errors import DataError, UsageError
 
@@ -122,7 +122,7 @@ def test_reliability_steps_are_pav():
 
 def test_tippett_curves_are_parts_of_trials():
     tar, non = np.log(10) * np.array([-1.0, 1, 2, 2]), np.log(10) * np.array([-3.0, -2, -2, 0.5])
-    axes = llr_plots.draw_tippett(Figure(), _drawing.PAPER, {"x": OperatingPoints(tar, non)})
+    axes = llr_plots.draw_tippett(Figure(), drawing.PAPER, {"x": OperatingPoints(tar, non)})
     rising, falling = axes.get_lines()[:2]
     for line, value in (
         (rising, [0, 0, 0.25, 0.25, 0.5, 1]),
@@ -146,8 +146,8 @@ def test_powers_of_ten_are_named():
 
 
 def test_points_far_out_are_inside(systems):
-    shown = _drawing.marks([1e-6])
-    axes = llr_plots.draw_ape(Figure(), _drawing.PAPER, systems, shown)
+    shown = drawing.marks([1e-6])
+    axes = llr_plots.draw_ape(Figure(), drawing.PAPER, systems, shown)
     assert axes.get_xlim()[0] < np.log(1e-6) - 0.5
 
 
@@ -164,6 +164,6 @@ def test_refusals(tmp_path, systems):
 
 
 def test_colours_of_a_part_of_the_systems():
-    look = _drawing.Look(order=(2, 0))
-    assert look.curve(0) == _drawing.PAPER.curve(2) and look.curve(1) == _drawing.PAPER.curve(0)
-    assert len({_drawing.PAPER.curve(n) for n in range(28)}) == 28
+    look = drawing.Look(order=(2, 0))
+    assert look.curve(0) == drawing.PAPER.curve(2) and look.curve(1) == drawing.PAPER.curve(0)
+    assert len({drawing.PAPER.curve(n) for n in range(28)}) == 28

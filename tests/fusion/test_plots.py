@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fusion.intervals.bootstrap import bootstrap_interval
-from fusion.metrics.rates import OperatingPoints
+from fusion.metrics.curve import OperatingPoints
 from fusion.plots import det as plots
-from fusion.plots import drawing as _drawing
+from fusion.plots import drawing
 from ivector.base.errors import DataError, UsageError
 
 
@@ -68,7 +68,7 @@ def test_extreme_scores_are_drawn(tmp_path, scores):
 
 def test_thinning_keeps_the_curve(systems):
     rates = systems["fair <&>"].rates()
-    keep = _drawing.thin(rates.p_fa, rates.p_miss, 1e-2)
+    keep = drawing.thin(rates.p_fa, rates.p_miss, 1e-2)
     assert keep[0] == 0 and keep[-1] == len(rates.p_fa) - 1 and len(keep) < 0.1 * len(rates.p_fa)
     curve = np.column_stack([rates.p_fa, rates.p_miss])
     apart = np.linalg.norm(curve[::7, None] - curve[keep], axis=2).min(axis=1)
@@ -76,7 +76,7 @@ def test_thinning_keeps_the_curve(systems):
 
 
 def test_frame_shows_marked_points(systems):
-    frame = plots._Frame(systems, _drawing.marks([0.01, 0.1]))
+    frame = plots._Frame(systems, drawing.marks([0.01, 0.1]))
     for points in (systems["good"], systems["fair <&>"]):
         for prior in (0.01, 0.1):
             p_miss, p_fa, _ = points.rates(np.array([points.best_point(prior)]))

@@ -12,8 +12,8 @@ from fusion.comparison.conditions import MISSING, MOST_CATEGORIES, OTHERS, group
 from fusion.intervals.bootstrap import bootstrap_interval
 from fusion.intervals.paired import paired_bootstrap
 from fusion.metrics import rates as metrics
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint, parse_points
-from fusion.metrics.rates import OperatingPoints
 from fusion.report.figures import _quantile
 from fusion.report.make import make_report
 from fusion.report.page import _DARK, _LIGHT, STYLE

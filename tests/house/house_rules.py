@@ -80,8 +80,11 @@ class House:
 
     def _arrows(self, module: Module) -> Iterator[Arrow]:
         bound: dict[str, str] = {}  # names of this file that are modules of the product
+        attributes = []
         for node in ast.walk(module.tree):
-            if isinstance(node, ast.Import):
+            if isinstance(node, ast.Attribute):
+                attributes.append(node)
+            elif isinstance(node, ast.Import):
                 for alias in node.names:
                     if target := self._known(alias.name):
                         top = alias.name.partition(".")[0]
@@ -97,12 +100,11 @@ class House:
                     yield Arrow(module.name, node.lineno, target, name)
                     if target != source and not self.is_inside(module.name, source):
                         yield Arrow(module.name, node.lineno, source)
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                if node.value.id in bound:
-                    target, name = self._definition(bound[node.value.id], node.attr)
-                    if target != bound[node.value.id] or _is_private(name):
-                        yield Arrow(module.name, node.lineno, target, name)
+        for node in attributes:
+            if isinstance(node.value, ast.Name) and node.value.id in bound:
+                target, name = self._definition(bound[node.value.id], node.attr)
+                if target != bound[node.value.id] or _is_private(name):
+                    yield Arrow(module.name, node.lineno, target, name)
 
     def _known(self, name: str) -> str:
         """The module of that name, or the nearest package around it; empty where not ours."""

@@ -6,16 +6,15 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from shard_jobs import die
 from step_cases import FEATURES, ROOT, run_step, run_steps
 
 from ivector.base import cli
@@ -359,15 +358,10 @@ def test_two_runs_at_once_do_not_mix(tmp_path):
     }  # fmt: skip
 
 
-def suicide(_: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(10)
-
-
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_killed_worker_is_told_with_its_cure():
     with pytest.raises(DataError, match=r"worker process was killed.*fewer jobs"):
-        list(map_shards(suicide, [1, 2], nj=2))
+        list(map_shards(die, [1, 2], nj=2))
 
 
 @pytest.mark.parametrize("text", ["1.5", "x", "", "0", "11"])

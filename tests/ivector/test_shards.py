@@ -1,13 +1,11 @@
 """The shard map: one set of behaviours over all backends."""
 
 import os
-import signal
-import time
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from shard_jobs import die, die_once, fail, here, scaled, threads
 
 from ivector import DiagonalGMM
 from ivector.base import shards
@@ -33,38 +31,6 @@ def closed():
         from ivector.base.cluster import disconnect
 
         disconnect()
-
-
-def scaled(x, factor=1):
-    time.sleep(0.02 * (x % 3))  # so that they do not end in their order
-    return x * factor
-
-
-def fail(x):
-    if x == 3:
-        raise DataError("the third shard is bad")
-    if x == 4:
-        raise OSError("no such disk")
-    return x
-
-
-def threads(_):
-    # A product loads what is to be limited.
-    np.ones((64, 64)) @ np.ones((64, 64))
-    return max(pool["num_threads"] for pool in threadpool_info())
-
-
-def die_once(x, folder):
-    """Kill the worker the first time that a shard of a certain number is seen."""
-    mark = folder / str(x)
-    if x in (1, 6) and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return x
-
-
-def die(_):
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_results_come_in_order(backend, monkeypatch):
@@ -175,10 +141,6 @@ def test_limits_of_threads_end_with_the_last_holder():
     assert threads(0) == 1
     second.__exit__(None, None, None)
     assert threads(0) == before
-
-
-def here(_):
-    return os.getcwd()
 
 
 @NO_DASK

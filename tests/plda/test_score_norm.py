@@ -6,7 +6,7 @@ from sklearn.base import clone
 
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from plda import ScoreNorm
-from plda.normalisation import KINDS
+from plda.normalisation import NORMS
 
 N_ENROL, N_TEST, N_COHORT, TOP = 5, 7, 40, 10
 
@@ -51,7 +51,7 @@ def fitted(kind, data, dtype="f8"):
     return norm.fit(data["enrol"].astype(dtype), data["test"].astype(dtype), data["cohort"])
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMS)
 @pytest.mark.parametrize("block", [1, 100, 1 << 22])
 def test_equals_the_formula_in_blocks_of_any_size(kind, block, data, monkeypatch):
     monkeypatch.setattr("plda.normalisation._BLOCK_NUMBERS", block)
@@ -67,7 +67,7 @@ def test_equals_the_formula_in_blocks_of_any_size(kind, block, data, monkeypatch
     np.testing.assert_allclose(listed, np.array(expected)[i, j], atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMS)
 def test_single_precision(kind, data):
     double = fitted(kind, data).transform(data["scores"])
     single = fitted(kind, data, "f4").transform(data["scores"].astype("f4"))
@@ -75,7 +75,7 @@ def test_single_precision(kind, data):
     np.testing.assert_allclose(single, double, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMS)
 def test_undoes_shift_and_scale_of_all_scores(kind, data):
     """Scores a·s + b everywhere normalise to the same; for z and t per row or column alone."""
     before = fitted(kind, data).transform(data["scores"])
@@ -109,7 +109,7 @@ def test_cohort_smaller_than_top_n_is_plain_s_norm(kind, data):
     np.testing.assert_allclose(adaptive.transform(data["scores"]), plain, atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", NORMS)
 def test_cohort_scores_without_spread_are_floored(kind, data):
     flat = {**data, "enrol": data["enrol"].copy(), "test": data["test"].copy()}
     flat["enrol"][1] = 2.0

@@ -140,6 +140,7 @@ def test_pipeline_compiles(tmp_path):
         assert pods[f"exec-{name}"]["tolerations"][0]["key"] == "cloud.google.com/gke-spot"
 
 
+@pytest.mark.slow
 def test_pipeline_runs_with_the_subprocess_runner(tmp_path):
     pytest.importorskip("kfp", reason="kfp is not installed (pip install -e .[pipeline])")
     options = f"{pipeline.MINIATURE} --nj 1 --dev-folds 0 --bootstrap 20"

@@ -23,6 +23,7 @@ def recipe(name: str, *options: str, cwd: Path = ROOT) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_vggm_runs_from_generated_records_to_accuracy_and_speed(tmp_path):
     exp = tmp_path / "an experiment"
     done = recipe("vggm_identification", "--miniature", "--exp", exp.name, "--epochs", "1",
@@ -34,18 +35,25 @@ def test_vggm_runs_from_generated_records_to_accuracy_and_speed(tmp_path):
     assert json.loads((exp / "vgg-m" / "speed.json").read_text())["instances_per_s"] > 0
 
 
+@pytest.mark.slow
 def test_conformer_runs_from_csv_tables_to_the_report(tmp_path):
+    network = tmp_path / "network.json"
+    network.write_text(json.dumps({"model": {"pooling": "statistics"}}))
     done = recipe("conformer_identification", "--exp", str(tmp_path / "exp"), "--steps", "2",
                   "--sweep-steps", "1", "--sweep-batch-sizes", "", "--sweep-widths", "",
-                  "--sweep-models", "", "--variant", "csv", "--miniature")  # fmt: skip
+                  "--sweep-models", "", "--variant", "csv", "--network-config", network.name,
+                  "--miniature", cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "exp" / "conformer" / "test" / "confusion.png").exists()
+    told = json.loads((tmp_path / "exp" / "conformer" / "network" / "config.json").read_text())
+    assert told["model"]["options"]["pooling"] == "statistics"
     lines = (tmp_path / "exp" / "output.csv").read_text().splitlines()
     assert lines[0] == "Id,Category" and len(lines) == 25
     report = (tmp_path / "exp" / "sweep" / "report.md").read_text()
     assert "## Learning rate" in report and report in done.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_of_speakers_is_cut_and_all_systems_share_a_table(tmp_path):
     import numpy as np
     import soundfile

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from kill_cases import SMALL
 
+pytestmark = pytest.mark.slow
+
 CORPUS = [*SMALL, "--prepare-options=--speakers 8 --sessions 4"]
 
 

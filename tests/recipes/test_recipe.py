@@ -14,6 +14,8 @@ import soundfile
 from fusion.calibration.saving import load_model
 from fusion.formats.files import align, read_scores, read_trials
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "--num-components 8 --rank 8 --lda-dim 4 --num-iters-diag 5 --num-iters-full 2 "

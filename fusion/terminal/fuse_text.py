@@ -11,6 +11,8 @@ from fusion.calibration.bounded import bound
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.worth import Contest, Finding, Measured, measure
 from fusion.metrics.points import OperatingPoint
+from fusion.metrics.table import INFORMATION, METRICS, PRIMARY, Metric
+from fusion.terminal.tables import metric_cells, metric_heads, print_table
 
 ALL_WELL = "guard: the fusion is nowhere worse than its best part"
 
@@ -35,7 +37,7 @@ def print_weights(fusion: LinearFusion, table: np.ndarray | None) -> None:
         if table is not None:
             row.append(f"{fusion.weights_[k] * np.nanstd(table[:, k]):.3f}")
         rows.append(row)
-    columns([head, *rows, ["offset", f"{fusion.offset_:.6g}", *[""] * (len(head) - 2)]])
+    print_table([head, *rows, ["offset", f"{fusion.offset_:.6g}", *[""] * (len(head) - 2)]])
     if fusion.bounded:
         low, high = bound([-np.inf, np.inf], *fusion.pattern_outlier_log_odds_[0])
         print(f"every llr is between {low:.3f} and {high:.3f}")
@@ -43,15 +45,7 @@ def print_weights(fusion: LinearFusion, table: np.ndarray | None) -> None:
         print(f"and {len(fusion.patterns_) - 1} fusions of fewer systems, for missing scores")
 
 
-def columns(table: Sequence[Sequence[str]]) -> None:
-    """Print a table, its columns aligned."""
-    widths = [max(map(len, column)) for column in zip(*table)]
-    for cells in table:
-        line = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]
-        print("  ".join(line).rstrip())
-
-
-def print_table(contest: Contest) -> None:
+def print_contest(contest: Contest) -> None:
     """Print every part, the fusion and what is left without each system."""
     rows = [(label, numbers(row)) for label, row in contest.everything()]
     missing = _print_rows("on unseen speakers", rows, contest.points)
@@ -65,10 +59,14 @@ def print_table(contest: Contest) -> None:
 
 def _brings(contest: Contest) -> list[str]:
     """What is lost without each system."""
-    fused = contest.fused()
+
+    def more(metric: Metric, row: Measured) -> str:
+        key = (metric.name, 0)
+        change = metric.text(row.value(key) - contest.fused().value(key), sign=True)
+        return f"{metric.symbol} {change} {metric.unit}".rstrip()
+
     return [
-        f"without {name} EER {100 * (row.eer - fused.eer):+.2f} %, "
-        f"Cllr {row.cllr - fused.cllr:+.4f}"
+        f"without {name} " + ", ".join(more(metric, row) for metric in (PRIMARY, INFORMATION))
         for name, row in zip(contest.names, contest.left_out())
     ]
 
@@ -100,33 +98,17 @@ def _print_rows(
     title: str, rows: Sequence[tuple[str, dict[str, Any]]], points: Sequence[OperatingPoint]
 ) -> bool:
     """Print metrics, a line for each name; whether scores are missing."""
-    head = [title, "EER %", "Cllr", "min Cllr"]
-    head += [f"{kind}({point.label})" for point in points for kind in ("minDCF", "actDCF")]
     missing = any(row["missing"] for _, row in rows)
-    table = [head + ["missing"] * missing]
+    table = [[title, *metric_heads(points)] + ["missing"] * missing]
     for label, row in rows:
-        cells = [label, f"{100 * row['eer']:.2f}", _number(row["cllr"]), _number(row["min_cllr"])]
-        for pair in zip(row["min_dcf"], row["act_dcf"]):
-            cells += [_number(cost) for cost in pair]
-        table.append(cells + [str(row["missing"])] * missing)
-    columns(table)
+        table.append([label, *metric_cells(row, points)] + [str(row["missing"])] * missing)
+    print_table(table)
     return missing
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
 
 
 def numbers(row: Measured) -> dict[str, Any]:
     """One row's metrics, for JSON."""
-    return {
-        "eer": row.eer,
-        "cllr": row.cllr,
-        "min_cllr": row.min_cllr,
-        "min_dcf": list(row.min_dcf),
-        "act_dcf": list(row.act_dcf),
-        "missing": row.missing,
-    }
+    return {**row.values, "missing": row.missing}
 
 
 def table_record(contest: Contest) -> dict[str, Any]:
@@ -165,22 +147,26 @@ def labels(findings: Sequence[Finding]) -> str:
 
 def sentence(finding: Finding) -> str:
     """One finding in words."""
-    scale, digits, unit = (100, 2, " %") if finding.label == "EER" else (1, 4, "")
-    values = [finding.fused, finding.best, finding.fused - finding.best]
-    fused, best, more = (f"{scale * value:.{digits}f}{unit}" for value in values)
+    metric = METRICS[finding.metric[0]]
+    unit = f" {metric.unit}" if metric.unit else ""
+    values = [finding.fused, finding.best, metric.sign * (finding.fused - finding.best)]
+    fused, best, more = (metric.text(value) + unit for value in values)
     text = (
         f"guard: fused {finding.label} {fused}, {finding.part.name} alone {best}: worse by {more}"
     )
-    if finding.difference is None:
+    if finding.worse is None:
         return text
-    ends = [f"{scale * v:.{digits}f}" for v in (finding.difference.low, finding.difference.high)]
-    text += f" (95 % interval {' to '.join(ends)})"
+    text += f" (95 % interval {' to '.join(map(metric.text, finding.worse))})"
     return text if finding.certain else f"{text}, which may be chance"
 
 
 def offered(chosen: Measured, remaining: Sequence[Finding]) -> str:
     """The subset to take instead, in words."""
-    text = f"guard: {chosen.name} has EER {100 * chosen.eer:.2f} %, Cllr {chosen.cllr:.4f} and is "
+    values = [
+        f"{metric.symbol} {metric.text(chosen.value((metric.name, 0)))} {metric.unit}".rstrip()
+        for metric in (PRIMARY, INFORMATION)
+    ]
+    text = f"guard: {chosen.name} has {', '.join(values)} and is "
     if remaining:
         return f"{text}worse than the best part at {labels(remaining)} only"
     return f"{text}not worse than the best part there; --guard best takes it"

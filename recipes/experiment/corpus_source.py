@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dnn.data.sources import Source
-from recipes.steps.common import BYTES_PER_NUMBER, Corpus, voiced_counts
+from recipes.experiment.frames import BYTES_PER_NUMBER, Corpus, voiced_counts
 
 MIB = 2**20
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from fusion.calibration.calibration import Calibration
+from fusion.calibration.one_system import Calibration
 from fusion.calibration.wording import describe_llr
-from fusion.commands.fuse_text import columns
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.rates import OperatingPoints, act_dcf, cllr
+from fusion.metrics.table import measures
+from fusion.terminal.tables import metric_cells, metric_heads, print_table
 from ivector.base.errors import DataError
 
 
@@ -20,31 +21,15 @@ def measure(
     values: np.ndarray, target: np.ndarray, points: Sequence[OperatingPoint]
 ) -> dict[str, Any]:
     """Metrics of values (N,) taken for log-likelihood ratios."""
-    tar, non = values[target], values[~target]
-    curve = OperatingPoints(tar, non)
-    costs = [(point.p_target, point.c_miss, point.c_fa) for point in points]
-    return {
-        "eer": curve.eer(),
-        "cllr": cllr(tar, non),
-        "min_cllr": curve.min_cllr(),
-        "min_dcf": [curve.min_dcf(*cost) for cost in costs],
-        "act_dcf": [act_dcf(tar, non, *cost) for cost in costs],
-    }
+    return measures(OperatingPoints(values[target], values[~target], keep=True), points)
 
 
-def print_table(
+def print_metrics(
     title: str, rows: Mapping[str, Mapping[str, Any]], points: Sequence[OperatingPoint]
 ) -> None:
     """Print metrics, a line for each name."""
-    head = [title, "EER %", "Cllr", "min Cllr"]
-    head += [f"{kind}({point.label})" for point in points for kind in ("minDCF", "actDCF")]
-    table = [head]
-    for name, row in rows.items():
-        cells = [name, f"{100 * row['eer']:.2f}", f"{row['cllr']:.4f}", f"{row['min_cllr']:.4f}"]
-        for pair in zip(row["min_dcf"], row["act_dcf"]):
-            cells += [f"{cost:.4f}" for cost in pair]
-        table.append(cells)
-    columns(table)
+    lines = [[name, *metric_cells(row, points)] for name, row in rows.items()]
+    print_table([[title, *metric_heads(points)], *lines])
 
 
 def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
@@ -67,7 +52,7 @@ def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
         print(f"llr = {model.coef_[0]:.6g} x score {model.offset_:+.6g}")
     else:
         rows = [[name, f"{value:.6g}"] for name, value in model.parameters().items()]
-        columns([["parameter", "value"], *rows])
+        print_table([["parameter", "value"], *rows])
         if model.method == "logistic" and len(model.mean_):
             print("quality measures count in standard deviations from their mean of training")
     if model.method == "logistic" and model.separable_:

@@ -1,4 +1,4 @@
-"""What the commands of `fusion` share: naming systems, telling speakers, options of trial files."""
+"""What the commands share: options of trial files; systems, scores, speakers and conditions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fusion.formats.speakers import TrialSpeakers
-    from fusion.formats.tables import Trials
+    from fusion.formats.tables import ScoredTrials, Trials
 
 POOLED = "pooled"
 
@@ -37,6 +39,43 @@ def check_trial_options(arguments: argparse.Namespace) -> None:
     """Refuse options of `add_trial_options` that make no sense together."""
     if arguments.enroll and not arguments.utt2spk:
         raise UsageError("--enroll: needs --utt2spk, which has the speakers of its utterances")
+
+
+def add_column_options(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the options that name conditions; `what` is done with the trials of each."""
+    add = parser.add_argument
+    add("--columns", nargs="+", default=[], type=Path, metavar="FILE",
+        help="tables with a header 'enrol test COLUMN...' or 'id COLUMN...'")  # fmt: skip
+    add("--by", nargs="+", default=[], metavar="COLUMN",
+        help=f"columns of --columns by whose values trials are {what} apart, such as "
+        "test_gender; numbers are cut into quarters; all, if none is named")  # fmt: skip
+
+
+def check_column_options(arguments: argparse.Namespace) -> None:
+    """Refuse options of `add_column_options` that make no sense together."""
+    if arguments.by and not arguments.columns:
+        raise UsageError("--by: needs --columns, the tables that have them")
+
+
+def conditions(arguments: argparse.Namespace, trials: Trials) -> dict[str, np.ndarray]:
+    """Columns of --columns by which trials are taken apart.
+
+    Raises
+    ------
+    UsageError
+        No table has a column of --by.
+    """
+    if not arguments.columns:
+        return {}
+    from fusion.formats.measures import read_columns, trial_columns
+
+    found = trial_columns([read_columns(path) for path in arguments.columns], trials)
+    missing = [name for name in arguments.by if name not in found]
+    if missing:
+        raise UsageError(
+            f"--by: no table has a column {missing[0]!r}; there are {', '.join(found)}"
+        )
+    return {name: found[name] for name in arguments.by or found}
 
 
 def systems(given: list[str], pool: bool = False) -> dict[str, list[Path]]:
@@ -70,6 +109,26 @@ def systems(given: list[str], pool: bool = False) -> dict[str, list[Path]]:
             f"{len(found[twice[0]])} score files are named {twice[0]!r}; name them with "
             "NAME=FILE, or give --pool if they are parts of one system"
         )
+    return found
+
+
+def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> ScoredTrials:
+    """Scores of one system's files for trials of both classes.
+
+    Raises
+    ------
+    DataError
+        What `read_scores`, `align` and `ScoredTrials.split` raise.
+    """
+    from fusion.formats.files import align, read_scores
+
+    found = align(
+        read_scores(paths, arguments.score_column),
+        trials,
+        subset=arguments.subset,
+        allow_duplicates=arguments.allow_duplicates,
+    )
+    found.split()  # refuses unknown labels and a missing class
     return found
 
 

@@ -1,0 +1,84 @@
+"""What intervals and comparisons are returned as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fusion.metrics.table import METRICS, Key
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its confidence interval; error rates are fractions."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True)
+class MetricIntervals:
+    """Intervals of all metrics, each also by its name, as an attribute.
+
+    A metric with operating points (`min_dcf`) has a list of intervals, one for each of `p_target`,
+    then one for each of `points`; another (`eer`) has an interval. What needs log-likelihood ratios
+    has none, an empty list or None, where the scores are not taken for such.
+
+    Parameters
+    ----------
+    intervals : dict of (str, int) to Interval
+        By name and number of the operating point, in the order of columns of replicates.
+    """
+
+    intervals: dict[Key, Interval]
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in METRICS:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        found = [interval for (kind, _), interval in self.intervals.items() if kind == name]
+        if METRICS[name].per_point:
+            return found
+        return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two systems in one metric.
+
+    Parameters
+    ----------
+    a, b : float
+        The metric of either.
+    interval : Interval
+        Of b - a.
+    p_value : float
+        Two-sided, of no difference.
+    """
+
+    a: float
+    b: float
+    interval: Interval
+    p_value: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Decisions of two systems on the same trials.
+
+    Parameters
+    ----------
+    only_a, only_b : int
+        Trials that only the first, or only the second, decides wrongly.
+    p_exact : float
+        Two-sided p-value of the binomial test, as if trials were independent.
+    p_speakers : float
+        The same from the sums over speakers, as trials of one speaker go together; 1 if there is
+        only one.
+    """
+
+    only_a: int
+    only_b: int
+    p_exact: float
+    p_speakers: float

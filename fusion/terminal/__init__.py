@@ -1,0 +1,8 @@
+"""What the commands of `fusion` read from the command line and print.
+
+inputs          Reading what the options name: systems, scores, speakers, conditions.
+tables          Aligned columns, and those of all metrics.
+evaluate_text   What ``python -m fusion.evaluate`` prints and writes: numbers of every system.
+calibrate_text  What ``python -m fusion.calibrate`` prints: model, thresholds, what it is worth.
+fuse_text       What ``python -m fusion.fuse`` prints and writes: weights, table, guard.
+"""
