@@ -53,9 +53,9 @@ class Module:
 class House:
     """The modules of a source tree and the imports between them."""
 
-    def __init__(self, root: Path, packages: tuple[str, ...] = PACKAGES) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.packages = [package for package in packages if (root / package).is_dir()]
+        self.packages = [package for package in PACKAGES if (root / package).is_dir()]
         self.modules = {
             module.name: module
             for package in self.packages
