@@ -1,14 +1,13 @@
 """What the kill tests share: runs of ``run.sh``, the stage they are in, their results and defects.
 
 Nothing here knows how the stages work. A run is a command with a process group of its own; where
-it is, its processes' command lines tell; what it left, its files.
+it is, its processes' names tell; what it left, its files.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import signal
@@ -23,43 +22,28 @@ from pathlib import Path
 
 import psutil
 
+from recipes.systems import STAGES
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = (
     "--num-components 8 --rank 8 --lda-dim 4 --num-iters-diag 5 --num-iters-full 2 "
     "--num-iters-tv 2 --mfcc-config recipes/conf/mfcc_8k.conf --bootstrap 50"
 ).split()
-STAGES = {
-    "prepare": 0, "features": 1, "ubm": 2, "total_variability": 3, "ivectors": 4, "backend": 5,
-    "scores": 6, "gmm_ubm": 6, "xvector": 7, "xvectors": 8, "inner_folds": 9, "fusion": 9,
-    "report": 10,
-}  # fmt: skip
 # Hold times, and the training's own records; a report holds its date and command.
-UNLIKE = {"log", "done.json", "options.json", "prepared.json", "scalars.jsonl", "curves.png",
-          "last.pt", "results.md"}  # fmt: skip
+UNLIKE = {"log", "done.json", "options.json", "scalars.jsonl", "curves.png", "last.pt",
+          "results.md"}  # fmt: skip
 REPORTS = {"results.json"}
 POLL = 0.05  # s
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a run: its name, its system and whether it belongs to the development part."""
+    """A stage of a run, which is a process, by its number in ``run.sh``."""
 
-    name: str
-    system: str = ""
-    development: bool = False
-
-    @property
-    def stage(self) -> int:
-        """Its number in ``run.sh``."""
-        if self.development:
-            return 9
-        return 8 if self.system == "xvector" and self.name in ("backend", "scores") else STAGES[
-            self.name
-        ]  # fmt: skip
+    stage: int
 
     def __str__(self) -> str:
-        words = [f"{self.stage:2d} {self.name}", self.system, "(development)" * self.development]
-        return " ".join(filter(None, words))
+        return f"{self.stage:2d} {STAGES[self.stage].name}"
 
 
 class Recipe:
@@ -102,17 +86,26 @@ class Recipe:
         self.started = time.perf_counter()
 
     def running(self) -> tuple[Step, int] | None:
-        """Which step runs now, and its process; None between two."""
+        """Which stage runs now, and its process; None between two."""
         if self._now and self._now[1].is_running():
             return self._now[0], self._now[1].pid
         self._now = None
         with contextlib.suppress(psutil.Error):
-            for child in self._seen.children(recursive=True):
+            for child in self._seen.children(recursive=True):  # parents before their children
                 with contextlib.suppress(psutil.Error):
-                    if step := _step(child.cmdline()):
+                    if step := _step(child):
                         self._now = step, child
                         return step, child.pid
         return None
+
+    def workers(self) -> list[psutil.Process]:
+        """Forks of the stage that runs now."""
+        now = self.running()
+        if now is None:
+            return []
+        with contextlib.suppress(psutil.Error):
+            return [child for child in psutil.Process(now[1]).children() if _step(child) == now[0]]
+        return []
 
     def ended(self) -> bool:
         return self.process.poll() is not None
@@ -146,19 +139,15 @@ class Recipe:
         return self.process.wait()
 
 
-def _step(words: list[str]) -> Step | None:
-    """The step of a command line, if it is one's."""
-    if "-m" not in words[1:]:
+def _step(process: psutil.Process) -> Step | None:
+    """The stage that a process runs, or is a fork of, if it does."""
+    words = process.cmdline()
+    if "recipes.steps" not in words or process.status() == psutil.STATUS_ZOMBIE:
         return None
-    rest = words[words.index("-m", 1) + 1 :]
-    module = rest[0] if rest else ""
-    if module == "recipes.steps" and len(rest) > 1 and rest[1] in STAGES:
-        values = dict(itertools.pairwise(rest))
-        inner = Path(values.get("--exp", "")).name == "development"
-        return Step(rest[1], values.get("--system", ""), inner)
-    if module.startswith("recipes.") and module[8:] in STAGES:
-        return Step(module[8:])
-    return None
+    # Forked stages have a name, others stand in the command.
+    name = process.name().split()
+    number = name[1] if name[0] == "stage" else words[words.index("recipes.steps") + 1]
+    return Step(int(number)) if number.isdigit() else None
 
 
 def profile(recipe: Recipe) -> dict[Step, float]:
@@ -187,7 +176,9 @@ def results(folder: Path) -> dict[str, str]:
     found = {}
     for part in ("data", "exp"):
         for path in files(folder / part):
-            if path.name in UNLIKE or (path.parent.name == "report" and path.name not in REPORTS):
+            if path.name in UNLIKE or path.parent.name == "log":
+                continue
+            if path.parent.name == "report" and path.name not in REPORTS:
                 continue
             name = path.relative_to(folder).as_posix()
             with contextlib.suppress(FileNotFoundError):  # by a run that is at work
@@ -248,10 +239,9 @@ def defects(folder: Path, expected: dict[str, str], homes: Sequence[str]) -> lis
 
 
 def marked(folder: Path) -> list[str]:
-    """Folders of finished stages."""
-    return sorted(
-        p.parent.relative_to(folder).as_posix() for p in files(folder) if p.name == "done.json"
-    )
+    """Folders of finished stages, but the corpus's, which is made in its place."""
+    marks = (path for path in files(folder / "exp") if path.name == "done.json")
+    return sorted(mark.parent.relative_to(folder).as_posix() for mark in marks)
 
 
 def _unlike_mark(mark: Path) -> list[str]:

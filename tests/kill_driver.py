@@ -1,14 +1,15 @@
 """Kill the recipe at random moments in every stage, give the same command again, compare the bytes.
 
 Run ``python tests/kill_driver.py [--kills 50] [RECIPE OPTION...]``. Without options for
-``recipes/run.sh`` three small runs on the synthetic corpus cover stages 0 to 10: i-vectors by two
-processes, two systems with their fusion, and the x-vector network. Each is run undisturbed once and
-then killed in two ways until its share of the kills is reached:
+``recipes/run.sh`` three small runs on the synthetic corpus cover stages 0 to 10: i-vectors, two
+systems with their fusion, and the x-vector network, by two processes each. Each is run undisturbed
+once and then killed in three ways until its share of the kills is reached:
 
-* at a random moment of a step, the steps in turn so that none is left out: SIGKILL to the whole
-  process group, and every fourth time to the step's Python alone, whose workers are orphaned;
+* at a random moment of a stage, the stages in turn so that none is left out: SIGKILL to the whole
+  process group, and every fourth time to the stage's process alone, whose workers end with it;
 * right before a random change of a file (see ``kill_hook/sitecustomize.py``), as no clock hits the
-  moments between two renames.
+  moments between two renames;
+* a fork of a stage alone, at a random moment: it is replaced, and the run must go on to its end.
 
 After every kill, files outside of hidden folders must be whole: those of the undisturbed run, and
 those in their stage's mark. At the end all of them must be there, with the same bytes, and no
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -32,6 +34,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from kill_cases import (
@@ -52,12 +55,13 @@ HOOK = Path(__file__).resolve().parent / "kill_hook"
 CORPUS = "--prepare-options=--speakers 12 --sessions 4"
 SETS = (
     ("i-vectors", 0.4, ["--nj", "2", "--system", "ivector", "--stop-stage", "4"]),
-    ("fusion", 0.4, ["--nj", "1", "--systems", "ivector gmm-ubm", "--dev-folds", "2",
+    ("fusion", 0.4, ["--nj", "2", "--systems", "ivector gmm-ubm", "--dev-folds", "2",
                      "--dev-folds-used", "1"]),
     ("x-vectors", 0.2, ["--nj", "2", "--system", "xvector", "--dev-folds", "0",
                         "--xvector-steps", "5", "--xvector-frames", "60 80"]),
 )  # fmt: skip
 POLL = 0.02
+GROUP, ALONE, CHANGE, WORKER = "group", "stage alone", "before a change", "worker alone"
 TRIES = 3  # to hit a stage
 
 
@@ -110,11 +114,9 @@ def undisturbed(folder: Path, options: Sequence[str], log: Path) -> Undisturbed:
 
 
 def plan(steps: dict[Step, float], count: int, rng: np.random.Generator) -> list[Step]:
-    """Steps to kill in, in order: one of every stage, then every step, then by their length."""
+    """Stages to kill in, in order: each of them, then by their length."""
     order = list(steps)
-    mixed = [order[i] for i in rng.permutation(len(order))]
-    firsts = list({step.stage: step for step in mixed}.values())
-    chosen = [*firsts, *(step for step in mixed if step not in firsts)][:count]
+    chosen = [order[i] for i in rng.permutation(len(order))][:count]
     lengths = np.array([steps[step] for step in order])
     more = rng.choice(len(order), count - len(chosen), p=lengths / lengths.sum())
     return sorted([*chosen, *(order[i] for i in more)], key=order.index)
@@ -123,7 +125,7 @@ def plan(steps: dict[Step, float], count: int, rng: np.random.Generator) -> list
 def strike(
     recipe: Recipe, target: Step, moment: float, order: list[Step], alone: bool
 ) -> Step | None:
-    """Kill a run `moment` seconds into a step; where it was, None if it ended before."""
+    """Kill a run `moment` seconds into a stage; where it was, None if it ended before."""
     begun = None
     now = None
     while not recipe.ended():
@@ -156,7 +158,7 @@ class Round:
         self.launched: list[Recipe] = []
 
     def by_moments(self, count: int, rng: np.random.Generator) -> int:
-        """Kill in every step at a random moment; return how many runs ended before theirs."""
+        """Kill in every stage at a random moment; return how many runs ended before theirs."""
         targets = plan(self.truth.steps, count, rng)
         early = 0
         pace = 1.0  # of this machine, against that of the undisturbed run
@@ -165,9 +167,9 @@ class Round:
             for number, target in enumerate(targets):
                 moment = pace * float(rng.uniform(0, self.truth.steps[target]))
                 recipe = self._launch()
-                alone = number % 4 == 3
-                step = strike(recipe, target, moment, list(self.truth.steps), alone)
-                early += not self._account(step, "python alone" if alone else "group", recipe)
+                how = ALONE if number % 4 == 3 else GROUP
+                step = strike(recipe, target, moment, list(self.truth.steps), how == ALONE)
+                early += not self._account(step, how, recipe)
                 pace *= 1.0 if step == target else 0.7
                 missed.pop(step.stage if step else -1, None)
             self._end()
@@ -190,11 +192,39 @@ class Round:
                 time.sleep(POLL)
             killed = recipe.wait() == -signal.SIGKILL
             recipe.kill()
-            if self._account(step if killed else None, "before a change", recipe):
+            if self._account(step if killed else None, CHANGE, recipe):
                 count -= 1
             else:
                 self._end()
         self._end()
+
+    def by_workers(self, count: int, rng: np.random.Generator) -> None:
+        """Kill a fork of every stage in turn; the run must go on, to the same bytes."""
+        for _ in range(2 + 4 * count):  # a run in which none was at work is one too many
+            if count <= 0:
+                break
+            recipe, killed = self._launch(), 0
+            due: dict[Step, float] = {}
+            while not recipe.ended():
+                time.sleep(POLL)
+                if (now := recipe.running()) is None:
+                    continue
+                moment = rng.uniform(0, 0.7 * self.truth.steps.get(now[0], 0))
+                begun = due.setdefault(now[0], time.perf_counter() + moment)
+                if killed == count or time.perf_counter() < begun:
+                    continue
+                if workers := recipe.workers():
+                    with contextlib.suppress(psutil.Error):
+                        workers[int(rng.integers(len(workers)))].kill()
+                        killed += self._account(now[0], WORKER, recipe)
+                        due[now[0]] = math.inf
+            if recipe.wait():
+                self.tally.wrong.append(
+                    f"status {recipe.wait()} of a run whose workers were killed"
+                )
+                self._blame()
+            count -= killed
+            self._end()
 
     def clear(self) -> None:
         """End what was orphaned."""
@@ -250,27 +280,29 @@ def run_set(
     folder.mkdir(parents=True)
     truth = undisturbed(folder / "run", options, folder / "undisturbed.log")
     print(
-        f"{name}: undisturbed {truth.seconds:.0f} s, {len(truth.steps)} steps, "
+        f"{name}: undisturbed {truth.seconds:.0f} s, {len(truth.steps)} stages, "
         f"{truth.changes} changes of files, {kinds(list(truth.results))}",
         flush=True,
     )
     turns = Round(name, folder / "run", options, truth, tally)
     try:
-        early = turns.by_moments(kills - kills // 3, rng)
-        if kills // 3 + early:
-            turns.by_changes(kills // 3 + early, rng)
+        share = kills // 4
+        early = turns.by_moments(kills - 2 * share, rng)
+        if share + early:
+            turns.by_changes(share + early, rng)
+        turns.by_workers(share, rng)
     finally:
         turns.clear()
 
 
 def summary(tally: Tally) -> str:
-    """Kills by step and way."""
-    ways = ("group", "python alone", "before a change")
+    """Kills by stage and way."""
+    ways = (GROUP, ALONE, CHANGE, WORKER)
     counts = Counter((str(step), how) for _, how, step in tally.kills)
     steps = sorted({str(step) for _, _, step in tally.kills})
     rows = [[step, *(counts[step, way] for way in ways)] for step in steps]
     rows.append(["all", *(sum(counts[step, way] for step in steps) for way in ways)])
-    return table(rows, ("stage and step", *ways))
+    return table(rows, ("stage", *ways))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -228,7 +228,8 @@ def run(options: Sequence[str], n_workers: int, plan: Plan, folder: Path, seed: 
     rng = np.random.default_rng(seed)
     tally = Tally()
     here, log = folder / "run", folder / "log"
-    whole = [*options, "--system", "ivector", "--stop-stage", str(plan.stop_stage)]
+    whole = [*options, "--system", "ivector", "--dev-folds", "0"]
+    whole += ["--stop-stage", str(plan.stop_stage)]
     seconds = end_within(Recipe(here, [*whole, "--nj", str(n_workers)], log), log)
     expected, homes = results(here), marked(here)
     print(f"undisturbed on loky: {seconds:.0f} s; {kinds(list(expected))}", flush=True)
