@@ -112,6 +112,8 @@ WRONG = [
     ("--xvector-frames '10 100'", f"takes two {NUMBERS} from 15", "'10 100'"),
     ("--xvector-frames '20 30 40'", f"takes two {NUMBERS} from 15", "'20 30 40'"),
     ("--xvector-scoring dot", "--xvector-scoring takes one of plda, cosine", "'dot'"),
+    ("--xvector-lda-dim x", f"--xvector-lda-dim takes {NUMBERS} from 0", "'x'"),
+    ("--xvector-plda-smoothing 2", "--xvector-plda-smoothing takes numbers from 0 to 1", "'2'"),
     ("--xvector-norm nonsense", "--xvector-norm takes one of none, z, t, zt, s", "'nonsense'"),
     ("--device gpu", "--device takes auto, cpu or cuda[:N]", "'gpu'"),
     # Calibration, fusion and report
@@ -339,6 +341,13 @@ def run_sh_files() -> dict[Path, list[str]]:
     for path in (CONF / "kaldi.conf", ROOT / "recipes/cluster/miniature.conf"):
         found[path] = ["--config", str(path)]
     return found
+
+
+@pytest.mark.parametrize("path", run_sh_files(), ids=lambda path: path.stem)
+def test_configurations_hold_what_their_options_take(path):
+    """They are trusted when a run begins."""
+    for name, given in TABLE.read_config(path, ROOT).items():
+        TABLE.options[name].read(given.text)
 
 
 def test_no_file_of_options_is_of_nothing():
