@@ -343,13 +343,6 @@ def run_sh_files() -> dict[Path, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("path", run_sh_files(), ids=lambda path: path.stem)
-def test_configurations_hold_what_their_options_take(path):
-    """They are trusted when a run begins."""
-    for name, given in TABLE.read_config(path, ROOT).items():
-        TABLE.options[name].read(given.text)
-
-
 def test_no_file_of_options_is_of_nothing():
     """All others are of features, or of another recipe in their name."""
     for path in set(CONF.glob("*.conf")) - run_sh_files().keys():
