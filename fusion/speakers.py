@@ -1,4 +1,4 @@
-"""`fusion.formats.speakers` by its former name, which the tutorial's readers have in their scripts."""
+"""The former name of `fusion.formats.speakers`, which readers of the tutorial have in scripts."""
 
 from fusion.formats.speakers import (
     TrialSpeakers,
