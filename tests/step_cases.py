@@ -42,10 +42,15 @@ def own_process() -> Iterator[None]:
         use_backend()
 
 
-def recipe(*words: str) -> int:
-    """``python -m recipes.steps WORD...`` in this process; its exit status."""
+def call(*words: str) -> int:
+    """``python -m recipes.steps WORD...`` in this process; a mistake is raised."""
     with own_process():
-        return guarded(PROG, lambda: main(words))
+        return main(words)
+
+
+def recipe(*words: str) -> int:
+    """The same as a command; its exit status."""
+    return guarded(PROG, lambda: call(*words))
 
 
 def places(folder: Path) -> list[str]:

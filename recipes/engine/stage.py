@@ -165,6 +165,7 @@ def in_place(
     upstream : callable
         Stamps of what the body read, by name, once it has.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder)
     cautions: list[str] = []
@@ -184,6 +185,10 @@ def in_place(
             "seconds": seconds, "warnings": cautions, "files": listed,
         }  # fmt: skip
         write_text(folder / "done.json", json.dumps(done) + "\n")
+    except BaseException:
+        if is_new and {path.name for path in folder.iterdir()} <= {"log"}:
+            remove_tree(folder)  # nothing to go on from
+        raise
     finally:
         if lock is not None:
             os.close(lock)

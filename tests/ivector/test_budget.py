@@ -16,7 +16,6 @@ from ivector.gmm.full import FullGMM
 from ivector.statistics import BaumWelchStatistics
 from ivector.total_variability.e_step import training_bytes
 from ivector.total_variability.model import TotalVariability
-from recipes.steps import ubm
 
 
 def test_shards_are_few_of_large_corpora_and_many_enough_of_small_ones():
@@ -87,19 +86,6 @@ def test_training_that_cannot_fit_is_refused():
     model, stats, (*_, R) = problem()
     with pytest.raises(UsageError, match=r"needs .* MiB .* the limit is 1: give --memory .* rank"):
         TotalVariability(R, memory=1).fit(stats, ubm=model)
-
-
-def test_a_ubm_is_taken_with_the_memory_that_its_refusal_names(tmp_path):
-    def check(memory):
-        given = types.SimpleNamespace(num_components=64, covariance="full", memory=memory, disk=0)
-        ubm.check_budget(given, 60, tmp_path)
-
-    with pytest.raises(UsageError, match="the limit is 3: give --memory") as refusal:
-        check(3)
-    named = int(re.search(r"--memory (\d+)", str(refusal.value))[1])
-    check(named)
-    with pytest.raises(UsageError):
-        check(named - 1)
 
 
 @pytest.mark.filterwarnings("ignore::ivector.base.errors.DegenerateDataWarning")

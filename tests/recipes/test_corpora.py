@@ -344,8 +344,8 @@ class TestCommand:
         command = ["folder", "--corpus-dir", str(speakers), "--out", str(tmp_path / "out")]
         assert cli(command) == 0
         assert "4 speakers, 12 utterances, 2 folds, 16 trials" in capsys.readouterr().out
-        record = json.loads((tmp_path / "out" / "prepared.json").read_text())
-        assert record["counts"]["trials"] == 16
+        record = json.loads((tmp_path / "out" / "done.json").read_text())
+        assert {"wav/wav.scp", "fold0/trials", "fold1/enroll"} <= record["files"].keys()
         assert cli(command) == 0
         assert "left untouched" in capsys.readouterr().out
         # Another recording, another option, or a lost file: made again.

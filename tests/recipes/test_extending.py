@@ -10,18 +10,19 @@ import shutil
 import sys
 import types
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 from step_cases import CORPUS, SMALL, run_stage, run_stages
 
-import plda.normalisation
 from fusion.formats.files import align, read_scores, read_trials
+from plda.formats.models import load_model
+from plda.models import BACKENDS, Entry
+from plda.normalisation import NORMS, Norm
 from plda.scoring.pairs import PairScorer
 from recipes import systems
 from recipes.engine.settings import read
-from recipes.experiment.backends import BACKENDS, Backend
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import fold_utterances, protocol_digest
 from recipes.experiment.vectors import read_vectors, write_vectors
@@ -43,27 +44,27 @@ def kinds(folder: Path, system: str) -> set[str]:
     return {path.name for path in (folder / "exp" / system).iterdir()}
 
 
-# A back-end. The change: an entry of BACKENDS in recipes/experiment/backends.py with its functions,
-# and, for one that is trained, a model in plda/models: two files.
+# A back-end. The change: an entry of BACKENDS in plda/models/__init__.py, and the model's module in
+# plda/models: two files.
 
 
-def _train(X: np.ndarray, y: np.ndarray, values: Any, work: Path) -> None:
-    np.save(work / "scale.npy", X.std(axis=0))
+class Distance(BaseEstimator):
+    """Minus the squared distance, in units of the training vectors' deviations."""
 
+    def fit(self, X, y=None):
+        self.scale_ = X.std(axis=0)
+        return self
 
-def _scorer(scale: np.ndarray, enrol: np.ndarray, test: np.ndarray, **_: Any) -> PairScorer:
-    """Minus the squared distance in units of the training vectors' deviations."""
-    left, right = enrol / scale, test / scale
-    one = np.ones
-    return PairScorer(
-        np.column_stack([2 * left, -np.square(left).sum(axis=1), one(len(left))]),
-        np.column_stack([right, one(len(right)), -np.square(right).sum(axis=1)]),
-    )
+    def scorer(self, enrol, test, n_enrol=1):
+        left, right, one = enrol / self.scale_, test / self.scale_, np.ones
+        return PairScorer(
+            np.column_stack([2 * left, -np.square(left).sum(axis=1), one(len(left))]),
+            np.column_stack([right, one(len(right)), -np.square(right).sum(axis=1)]),
+        )
 
 
 def test_a_back_end(copy, monkeypatch):
-    entry = Backend("distance", _train, lambda folder: np.load(folder / "scale.npy"), _scorer)
-    monkeypatch.setitem(BACKENDS, "distance", entry)
+    monkeypatch.setitem(BACKENDS, "distance", Entry(__name__, "Distance", "the distance"))
     before = scores(copy, "ivector")
     words = (*OPTIONS, "--system", "ivector", "--scoring", "distance")
     run_stages(copy, (5, 6, 10), *words)
@@ -77,10 +78,9 @@ def test_a_back_end(copy, monkeypatch):
     enroll = dict(
         row.split(maxsplit=1) for row in (copy / "data/fold0/enroll").read_text().splitlines()
     )
-    from plda.formats.models import load_model
-
+    scale = load_model(home / "distance.npz").scale_
     pair = np.stack([vectors[enroll[line[0]]], vectors[line[1]]])
-    one, other = load_model(home / "transforms.npz").transform(pair) / np.load(home / "scale.npy")
+    one, other = load_model(home / "transforms.npz").transform(pair) / scale
     assert float(line[2]) == pytest.approx(-np.square(one - other).sum(), abs=1e-3)
     # It is an option of embeddings, too.
     assert read(["--xvector-scoring", "distance"]).of["xvector"].scoring == "distance"
@@ -166,23 +166,13 @@ def test_a_system_with_a_step_of_its_own(copy, monkeypatch):
     assert run_stage(copy, 5, *words) == 1
 
 
-# A score norm. The change: its name in KINDS, and what it does, in plda/normalisation.py: one file.
+# A score norm. The change: an entry of NORMS in plda/normalisation.py with what it does: one file.
 
 
 def test_a_score_norm(copy, monkeypatch):
-    """Scores without their cohorts' mean, and no deviations."""
-
-    class Centred(plda.normalisation.ScoreNorm):
-        def _combine(self, raw, enrol, test):
-            if self.kind == "centred":
-                return raw - (enrol[0] + test[0]) / 2
-            return super()._combine(raw, enrol, test)
-
-    module = plda.normalisation
-    monkeypatch.setattr(module, "KINDS", (*module.KINDS, "centred"))
-    monkeypatch.setattr(module, "_NEEDS_ENROL", (*module._NEEDS_ENROL, "centred"))
-    monkeypatch.setattr(module, "_NEEDS_TEST", (*module._NEEDS_TEST, "centred"))
-    monkeypatch.setattr("recipes.experiment.trials.ScoreNorm", Centred)
+    """Scores without the means of their cohorts' scores; deviations are as they are."""
+    entry = Norm(lambda raw, enrol, test: raw - (enrol[0] + test[0]) / 2)
+    monkeypatch.setitem(NORMS, "centred", entry)
     raw = {system: scores(copy, system) for system in ("ivector", "gmm-ubm")}
     words = (*OPTIONS, "--systems", "ivector gmm-ubm", "--score-norm", "centred")
     run_stages(copy, (5, 6, 10), *words)

@@ -112,7 +112,7 @@ WRONG = [
     ("--xvector-frames '10 100'", f"takes two {NUMBERS} from 15", "'10 100'"),
     ("--xvector-frames '20 30 40'", f"takes two {NUMBERS} from 15", "'20 30 40'"),
     ("--xvector-scoring dot", "--xvector-scoring takes one of plda, cosine", "'dot'"),
-    ("--xvector-lda-dim x", f"--xvector-lda-dim takes {NUMBERS} from 0", "'x'"),
+    ("--xvector-lda-dim -1", f"--xvector-lda-dim takes {NUMBERS} from 0", "'-1'"),
     ("--xvector-plda-smoothing 2", "--xvector-plda-smoothing takes numbers from 0 to 1", "'2'"),
     ("--xvector-norm nonsense", "--xvector-norm takes one of none, z, t, zt, s", "'nonsense'"),
     ("--device gpu", "--device takes auto, cpu or cuda[:N]", "'gpu'"),

@@ -1,4 +1,4 @@
-"""The whole recipe on a small synthetic corpus: results, resumption, jobs, users' mistakes."""
+"""The whole recipe on a small synthetic corpus: results, resumption, users' mistakes."""
 
 import json
 import os
@@ -10,31 +10,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from step_cases import CORPUS, ROOT, SMALL, places, run_stage, run_stages
 
 from fusion.calibration.saving import load_model
 from fusion.formats.files import align, read_scores, read_trials
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = (
-    "--num-components 8 --rank 8 --lda-dim 4 --num-iters-diag 5 --num-iters-full 2 "
-    "--num-iters-tv 2 --mfcc-config recipes/conf/mfcc_8k.conf --bootstrap 50 "
-    "--system ivector --dev-folds 0"
-).split()
-ALL = ("--system", "all", "--dev-folds", "2")
+IVECTOR = ("--system", "ivector", "--dev-folds", "0")
+ALL = ("--dev-folds", "2", "--nj", "1")
 
 
-def recipe(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Run ``run.sh`` with its data and experiment in `folder`."""
-    command = [
-        "bash", str(ROOT / "recipes/run.sh"), "--data", str(folder / "data"),
-        "--exp", str(folder / "exp"), "--prepare-options=--speakers 8 --sessions 4",
-        *SMALL, *options,
-    ]  # fmt: skip
+def script(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run ``run.sh`` for the i-vector system with its data and experiment in `folder`."""
+    command = ["bash", str(ROOT / "recipes/run.sh"), *places(folder), *CORPUS, *SMALL, *IVECTOR]
     python = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{python}:{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -49,14 +43,14 @@ def outputs(folder: Path, system: str = "ivector") -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def scripted(tmp_path_factory):
+    """The i-vector system by the script and two processes; what it said."""
     folder = tmp_path_factory.mktemp("a recipe")  # with a space
-    done = recipe(folder, "--nj", "1")
-    return folder, done
+    return folder, script(folder, "--nj", "2")
 
 
-def test_recipe_prints_error_rates_and_draws_them(finished):
-    folder, done = finished
+def test_recipe_prints_error_rates_and_draws_them(scripted):
+    folder, done = scripted
     assert "| ivector | all" in done.stdout
     report = folder / "exp/report"
     assert (report / "det.png").read_bytes()[:4] == b"\x89PNG"
@@ -69,56 +63,54 @@ def test_recipe_prints_error_rates_and_draws_them(finished):
     assert options["options"]["num_components"] == 8 and "numpy" in options["versions"]
 
 
-def test_finished_stages_are_left_alone(finished):
-    folder, _ = finished
+def test_processes_do_not_change_a_byte(scripted, finished):
+    """Nor do development folds and systems beside it, nor the script."""
+    folder, _ = scripted
+    assert len(outputs(folder)) == 14
+    assert outputs(folder) == outputs(finished)
+
+
+def test_finished_stages_are_left_alone(scripted):
+    folder, _ = scripted
     before = {f: f.stat().st_mtime_ns for f in (folder / "exp/ivector").rglob("*") if f.is_file()}
-    done = recipe(folder)
-    assert done.stderr.count("done already") == 11
+    done = script(folder)
+    lines = done.stderr.splitlines()
+    assert sum(": done already" in line for line in lines) == 7  # all but the report
     assert before == {f: f.stat().st_mtime_ns for f in before}
+    assert "| ivector | all" in done.stdout
 
 
-def test_stage_3_repeats_with_the_same_bytes(finished):
-    folder, _ = finished
+def test_stage_3_repeats_with_the_same_bytes(scripted):
+    folder, _ = scripted
     before = outputs(folder)
-    done = recipe(folder, "--stage", "3", "--nj", "2")
-    assert "total variability" in done.stderr and "UBM" not in done.stderr
+    done = script(folder, "--stage", "3", "--stop-stage", "6", "--nj", "1")
+    assert "total variability: 2 to make" in done.stderr and "UBM" not in done.stderr
     assert outputs(folder) == before
 
 
-def test_jobs_do_not_change_a_byte(finished, tmp_path):
-    folder, _ = finished
-    shutil.copytree(folder / "data", tmp_path / "data", symlinks=True)
-    recipe(tmp_path, "--nj", "2")
-    assert outputs(tmp_path) == outputs(folder)
+@pytest.fixture
+def report(copy, capsys):
+    """The report of the copy's systems as it was printed."""
+    assert run_stage(copy, 10, *CORPUS, *SMALL, *ALL) == 0
+    return capsys.readouterr().out
 
 
-@pytest.fixture(scope="module")
-def fused(finished, tmp_path_factory):
-    """All systems, calibrated and fused; the i-vector system is there already."""
-    first, _ = finished
-    folder = tmp_path_factory.mktemp("fused")
-    shutil.copytree(first, folder, symlinks=True, dirs_exist_ok=True)
-    return folder, recipe(folder, *ALL)
-
-
-def test_all_systems_are_calibrated_and_fused(fused, finished):
-    folder, done = fused
-    assert outputs(folder) == outputs(finished[0])  # others stand beside
+def test_all_systems_are_calibrated_and_fused(copy, report):
     for system in ("ivector", "cosine", "gmm-ubm"):
-        assert f"| {system} " in done.stdout
-    assert "| fusion " in done.stdout and "to learn the fusion from: it is rough" in done.stderr
+        assert f"| {system} " in report
+    assert "| fusion " in report and "to learn the fusion from: it is rough" in report
     rows = {
         row["system"]: row
-        for row in json.loads((folder / "exp/report/report.json").read_text())["systems"]
+        for row in json.loads((copy / "exp/report/report.json").read_text())["systems"]
     }
     assert set(rows) == {"ivector", "cosine", "gmm-ubm", "fusion"}
     assert all(row["llr"] and row["cllr"]["estimate"] > 0 for row in rows.values())
-    page = (folder / "exp/report/report.html").read_text()
+    page = (copy / "exp/report/report.html").read_text()
     assert "<!doctype html>" in page.lower() and "recipes/run.sh" in page
 
 
-def test_fusion_knows_no_speaker_of_the_trials(fused):
-    folder, _ = fused
+def test_fusion_knows_no_speaker_of_the_trials(finished):
+    folder = finished
     utt2spk = dict(line.split() for line in (folder / "data/wav/utt2spk").read_text().splitlines())
     development = sorted((folder / "exp/development/data").glob("fold*"))
     assert len(development) == 4
@@ -130,8 +122,8 @@ def test_fusion_knows_no_speaker_of_the_trials(fused):
         assert used | tested <= training and not used & tested
 
 
-def test_llr_are_the_models_of_the_scores(fused):
-    folder, _ = fused
+def test_llr_are_the_models_of_the_scores(finished):
+    folder = finished
     home = folder / "exp/fusion/llr/fold0"
     lists = read_trials(home / "trials")
     systems = ("ivector", "cosine", "gmm-ubm")
@@ -148,50 +140,49 @@ def test_llr_are_the_models_of_the_scores(fused):
     np.testing.assert_allclose(llr, fusion.transform(raw), atol=1e-6)
 
 
-def test_llr_older_than_the_scores_are_not_reported(fused, tmp_path):
-    folder, _ = fused
-    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
-    options = ("--system", "gmm-ubm", "--relevance", "8", "--stage", "6")
-    done = recipe(tmp_path, *options, "--stop-stage", "6")
-    done = recipe(tmp_path, *options, "--stage", "10")
-    assert "scores are newer" in done.stderr and "| fusion" not in done.stdout
+def test_llr_older_than_the_scores_are_not_reported(copy, capsys):
+    options = (*CORPUS, *SMALL, *ALL, "--relevance", "8")
+    run_stages(copy, (6, 10), *options, "--system", "gmm-ubm")
+    told = capsys.readouterr()
+    assert "scores are newer" in told.err and "| fusion" not in told.out
+    assert "| gmm-ubm | all" in told.out
 
 
-def test_xvectors(finished, tmp_path):
+def test_xvectors(copy, capsys):
     pytest.importorskip("torch")
-    folder, _ = finished
-    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
-    options = ("--system", "xvector", "--xvector-steps", "5", "--xvector-frames", "60 80")
-    done = recipe(tmp_path, *options)
-    assert "| xvector | all" in done.stdout and "| ivector | all" in done.stdout
-    assert (tmp_path / "exp/xvector/network/fold1/network/config.json").is_file()
-    first = outputs(tmp_path, "xvector")
-    again = recipe(tmp_path, *options, "--stage", "7", "--nj", "1")
-    assert "network/fold0: finished" in again.stderr
-    assert outputs(tmp_path, "xvector") == first
+    options = (*CORPUS, *SMALL, "--system", "xvector", "--dev-folds", "0", "--xvector-steps", "5",
+               "--xvector-frames", "60 80", "--device", "cpu")  # fmt: skip
+    run_stages(copy, (7, 8, 10), *options, "--nj", "2")
+    printed = capsys.readouterr().out
+    assert "| xvector | all" in printed and "| ivector | all" in printed
+    assert (copy / "exp/xvector/network/fold1/network/config.json").is_file()
+    first = outputs(copy, "xvector")
+    assert len(first) == 6
+    assert run_stage(copy, 7, *options, "--nj", "1", "--stage", "7") == 0
+    assert "stage  7/10  networks: 2 to make\n" in capsys.readouterr().err
+    run_stages(copy, [8], *options, "--nj", "1", "--stage", "7")
+    assert outputs(copy, "xvector") == first
 
 
-def test_one_system_alone_is_calibrated(fused, tmp_path):
-    folder, _ = fused
-    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "exp/fusion")
-    done = recipe(tmp_path, *ALL, "--system", "gmm-ubm", "--stage", "9", "--resume", "true")
-    assert (tmp_path / "exp/gmm-ubm/llr/fold1/gmm-ubm.scores").is_file()
-    assert "| fusion" not in done.stdout and "Cllr" in done.stdout
+def test_one_system_alone_is_calibrated(copy, capsys):
+    shutil.rmtree(copy / "exp/fusion")
+    options = (*CORPUS, *SMALL, *ALL, "--system", "gmm-ubm")
+    run_stages(copy, (9, 10), *options, "--stage", "9", "--resume", "true")
+    assert (copy / "exp/gmm-ubm/llr/fold1/gmm-ubm.scores").is_file()
+    printed = capsys.readouterr().out
+    assert "| fusion" not in printed and "Cllr" in printed
 
 
-def test_mistakes_are_told_in_one_line(finished, tmp_path):
-    folder, _ = finished
-    done = recipe(folder, "--rank", "many", check=False)
-    assert done.returncode == 2 and "Traceback" not in done.stderr
-    done = recipe(folder, "--no-such-option", "1", check=False)
-    assert done.returncode == 2 and "unknown option --no-such-option" in done.stderr
-    for wrong in (("--stage", "x"), ("--stop-stage", "11"), ("--score-norm", "q")):
-        done = recipe(folder, *wrong, check=False)
-        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, wrong
-    done = recipe(tmp_path, "--stage", "3", check=False)
+def test_a_stage_whose_forerunners_are_missing_names_them(finished, tmp_path):
+    """Those of options are in test_options."""
+    done = script(tmp_path, "--stage", "3", check=False)
+    assert done.returncode == 1 and "run stage 0 first" in done.stderr
+    shutil.copytree(finished / "data", tmp_path / "data", symlinks=True)
+    done = script(tmp_path, "--stage", "3", check=False)
     assert done.returncode == 1 and "run with --stage 1" in done.stderr
-    assert "Traceback" not in done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("run.sh: error: ")
+    assert not list((tmp_path / "exp").rglob(".*"))
 
 
 @pytest.fixture
@@ -220,14 +211,17 @@ def broken_corpus(tmp_path):
     return corpus
 
 
-def test_bad_recordings_are_skipped_and_counted(broken_corpus, tmp_path):
-    options = ("--corpus", "folder", "--corpus-dir", str(broken_corpus), "--prepare-options=")
-    done = recipe(tmp_path, *options)
-    told = done.stdout + done.stderr
-    assert "Traceback" not in told and "| ivector | all" in done.stdout
+def test_bad_recordings_are_skipped_and_counted(broken_corpus, tmp_path, capsys):
+    corpus = ("--corpus", "folder", "--corpus-dir", str(broken_corpus))
+    options = (*SMALL, *IVECTOR, *corpus, "--nj", "1")
+    run_stages(tmp_path, (0, 1, 2, 3, 4, 5, 6, 10), *options)
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err and "| ivector | all" in told.out
     skipped = (tmp_path / "exp/features/skipped").read_text()
     for name in ("cut", "zero", "nan", "stereo"):
-        assert name in skipped or name in told
+        assert name in skipped or name in told.err
     assert "clipped" in (tmp_path / "exp/features/remarks").read_text()
-    strict = recipe(tmp_path / "strict", *options, "--strict", "true", check=False)
-    assert strict.returncode == 1 and "Traceback" not in strict.stderr
+    # Told once more with the results.
+    assert "Note: " in told.out and "recordings skipped, for example " in told.out
+    assert run_stage(tmp_path / "strict", 0, *options, "--strict", "true") == 1
+    assert not (tmp_path / "strict/data").exists()

@@ -1,62 +1,28 @@
 """Stages that were stopped go on where they were; what would be run is said beforehand."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
-from step_cases import FEATURES, ROOT, run_step, run_steps
+from step_cases import CORPUS, ROOT, SMALL, results, run_stage
 
+from ivector.base.errors import DataError
 from recipes.engine import marks
-from recipes.engine.marks import PLANNED, RESUME
+from recipes.engine.marks import RESUME
 from recipes.engine.stage import stage
 from recipes.steps import features, ivectors, total_variability
 
-STEPS = {
-    "features": FEATURES,
-    "ubm": "--num-components 4 --num-iters-diag 2 --num-iters-full 1",
-    "total_variability": "--rank 4 --num-iters 2",
-    "ivectors": "",
-    "backend": "",
-    "scores": "",
-}
-UNLIKE = {"log", "done.json", "options.json"}
+OPTIONS = (*CORPUS, *SMALL, "--system", "ivector", "--dev-folds", "0", "--nj", "1")
 
 
-run = partial(run_step, STEPS)
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in files
-        if path.name not in UNLIKE and path.suffix != ".scp"  # they name their folder
-    }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small_shards():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "shard_size", lambda *_: 2)
-        patch.setattr(ivectors, "shard_size", lambda *_: 2)
-        patch.setattr(total_variability, "UTTERANCES_PER_SHARD", 2)
-        yield
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return run_steps(STEPS, tmp_path_factory.mktemp("finished"))
-
-
-@pytest.fixture
-def copy(finished, tmp_path):
-    shutil.copytree(finished, tmp_path / "x", symlinks=True)
-    return tmp_path / "x"
+def run(folder: Path, number: int | str, *options: str) -> int:
+    """A stage of the i-vector system, or the plan of all; its exit status."""
+    return run_stage(folder, number, *OPTIONS, *options)
 
 
 class Stop(BaseException):
@@ -64,22 +30,29 @@ class Stop(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("step", "owner", "method", "folder"),
+    ("number", "owner", "method", "folder", "shards"),
     [
-        ("features", features.Extractor, "_extract", "features"),
-        ("total_variability", total_variability.Accumulator, "__call__", "ivector/tv"),
-        ("ivectors", ivectors.Extract, "__call__", "ivector/ivectors"),
+        (1, features.Extractor, "_extract", "features", 16),
+        (3, total_variability.Accumulator, "__call__", "ivector/tv", 2 * 8),
+        (4, ivectors.Extract, "__call__", "ivector/ivectors", 2 * 16),
     ],
 )
 def test_finished_shards_are_not_computed_again(
-    finished, copy, monkeypatch, step, owner, method, folder
+    copy, monkeypatch, number, owner, method, folder, shards
 ):
+    """Of 32 utterances, 16 of them of a fold's training, two to a shard."""
+    monkeypatch.setattr(features, "shard_size", lambda *_: 2)
+    monkeypatch.setattr(ivectors, "shard_size", lambda *_: 2)
+    monkeypatch.setattr(total_variability, "UTTERANCES_PER_SHARD", 2)
+    shutil.rmtree(copy / "exp" / folder)
+    assert run(copy, number) == 0
+    expected = results(copy / "exp" / folder)
     shutil.rmtree(copy / "exp" / folder)
     real, calls = getattr(owner, method), []
 
     def limited(*arguments):
         calls.append(arguments)
-        if len(calls) % 3 == 0:
+        if len(calls) % 5 == 0:
             raise Stop
         return real(*arguments)
 
@@ -87,24 +60,23 @@ def test_finished_shards_are_not_computed_again(
     stops = 0
     for _ in range(50):
         try:
-            assert run(copy, step) == 0
+            assert run(copy, number) == 0
             break
         except Stop:
             stops += 1
             assert not (copy / "exp" / folder / "done.json").exists()
     assert stops >= 2
     # Every shard was computed once, but for those that were stopped.
-    shards = {"features": 6, "total_variability": 6, "ivectors": 12}[step]
     assert len(calls) - stops == shards
-    assert results(copy / "exp" / folder) == results(finished / "exp" / folder)
+    assert results(copy / "exp" / folder) == expected
     assert not [p for p in (copy / "exp").rglob(".*") if p.name != ".keep"]
 
 
 def test_an_unfinished_run_of_other_options_or_sources_is_cleared(tmp_path, monkeypatch):
     folder = tmp_path / "stage"
 
-    def stop(options):
-        with pytest.raises(Stop), stage(folder, options) as work:
+    def stop(options, code=""):
+        with pytest.raises(Stop), stage(folder, options, code=code) as work:
             found = [path.name for path in sorted((work / RESUME).glob("*"))]
             (work / RESUME).mkdir(exist_ok=True)
             (work / RESUME / "shard").write_text("whole")
@@ -116,6 +88,8 @@ def test_an_unfinished_run_of_other_options_or_sources_is_cleared(tmp_path, monk
     assert stop({"n": 1}) == ["shard"]
     assert stop({"n": 2}) == []
     assert stop({"n": 2}) == ["shard"]
+    assert stop({"n": 2}, "other") == []
+    assert stop({"n": 2}) == []
     monkeypatch.setattr(marks, "_sources", lambda: "edited")
     assert stop({"n": 2}) == []
     with stage(folder, {"n": 2}) as work:
@@ -126,51 +100,124 @@ def test_an_unfinished_run_of_other_options_or_sources_is_cleared(tmp_path, monk
     assert not (folder / RESUME).exists()
 
 
-def test_what_changed_is_said(finished, copy, caplog):
+def test_sources_of_an_unfinished_run_are_those_of_all_rooms(monkeypatch):
+    seen = []
+    monkeypatch.setattr(marks, "digest", lambda *paths: seen.extend(paths))
+    marks._sources.__wrapped__()
+    names = {path.relative_to(ROOT).as_posix() for path in seen}
+    assert {"ivector/gmm/em.py", "plda/models/em.py", "recipes/steps/ubm.py"} <= names
+    assert len(names) > 150
+
+
+def test_failed_stage_leaves_the_former_results_alone(tmp_path):
+    folder = tmp_path / "stage"
+    with stage(folder, {"n": 1}) as work:
+        (work / "result").write_text("good")
+    with contextlib.suppress(ZeroDivisionError), stage(folder, {"n": 2}) as work:
+        (work / "result").write_text("half")
+        raise ZeroDivisionError
+    assert (folder / "result").read_text() == "good"
+    with stage(folder, {"n": 2}) as work:  # the work is there to go on from
+        assert work is not None and (work / "result").read_text() == "half"
+        (work / "result").write_text("better")
+    assert (folder / "result").read_text() == "better"
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_run_killed_between_two_renames_keeps_the_former_results(tmp_path):
+    folder = tmp_path / "stage"
+    with stage(folder, {}) as work:
+        (work / "result").write_text("good")
+    folder.rename(tmp_path / ".stage.old")
+    (tmp_path / ".stage.partial").mkdir()
+    with stage(folder, {}) as work:
+        assert work is None
+    assert (folder / "result").read_text() == "good"
+
+
+def test_two_runs_at_once_do_not_mix(tmp_path):
+    pytest.importorskip("fcntl")
+    code = (
+        "import sys, time; from pathlib import Path; from recipes.engine.stage import stage\n"
+        "with stage(Path(sys.argv[1]), {}):\n    print(flush=True); time.sleep(60)"
+    )
+    folder = tmp_path / "stage"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None and other.stdout.readline()
+    with pytest.raises(DataError, match="another run is at work there"), stage(folder, {}):
+        pass
+    assert (tmp_path / ".stage.partial").exists()
+    other.kill()
+    other.communicate()
+    with stage(folder, {}) as work:
+        (work / "result").write_text("good")
+    assert json.loads((folder / "done.json").read_text())["files"].keys() == {
+        "options.json", "result"
+    }  # fmt: skip
+
+
+def test_what_changed_is_said(copy, caplog):
     caplog.set_level("INFO", "recipe")
-    assert run(copy, "scores", "--enrolment", "average") == 0
+    assert run(copy, 6, "--enrolment", "average") == 0
     assert 'runs: option enrolment: "book" -> "average"' in caplog.text
     caplog.clear()
-    assert run(copy, "scores", "--enrolment", "average") == 0
-    assert "done already" in caplog.text and "runs:" not in caplog.text
-    with stage(copy / "exp/features", {}, {"recordings": "others"}, version=2) as work:
+    assert run(copy, 6, "--enrolment", "average") == 0
+    assert "runs:" not in caplog.text
+    with stage(copy / "exp/features", {}, {"recordings": "others"}, code="0") as work:
         assert work is not None
-    assert "recordings changed" in caplog.text and "code: " in caplog.text
+    assert "recordings changed" in caplog.text and "the code of this stage changed" in caplog.text
     assert "option mfcc.sample_frequency: 8000 -> none" in caplog.text
 
 
-@pytest.fixture
-def planned(monkeypatch):
-    """Dry runs note for each other, within this process, what they have found."""
-    monkeypatch.setenv(PLANNED, "")
-    monkeypatch.setattr("recipes.engine.stage._dry", False)
-
-
-def test_dry_run_follows_an_option_through_the_stages(copy, planned, capsys):
+def test_dry_run_follows_an_option_through_the_stages(copy, capsys):
     before = {p: p.stat().st_mtime_ns for p in copy.rglob("*")}
-    for name in STEPS:
-        option = ("--rank", "3") * (name == "total_variability")
-        assert run(copy, name, *option, "--dry-run") == 0
+    assert run(copy, "plan", "--rank", "7") == 0
     lines = capsys.readouterr().out.splitlines()
     exp = copy / "exp"
+    assert lines[0] == f"leave {copy}/data"
     assert f"leave {exp}/features" in lines
     assert f"leave {exp}/ivector/ubm/fold0" in lines
-    assert f"run   {exp}/ivector/tv/fold1  # option rank: 4 -> 3" in lines
+    assert f"run   {exp}/ivector/tv/fold1  # option rank: 8 -> 7" in lines
     assert f"run   {exp}/ivector/ivectors/fold1  # follows stage 3" in lines
     assert f"run   {exp}/ivector/scores/fold0  # follows stage 4; follows stage 5" in lines
     assert {p: p.stat().st_mtime_ns for p in copy.rglob("*")} == before
 
 
-def test_dry_run_tells_what_is_gone(copy, planned, capsys):
+def test_dry_run_tells_what_is_gone(copy, capsys):
     (copy / "exp/ivector/ivectors/fold0/ivectors.npz").unlink()
     shutil.rmtree(copy / "exp/ivector/backend/fold1")
-    for name in ("ivectors", "backend", "scores"):
-        assert run(copy, name, "--dry-run") == 0
+    assert run(copy, "plan") == 0
     found = capsys.readouterr().out
     assert "ivectors/fold0  # ivectors.npz: is gone since the stage finished" in found
     assert "backend/fold1  # not there yet" in found
     assert "backend/fold0  # follows stage 4" in found
     assert "scores/fold1  # follows stage 5" in found
+    assert f"leave {copy}/exp/ivector/ivectors/fold1" in found
+
+
+def test_dry_run_tells_what_a_stage_that_was_named_repeats(copy, capsys):
+    assert run(copy, "plan", "--stage", "5", "--stop-stage", "6") == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = [f"{copy}/exp/ivector/{kind}/fold{i}" for kind in ("backend", "scores") for i in (0, 1)]
+    assert [line.split()[:2] for line in lines] == [["run", name] for name in names]
+    assert lines[0].endswith("# asked for")
+    assert run(copy, "plan", "--stage", "5", "--stop-stage", "6", "--resume") == 0
+    assert capsys.readouterr().out.splitlines() == [f"leave {name}" for name in names]
+
+
+def test_a_lost_recording_makes_the_corpus_again(finished, copy, capsys):
+    """The copy's lists name the recordings of the original."""
+    (recording, *_) = sorted((finished / "data/audio").rglob("*.flac"))
+    hidden = recording.rename(recording.with_suffix(".hidden"))
+    try:
+        assert run(copy, "plan", "--stop-stage", "0") == 0
+    finally:
+        hidden.rename(recording)
+    assert capsys.readouterr().out == f"run   {copy}/data  # {recording.name}: is gone\n"
+    assert run(copy, "plan", "--stop-stage", "0") == 0
+    assert capsys.readouterr().out == f"leave {copy}/data\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="runs a shell script")
@@ -184,7 +231,7 @@ def test_dry_run_of_the_recipe_does_nothing(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"run   {tmp_path}/data  # not there yet",
-        f"run   {tmp_path}/exp/ivector/(features)  # follows {tmp_path}/data",
-        f"run   {tmp_path}/exp/ivector/(ubm)  # follows {tmp_path}/data",
+        f"run   {tmp_path}/exp/development/data  # not there yet; follows stage 0",
+        f"run   {tmp_path}/exp/features  # not there yet; follows stage 0",
     ]
     assert not list(tmp_path.iterdir())

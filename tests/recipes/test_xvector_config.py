@@ -1,39 +1,31 @@
 """Stages 7 and 8 with a file of the network's configuration."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
+from step_cases import CORPUS, SMALL, places, recipe, run_stage
+
 from dnn.embedding.export import load_network
 from dnn.training.checkpoint import load_checkpoint
-from recipes import prepare
-from recipes.steps.__main__ import main as step
 
-ROOT = Path(__file__).resolve().parents[2]
-SMALL = ("--num-steps", "5", "--frames", "60", "80", "--device", "cpu")
+NETWORK = (*CORPUS, *SMALL, "--system", "xvector", "--dev-folds", "0", "--device", "cpu",
+           "--xvector-steps", "5", "--xvector-frames", "60 80", "--nj", "1")  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Data and features of a small generated corpus; a folder of data, one of experiments."""
-    folder = tmp_path_factory.mktemp("corpus")
-    words = ["synthetic", "--out", str(folder / "data"), "--speakers", "6", "--sessions", "3"]
-    assert prepare.cli(words) == 0
-    common = ["--data", str(folder / "data"), "--exp", str(folder / "exp")]
-    mfcc, vad = (str(ROOT / "recipes" / "conf" / f"{name}.conf") for name in ("mfcc_8k", "vad"))
-    assert step(["features", *common, "--mfcc-config", mfcc, "--vad-config", vad]) == 0
-    return folder
+@pytest.fixture
+def corpus(copy):
+    """Data and features of the small generated corpus."""
+    return copy
 
 
-def trained(corpus, system, *words):
+def trained(corpus, *words):
     """Folder of the first fold's network."""
-    common = ["--data", str(corpus / "data"), "--exp", str(corpus / "exp"), "--system", system]
-    assert step(["xvector", *common, *SMALL, *map(str, words)]) == 0
-    return corpus / "exp" / system / "network" / "fold0"
+    assert run_stage(corpus, 7, *NETWORK, *map(str, words)) == 0
+    return corpus / "exp/xvector/network/fold0"
 
 
 def options(folder):
@@ -50,7 +42,7 @@ def test_a_file_reaches_what_the_options_do_not(corpus, tmp_path):
         "augmentation": {"spec_augment": False},
         "training": {"steps": 900},
     }))  # fmt: skip
-    folder = trained(corpus, "ecapa", "--config", path)
+    folder = trained(corpus, "--xvector-config", path)
     model = load_network(folder / "network")
     assert model.name == "ecapa" and model.config()["options"]["pooling"] == "statistics"
     state = load_checkpoint(folder / "last.pt")
@@ -61,19 +53,18 @@ def test_a_file_reaches_what_the_options_do_not(corpus, tmp_path):
     assert told["model"] == "ecapa" and told["model.pooling"] == "statistics"
     assert told["optimiser.average"] == 0.5 and told["spec_augment"] == 0
     before = (folder / "done.json").read_bytes()
-    trained(corpus, "ecapa", "--config", path)
+    trained(corpus, "--xvector-config", path)
     assert (folder / "done.json").read_bytes() == before
     path.write_text(path.read_text().replace('"statistics"', '"average"'))
-    assert "average" in str(options(trained(corpus, "ecapa", "--config", path)))
+    assert "average" in str(options(trained(corpus, "--xvector-config", path)))
 
-    common = ["--data", str(corpus / "data"), "--exp", str(corpus / "exp"), "--system", "ecapa"]
-    assert step(["xvectors", *common]) == 0
-    with np.load(corpus / "exp/ecapa/ivectors/fold0/ivectors.npz") as vectors:
+    assert run_stage(corpus, 8, *NETWORK, "--xvector-config", str(path)) == 0
+    with np.load(corpus / "exp/xvector/ivectors/fold0/ivectors.npz") as vectors:
         assert vectors["vectors"].shape[1] == 8
 
 
 def test_the_mark_of_a_usual_network_is_as_ever(corpus):
-    told = options(trained(corpus, "xvector"))
+    told = options(trained(corpus))
     assert told == {
         "model": "xvector-small", "loss": "am-softmax", "margin": 0.2, "scale": 30.0,
         "frames": [60, 80], "batch_size": 64, "num_steps": 5, "learning_rate": 2e-3,
@@ -88,17 +79,14 @@ def test_the_mark_of_a_usual_network_is_as_ever(corpus):
         ({"augmentation": {"sound": 0.5}}, (), "augmentation.sound: is none of this task's"),
         ({"training": {"seed": 3}}, (), "training.seed: is none of this task's: the recipe's"),
         ({"batches": {"size": 3}}, (), "batches.size: no such key"),
-        ({}, ("--model", "xvectors"), "--model"),
+        ({}, ("--xvector-model", "xvectors"), "--xvector-model takes one of"),
     ],
 )
-def test_mistakes_are_one_line(corpus, tmp_path, capsys, content, words, text):
+def test_mistakes_are_one_line(tmp_path, capsys, content, words, text):
+    """Before anything is run."""
     path = tmp_path / "network.json"
     path.write_text(json.dumps(content))
-    common = ["--data", str(corpus / "data"), "--exp", str(corpus / "exp"), "--system", "x"]
-    try:
-        code = step(["xvector", *common, "--config", str(path), *words])
-    except SystemExit as exit:
-        code = exit.code
+    assert recipe("check", *places(tmp_path), *NETWORK, "--xvector-config", str(path), *words) == 2
     lines = capsys.readouterr().err.splitlines()
-    assert code == 2 and len(lines) == 1 and text in lines[0]
-    assert not (corpus / "exp" / "x").exists()
+    assert len(lines) == 1 and text in lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["network.json"]
