@@ -19,6 +19,7 @@ evaluate     Metrics of systems, with intervals and curves.
 calibrate    Scores of a system to log-likelihood ratios.
 fuse         Scores of several systems to log-likelihood ratios.
 compare      Systems against the first of them.
+speakers     The former name of `fusion.formats.speakers`, kept for scripts.
 
 Names are imported on first use, so that a command's help loads neither numba nor scikit-learn.
 """

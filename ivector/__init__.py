@@ -8,6 +8,7 @@ total_variability  the EM of T and Σ (e_step, m_step), and i-vectors
 formats            Kaldi's archives and model files, statistics on disk
 data               Kaldi data directories, trial lists, enrolment lists
 data_checks        every defect of a data directory, with file and line
+store              the former name of features.store, kept for scripts
 commands           the table of commands and their modules
 base               what every room of the toolkit needs, the other packages' too
 __main__           python -m ivector: lists the commands, or runs one

@@ -25,7 +25,7 @@ if sys.version_info < (3, 10):
     sys.exit(0)
 wanted = "numpy scipy sklearn numba soundfile joblib kaldiio threadpoolctl tqdm matplotlib"
 extras = {
-    "test": "pytest pytest_cov hypothesis python_speech_features librosa psutil h5py dask "
+    "test": "pytest pytest_cov xdist hypothesis python_speech_features librosa psutil h5py dask "
     "distributed ruff mypy",
     "dnn": "torch safetensors",
     "hdf5": "h5py",

@@ -216,14 +216,19 @@ class Option:
             what = where or self.flag
             raise UsageError(f"{what} takes {self.kind.allowed()}; got {text!r}") from None
 
+    def trust(self, text: str) -> Any:
+        """Value of a text of the toolkit's own, which is allowed; tests have looked."""
+        return (self.kind.trust or self.kind.parse)(text)
+
 
 @dataclass(frozen=True)
 class Given:
-    """A value as the user gave it, and where."""
+    """A value as it was given, where, the folder of its paths; `trusted` if the toolkit gave it."""
 
     text: str
     where: str
     base: Path
+    trusted: bool = False
 
 
 @dataclass
@@ -310,7 +315,7 @@ class Table:
             raise UsageError(f"{name} needs a value; if it is {left[0]!r}, write {name}={left[0]}")
         return left.pop(0)
 
-    def read_config(self, path: Path, base: Path) -> dict[str, Given]:
+    def read_config(self, path: Path, base: Path, trusted: bool = False) -> dict[str, Given]:
         """Options of a file of assignments, ``name=value``, which is read and never run."""
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -326,7 +331,8 @@ class Table:
             if not match:
                 raise UsageError(f"{place}: expected name=value (the file is read, not run)")
             option = self.find(match[1], f"'{match[1]}' ({place})")
-            given[option.name] = Given(_unquoted(match[2], place), f"{place}: {match[1]}", base)
+            value = _unquoted(match[2], place)
+            given[option.name] = Given(value, f"{place}: {match[1]}", base, trusted)
         return given
 
     def values(self, given: Mapping[str, Given]) -> dict[str, Any]:
@@ -335,10 +341,7 @@ class Table:
         for name, option in self.options.items():
             one = given.get(name)
             text = option.default if one is None else one.text
-            if one is not None:
-                value = option.read(text, one.where)
-            else:
-                value = (option.kind.trust or option.kind.parse)(text)
+            value = option.trust(text) if not one or one.trusted else option.read(text, one.where)
             if option.kind in (FOLDER, FILE):
                 value = _path(option, text, one, self.home)
             values[name] = value

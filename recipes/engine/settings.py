@@ -243,14 +243,14 @@ def _configured(corpus: str, systems: Sequence[str]) -> dict[str, Given]:
     found: dict[str, Given] = {}
     for name in dict.fromkeys((corpus, *(f"{corpus}.{system}" for system in systems))):
         if (CONF / f"{name}.conf").is_file():
-            found.update(TABLE.read_config(CONF / f"{name}.conf", ROOT))
+            found.update(TABLE.read_config(CONF / f"{name}.conf", ROOT, trusted=True))
     return found
 
 
 def _of_system(name: str, values: SimpleNamespace) -> SimpleNamespace:
     """Values as a system takes them: some are fixed, some are taken from others."""
     for option, text in SYSTEMS[name].fixed.items():
-        setattr(values, option, TABLE.options[option].read(text))
+        setattr(values, option, TABLE.options[option].trust(text))
     for option, other in SYSTEMS[name].takes.items():
         setattr(values, option, getattr(values, other))
     return values

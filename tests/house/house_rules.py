@@ -53,9 +53,9 @@ class Module:
 class House:
     """The modules of a source tree and the imports between them."""
 
-    def __init__(self, root: Path, packages: tuple[str, ...] = PACKAGES) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
-        self.packages = [package for package in packages if (root / package).is_dir()]
+        self.packages = [package for package in PACKAGES if (root / package).is_dir()]
         self.modules = {
             module.name: module
             for package in self.packages
@@ -69,14 +69,18 @@ class House:
             # A program may import itself, so that its classes have a name in worker processes too.
             if arrow.target != module.name or not _is_in_main(module.tree, arrow.line)
         ]
+        # What packages attach lazily is imported by them once somebody asks: no part of a circle,
+        # unless somebody does, but bound to the other rules.
+        self.attached = [
+            Arrow(module.name, 1, self._known(source), name)
+            for module in self.modules.values()
+            for name, source in module.lazy.items()
+            if self._known(source)
+        ]
 
     def folders(self) -> list[Path]:
         """Folders with Python modules, sorted."""
         return sorted({(self.root / module.file).parent for module in self.modules.values()})
-
-    def is_inside(self, name: str, package: str) -> bool:
-        """Whether a module is a package or lies in it."""
-        return name == package or name.startswith(package + ".")
 
     def _arrows(self, module: Module) -> Iterator[Arrow]:
         bound: dict[str, str] = {}  # names of this file that are modules of the product
@@ -98,7 +102,7 @@ class House:
                     if not name:
                         bound[alias.asname or alias.name] = target
                     yield Arrow(module.name, node.lineno, target, name)
-                    if target != source and not self.is_inside(module.name, source):
+                    if target != source and not _is_inside(module.name, source):
                         yield Arrow(module.name, node.lineno, source)
         for node in attributes:
             if isinstance(node.value, ast.Name) and node.value.id in bound:
@@ -114,11 +118,11 @@ class House:
 
     def _definition(self, source: str, name: str) -> tuple[str, str]:
         """Module that ``from source import name`` reaches, and the name in it if it is none."""
+        passed = set()  # so that tables that name each other come to an end
         while f"{source}.{name}" not in self.modules:
-            if name not in self.modules[source].lazy:
-                return source, name
-            following = self._known(self.modules[source].lazy[name])
-            if following in ("", source):
+            passed.add(source)
+            following = self._known(self.modules[source].lazy.get(name, ""))
+            if not following or following in passed:
                 return source, name
             source = following
         return f"{source}.{name}", ""
@@ -134,7 +138,7 @@ def circles(house: House) -> list[str]:
     for arrow in house.arrows:
         parents = arrow.target.split(".")[:-1]
         packages = {".".join(parents[: n + 1]) for n in range(len(parents))} & set(house.modules)
-        outside = {package for package in packages if not house.is_inside(arrow.importer, package)}
+        outside = {package for package in packages if not _is_inside(arrow.importer, package)}
         reached[arrow.importer] |= {arrow.target, *outside}
     found, seen = [], set()
     for name in reached:
@@ -147,9 +151,9 @@ def circles(house: House) -> list[str]:
 def wrong_arrows(house: House) -> list[str]:
     """Imports upward or sideways between the rooms, and of recipes from anywhere."""
     lines: dict[tuple[str, int], str] = {}  # one for each statement
-    for arrow in house.arrows:
+    for arrow in house.arrows + house.attached:
         room = _room(arrow.importer)
-        if not any(house.is_inside(arrow.target, allowed) for allowed in ROOMS[room]):
+        if not any(_is_inside(arrow.target, allowed) for allowed in ROOMS[room]):
             lines.setdefault(
                 (arrow.importer, arrow.line),
                 f"{house.modules[arrow.importer].file}:{arrow.line} imports "
@@ -168,7 +172,7 @@ def wrong_maps(house: House) -> list[str]:
         where = init.relative_to(house.root).as_posix()
         name = ".".join(folder.relative_to(house.root).parts)
         if name not in house.modules:  # no package, so that it may hold programs, but no modules
-            if any(house.is_inside(target, name) for target in reached):
+            if any(_is_inside(target, name) for target in reached):
                 lines.append(f"{where} is not there, though modules of its folder are imported")
             continue
         named = MAP_LINE.findall(ast.get_docstring(house.modules[name].tree) or "")
@@ -206,7 +210,7 @@ def too_large(house: House) -> list[str]:
 def private_imports(house: House) -> list[str]:
     """Underscore modules, and underscore names of a module, that another module uses."""
     lines = []
-    for arrow in house.arrows:
+    for arrow in house.arrows + house.attached:
         parts = [part for part in arrow.target.split(".") if _is_private(part)]
         if _is_private(arrow.name):
             parts.append(arrow.name)
@@ -274,7 +278,8 @@ def _is_in_main(tree: ast.Module, line: int) -> bool:
 
 def _way_back(reached: dict[str, set[str]], start: str) -> list[str]:
     """A shortest way from a module back to itself, with both ends; empty where there is none."""
-    before, queue = {}, [start]
+    before: dict[str, str] = {}
+    queue = [start]
     for name in queue:
         for following in sorted(reached[name]):
             if following == start:
@@ -288,10 +293,14 @@ def _way_back(reached: dict[str, set[str]], start: str) -> list[str]:
     return []
 
 
+def _is_inside(name: str, package: str) -> bool:
+    """Whether a module is a package or lies in it."""
+    return name == package or name.startswith(package + ".")
+
+
 def _room(name: str) -> str:
-    """The room of a module: the longest name of `ROOMS` that it starts with."""
-    fitting = [room for room in ROOMS if name == room or name.startswith(room + ".")]
-    return max(fitting, key=len)
+    """The room of a module: the innermost of `ROOMS` that it lies in."""
+    return max((room for room in ROOMS if _is_inside(name, room)), key=len)
 
 
 def _is_private(name: str) -> bool:

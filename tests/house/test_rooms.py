@@ -115,6 +115,15 @@ def test_a_lazy_name_may_lead_over_several_packages(build):
     assert line == "circle: fusion/b.py -> fusion/inner/a.py -> fusion/b.py"
 
 
+def test_lazy_tables_that_name_each_other_come_to_an_end(build):
+    files = {
+        "fusion/__init__.py": LAZY.replace("fusion.a", "fusion.inner"),
+        "fusion/inner/__init__.py": LAZY.replace("fusion.a", "fusion"),
+        "fusion/b.py": "from fusion import A\n",
+    }
+    assert build(files).arrows
+
+
 def test_lazy_names_are_written_out(build):
     named = 'TABLE = {"A": "fusion.a"}\nx = attach(__name__, TABLE)\n'
     house = build({"fusion/__init__.py": named, "fusion/a.py": ""})
@@ -137,6 +146,7 @@ def test_lazy_names_are_written_out(build):
         ("fusion/x.py", "import dnn"),
         ("dnn/x.py", "from plda import a"),
         ("dnn/x.py", "import recipes.steps"),
+        ("fusion/__init__.py", LAZY.splitlines()[1].replace("fusion.a", "plda.a")),
     ],
 )
 def test_a_wrong_arrow_is_found(build, file, text):
@@ -240,6 +250,16 @@ def test_a_private_import_is_found(build, text, what):
     lines = house_rules.private_imports(build(files))
     assert lines
     assert all(line.startswith("plda/b.py:") and f" imports {what} from " in line for line in lines)
+
+
+def test_a_private_module_behind_a_lazy_name_is_found(build):
+    text = LAZY.replace("fusion.a", "fusion._hidden")
+    (line,) = house_rules.private_imports(
+        build({"fusion/__init__.py": text, "fusion/_hidden.py": ""})
+    )
+    assert line == (
+        "fusion/__init__.py:1 imports _hidden from fusion/_hidden.py, where it is private"
+    )
 
 
 def test_what_is_not_private_is_left_alone(build):
