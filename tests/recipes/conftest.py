@@ -21,6 +21,7 @@ def finished(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def copy(finished, tmp_path) -> Path:
-    """A copy to change; moved, so that its lists of archives name another folder."""
-    shutil.copytree(finished, tmp_path / "x", symlinks=True)
+    """A copy to change; its lists name the archives and the recordings of the original."""
+    audio = shutil.ignore_patterns("audio")
+    shutil.copytree(finished, tmp_path / "x", symlinks=True, ignore=audio)
     return tmp_path / "x"

@@ -23,8 +23,11 @@ ALONE = ("--system", "ivector", "--dev-folds", "0")
 
 
 @pytest.fixture
-def read_from(monkeypatch, tmp_path):
-    """Have the digests read another tree; called again after every change of it."""
+def read_from(monkeypatch):
+    """Have the digests read another tree; called again after every change of it.
+
+    What is read is kept beside the tree.
+    """
 
     def clear() -> None:
         for cached in (code.find, code._facts, code._attached, code._trees):
@@ -33,7 +36,7 @@ def read_from(monkeypatch, tmp_path):
 
     def use(root: Path) -> None:
         monkeypatch.setattr(code, "ROOT", root)
-        monkeypatch.setattr(code, "_home", lambda: tmp_path / "kept")
+        monkeypatch.setattr(code, "_home", lambda: root.parent / "kept")
         clear()
 
     yield use
@@ -182,7 +185,7 @@ def test_what_another_reader_has_kept_is_read_again(project, read_from, tmp_path
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     """A copy of the toolkit's own modules."""
-    folder = tmp_path_factory.mktemp("toolkit")
+    folder = tmp_path_factory.mktemp("toolkit") / "sources"
     for room in code.ROOMS:
         shutil.copytree(ROOT / room, folder / room, ignore=lambda _, names: [
             name for name in names if "." in name and not name.endswith(".py")
@@ -202,7 +205,9 @@ def tree(sources, read_from):
             assert edit(text) != text
             path.write_text(edit(text), encoding="utf-8")
         read_from(sources)
-        return {step: code.code_digest(f"recipes.steps.{step}") for step in STEPS}
+        found = {step: code.code_digest(f"recipes.steps.{step}") for step in STEPS}
+        code.keep_trees()
+        return found
 
     yield digests
     for path, text in originals.items():

@@ -113,30 +113,6 @@ def test_durations(seconds, text):
     assert duration(seconds) == text
 
 
-def test_run_sh_shows_two_lines_a_stage_and_warnings(begun):
-    """Nothing else; what it prints on standard output is its results."""
-    command = ["bash", str(ROOT / "recipes/run.sh"), *places(begun), *IVECTOR, "--stage", "4"]
-    done = subprocess.run(
-        [*command, "--nj", "2"], capture_output=True, text=True,
-        env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
-    assert "WARNING" not in done.stderr and "Warning" not in done.stderr
-    stages = [line for line in lines if not line.startswith("warning: ")]
-    names = {4: "i-vectors", 5: "back-end", 6: "scores", 10: "report"}
-    assert len(stages) == 2 * len(names)
-    for (number, name), first, last in zip(names.items(), stages[::2], stages[1::2]):
-        count, beside = (1, "") if number == 10 else (2, ", 2 side by side")
-        assert first == f"stage {number:>2}/10  {name}: {count} to make{beside}"
-        rest = "" if number == 10 else f"; the rest in about {TIME}"
-        assert re.fullmatch(rf"stage {number:>2}/10  {name}: {TIME}, {count} made{rest}", last)
-    warned = [line for line in lines if line.startswith("warning: ")]
-    assert warned and len(set(warned)) == len(warned)
-    assert not any(re.search(r"warning:? *warning", line, re.I) for line in lines)
-    assert "| ivector | all" in done.stdout and "stage" not in done.stdout.partition("Note")[0]
-
-
 def test_log_lines_are_shown_with_v_alone(begun, capsys):
     again = ("--stage", "2", "--nj", "2")
     assert run_stage(begun, 2, *IVECTOR, *again) == 0

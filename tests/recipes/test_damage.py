@@ -23,11 +23,11 @@ def run(folder: Path, number: int, *options: str) -> int:
 
 
 @pytest.fixture
-def broken(copy) -> Path:
-    """A copy of the experiment to break, with the scores of one system."""
-    for name in ("cosine", "gmm-ubm", "fusion", "development"):
-        shutil.rmtree(copy / "exp" / name)
-    return copy
+def broken(finished, tmp_path) -> Path:
+    """A copy of the experiment to break, with one system alone."""
+    others = shutil.ignore_patterns("audio", "cosine", "gmm-ubm", "fusion", "development")
+    shutil.copytree(finished, tmp_path / "x", symlinks=True, ignore=others)
+    return tmp_path / "x"
 
 
 @pytest.fixture

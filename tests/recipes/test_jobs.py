@@ -288,11 +288,14 @@ def slow_stage(folder: Path, nj: str, pause: float = 60.0) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize("nj", ["1", "2"])
 @pytest.mark.parametrize(
-    ("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)], ids=["INT", "TERM"]
-)
-@pytest.mark.parametrize("to_group", [True, False], ids=["group", "alone"])
+    ("nj", "sent", "status", "to_group"),
+    [
+        ("2", signal.SIGINT, 130, True), ("2", signal.SIGTERM, 75, False),
+        ("2", signal.SIGTERM, 75, True), ("1", signal.SIGINT, 130, False),
+    ],
+    ids=["INT to the group", "TERM", "TERM to the group", "INT, one process"],
+)  # fmt: skip
 def test_a_stage_that_is_told_to_end_is_continued(begun, finished, nj, sent, status, to_group):
     process = slow_stage(begun, nj)
     workers = psutil.Process(process.pid).children(recursive=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ IVECTOR = ("--system", "ivector", "--dev-folds", "0")
 ALL = ("--dev-folds", "2", "--nj", "1")
 
 
-def script(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess:
+def script(folder: Path, *options: str) -> subprocess.CompletedProcess:
     """Run ``run.sh`` for the i-vector system with its data and experiment in `folder`."""
     command = ["bash", str(ROOT / "recipes/run.sh"), *places(folder), *CORPUS, *SMALL, *IVECTOR]
     python = Path(sys.executable).parent
@@ -29,8 +30,7 @@ def script(folder: Path, *options: str, check: bool = True) -> subprocess.Comple
     done = subprocess.run(
         [*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done
 
 
@@ -63,6 +63,27 @@ def test_recipe_prints_error_rates_and_draws_them(scripted):
     assert options["options"]["num_components"] == 8 and "numpy" in options["versions"]
 
 
+def test_run_sh_shows_two_lines_a_stage_and_warnings(scripted):
+    """Nothing else; what it prints on standard output is its results."""
+    _, done = scripted
+    lines = done.stderr.splitlines()
+    assert "WARNING" not in done.stderr and "Warning" not in done.stderr
+    assert not any(re.search(r"warning:? *warning", line, re.I) for line in lines)
+    stages = [line for line in lines if not line.startswith("warning: ")]
+    names = {0: "corpus", 1: "features", 2: "UBM", 3: "total variability", 4: "i-vectors",
+             5: "back-end", 6: "scores", 10: "report"}  # fmt: skip
+    assert len(stages) == 2 * len(names)
+    time = r"\d+ (s|min)"
+    for (number, name), first, last in zip(names.items(), stages[::2], stages[1::2]):
+        count, beside = (1, "") if number in (0, 1, 10) else (2, ", 2 side by side")
+        assert first == f"stage {number:>2}/10  {name}: {count} to make{beside}"
+        rest = "" if number == 10 else f"; the rest in about {time}"
+        assert re.fullmatch(rf"stage {number:>2}/10  {name}: {time}, {count} made{rest}", last)
+    warned = [line for line in lines if line.startswith("warning: ")]
+    assert warned and len(set(warned)) == len(warned)
+    assert "stage" not in done.stdout.partition("Note")[0]
+
+
 def test_processes_do_not_change_a_byte(scripted, finished):
     """Nor do development folds and systems beside it, nor the script."""
     folder, _ = scripted
@@ -80,11 +101,14 @@ def test_finished_stages_are_left_alone(scripted):
     assert "| ivector | all" in done.stdout
 
 
-def test_stage_3_repeats_with_the_same_bytes(scripted):
+def test_stage_3_repeats_with_the_same_bytes(scripted, capsys):
     folder, _ = scripted
     before = outputs(folder)
-    done = script(folder, "--stage", "3", "--stop-stage", "6", "--nj", "1")
-    assert "total variability: 2 to make" in done.stderr and "UBM" not in done.stderr
+    again = (*CORPUS, *SMALL, *IVECTOR, "--stage", "3", "--nj", "1")
+    run_stages(folder, (3, 4, 5, 6), *again)
+    told = capsys.readouterr().err
+    for name in ("total variability", "i-vectors", "back-end", "scores"):
+        assert f"{name}: 2 to make" in told
     assert outputs(folder) == before
 
 
@@ -173,15 +197,15 @@ def test_one_system_alone_is_calibrated(copy, capsys):
     assert "| fusion" not in printed and "Cllr" in printed
 
 
-def test_a_stage_whose_forerunners_are_missing_names_them(finished, tmp_path):
+def test_a_stage_whose_forerunners_are_missing_names_them(finished, tmp_path, capsys):
     """Those of options are in test_options."""
-    done = script(tmp_path, "--stage", "3", check=False)
-    assert done.returncode == 1 and "run stage 0 first" in done.stderr
+    assert run_stage(tmp_path, 3, *CORPUS, *SMALL, *IVECTOR, "--stage", "3") == 1
+    assert "run stage 0 first" in capsys.readouterr().err
     shutil.copytree(finished / "data", tmp_path / "data", symlinks=True)
-    done = script(tmp_path, "--stage", "3", check=False)
-    assert done.returncode == 1 and "run with --stage 1" in done.stderr
-    lines = done.stderr.splitlines()
+    assert run_stage(tmp_path, 3, *CORPUS, *SMALL, *IVECTOR, "--stage", "3") == 1
+    lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and lines[0].startswith("run.sh: error: ")
+    assert "run with --stage 1" in lines[0]
     assert not list((tmp_path / "exp").rglob(".*"))
 
 
