@@ -134,17 +134,19 @@ class Train:
         return LabelledSet(source, *make_labels(utterances, utt2spk))
 
 
-@told_extra()
 def jobs(run: Run) -> Iterator[Job]:
     """The networks of all folds; on the CPU side by side, a GPU is one network's at a time."""
-    from dnn.training.distributed import Ranks, pick_device
+    with told_extra():
+        import torch  # noqa: F401  # not in each of the forks
 
-    for task in list(run.tasks("xvector")):
-        config = configuration(task.values)
-        options = told(config)
-        # A GPU computes in bfloat16: its networks are others.
-        options["device"] = pick_device(config.machine.device, Ranks()).type
-        yield job(task, config, options)
+        from dnn.training.distributed import Ranks, pick_device
+
+        for task in list(run.tasks("xvector")):
+            config = configuration(task.values)
+            options = told(config)
+            # A GPU computes in bfloat16: its networks are others.
+            options["device"] = pick_device(config.machine.device, Ranks()).type
+            yield job(task, config, options)
 
 
 def job(task: Task, config: NetworkConfig, options: dict[str, Any]) -> Job:

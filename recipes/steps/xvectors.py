@@ -60,10 +60,13 @@ def device_of(task: Task) -> str:
     return "cpu" if task.values.device == "auto" else task.values.device
 
 
-@told_extra()
 def jobs(run: Run) -> Iterator[Job]:
     """The x-vectors of all folds."""
-    for task in list(run.tasks("xvectors")):
+    tasks = list(run.tasks("xvectors"))
+    if tasks:
+        with told_extra():
+            import torch  # noqa: F401  # not in each of the forks
+    for task in tasks:
         upstream = {
             "features": task.features(),
             "network": task.trained("network", "xvector"),

@@ -1,6 +1,7 @@
 """Stages 7 and 8 with a file of the network's configuration."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -90,3 +91,14 @@ def test_mistakes_are_one_line(tmp_path, capsys, content, words, text):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and text in lines[0]
     assert [path.name for path in tmp_path.iterdir()] == ["network.json"]
+
+
+@pytest.mark.parametrize("number", [7, 8])
+def test_what_is_not_installed_is_told_in_one_line(corpus, capsys, monkeypatch, number):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for name in list(sys.modules):
+        if name.startswith("dnn."):
+            monkeypatch.delitem(sys.modules, name)
+    assert run_stage(corpus, number, *NETWORK) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "networks need torch, which is not installed: pip install 'ivector-plda[dnn]'" in line
