@@ -49,7 +49,8 @@ def run(folder: Path, backend: str, nj: int, options: list[str]) -> tuple[dict[s
     exp = folder / f"{backend}-{nj}"
     command = [
         "bash", str(ROOT / "recipes/run.sh"), "--data", str(folder / "data"), "--exp", str(exp),
-        "--system", "ivector", "--stop-stage", "6", "--backend", backend, "--nj", str(nj), *options,
+        "--system", "ivector", "--dev-folds", "0", "--stop-stage", "6", "--backend", backend,
+        "--nj", str(nj), *options,
     ]  # fmt: skip
     start = time.perf_counter()
     done = subprocess.run(

@@ -8,7 +8,8 @@ a process of its own whose peak resident memory is read from the operating syste
 what the same process fills by its imports alone, so that a base of libraries hides no growth.
 
 The smaller corpus is already more than one shard of everything: 140 utterances of 1,000 frames are
-3 shards of 50,000 frames for the mixtures and 3 of 64 utterances of statistics.
+3 shards of 50,000 frames for the mixtures and 3 of 64 utterances of statistics. Its prepared frames
+fit into the memory that these may take and are kept; those of the larger one do not.
 """
 
 import os
@@ -30,10 +31,11 @@ ROOT = Path(__file__).resolve().parents[2]
 FRAMES, STATIC = 1000, 20  # frames of an utterance; dimensions, 60 with deltas
 SESSIONS = 10  # utterances of a speaker
 COMPONENTS, RANK = 128, 50
-STEPS = {
-    "ubm": f"--num-components {COMPONENTS} --num-iters-diag 3 --num-iters-full 2",
-    "total_variability": f"--rank {RANK} --num-iters 2",
-}
+STAGES = {2: "ubm", 3: "total_variability"}
+OPTIONS = (
+    f"--system ivector --dev-folds 0 --nj 1 --num-components {COMPONENTS} --num-iters-diag 3 "
+    f"--num-iters-full 2 --rank {RANK} --num-iters-tv 2"
+).split()
 LIMIT = 1.10
 
 
@@ -93,16 +95,16 @@ def peak(command: list[str]) -> tuple[float, float]:
 
 
 def measure(folder: Path, n_train: int) -> dict[str, tuple[float, float]]:
-    """Peak memory and time of every step on a corpus of `n_train` training utterances."""
+    """Peak memory and time of every stage on a corpus of `n_train` training utterances."""
     maker = multiprocessing.get_context("spawn").Process(target=make_corpus, args=(folder, n_train))
     maker.start()
     maker.join()
     if maker.exitcode:
         raise SystemExit("the corpus could not be made")
-    common = ["--data", str(folder / "data"), "--exp", str(folder / "exp"), "--nj", "1"]
+    words = ["--data", str(folder / "data"), "--exp", str(folder / "exp"), *OPTIONS]
     return {
-        step: peak([sys.executable, "-m", "recipes.steps", step, *common, *options.split()])
-        for step, options in STEPS.items()
+        step: peak([sys.executable, "-m", "recipes.steps", str(number), *words])
+        for number, step in STAGES.items()
     }
 
 
@@ -121,8 +123,9 @@ def main() -> None:
         f"{small} and {large} utterances of {FRAMES} frames\n"
     )
     print(f"{'':20s} {'imports':>9s} {'small':>9s} {'large':>9s}  MiB  ratio   above imports")
-    for step in STEPS:
-        base, _ = peak([sys.executable, "-c", f"import recipes.steps.{step}"])
+    for step in STAGES.values():
+        imports = f"import recipes.engine.jobs, recipes.steps.__main__, recipes.steps.{step}"
+        base, _ = peak([sys.executable, "-c", imports])
         (less, _), (more, seconds) = of_small[step], of_large[step]
         verdict = "" if more / less < LIMIT else f"   NOT below {LIMIT}"
         print(
