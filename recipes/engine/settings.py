@@ -261,7 +261,8 @@ def _of_system(name: str, values: SimpleNamespace) -> SimpleNamespace:
 def _check_system(name: str, values: SimpleNamespace) -> None:
     """Refuse options that contradict each other in a system, before anything is run."""
     own, trunk = SYSTEMS[name].steps, SYSTEMS[trunk_of(name)].steps
-    if "backend" in own and "total_variability" in trunk and values.lda_dim > values.rank:
+    is_of_ivectors = own.get("backend", LAST + 1) <= values.stop_stage and "ivectors" in trunk
+    if is_of_ivectors and values.lda_dim > values.rank:
         raise UsageError(f"--lda-dim takes at most the --rank of the i-vectors, {values.rank}; "
                          f"got '{values.lda_dim}'; give both")  # fmt: skip
 
