@@ -3,9 +3,8 @@
 ``python -m recipes.inner_folds --data data/hyke --out data/hyke-cv`` writes a data folder whose
 folds test training speakers on models trained on the other training speakers; ``run.sh --data
 data/hyke-cv`` runs on it as on any other, and stage 9 learns calibration and fusion from such
-folds.
-Inner folds of an earlier cut are removed. The outer folds' enrolments and trials play no part, but
-for the number of enrolment utterances.
+folds. Inner folds of an earlier cut are removed. The outer folds' enrolments and trials play no
+part, but for the number of enrolment utterances.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ LOOKED_AT = 2000  # recordings that must still be there for an output to be comp
 _IDLE = {"out", "corpus", "force", "nj", "backend", "scheduler", "dry_run", "verbose", "module"}
 
 
-def make_parser() -> Parser:
+def make_parser(prog: str = "recipes.prepare") -> Parser:
     """Make the parser, with one sub-command for each corpus."""
-    parser = Parser(prog="recipes.prepare", description=str(__doc__).splitlines()[0])
+    parser = Parser(prog=prog, description=str(__doc__).splitlines()[0])
     commands = parser.add_subparsers(dest="corpus", metavar="NAME", required=True)
     for name in NAMES:
         module = importlib.import_module(f"recipes.corpora.{name}")
@@ -53,9 +53,9 @@ def make_parser() -> Parser:
     return parser
 
 
-def parse(corpus: str, words: Sequence[str], out: Path) -> argparse.Namespace:
-    """Options of a corpus as ``run.sh`` gives them; a wrong one ends the program with status 2."""
-    return make_parser().parse_args([corpus, "--out", str(out), *words])
+def parse(corpus: str, words: Sequence[str], out: Path, prog: str) -> argparse.Namespace:
+    """Options of a corpus as another program gives them; a wrong one ends that with status 2."""
+    return make_parser(prog).parse_args([corpus, "--out", str(out), *words])
 
 
 def identifying(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -27,16 +27,20 @@ check() {  # check PYTHON OPTION...: set the variables; wrong options, or --help
   shift
   told=$("$python" -m recipes.steps check "$@" 2>&1) || status=$?
   case $status in
-    0) eval "$told" ;;
+    0) eval "$(grep -E '^(stages|needs|dry_run)=' <<<"$told")" ;;
     2) printf '%s\n' "$told" >&2; exit 2 ;;
     3) printf '%s\n' "$told"; exit 0 ;;
     *) return 1 ;;
   esac
 }
-check "${PYTHON:-python3}" "$@" || checked=false
-NEEDS=${NEEDS:+$NEEDS,}$needs
-. recipes/path.sh || exit 1
-[ -z "${checked-}" ] || check "$PYTHON" "$@" || { printf '%s\n' "$told" >&2; exit 1; }
+install() { NEEDS=${NEEDS:+$NEEDS,}$needs; . recipes/path.sh || exit 1; }
+if check "${PYTHON:-python3}" "$@"; then
+  install
+else  # it needs a package itself
+  install
+  check "$PYTHON" "$@" || { printf '%s\n' "$told" >&2; exit 1; }
+  install
+fi
 set -euo pipefail
 
 within() { case " $stages " in *" $1 "*) ;; *) return 1 ;; esac; }
@@ -50,7 +54,8 @@ if [ "$dry_run" = false ] && [ "$(uname -s)" = Linux ]; then
   eval 'coproc SERVER { exec "$PYTHON" -m recipes.steps serve ${given[@]+"${given[@]}"} 4>&1 1>&3; }'
   server=$SERVER_PID
   trap 'kill -TERM "$server" 2>/dev/null || true' TERM
-  trap : INT  # the stage has it, too, and says so
+  trap : INT   # the stage has it, too, and says so
+  trap '' PIPE  # of a server that was killed; told below
   exec 5>&"${SERVER[1]}"; eval "exec ${SERVER[1]}>&-"
   trap 'exec 5>&-; wait "$server" || true' EXIT
 fi
@@ -61,7 +66,7 @@ run() {  # run WHAT: a stage, with the options given
     "$PYTHON" -m recipes.steps "$1" ${given[@]+"${given[@]}"} || exit $?
     return
   fi
-  echo "$1" >&5
+  echo "$1" >&5 || true
   until read -r status <&"${SERVER[0]}"; do  # a signal interrupts it
     kill -0 "$server" 2>/dev/null || { wait "$server" || exit $?; exit 1; }
   done

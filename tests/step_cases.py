@@ -12,7 +12,8 @@ from ivector.base import budget
 from ivector.base.cli import guarded
 from ivector.base.shards import use_backend
 from recipes.engine import marks
-from recipes.steps.__main__ import PROG, main
+from recipes.engine.server import PROG
+from recipes.steps.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ("--prepare-options=--speakers 8 --sessions 4",)

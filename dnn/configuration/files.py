@@ -2,10 +2,7 @@
 
 ::
 
-    [model]
-    name = "ecapa"
-    pooling = "statistics"
-    options = {channels = 256}
+    [model] name = "ecapa" pooling = "statistics" options = {channels = 256}
 
     [training]
     steps = 20000

@@ -10,10 +10,9 @@ practice asks for, P. Vergeer et al., Science & Justice 56, 2016):
     llr = log((1 − e) exp(z) + e) − log((1 − f) + f exp(z)),   z = X w + b                       (1)
 
 which is z in the middle and stays between log(e / (1 − f)) and log((1 − e) / f). All of w, b, e and
-f are those of least prior-weighted logistic cost (`fusion.calibration.logistic`, equation 1) of
-the trials
-and of one more in each class that speaks wholly for the other (Laplace's rule of succession, the
-``laplace`` of BOSARIS): no llr claims more than the number of trials can show.
+f are those of least prior-weighted logistic cost (`fusion.calibration.logistic`, equation 1) of the
+trials and of one more in each class that speaks wholly for the other (Laplace's rule of succession,
+the ``laplace`` of BOSARIS): no llr claims more than the number of trials can show.
 
 Dimension legend: N trials, d columns.
 """

@@ -2,8 +2,8 @@
 
 They do the common case alone: lines of one number of columns, without quotes, with plain numbers.
 What they leave to the readable code of `fusion.formats.parsing` they say, and never guess; so
-whatever
-they return is what that code returns. All positions are in bytes of `data` (n_bytes,) uint8.
+whatever they return is what that code returns. All positions are in bytes of `data` (n_bytes,)
+uint8.
 """
 
 from __future__ import annotations

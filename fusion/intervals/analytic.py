@@ -2,9 +2,9 @@
 
 The variance is that of the speakers' influence functions (`fusion.intervals.influence`); the
 optimism of what is least over thresholds is told from a few halves of the speakers
-(`fusion.intervals.optimism`), and
-its square is added to the variance for the noise of the thresholds themselves, which influence
-functions do not see. Ten times as fast as a bootstrap of 1,000 replicates or more.
+(`fusion.intervals.optimism`), and its square is added to the variance for the noise of the
+thresholds themselves, which influence functions do not see. Ten times as fast as a bootstrap of
+1,000 replicates or more.
 """
 
 from __future__ import annotations

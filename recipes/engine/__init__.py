@@ -7,5 +7,7 @@ marks     what finished stages were made of, and why one runs again
 stage     the frame of a stage: its folder, log, versions, time and mark
 run       a run: folders, systems, the folds that a step has to do
 jobs      jobs of a stage, side by side in processes
+driver    the stages of a recipe, run or planned
+server    one process that imports everything, from which every stage is forked
 console   what the terminal shows: a line a stage, progress, warnings
 """

@@ -2,8 +2,9 @@
 
 What counts are the syntax trees of the project's modules that the step's module imports, directly
 and through others, without what changes no number: comments, layout, docstrings, and the arguments
-of ``raise`` and of calls that log, warn or print. Trees are read once per change of a file and kept
-beside the compiled modules, or in the experiment where that folder cannot be written.
+of ``raise`` and of calls that log, warn or print. What a step takes by name from a table (networks,
+back-ends) it names itself, so that another entry does not count. Trees are read once a
+change of a file, and kept beside the compiled modules where that folder can be written.
 """
 
 from __future__ import annotations
@@ -17,27 +18,28 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from ivector.base.errors import DataError
 from ivector.base.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
-# Of the frame around the computations: how something is run, said and kept changes no result.
+# Of the frame around the computations: how something is run, refused, said or kept is no result.
 IDLE = (
-    "recipes.engine", "recipes.systems", "recipes.steps.__main__", "ivector.base.log",
-    "ivector.base.cli",
+    "recipes.engine", "recipes.systems", "recipes.validate", "recipes.steps.__main__",
+    "ivector.base.log", "ivector.base.cli",
 )  # fmt: skip
 # Calls that only say something: of these names, or methods of these objects.
 _SAYING, _SPEAKERS = {"print", "warn_degenerate"}, {"logger", "logging", "warnings"}
 _KEPT = "syntax-trees.json"
 
 
-def code_digest(module: str) -> str:
-    """Digest of all the code that a module of the project computes with.
+def code_digest(*modules: str) -> str:
+    """Digest of all the code that modules of the project compute with.
 
     Parameters
     ----------
-    module : str
-        Dotted name.
+    *modules : str
+        Dotted names.
 
     Returns
     -------
@@ -45,7 +47,7 @@ def code_digest(module: str) -> str:
         16 hexadecimal digits.
     """
     total = hashlib.sha256()
-    for name in sorted(closure(module)):
+    for name in sorted(set().union(*map(closure, modules))):
         if not name.startswith(IDLE):
             total.update(f"{name} {_facts(name)[0]}\n".encode())
     return total.hexdigest()[:16]
@@ -115,7 +117,7 @@ def _home() -> Path:
 def keep_trees() -> None:
     """Keep what was read of changed files for the next process, where that can be written."""
     if _changed:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DataError):
             write_text(_home() / _KEPT, json.dumps({"reader": _reader(), **_trees()}))
         _changed.clear()
 
@@ -129,10 +131,6 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             for one in node.names:
                 inner = f"{node.module}.{one.name}"
                 yield inner if find(inner) else _attached(node.module).get(one.name, node.module)
-        elif isinstance(node, ast.Call) and _called(node.func) == "Entry" and node.args:
-            # A table of classes by name, whose modules are imported when one is asked for.
-            if isinstance(node.args[0], ast.Constant) and _ours(str(node.args[0].value)):
-                yield str(node.args[0].value)
 
 
 def _ours(module: str) -> bool:

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from recipes.systems import STAGES
 
-STARTED = "RECIPE_STARTED"  # seconds since the epoch, set by run.sh
+PAST = (
+    "RECIPE_PAST"  # seconds that the stages before took which had something to do, and their share
+)
 TOLD_EVERY_S = 60.0  # without a terminal
 LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -45,6 +47,7 @@ class Console:
     total: int = 0
     done: int = 0
     _inner: dict[int, tuple[int, int, str]] = field(default_factory=dict)
+    _step: tuple[str, float] = ("", 0.0)
     _stage_begun: float = 0.0
     _begun: float = 0.0
     _told: float = 0.0
@@ -84,6 +87,8 @@ class Console:
         """Take note of how far a job is within its present step."""
         self._inner[job] = (count, total or 0, text)
         now = time.monotonic()
+        if text != self._step[0]:
+            self._step = text, now
         if sys.stderr.isatty():
             self._draw()
         elif now - self._told > TOLD_EVERY_S:
@@ -103,7 +108,7 @@ class Console:
         took = f"{duration(time.monotonic() - self._stage_begun)}, " if made else ""
         kept = f", {left} done already" if left and made else ""
         what = f"{took}{made} made{kept}" if made else "done already"
-        rest = self._remaining()
+        rest = self._remaining() if made else ""
         self.line(f"{self.title}: {what}" + (f"; the rest in about {rest}" if rest else ""))
 
     def caution(self, text: str) -> None:
@@ -111,6 +116,11 @@ class Console:
         if text not in self.warned:
             self.warned.add(text)
             self.line(f"warning: {text}")
+
+    def say(self, text: str) -> None:
+        """Write a result to standard output, with the progress out of its way."""
+        self._wipe()
+        print(text, flush=True)
 
     def line(self, text: str) -> None:
         """Write a line above the progress."""
@@ -134,7 +144,8 @@ class Console:
         share = self._share()
         if not 0 < share < 1:
             return ""
-        return f"ETA {duration((time.monotonic() - self._begun) * (1 - share) / share)}"
+        since = self._step[1] if self.total == 1 else self._begun  # of a lone job, its step's
+        return f"ETA {duration((time.monotonic() - since) * (1 - share) / share)}"
 
     def _draw(self) -> None:
         width = 20
@@ -149,14 +160,12 @@ class Console:
             print("\r\033[K", end="", file=sys.stderr)
 
     def _remaining(self) -> str:
-        """How long the stages behind this one will take, judged by those before; '' if none."""
-        started = float(os.environ.get(STARTED) or 0)
-        shares = {number: STAGES[number].share for number in self.planned}
-        past = sum(share for number, share in shares.items() if number <= self.stage)
-        rest = sum(share for number, share in shares.items() if number > self.stage)
-        if not started or not rest or not past:
-            return ""
-        return duration((time.time() - started) * rest / past)
+        """How long the stages behind this one will take, judged by those that did something."""
+        seconds, share = (float(word) for word in (os.environ.get(PAST) or "0 0").split())
+        seconds += time.monotonic() - self._begun
+        share += STAGES[self.stage].share
+        rest = sum(STAGES[number].share for number in self.planned if number > self.stage)
+        return duration(seconds * rest / share) if rest else ""
 
 
 class _Shown(logging.Handler):

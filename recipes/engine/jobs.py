@@ -31,12 +31,9 @@ from recipes.engine.run import Job
 from recipes.engine.stage import in_place, stage, why
 
 MIB = 2**20
+CGROUP = Path("/sys/fs/cgroup")
 MOST_LOSSES = 3  # of a worker, before a job is given up
 PATIENCE_S = 20.0  # for workers that are to end
-
-
-class Stopped(KeyboardInterrupt):
-    """The run was told to end; it can be continued."""
 
 
 def reasons_of(job: Job, keep: bool) -> list[str]:
@@ -91,23 +88,34 @@ def run_jobs(
             do(job, nj, keep)
         console.finished(number)
     if at_once > 1:
-        _Workers(beside, console, at_once, nj // at_once, keep).run()
+        inner = max(1, min(nj, room_for(memory)) // at_once)
+        _Workers(beside, console, at_once, inner, keep).run()
 
 
 def side_by_side(n_jobs: int, nj: int, backend: str, memory: int) -> int:
     """How many jobs run at once: as many as there are processes, and memory for."""
     if sys.platform != "linux" or backend != "loky" or min(n_jobs, nj) < 2:
         return 1
-    return max(1, min(n_jobs, nj, int(available_memory() // memory)))
+    return min(n_jobs, nj, room_for(memory))
+
+
+def room_for(memory: int) -> int:
+    """How many processes of so many MiB there is room for, at least one."""
+    return max(1, int(available_memory() // memory))
 
 
 def available_memory() -> float:
-    """MiB that are free, or would be if the system dropped its caches."""
+    """MiB that are free, or would be if the system dropped its caches; within a cgroup's limit."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB]
     with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) / 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(s.split()[1]) / 1024 for s in lines if s.startswith("MemAvailable:")]
+    with contextlib.suppress(OSError, ValueError):  # "max", for none, is no number
+        limit, used = (
+            int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
+        )
+        found.append((limit - used) / MIB)
+    return min(found)
 
 
 @contextlib.contextmanager

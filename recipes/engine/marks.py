@@ -1,11 +1,9 @@
 """Marks of finished stages: what they were made of, whether they stand, why they run again.
 
 The stamp of a stage is a digest of its options, of the stamps of the stages it reads, and of the
-code
-that it computes with (`recipes.engine.code`). A stage left *unfinished* is continued by the very
-same
-sources, package versions and CPU features only: half of its shards by one and half by another would
-be the worst of all, and little is lost (see `run_key`).
+code that it computes with (`recipes.engine.code`). A stage left *unfinished* is continued by the
+very same sources, package versions and CPU features only: half of its shards by one and half by
+another would be the worst of all, and little is lost (see `run_key`).
 """
 
 from __future__ import annotations
@@ -124,10 +122,13 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@functools.cache
-def _sources() -> str:
+def sources() -> str:
+    """Digest of all files of the project, as they are now."""
     root = Path(__file__).resolve().parents[2]
     return digest(*(path for room in ROOMS for path in sorted((root / room).rglob("*.py"))))
+
+
+_sources = functools.cache(sources)
 
 
 def digest(*paths: Path) -> str:

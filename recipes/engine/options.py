@@ -103,7 +103,7 @@ def several(*values: str, of: str = "", least: int = 0) -> Kind:
             raise ValueError
         return found
 
-    allowed = f"{least or 'no'} or more of"
+    allowed = f"{least} or more of" if least else "any of"
     return Kind(
         parse,
         lambda: f"{allowed} {', '.join(words())}, none twice",
@@ -376,7 +376,7 @@ def _path(option: Option, text: str, given: Given | None, home: Path) -> Path | 
         if text and there(candidate):
             return candidate
     where = given.where if given else option.flag
-    raise UsageError(f"{where} takes {option.kind.allowed()}; got {text!r}, which is none")
+    raise UsageError(f"{where} takes {option.kind.allowed()}; got {text!r}, and there is none")
 
 
 def _unquoted(text: str, place: str) -> str:

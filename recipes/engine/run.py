@@ -4,7 +4,7 @@ DATA/wav                          data directory of all recordings
 DATA/fold<f>/                     train.utt2spk, enroll, trials
 EXP/features                      static features and VAD decisions of all recordings
 EXP/SYSTEM/<kind>/fold<f>         models, vectors and scores; kind: ubm, tv, network, ivectors,
-                                  backend, scores
+                                  backend, scores; llr of one system alone
 EXP/development/data/fold<f>-<p>  the training speakers of a fold cut into parts, each tested by
 EXP/development/SYSTEM/<kind>/    systems trained on the others: what calibration is learnt from
 EXP/fusion/llr/fold<f>            calibrations, fusion, log-likelihood ratios
@@ -13,7 +13,7 @@ EXP/report                        results.md, results.json, report.html
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -130,12 +130,14 @@ class Task:
         upstream: Mapping[str, str],
         body: Body,
         alone: bool = False,
+        by_name: Sequence[str] = (),
     ) -> Job:
-        """The job that a step has with this fold; its results are the system's own."""
-        return Job(
-            self.folder(kind, own=True), options, upstream, body, self.run.code(step),
-            self.part.force, alone,
-        )  # fmt: skip
+        """The job that a step has with this fold; its results are the system's own.
+
+        `by_name` are modules of the project that it takes from tables.
+        """
+        code, target = self.run.code(step, *by_name), self.folder(kind, own=True)
+        return Job(target, options, upstream, body, code, self.part.force, alone)
 
 
 @dataclass
@@ -149,12 +151,15 @@ class Run:
         Number of the stage.
     forced : bool
         What the stage makes of the trials' folds is made again though it is there.
+    say : callable
+        Tells a result to who has given the command.
     """
 
     settings: Settings
     stage: int
     forced: bool = False
-    _codes: dict[str, str] = field(default_factory=dict)
+    say: Callable[[str], None] = print
+    _codes: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     @property
     def data(self) -> Path:
@@ -198,13 +203,24 @@ class Run:
                 if runs(system, step, self.systems) and stage_of(system, step) == self.stage:
                     yield from (Task(self, system, part, fold) for fold in found)
 
+    def unknown_jobs(self, steps: Iterable[str]) -> Iterator[Job]:
+        """What steps of systems would do on folds that a dry run cannot know yet."""
+        if not is_planned(self.data):
+            return
+        for step in steps:
+            for system in with_trunks(self.systems):
+                if runs(system, step, self.systems) and stage_of(system, step) == self.stage:
+                    target = self.exp / system / f"({step})"
+                    yield Job(target, {}, {"folds": "planned: stage 0"}, lambda *_: None)
+
     @staticmethod
     def steps_of(system: str) -> Sequence[str]:
         """Steps of a system, and those of its trunk."""
         return [*SYSTEMS[trunk_of(system)].steps, *SYSTEMS[system].steps]
 
-    def code(self, step: str) -> str:
-        """Digest of the code that a step computes with."""
-        if step not in self._codes:
-            self._codes[step] = code_digest(f"recipes.steps.{step}")
-        return self._codes[step]
+    def code(self, step: str, *by_name: str) -> str:
+        """Digest of the code that a step computes with, and of modules that it takes by name."""
+        names = f"recipes.steps.{step}", *by_name
+        if names not in self._codes:
+            self._codes[names] = code_digest(*names)
+        return self._codes[names]

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from ivector.base.errors import UsageError
 from recipes.engine.options import (
@@ -51,7 +50,7 @@ TABLE = Table(
                    "more for stage 0"),
             Option("system", "all", choice("all", of=NAMES), "run one of the systems alone"),
             Option("systems", " ".join(DEFAULT_SYSTEMS), several(of=NAMES, least=1),
-                   "what all of them are"),
+                   "the systems that all of them are"),
             Option("stage", "", optional(whole(0, LAST), "continue what is missing"),
                    "first stage to run, even if it is done already"),
             Option("stop_stage", str(LAST), whole(0, LAST), "last stage to run"),
@@ -127,7 +126,7 @@ TABLE = Table(
         ),
         "X-vectors": (
             Option("xvector_config", "", FILE, "file with the whole configuration of the network, "
-                   "see docs/networks.md; what is not in it, and what follows, is the preset's",
+                   "see docs/networks.md; the options that follow go over it",
                    must_exist=True),
             Option("xvector_model", "",
                    optional(choice(of="dnn.models:MODELS"), "the configuration's"),
@@ -146,7 +145,7 @@ TABLE = Table(
             Option("xvector_norm", "s", choice("none", of=NORMS), "as --score-norm, of embeddings"),
             Option("device", "auto",
                    text_kind(r"auto|cpu|cuda(:\d{1,3})?", "auto, cpu or cuda[:N]"),
-                   "of network training and extraction; auto takes a GPU if there is one"),
+                   "of networks: auto trains on a GPU if there is one; a named one extracts, too"),
         ),
         "Calibration, fusion and report": (
             Option("dev_folds", "4", whole(2, 1000, also=(0,)), "parts of the training speakers, "
@@ -228,14 +227,17 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
     label = corpus.read(chosen.text if chosen else corpus.default)
     mine = {**files, **given}
     base = _configured(label, [])
-    common = _checked({**base, **mine}, given)
+    common = _checked({**base, **mine}, mine)
     common.data = common.data or ROOT / "data" / label
     common.exp = common.exp or ROOT / "exp" / label
     of = {}
     for name in SYSTEMS:
         layers = {**_configured(label, [trunk_of(name), name]), **mine}
-        of[name] = _of_system(name, _checked(layers, given))
-    return Settings(common, of, tuple(words))
+        of[name] = _of_system(name, _checked(layers, mine))
+    settings = Settings(common, of, tuple(words))
+    for name in settings.systems:
+        _check_system(name, of[name])
+    return settings
 
 
 def _configured(corpus: str, systems: Sequence[str]) -> dict[str, Given]:
@@ -256,6 +258,15 @@ def _of_system(name: str, values: SimpleNamespace) -> SimpleNamespace:
     return values
 
 
+def _check_system(name: str, values: SimpleNamespace) -> None:
+    """Refuse options that contradict each other in a system, before anything is run."""
+    own, trunk = SYSTEMS[name].steps, SYSTEMS[trunk_of(name)].steps
+    is_of_ivectors = own.get("backend", LAST + 1) <= values.stop_stage and "ivectors" in trunk
+    if is_of_ivectors and values.lda_dim > values.rank:
+        raise UsageError(f"--lda-dim takes at most the --rank of the i-vectors, {values.rank}; "
+                         f"got '{values.lda_dim}'; give both")  # fmt: skip
+
+
 def _checked(given: Mapping[str, Given], typed: Mapping[str, Given]) -> SimpleNamespace:
     """Values of the options given; those that contradict each other are refused."""
     values = SimpleNamespace(**TABLE.values(given))
@@ -263,11 +274,8 @@ def _checked(given: Mapping[str, Given], typed: Mapping[str, Given]) -> SimpleNa
         raise UsageError(f"--scheduler is of --backend dask, not of {values.backend}; "
                          f"got {values.scheduler!r}")  # fmt: skip
     if values.stage is not None and values.stage > values.stop_stage:
-        raise UsageError(f"--stage {values.stage} lies behind --stop-stage {values.stop_stage}; "
-                         "it takes a stage up to that one")  # fmt: skip
-    if values.lda_dim > values.rank and "lda_dim" in typed:
-        raise UsageError(f"--lda-dim takes at most the --rank of the i-vectors, {values.rank}; "
-                         f"got '{values.lda_dim}'")  # fmt: skip
+        raise UsageError(f"--stage {values.stage} comes after --stop-stage {values.stop_stage}; "
+                         "--stage takes a stage up to that one")  # fmt: skip
     if values.system == "all" and not set(values.fusion_systems) <= set(values.systems):
         if "fusion_systems" in typed:
             odd = min(set(values.fusion_systems) - set(values.systems))
@@ -279,12 +287,6 @@ def _checked(given: Mapping[str, Given], typed: Mapping[str, Given]) -> SimpleNa
         values.channel if values.channel == "mean" else int(values.channel)
     )
     return values
-
-
-def value_of(settings: Settings, name: str) -> Any:
-    """Value of a common option by its name, for the shell."""
-    value = getattr(settings.common, name)
-    return "" if value is None else value
 
 
 def folder_of_command() -> Path:

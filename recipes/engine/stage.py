@@ -2,9 +2,8 @@
 
 A stage is done when ``done.json`` stands in its folder, written last and renamed into place. The
 mark holds a stamp of all that the results depend on (see `recipes.engine.marks`). A stage whose
-mark
-carries the stamp it would make now is left alone, so a changed option re-does only what depends on
-it; what changed is said.
+mark carries the stamp it would make now is left alone, so a changed option re-does only what
+depends on it; what changed is said.
 
 The mark also lists the stage's files with their sizes and, but for very large ones, checksums.
 What was cut, replaced or deleted since is noticed by the stages that read it, and made again by
@@ -211,6 +210,7 @@ def _own(partial: Path) -> Iterator[None]:
             held = lock is None or os.fstat(lock).st_ino == partial.stat().st_ino
         if lock is not None and not held:
             os.close(lock)
+            lock = None
     try:
         yield
     finally:

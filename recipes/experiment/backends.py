@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 PARAMETERS = {"n_iter": "plda_iters"}
 
 
-def make(scoring: str, values: SimpleNamespace) -> Any:
-    """An untrained model with the options that it has parameters for."""
+def make(scoring: str, **parameters: Any) -> Any:
+    """An untrained model."""
     entry = BACKENDS[scoring]
-    cls = getattr(importlib.import_module(entry.module), entry.name)
-    known = inspect.signature(cls).parameters
-    return cls(**{p: getattr(values, name) for p, name in PARAMETERS.items() if p in known})
+    return getattr(importlib.import_module(entry.module), entry.name)(**parameters)
+
+
+def training_options(scoring: str, values: SimpleNamespace) -> dict[str, Any]:
+    """Options of run.sh that change what is learnt, by their names."""
+    model = make(scoring)
+    mine = [option for name, option in PARAMETERS.items() if hasattr(model, name)]
+    mine += ["plda_smoothing"] * hasattr(model, "smooth")
+    return {option: getattr(values, option) for option in mine}
 
 
 def train(
@@ -34,7 +40,9 @@ def train(
     from plda.formats.models import save_model, write_plda
     from plda.models.two_covariance import TwoCovariance
 
-    model = make(scoring, values).fit(X, y)
+    untrained = make(scoring)
+    given = {n: getattr(values, o) for n, o in PARAMETERS.items() if hasattr(untrained, n)}
+    model = untrained.set_params(**given).fit(X, y)
     if not any(name.endswith("_") for name in vars(model)):
         return None  # nothing is learnt
     objective = [float(value) for value in getattr(model, "objective_", ())]
@@ -47,14 +55,12 @@ def train(
     return objective[-1] if objective else None
 
 
-def load(folder: Path, options: dict[str, Any]) -> Any:
-    """The model of a folder, by the options that it was made with."""
+def load(folder: Path, scoring: str) -> Any:
+    """The model of a folder; one that learns nothing leaves no file."""
     from plda.formats.models import load_model
 
-    path = folder / f"{options['scoring']}.npz"
-    if path.exists():
-        return load_model(path)
-    return make(options["scoring"], SimpleNamespace(plda_iters=options.get("num_iters", 10)))
+    path = folder / f"{scoring}.npz"
+    return load_model(path) if path.exists() else make(scoring)
 
 
 def is_by_the_book(model: Any) -> bool:

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from ivector.base.budget import require_memory
 from ivector.base.errors import DataError, UsageError
 from plda.formats.models import save_model, write_transform
+from plda.models import BACKENDS
 from plda.transforms import LDA, Center, LengthNorm
 from recipes.engine.run import Job, Run, Task
 from recipes.experiment import backends
@@ -76,12 +77,12 @@ def job(task: Task) -> Job:
     options = {
         "scoring": values.scoring,
         "lda_dim": values.lda_dim,
-        "total_covariance_factor": values.total_covariance_factor,
-        "plda_smoothing": values.plda_smoothing,
-        "num_iters": values.plda_iters,
+        "total_covariance_factor": values.total_covariance_factor if values.lda_dim else 0.0,
+        **backends.training_options(values.scoring, values),
     }
     body = functools.partial(train, task, task.folder("ivectors") / "ivectors.npz")
-    return task.job("backend", "backend", options, {"vectors": task.vectors()}, body)
+    upstream, by_name = {"vectors": task.vectors()}, [BACKENDS[values.scoring].module]
+    return task.job("backend", "backend", options, upstream, body, by_name=by_name)
 
 
 def jobs(run: Run) -> Iterator[Job]:

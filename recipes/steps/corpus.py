@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from recipes import prepare
 from recipes.engine.code import code_digest
 from recipes.engine.run import Job, Run
-from recipes.prepare import fingerprint, identifying, is_missing, make, parse
+from recipes.engine.settings import Settings
+
+
+def options_of(settings: Settings) -> argparse.Namespace:
+    """Options of the corpus, by its own parser; one that it does not take ends the program."""
+    values = settings.common
+    given = {"--corpus-dir": values.corpus_dir, "--protocol": values.protocol}
+    words = [word for flag, value in given.items() if value for word in (flag, str(value))]
+    words += ["--strict"] * values.strict + shlex.split(values.prepare_options)
+    return prepare.parse(values.corpus, words, values.data, "run.sh")
 
 
 def jobs(run: Run) -> Iterator[Job]:
     """The data folder of the corpus."""
-    values = run.settings.common
-    given = {"corpus_dir": values.corpus_dir, "protocol": values.protocol}
-    words = [w for key, value in given.items() if value
-             for w in (f"--{key.replace('_', '-')}", str(value))]  # fmt: skip
-    words += ["--strict"] * values.strict
-    arguments = parse(values.corpus, [*words, *values.prepare_options.split()], run.data)
-    options = identifying(arguments)
+    arguments = options_of(run.settings)
+    options = prepare.identifying(arguments)
 
     def body(work: Path, nj: int) -> None:
-        make(arguments, nj)
+        prepare.make(arguments, nj)
 
     def upstream() -> dict[str, str]:
-        return {"recordings and lists": fingerprint(options)}
+        return {"recordings and lists": prepare.fingerprint(options)}
 
     yield Job(
-        run.data, {"corpus": values.corpus, **options}, upstream(), body,
-        code_digest(f"recipes.corpora.{values.corpus}"),
-        run.forced, alone=True, in_place=upstream, gone=lambda: is_missing(run.data),
-    )  # fmt: skip
+        run.data,
+        {"corpus": arguments.corpus, **options},
+        upstream(),
+        body,
+        code_digest(f"recipes.corpora.{arguments.corpus}"),
+        run.forced,
+        alone=True,
+        in_place=upstream,
+        gone=lambda: prepare.is_missing(run.data),
+    )

@@ -83,7 +83,7 @@ def read_table(folders: Sequence[Sequence[Path]], part: str = "") -> Table:
         if len(lists) != len(trials):
             raise DataError(
                 f"{mine[0]}: {len(lists)} trials are scored, {len(trials)} by the first system; "
-                "run both with --stage 6"
+                "run both without --stage"
             )
         columns.append(align(scores, trials).values)
     assert trials is not None
@@ -178,7 +178,8 @@ def jobs(run: Run) -> Iterator[Job]:
         "fusion_ridge": wanted.ridge,
     }
     if is_planned(run.data) or is_planned(home.data):
-        yield Job(run.exp / FUSED / "llr", {}, {"parts": "planned: stage 0"}, lambda *_: None)
+        name = FUSED if len(run.systems) > 1 else run.systems[0]
+        yield Job(run.exp / name / "llr", {}, {"parts": "planned: stage 0"}, lambda *_: None)
         return
     inner = [path.name for path in folds(home.data, none_is_fine=True)]
     for fold in folds(run.data):

@@ -106,7 +106,7 @@ def _cell(metric: Metric, value: float, ends: Ends) -> str:
     return f"{text} [{', '.join(metric.text(end, digits) for end in ends)}]" if ends else text
 
 
-def evaluate(data: Path, system: Path, parts: Sequence[Path], n_bootstrap: int, label: str) -> Row:
+def evaluate(run: Run, system: Path, parts: Sequence[Path], label: str) -> Row:
     """Error rates of the scores of some folds, pooled."""
     outputs = [system / "scores" / part.name for part in parts]
     for output in outputs:
@@ -117,14 +117,12 @@ def evaluate(data: Path, system: Path, parts: Sequence[Path], n_bootstrap: int, 
         read_trials([out / "trials" for out in outputs]),
     )
     scored.split()  # says in the list's own terms that a class has no trials
-    result = _intervals(data, parts, scored, n_bootstrap) if n_bootstrap else None
+    result = _intervals(run, parts, scored) if run.settings.common.bootstrap else None
     return Row(system.name, label, scored, result)
 
 
-def _intervals(
-    data: Path, parts: Sequence[Path], scored: ScoredTrials, n_bootstrap: int
-) -> BootstrapResult:
-    speakers = _speakers(data, parts, scored.trials)
+def _intervals(run: Run, parts: Sequence[Path], scored: ScoredTrials) -> BootstrapResult:
+    speakers = _speakers(run.data, parts, scored.trials)
     return bootstrap_interval(
         scored.values,
         scored.trials.labels == TARGET,
@@ -132,7 +130,8 @@ def _intervals(
         speakers.test,
         p_target=P_TARGET,
         band=det_band(),
-        n_bootstrap=n_bootstrap,
+        n_bootstrap=run.settings.common.bootstrap,
+        random_state=run.settings.common.seed,
     )
 
 
@@ -171,7 +170,7 @@ def times(exp: Path) -> str:
 
 def ratios(exp: Path, parts: Sequence[Path]) -> dict[str, list[Path]]:
     """Files of the llr that stage 9 made of the scores as they are now, by system."""
-    homes = [exp / FUSED / "llr", *sorted(exp.glob("*/llr"))]
+    homes = dict.fromkeys([exp / FUSED / "llr", *sorted(exp.glob("*/llr"))])
     found: dict[str, list[Path]] = {}
     for home in homes:
         marks = [read_mark(home / part.name) for part in parts]
@@ -219,7 +218,7 @@ def page(run: Run, parts: Sequence[Path], raw: Mapping[str, Sequence[Path]]) -> 
         title=f"Speaker verification on {run.data.name}",
         commands=[shlex.join(["bash", "recipes/run.sh", *run.settings.words])],
         versions=versions(),
-        notes=[CAUTION, *cautions(run.exp)],
+        notes=[CAUTION, *cautions(run)],
         speakers_from=speakers.source,
         random_state=values.seed,
     )
@@ -242,9 +241,9 @@ def llr_table(found: Report) -> str:
     return markdown_table(lines)
 
 
-def cautions(exp: Path) -> list[str]:
+def cautions(run: Run) -> list[str]:
     """What the stages have warned of, once; the folds' names go, and so do development folds."""
-    marks = [exp / "development" / "data", exp / "features", *sorted(exp.glob("*/*/fold*"))]
+    marks = [run.data, run.development.data, run.features, *sorted(run.exp.glob("*/*/fold*"))]
     told: dict[str, None] = {}
     for mark in map(read_mark, marks):
         for text in (mark or {}).get("warnings", ()):
@@ -259,8 +258,8 @@ def report(run: Run, work: Path) -> str:
     rows = []
     for system in systems:
         if len(parts) > 1 and not values.pooled_only:
-            rows += [evaluate(run.data, system, [p], values.bootstrap, p.name) for p in parts]
-        rows.append(evaluate(run.data, system, parts, values.bootstrap, "all"))
+            rows += [evaluate(run, system, [p], p.name) for p in parts]
+        rows.append(evaluate(run, system, parts, "all"))
     pooled = [row for row in rows if row.part == "all"]
     title = run.data.name
     points = {row.system: OperatingPoints(*row.scored.split()) for row in pooled}
@@ -289,12 +288,12 @@ def _scored_systems(exp: Path, parts: Sequence[Path]) -> list[Path]:
     found = sorted(path.parent for path in exp.glob("*/scores"))
     whole = [s for s in found if all(read_mark(s / "scores" / p.name) for p in parts)]
     if not whole:
-        raise DataError(f"{exp}: no system has scores of all folds; run with --stage 6")
+        raise DataError(f"{exp}: no system has scores of all folds; run without --stage")
     current = [system for system in whole if all(_is_current(system, part) for part in parts)]
     for system in sorted(set(whole) - set(current)):
         logger.warning("%s: scores are older than lists or back-end, left out", system / "scores")
     if not current:
-        raise DataError(f"{exp}: no scores of the present lists and back-end; run with --stage 6")
+        raise DataError(f"{exp}: no scores of the present lists and back-end; run without --stage")
     return current
 
 
@@ -308,10 +307,9 @@ def _is_current(system: Path, part: Path) -> bool:
 def make(run: Run, work: Path, nj: int) -> None:
     """Write the report and print its tables, and what was warned of on the way."""
     text = report(run, work)
-    print(text + CAUTION)
-    for told in cautions(run.exp):
-        print(f"Note: {told}")
-    print(f"\nThe report: {run.exp / 'report' / 'report.html'} (tables: results.md, results.json)")
+    notes = "".join(f"\nNote: {told}" for told in cautions(run))
+    where = f"The report: {run.exp / 'report' / 'report.html'} (tables: results.md, results.json)"
+    run.say(f"{text}{CAUTION}{notes}\n\n{where}")
 
 
 def jobs(run: Run) -> Iterator[Job]:

@@ -13,10 +13,11 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from plda.formats.models import load_model
+from plda.models import BACKENDS
 from plda.scoring.pairs import PairScorer
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require
-from recipes.experiment.backends import is_by_the_book, load
+from recipes.experiment import backends
 from recipes.experiment.protocol import Models, protocol_digest
 from recipes.experiment.trials import score_fold
 from recipes.experiment.vectors import read_vectors
@@ -55,7 +56,7 @@ class VectorScorer:
     def _prepare(self, models: Models, tests: list[str]) -> PairScorer:
         test = self.transforms.transform(np.stack([self.vectors[utt] for utt in tests]))
         counts = np.array([len(utts) for utts in models.utterances])
-        if self.enrolment == "book" and is_by_the_book(self.model):
+        if self.enrolment == "book" and backends.is_by_the_book(self.model):
             flat = [self.vectors[utt] for utts in models.utterances for utt in utts]
             labels = np.repeat(np.arange(len(counts)), counts)
             enrol = self.transforms.transform(np.stack(flat))
@@ -69,7 +70,7 @@ def read_scorer(vectors: dict[str, np.ndarray], folder: Path, enrolment: str) ->
     """Scorer of a back-end that stage 5 or 8 has left in a folder."""
     options = json.loads((folder / "options.json").read_text(encoding="utf-8"))["options"]
     transforms = load_model(folder / "transforms.npz")
-    return VectorScorer(vectors, transforms, load(folder, options), enrolment)
+    return VectorScorer(vectors, transforms, backends.load(folder, options["scoring"]), enrolment)
 
 
 def score(task: Task, work: Path, nj: int) -> None:
@@ -83,13 +84,16 @@ def score(task: Task, work: Path, nj: int) -> None:
 def job(task: Task) -> Job:
     """The scores of a fold."""
     values = task.values
-    options = {"enrolment": values.enrolment, "score_norm": values.score_norm}
+    model = backends.make(values.scoring)
+    enrolment = values.enrolment if backends.is_by_the_book(model) else "average"
+    options = {"enrolment": enrolment, "score_norm": values.score_norm}
     vectors = task.vectors()
     number = stage_of(task.system, "backend")
     backend = require(task.folder("backend", own=True), number, on=[vectors])
     protocol = protocol_digest(task.fold)
     upstream = {"vectors": vectors, "backend": backend, "protocol": protocol}
-    return task.job("scores", "scores", options, upstream, functools.partial(score, task))
+    body, by_name = functools.partial(score, task), [BACKENDS[values.scoring].module]
+    return task.job("scores", "scores", options, upstream, body, by_name=by_name)
 
 
 def jobs(run: Run) -> Iterator[Job]:

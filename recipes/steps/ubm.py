@@ -82,8 +82,7 @@ def job(task: Task) -> Job:
     options = {
         "num_components": values.num_components,
         "covariance": values.covariance,
-        "num_iters": [values.num_iters_diag, values.num_iters_full],
-        "num_gselect": values.num_gselect,
+        "num_iters_diag": values.num_iters_diag,
         "seed": values.seed,
         "front_end": {
             "delta_order": values.delta_order,
@@ -92,6 +91,8 @@ def job(task: Task) -> Job:
             "cmn_window": values.cmn_window,
         },
     }
+    if values.covariance == "full":
+        options |= {"num_iters_full": values.num_iters_full, "num_gselect": values.num_gselect}
     training = digest(task.fold / "train.utt2spk")
     upstream = {"features": task.features(), "training list": training}
     return task.job("ubm", "ubm", options, upstream, functools.partial(train, task, options))

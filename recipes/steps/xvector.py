@@ -17,6 +17,7 @@ from dnn.configuration.files import read_config
 from dnn.configuration.presets import PRESETS
 from dnn.configuration.sections import FIELDS, NetworkConfig
 from dnn.extra import told_extra
+from dnn.models import MODELS
 from ivector.base.errors import DataError
 from ivector.pipeline import FrontEnd
 from recipes.engine.marks import digest
@@ -156,4 +157,5 @@ def job(task: Task, config: NetworkConfig, options: dict[str, Any]) -> Job:
     upstream = {"features": task.features(), "training list": training}
     body = functools.partial(train, task.fold)
     on_gpu = options["device"] != "cpu"
-    return task.job("xvector", "network", options, upstream, body, alone=on_gpu)
+    by_name = [MODELS[str(config.model.name)].module]
+    return task.job("xvector", "network", options, upstream, body, on_gpu, by_name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dnn.extra import told_extra
+from dnn.models import MODELS
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from ivector.base.workers import make_shards
@@ -18,7 +19,7 @@ from recipes.engine.run import Job, Run, Task
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import fold_utterances, protocol_digest
 from recipes.experiment.vectors import write_vectors
-from recipes.steps.xvector import front_end
+from recipes.steps.xvector import configuration, front_end
 
 UTTERANCES_PER_SHARD = 256
 
@@ -74,4 +75,5 @@ def jobs(run: Run) -> Iterator[Job]:
         }
         body = functools.partial(extract_fold, task)
         on_gpu = device_of(task) != "cpu"
-        yield task.job("xvectors", "ivectors", {}, upstream, body, alone=on_gpu)
+        by_name = [MODELS[str(configuration(task.values).model.name)].module]
+        yield task.job("xvectors", "ivectors", {}, upstream, body, on_gpu, by_name)

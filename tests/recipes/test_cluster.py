@@ -16,8 +16,8 @@ import pytest
 
 from ivector.base.errors import UsageError
 from recipes.cluster import pipeline
+from recipes.engine.driver import stages
 from recipes.engine.settings import Settings, read
-from recipes.steps.__main__ import stages
 from recipes.systems import STAGES, SYSTEMS, trunk_of
 
 ROOT = Path(__file__).resolve().parents[2]

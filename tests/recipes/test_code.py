@@ -117,7 +117,7 @@ def project(tmp_path, read_from):
         ("ivector/ubm.py", "n = 1", "n = 2", "ubm"),  # attached lazily
         ("ivector/ubm.py", "n = 1", "n = 1.0", "ubm"),
         ("ivector/tv.py", "rank = 2", "rank = 3", ""),  # attached, but nobody's
-        ("dnn/small.py", "width = 64", "width = 32", "backend"),  # behind a table of classes
+        ("dnn/small.py", "width = 64", "width = 32", ""),  # a table's entry: steps name theirs
         ("dnn/table.py", '"small"', '"tiny"', "backend"),
         ("recipes/engine/run.py", "N = 1", "N = 2", ""),  # of the frame around
         ("ivector/base/log.py", "LEVEL = 1", "LEVEL = 2", ""),
@@ -143,8 +143,17 @@ def test_modules_are_followed_at_any_distance(project):
         "recipes.steps.ubm", "recipes.engine.run", "ivector.ubm", "ivector.kernels"
     }  # fmt: skip
     assert code.closure("recipes.steps.backend") == {
-        "recipes.steps.backend", "plda.em", "ivector.base.log", "dnn.table", "dnn.small"
+        "recipes.steps.backend", "plda.em", "ivector.base.log", "dnn.table"
     }  # fmt: skip
+
+
+def test_what_a_step_names_itself_counts(project):
+    project()
+    names = "recipes.steps.backend", "dnn.small"
+    before = code.code_digest(*names)
+    project("dnn/small.py", "width = 64", "width = 32")
+    assert code.code_digest(*names) != before
+    assert code.code_digest(names[0]) != code.code_digest(*names)
 
 
 def test_a_new_module_is_noticed(project):

@@ -20,6 +20,7 @@ from recipes.systems import STAGES
 OPTIONS = (*CORPUS, *SMALL, "--dev-folds", "2")
 IVECTOR = (*CORPUS, *SMALL, "--system", "ivector", "--dev-folds", "0")
 TIME = r"\d+(\.\d)? (s|min|h)"
+REST = rf"; the rest in about {TIME}"
 
 
 def told(capsys) -> list[str]:
@@ -43,14 +44,14 @@ def test_a_stage_has_a_line_as_it_begins_and_one_as_it_ends(begun, capsys, nj):
     beside = ", 2 side by side" if nj == "2" else ""
     first, last = told(capsys)
     assert first == f"stage  4/10  i-vectors: 6 to make{beside}"
-    assert re.fullmatch(rf"stage  4/10  i-vectors: {TIME}, 6 made", last)
+    assert re.fullmatch(rf"stage  4/10  i-vectors: {TIME}, 6 made{REST}", last)
     assert run_stage(begun, 4, *OPTIONS, "--nj", nj) == 0
     assert told(capsys) == ["stage  4/10  i-vectors: done already"]
     shutil.rmtree(begun / "exp/ivector/ivectors/fold1")
     assert run_stage(begun, 4, *OPTIONS, "--nj", nj) == 0
     first, last = told(capsys)
     assert first == "stage  4/10  i-vectors: 1 to make"
-    assert re.fullmatch(rf"stage  4/10  i-vectors: {TIME}, 1 made, 5 done already", last)
+    assert re.fullmatch(rf"stage  4/10  i-vectors: {TIME}, 1 made, 5 done already{REST}", last)
 
 
 def test_a_stage_of_several_groups_of_steps_has_one_line_as_it_begins(tmp_path, capsys):
@@ -58,7 +59,7 @@ def test_a_stage_of_several_groups_of_steps_has_one_line_as_it_begins(tmp_path, 
     assert run_stage(tmp_path, 0, *OPTIONS, "--nj", "2") == 0
     first, last = told(capsys)
     assert first == "stage  0/10  corpus: 1 to make"
-    assert re.fullmatch(rf"stage  0/10  corpus: {TIME}, 2 made", last)
+    assert re.fullmatch(rf"stage  0/10  corpus: {TIME}, 2 made{REST}", last)
 
 
 def test_the_time_of_a_stage_is_of_all_its_groups(monkeypatch, capsys):
@@ -74,17 +75,18 @@ def test_the_time_of_a_stage_is_of_all_its_groups(monkeypatch, capsys):
     ]
 
 
-def test_what_remains_is_told_from_the_stages_before(monkeypatch, capsys):
-    monkeypatch.setenv(console.STARTED, "1000")
-    monkeypatch.setattr(console.time, "time", lambda: 1060.0)
+def test_what_remains_is_told_from_the_stages_that_did_something(monkeypatch, capsys):
+    clock = iter([100.0, 130.0, 130.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
     shares = [STAGES[number].share for number in (0, 1, 2)]
+    monkeypatch.setenv(console.PAST, f"60 {shares[0]}")
     shown = Console(1, 2, [0, 1, 2])
     shown.begin(1, 1)
     shown.end(1, 0)
-    rest = 60 * shares[2] / (shares[0] + shares[1])
+    rest = 90 * shares[2] / (shares[0] + shares[1])
     assert told(capsys)[-1].endswith(f"; the rest in about {duration(rest)}")
-    Console(2, 2, [0, 1, 2]).end(0, 3)
-    assert told(capsys) == ["stage  2/2  UBM: done already"]
+    Console(1, 2, [0, 1, 2]).end(0, 3)
+    assert told(capsys) == ["stage  1/2  features: done already"]
 
 
 def test_progress_is_told_each_minute_without_a_terminal(monkeypatch, capsys):
@@ -203,7 +205,7 @@ def test_a_terminal_shows_a_bar_and_the_time_that_remains(begun):
     assert any(re.search(rf"ETA {TIME}", line) for line in drawn)
     assert all(len(line) < 100 for line in drawn[:-1])
     # One line stays.
-    assert re.fullmatch(rf"stage  4/10  i-vectors: {TIME}, 6 made", drawn[-1])
+    assert re.fullmatch(rf"stage  4/10  i-vectors: {TIME}, 6 made{REST}", drawn[-1])
     assert "to make" not in shown
 
 

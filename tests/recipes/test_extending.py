@@ -22,11 +22,11 @@ from plda.models import BACKENDS, Entry
 from plda.normalisation import NORMS, Norm
 from plda.scoring.pairs import PairScorer
 from recipes import systems
+from recipes.engine import driver
 from recipes.engine.settings import read
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import fold_utterances, protocol_digest
 from recipes.experiment.vectors import read_vectors, write_vectors
-from recipes.steps import __main__ as driver
 from recipes.steps.ubm import front_end
 from recipes.systems import System
 

@@ -26,8 +26,8 @@ WRONG = [
     ("--corpus hike", "--corpus takes one of synthetic, folder, hyke", "'hike'"),
     ("--corpus Synthetic", "--corpus takes one of", "'Synthetic'"),
     ("--corpus-dir 'a\nb'", "--corpus-dir takes the path of a folder", r"'a\nb'"),
-    ("--protocol nowhere", "--protocol takes the path of a folder", "'nowhere', which is none"),
-    ("--protocol TMP/my.conf", "--protocol takes the path of a folder", "which is none"),
+    ("--protocol nowhere", "--protocol takes the path of a folder", "'nowhere', and there is none"),
+    ("--protocol TMP/my.conf", "--protocol takes the path of a folder", "and there is none"),
     ("--prepare-options=--speekers=3", "--speekers=3", "unrecognized"),
     ("--prepare-options=--speakers=x", "--speakers", "'x'"),
     ("--system gmmubm", "--system takes one of all, ivector, cosine, gmm-ubm", "'gmmubm'"),
@@ -64,7 +64,7 @@ WRONG = [
     # Features
     ("--mfcc-config nowhere.conf", "--mfcc-config takes the path of a file", "'nowhere.conf'"),
     ("--mfcc-config=", "--mfcc-config takes the path of a file", "''"),
-    ("--vad-config TMP", "--vad-config takes the path of a file", "which is none"),
+    ("--vad-config TMP", "--vad-config takes the path of a file", "and there is none"),
     ("--channel x", "--channel takes 0, 1, ... or mean", "'x'"),
     ("--channel left", "--channel takes 0, 1, ... or mean, or nothing", "'left'"),
     ("--channel 1000", "--channel takes 0, 1, ... or mean", "'1000'"),
@@ -103,7 +103,7 @@ WRONG = [
     ("--relevance 1_6", "--relevance takes numbers from 0", "'1_6'"),
     ("--top-n 0", f"--top-n takes {NUMBERS} from 1", "'0'"),
     # X-vectors
-    ("--xvector-config nowhere", "--xvector-config takes the path of a file", "which is none"),
+    ("--xvector-config nowhere", "--xvector-config takes the path of a file", "and there is none"),
     ("--xvector-model resnet99", "--xvector-model takes one of", "xvector-small", "'resnet99'"),
     ("--xvector-steps 0", f"--xvector-steps takes {NUMBERS} from 1", "'0'"),
     ("--xvector-threads 0", f"--xvector-threads takes {NUMBERS} from 1 to 1024", "'0'"),
@@ -123,7 +123,7 @@ WRONG = [
     ("--fusion-prior 1", "--fusion-prior takes numbers between 1e-09 and 1", "'1'"),
     ("--fusion-prior 0", "--fusion-prior takes numbers between 1e-09 and 1", "'0'"),
     ("--fusion-ridge -1", "--fusion-ridge takes numbers from 0", "'-1'"),
-    ("--fusion-systems gmm", "--fusion-systems takes no or more of ivector, cosine", "'gmm'"),
+    ("--fusion-systems gmm", "--fusion-systems takes any of ivector, cosine", "'gmm'"),
     ("--systems ivector --fusion-systems xvector", "--fusion-systems: 'xvector'", "ivector"),
     ("--bootstrap 3", f"--bootstrap takes 0 or {NUMBERS} from 20", "'3'"),
     ("--pooled-only no", "--pooled-only takes true or false", "'no'"),
@@ -189,7 +189,7 @@ def words_of(command: str, place: Path) -> list[str]:
 def one_line(text: str) -> str:
     """The refusal, which is all that was said."""
     lines = text.splitlines()
-    assert len(lines) == 1 and re.match(r"(run\.sh|recipes\.prepare.*?): error: ", lines[0]), text
+    assert len(lines) == 1 and re.match(r"run\.sh( \w+)?: error: ", lines[0]), text
     return lines[0]
 
 
@@ -282,9 +282,7 @@ def test_check_tells_the_shell_what_there_is_to_do(place, capsys):
 
 
 def test_every_option_is_in_the_help_in_its_group(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        recipe("check", "--help")
-    assert stopped.value.code == 3
+    assert recipe("check", "--help") == 3
     told = capsys.readouterr()
     assert told.err == ""
     groups: dict[str, list[str]] = {}

@@ -22,7 +22,7 @@ from recipes.steps import features, gmm_ubm, total_variability, ubm
 SPEAKERS, SESSIONS = 6, 4
 SIZES = (
     "--mfcc-config recipes/conf/mfcc_8k.conf --num-components 8 --num-iters-diag 3 "
-    "--num-iters-full 1 --rank 4 --num-iters-tv 2 --top-n 4 --dev-folds 0 --nj 1"
+    "--num-iters-full 1 --rank 4 --lda-dim 0 --num-iters-tv 2 --top-n 4 --dev-folds 0 --nj 1"
 ).split()
 
 pytestmark = pytest.mark.filterwarnings("ignore::ivector.base.errors.DegenerateDataWarning")

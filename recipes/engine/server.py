@@ -1,0 +1,142 @@
+"""One process imports everything once; every stage is forked from it, as its number comes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from ivector.base.cli import guarded
+from recipes.engine.console import PAST
+from recipes.engine.driver import names_of, run_stage, stages
+from recipes.engine.marks import sources
+from recipes.engine.settings import Settings
+from recipes.systems import STAGES
+
+PROG = "run.sh"
+ANSWERS = 4  # file descriptor of the exit statuses
+SHORT_S = 1.0  # a stage that took less had nothing to do
+
+
+def serve(settings: Settings) -> int:
+    """Run stages as their numbers come by standard input; answer with their exit statuses.
+
+    While one is at work, what the next ones need is imported. Where the project's code was changed
+    since this process began, a stage is run by a process that imports it anew.
+    """
+    children: list[int] = []  # the stage that is at work, if one is
+    _pass_on_signals(children)
+    wanted, began_with, past = stages(settings), sources(), [0.0, 0.0]
+    with open(ANSWERS, "w", encoding="ascii", buffering=1) as answers:
+        for line in sys.stdin:
+            number, began = int(line), time.monotonic()
+            if sources() == began_with:
+                children.append(_fork(settings, number, answers.fileno()))
+                _import_ahead(wanted[wanted.index(number) + 1 :], children[0])
+                _, status = os.waitpid(children[0], 0)
+                code = os.waitstatus_to_exitcode(status)
+            else:
+                words = [sys.executable, "-m", "recipes.steps", str(number), *settings.words]
+                process = subprocess.Popen(words)
+                children.append(process.pid)
+                code = process.wait()
+            children.clear()
+            seconds = time.monotonic() - began
+            if seconds > SHORT_S:
+                past = [past[0] + seconds, past[1] + STAGES[number].share]
+                os.environ[PAST] = f"{past[0]} {past[1]}"
+            print(_exit_status(number, code), file=answers)
+    return 0
+
+
+def _pass_on_signals(children: Sequence[int]) -> None:
+    """A signal ends the stage that is at work; this process itself only between two."""
+    former = signal.getsignal(signal.SIGTERM)
+    assert callable(former)
+    end: Callable[..., object] = former
+
+    def on_end(*told: object) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGTERM)
+        if not children:
+            end(*told)
+
+    def on_interrupt(*_: object) -> None:
+        if not children:  # else it is told, too
+            stop()
+
+    signal.signal(signal.SIGTERM, on_end)
+    signal.signal(signal.SIGINT, on_interrupt)
+
+
+def _fork(settings: Settings, number: int, answers: int) -> int:
+    """Number of the process that runs a stage; in that process, this does not return."""
+    from recipes.engine.jobs import end_with_parent, name_process
+
+    child = os.fork()
+    if child:
+        return child
+    os.close(answers)
+    end_with_parent()
+    name_process(f"stage {number}")
+    sys.stdin = open(os.devnull)
+    status = 70
+    try:
+        status = obey_signals(lambda: run_stage(settings, number))
+        sys.stdout.flush()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _import_ahead(numbers: Sequence[int], child: int) -> None:
+    """Import what stages need while a child is at work, and no longer."""
+    for name in (name for number in numbers for name in names_of(number)):
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+        importlib.import_module(name)
+
+
+def _exit_status(number: int, code: int) -> int:
+    """Exit status for a shell of a stage that ended; that it was killed is said."""
+    if code >= 0:
+        return code
+    name = signal.Signals(-code).name
+    cure = (
+        ", as a rule for lack of memory: take fewer processes (--nj) or less memory (--memory)"
+        if -code == signal.SIGKILL
+        else ""
+    )
+    print(
+        f"{PROG}: error: stage {number} was killed ({name}){cure}; the same command goes on from "
+        "there",
+        file=sys.stderr,
+    )
+    return 128 - code
+
+
+def stop(*_: object) -> None:
+    """End what is at work."""
+    raise KeyboardInterrupt("stopped; the same command goes on from there")
+
+
+def obey_signals(body: Callable[[], int]) -> int:
+    """Call `body`; the exit status: 130 when interrupted, 75 when told to end."""
+    told = []
+
+    def end(*_: object) -> None:
+        told.append(75)
+        stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, end)
+    status = guarded(PROG, body)
+    return told[0] if told and status == 130 else status
