@@ -38,8 +38,9 @@ PATIENCE_S = 20.0  # for workers that are to end
 
 def reasons_of(job: Job, keep: bool) -> list[str]:
     """Why a job has to be done; nothing if it is."""
-    found = why(job.target, job.options, job.upstream, job.force, job.code, keep)
-    return found or (job.gone() if job.gone else [])
+    found = why(job.target, job.options, job.upstream, False, job.code, keep)
+    found = found or (job.gone() if job.gone else [])
+    return found or [job.forced_by] * job.force
 
 
 def do(job: Job, nj: int, keep: bool) -> None:

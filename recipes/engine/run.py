@@ -53,6 +53,8 @@ class Job:
         once it is made.
     gone : callable, optional
         Says what else is missing, if anything is.
+    forced_by : str
+        Why it is made again, in words.
     """
 
     target: Path
@@ -64,6 +66,7 @@ class Job:
     alone: bool = False
     in_place: Callable[[], Mapping[str, str]] | None = None
     gone: Callable[[], list[str]] | None = None
+    forced_by: str = "asked for"
 
 
 @dataclass(frozen=True)

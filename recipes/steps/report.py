@@ -316,4 +316,7 @@ def jobs(run: Run) -> Iterator[Job]:
     """The report, made anew each time, as it is quick and looks at all systems there are."""
     options = {"bootstrap": run.settings.common.bootstrap}
     body = functools.partial(make, run)
-    yield Job(run.exp / "report", options, {}, body, run.code("report"), True, alone=True)
+    yield Job(
+        run.exp / "report", options, {}, body, run.code("report"), True, alone=True,
+        forced_by="made anew each time",
+    )  # fmt: skip

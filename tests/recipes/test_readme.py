@@ -1,4 +1,4 @@
-"""The README's library example runs as it stands, on real speech."""
+"""The README: its library example runs as it stands, on real speech; its tables are complete."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from fusion import eer
+from recipes.corpora import NAMES
+from recipes.systems import STAGES, SYSTEMS
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -34,3 +36,12 @@ def test_library_example(corpora):
     same = np.eye(len(enroll), dtype=bool)
     assert scores.shape == same.shape
     assert eer(scores[same], scores[~same]) < 0.2
+
+
+def test_every_system_stage_and_corpus_is_named():
+    text = README.read_text(encoding="utf-8")
+    assert [name for name in SYSTEMS if f"`{name}`" not in text and f'"{name}' not in text] == []
+    rows = re.findall(r"^\| (\d+)(?:–(\d+))? \|", text, re.M)
+    numbers = [n for first, last in rows for n in range(int(first), int(last or first) + 1)]
+    assert numbers == list(range(len(STAGES)))
+    assert [name for name in NAMES if name not in text] == []
