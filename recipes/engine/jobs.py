@@ -115,7 +115,8 @@ def available_memory() -> float:
         limit, used = (
             int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
         )
-        found.append((limit - used) / MIB)
+        stat = dict(map(str.split, (CGROUP / "memory.stat").read_text().splitlines()))
+        found.append((limit - used + int(stat.get("inactive_file", 0))) / MIB)
     return min(found)
 
 

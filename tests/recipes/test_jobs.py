@@ -30,6 +30,9 @@ PATIENCE_S = 60.0
 STOPPED = "stopped; the same command goes on from there"
 
 
+available_memory = jobs.available_memory
+
+
 @pytest.fixture(autouse=True)
 def enough_memory(monkeypatch):
     monkeypatch.setattr(jobs, "available_memory", lambda: 1e6)
@@ -82,6 +85,19 @@ def test_as_many_at_once_as_there_are_processes_and_memory_for(monkeypatch):
     monkeypatch.setattr(jobs, "available_memory", lambda: 5000.0)
     assert side_by_side(10, 4, "loky", 2048) == 2
     assert side_by_side(10, 4, "loky", 6000) == 1
+
+
+def test_memory_is_that_of_the_machine_and_of_the_container(monkeypatch, tmp_path):
+    """Files that the container's processes have read fill its memory, and give way."""
+    monkeypatch.setattr(jobs, "CGROUP", tmp_path)
+    machine = available_memory()
+    assert machine == pytest.approx(psutil.virtual_memory().available / 2**20, rel=0.2)
+    (tmp_path / "memory.current").write_text(f"{48 * 2**20}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 5\nfile 6\ninactive_file {8 * 2**20}\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert available_memory() == pytest.approx(machine, rel=0.2)
+    (tmp_path / "memory.max").write_text(f"{64 * 2**20}\n")
+    assert available_memory() == 24
 
 
 def test_what_is_said_in_a_worker_is_heard(tmp_path, caplog, capsys):
