@@ -22,13 +22,17 @@ from pathlib import Path
 
 import psutil
 
-from recipes.systems import STAGES
-
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = (
-    "--num-components 8 --rank 8 --lda-dim 4 --num-iters-diag 5 --num-iters-full 2 "
-    "--num-iters-tv 2 --mfcc-config recipes/conf/mfcc_8k.conf --bootstrap 50"
-).split()
+sys.path.insert(0, str(ROOT))  # for programs, which may be run from anywhere
+
+from step_cases import SMALL  # noqa: E402
+
+from recipes.systems import STAGES  # noqa: E402
+
+__all__ = [
+    "ROOT", "SMALL", "Recipe", "Step", "compare", "defects", "kinds", "leftovers", "marked",
+    "profile", "results", "table",
+]  # fmt: skip
 # Hold times, and the training's own records; a report holds its date and command.
 UNLIKE = {"log", "done.json", "options.json", "scalars.jsonl", "curves.png", "last.pt",
           "results.md"}  # fmt: skip

@@ -62,7 +62,7 @@ SETS = (
 )  # fmt: skip
 POLL = 0.02
 GROUP, ALONE, CHANGE, WORKER = "group", "stage alone", "before a change", "worker alone"
-TRIES = 3  # to hit a stage
+TRIES = 3  # to hit a stage, or a fork of one
 
 
 @dataclass
@@ -200,7 +200,7 @@ class Round:
 
     def by_workers(self, count: int, rng: np.random.Generator) -> None:
         """Kill a fork of every stage in turn; the run must go on, to the same bytes."""
-        for _ in range(2 + 4 * count):  # a run in which none was at work is one too many
+        for _ in range(TRIES * (1 + count)):  # in some runs none is at work when it is due
             if count <= 0:
                 break
             recipe, killed = self._launch(), 0
@@ -225,6 +225,8 @@ class Round:
                 self._blame()
             count -= killed
             self._end()
+        if count > 0:
+            self.tally.wrong.append(f"{self.name}: no fork of a stage was there to be killed")
 
     def clear(self) -> None:
         """End what was orphaned."""
