@@ -56,6 +56,7 @@ def run_stage(settings: Settings, number: int) -> int:
     from recipes.engine.console import Console
     from recipes.engine.jobs import reasons_of, run_jobs, side_by_side
     from recipes.engine.run import Run
+    from recipes.engine.stage import settle
 
     values = settings.common
     nj = values.nj or cores()
@@ -68,6 +69,8 @@ def run_stage(settings: Settings, number: int) -> int:
         jobs = [job for step in group for job in step.jobs(run)]
         keep_trees()
         todo = [job for job in jobs if reasons_of(job, values.keep_finished)]
+        for done in (job for job in jobs if job not in todo and not job.in_place):
+            settle(done.target)
         left += len(jobs) - len(todo)
         if todo:
             beside = sum(not job.alone for job in todo)

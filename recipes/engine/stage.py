@@ -111,12 +111,13 @@ def stage(
     Path or None
         The folder to work in; None when there is nothing to do.
     """
-    _recover(folder)
+    if _killed_between_renames(folder):
+        _former(folder).rename(folder)
     reasons = why(folder, options, upstream, force, code, keep)
     partial = folder.with_name(f".{folder.name}.partial")
     if not reasons:
         logger.info("%s: done already, left as it is", folder)
-        _tidy(folder, partial)
+        settle(folder)
         yield None
         return
     logger.info("%s: runs: %s", folder, "; ".join(reasons))
@@ -234,9 +235,16 @@ def _enter(partial: Path, key: str) -> Path:
     return work
 
 
-def _tidy(folder: Path, partial: Path) -> None:
-    """Remove what a run that was killed at its very end, or a worker after it, left behind."""
+def settle(folder: Path) -> None:
+    """Put right what a run that was killed at its very end left of a finished stage.
+
+    The former results are put back where it was between its two renames; what it, or a worker after
+    it, has left behind is removed.
+    """
+    if _killed_between_renames(folder):
+        _former(folder).rename(folder)
     remove_tree(resume_folder(folder))
+    partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
         with contextlib.suppress(DataError), _own(partial):
             _enter(partial, "none").rmdir()
@@ -269,12 +277,6 @@ def _replace(folder: Path, work: Path) -> None:
         folder.rename(old)
     work.rename(folder)
     remove_tree(old)
-
-
-def _recover(folder: Path) -> None:
-    """Put the former results back where a run was killed between the two renames."""
-    if _killed_between_renames(folder):
-        _former(folder).rename(folder)
 
 
 def _killed_between_renames(folder: Path) -> bool:

@@ -135,6 +135,23 @@ def test_run_killed_between_two_renames_keeps_the_former_results(tmp_path):
     assert (folder / "result").read_text() == "good"
 
 
+def test_what_a_run_left_that_was_killed_at_its_very_end_is_put_right(copy, capsys):
+    """Between its two renames, and behind them; the same command goes on and makes nothing anew."""
+    home = copy / "exp/ivector/ubm"
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    (home / "fold0").rename(home / ".fold0.old")
+    (home / ".fold1.partial/abc").mkdir(parents=True)
+    (home / ".fold1.partial/abc/log").touch()
+    (home / "fold1" / RESUME).mkdir()
+    assert run(copy, "plan", "--stop-stage", "2") == 0
+    assert f"leave {home}/fold0" in capsys.readouterr().out
+    assert (home / ".fold0.old").exists()
+    assert run(copy, 2) == run(copy, 3) == 0
+    assert "UBM: done already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")}.keys() == before.keys()
+    assert all(path.stat().st_mtime_ns == before[path] for path in home.rglob("*.npz"))
+
+
 def test_two_runs_at_once_do_not_mix(tmp_path):
     pytest.importorskip("fcntl")
     code = (
