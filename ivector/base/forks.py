@@ -7,6 +7,7 @@ on Linux. Elsewhere shards of processes go through joblib's loky.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,48 @@ def run_forked(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def each(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Results of some functions: each in a fork where processes are forked, else one by one.
+
+    What they log comes in their order, as if they had been called here.
+    """
+    if not are_forked():
+        return [function() for function in functions]
+    count, results = len(functions), []
+    for result, records in run_forked(
+        lambda number: _with_records(functions[number]), {}, range(count), count, count
+    ):
+        for record in records:
+            logging.getLogger(record.name).handle(record)
+        results.append(result)
+    return results
+
+
+def _with_records(function: Callable[[], Any]) -> tuple[Any, list[logging.LogRecord]]:
+    """A function's result, and what it has logged, as text."""
+    root, records = logging.getLogger(), _Records()
+    former, root.handlers = root.handlers, [records]
+    try:
+        return function(), records.found
+    finally:
+        root.handlers = former
+
+
+class _Records(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.found: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(plain_record(record))
+
+
+def plain_record(record: logging.LogRecord) -> logging.LogRecord:
+    """A log record that another process can be sent: its message as text."""
+    plain = {**record.__dict__, "msg": record.getMessage(), "args": (), "exc_info": None}
+    return logging.makeLogRecord(plain)
 
 
 def _do(shard: Any) -> Any:

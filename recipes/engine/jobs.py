@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError, UserError
-from ivector.base.forks import forked_processes
+from ivector.base.forks import forked_processes, plain_record
 from ivector.base.log import listen
 from ivector.base.workers import one_thread
 from recipes.engine.console import Console
@@ -261,10 +261,7 @@ class _ToParent(logging.Handler):
         self.pipe = pipe
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = logging.makeLogRecord(
-            {**record.__dict__, "msg": record.getMessage(), "args": (), "exc_info": None}
-        )
-        self.pipe.send(("log", said))
+        self.pipe.send(("log", plain_record(record)))
 
 
 def _sendable(error: BaseException) -> BaseException:

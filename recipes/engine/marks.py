@@ -115,20 +115,25 @@ def make_stamp(options: Mapping[str, Any], upstream: Upstream, code: str) -> str
 
 def run_key(stamp: str) -> str:
     """Digest of what must be the same for an unfinished stage to be continued."""
-    return _digest([stamp, _sources(), versions(), cpu()])
+    return _digest([stamp, sources(), versions(), cpu()])
 
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+@functools.cache
 def sources() -> str:
-    """Digest of all files of the project, as they are now."""
+    """Digest of all files of the project, as they were when this was first asked."""
     root = Path(__file__).resolve().parents[2]
     return digest(*(path for room in ROOMS for path in sorted((root / room).rglob("*.py"))))
 
 
-_sources = functools.cache(sources)
+def files_state() -> list[tuple[str, int, int]]:
+    """Names, times and sizes of all files of the project: they tell in a moment of an edit."""
+    root = Path(__file__).resolve().parents[2]
+    found = sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
+    return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in found]
 
 
 def digest(*paths: Path) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from ivector.base.cli import guarded
 from recipes.engine.console import PAST
 from recipes.engine.driver import names_of, run_stage, stages
-from recipes.engine.marks import sources
+from recipes.engine.marks import files_state, sources
 from recipes.engine.settings import Settings
 from recipes.systems import STAGES
 
@@ -31,11 +31,13 @@ def serve(settings: Settings) -> int:
     """
     children: list[int] = []  # the stage that is at work, if one is
     _pass_on_signals(children)
-    wanted, began_with, past = stages(settings), sources(), [0.0, 0.0]
+    wanted, past = stages(settings), [0.0, 0.0]
+    began_with = files_state()
+    sources()  # which the stages inherit
     with open(ANSWERS, "w", encoding="ascii", buffering=1) as answers:
         for line in sys.stdin:
             number, began = int(line), time.monotonic()
-            if sources() == began_with:
+            if files_state() == began_with:
                 children.append(_fork(settings, number, answers.fileno()))
                 _import_ahead(wanted[wanted.index(number) + 1 :], children[0])
                 _, status = os.waitpid(children[0], 0)
@@ -51,7 +53,8 @@ def serve(settings: Settings) -> int:
                 past = [past[0] + seconds, past[1] + STAGES[number].share]
                 os.environ[PAST] = f"{past[0]} {past[1]}"
             print(_exit_status(number, code), file=answers)
-    return 0
+    sys.stderr.flush()
+    os._exit(0)  # what was imported needs no taking down
 
 
 def _pass_on_signals(children: Sequence[int]) -> None:

@@ -24,6 +24,7 @@ from fusion.plots.det import det_band, plot_det, plot_score_histogram
 from fusion.report.make import Report, make_report
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from ivector.base.forks import each
 from recipes.engine.marks import is_made_from, versions
 from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require
@@ -253,13 +254,34 @@ def cautions(run: Run) -> list[str]:
 
 def report(run: Run, work: Path) -> str:
     """Write the report of every system that has scores into `work`; return its tables."""
-    values, parts = run.settings.common, folds(run.data)
+    parts = folds(run.data)
     systems = _scored_systems(run.exp, parts)
+    # Each draws its own replicates and figures.
+    text, worth = each(
+        [
+            functools.partial(_rates, run, work, systems, parts),
+            functools.partial(_worth, run, work, systems, parts),
+        ]
+    )
+    if worth:
+        text += f"\nAs log-likelihood ratios, calibrated and fused by stage 9:\n\n{worth}"
+    pictures = "\n".join(f"![]({path.name})" for path in sorted(work.glob("*.png")))
+    title = f"# {run.data.name}"
+    write_text(
+        work / "results.md", f"{title}\n\n{text}\n{CAUTION}\n\n{pictures}\n\n{times(run.exp)}"
+    )
+    return text + "\n"
+
+
+def _rates(run: Run, work: Path, systems: Sequence[Path], parts: Sequence[Path]) -> str:
+    """Error rates of the scores as they are: a table, ``results.json`` and pictures."""
     rows = []
     for system in systems:
-        if len(parts) > 1 and not values.pooled_only:
+        if len(parts) > 1 and not run.settings.common.pooled_only:
             rows += [evaluate(run, system, [p], p.name) for p in parts]
         rows.append(evaluate(run, system, parts, "all"))
+    records = json.dumps([row.record() for row in rows], indent=1)
+    write_text(work / "results.json", records + "\n")
     pooled = [row for row in rows if row.part == "all"]
     title = run.data.name
     points = {row.system: OperatingPoints(*row.scored.split()) for row in pooled}
@@ -268,20 +290,15 @@ def report(run: Run, work: Path) -> str:
     for row in pooled:
         name = f"{title}: {row.system}"
         plot_score_histogram(work / f"scores-{row.system}.png", *row.scored.split(), title=name)
+    return table(rows)
+
+
+def _worth(run: Run, work: Path, systems: Sequence[Path], parts: Sequence[Path]) -> str:
+    """The page, and the table of what the log-likelihood ratios are worth."""
     raw = {s.name: [s / "scores" / part.name / "scores" for part in parts] for s in systems}
     found = page(run, parts, raw)
     found.write(work / "report.html")
-    text = table(rows)
-    if calibrated := llr_table(found):
-        text += f"\nAs log-likelihood ratios, calibrated and fused by stage 9:\n\n{calibrated}"
-    pictures = "\n".join(f"![]({path.name})" for path in sorted(work.glob("*.png")))
-    write_text(
-        work / "results.md",
-        f"# {title}\n\n{text}\n{CAUTION}\n\n{pictures}\n\n{times(run.exp)}",
-    )
-    records = json.dumps([row.record() for row in rows], indent=1)
-    write_text(work / "results.json", records + "\n")
-    return text + "\n"
+    return llr_table(found)
 
 
 def _scored_systems(exp: Path, parts: Sequence[Path]) -> list[Path]:
