@@ -16,7 +16,6 @@ from dnn.configuration.options import add_options, option_names
 from dnn.configuration.sections import NORMALISATIONS, check_together
 from ivector.base.errors import DataError, UsageError
 from recipes import train_embedding
-from recipes.steps import xvector
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAIN, STEP = PRESETS["train"], PRESETS["xvector"]
@@ -276,19 +275,6 @@ BEFORE = {
             "augmentation.speeds": (1,), "augmentation.spec_augment": False,
         },
     ),
-    "xvector": (
-        xvector.build_parser,
-        "--model --loss --margin --scale --frames --batch-size --utterances-per-speaker "
-        "--num-steps --learning-rate --weight-decay --spec-augment --normalisation --cmn-window "
-        "--device --threads --seed",
-        {
-            "model.name": "xvector-small", "loss.name": "am-softmax", "loss.margin": 0.2,
-            "loss.scale": 30, "batches.frames": (100, 200), "batches.batch_size": 64,
-            "batches.per_speaker": 2, "training.steps": 1000, "schedule.lr": 2e-3,
-            "optimiser.weight_decay": 0.05, "augmentation.spec_augment": True,
-            "features.normalisation": "cmn", "features.cmn_window": 300, "machine.threads": 1,
-        },
-    ),
 }  # fmt: skip
 
 
@@ -304,6 +290,19 @@ def test_commands_have_the_options_and_defaults_that_they_had(name):
     config = PRESETS[name].config()
     assert {key: config[key] for key in values} == values
     assert (config.machine.device, config.machine.workers, config.training.seed) == ("auto", 0, 0)
+
+
+def test_networks_of_run_sh_have_the_defaults_that_they_had():
+    config = PRESETS["xvector"].config()
+    values = {
+        "model.name": "xvector-small", "loss.name": "am-softmax", "loss.margin": 0.2,
+        "loss.scale": 30, "batches.frames": (100, 200), "batches.batch_size": 64,
+        "batches.per_speaker": 2, "training.steps": 300, "schedule.lr": 2e-3,
+        "optimiser.weight_decay": 0.05, "augmentation.spec_augment": True,
+        "features.normalisation": "cmn", "features.cmn_window": 300, "machine.threads": 1,
+        "machine.device": "auto", "training.seed": 0,
+    }  # fmt: skip
+    assert {key: config[key] for key in values} == values
 
 
 def test_a_single_length_leaves_the_words_behind_it_to_others():
