@@ -92,7 +92,9 @@ def _add(group: Any, key: str, declared: Declared, preset: Preset, default: Any)
     if declared.metavar:
         common["metavar"] = declared.metavar
     if declared.kind is bool:
-        _add_switch(group, names, common, preset.numbers)
+        group.add_argument(*names, action="store_true", **common)
+        off = [name.replace("--", "--no-", 1) for name in names]
+        group.add_argument(*off, action="store_false", **{**common, "help": argparse.SUPPRESS})
     elif declared.kind is dict:
         group.add_argument(*names, action="append", **common)
     else:
@@ -101,17 +103,6 @@ def _add(group: Any, key: str, declared: Declared, preset: Preset, default: Any)
         group.add_argument(
             *names, type=_type(declared), **_choices(key, declared, preset), **common
         )
-
-
-def _add_switch(group: Any, names: tuple[str, ...], common: dict[str, Any], numbers: bool) -> None:
-    if numbers:
-        group.add_argument(
-            *names, type=lambda word: bool(whole(0, 1)(word)), metavar="0|1", **common
-        )
-        return
-    group.add_argument(*names, action="store_true", **common)
-    off = [name.replace("--", "--no-", 1) for name in names]
-    group.add_argument(*off, action="store_false", **{**common, "help": argparse.SUPPRESS})
 
 
 def _type(declared: Declared) -> Any:

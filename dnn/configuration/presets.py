@@ -39,8 +39,6 @@ class Preset(NamedTuple):
         Fields of which it takes some names only.
     single : collection of str
         Fields of several values that take one on the command line.
-    numbers : bool
-        Whether switches take 0 or 1 on the command line.
     """
 
     name: str
@@ -49,7 +47,6 @@ class Preset(NamedTuple):
     without: Mapping[str, str] = {}
     choices: Mapping[str, Collection[str]] = {}
     single: Collection[str] = ()
-    numbers: bool = False
 
     def config(self) -> NetworkConfig:
         """The configuration without any options or file."""
@@ -160,7 +157,6 @@ PRESETS = {
                 **SOUND,
             },
             choices={"features.normalisation": WHOLE_RECORDINGS},
-            numbers=True,
         ),
     )
 }

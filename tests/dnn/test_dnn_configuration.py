@@ -76,7 +76,7 @@ def test_changes_are_checked_and_leave_the_former_alone():
 
 def test_epochs_stand_in_the_place_of_former_steps_and_not_of_given_ones():
     config = STEP.config()
-    assert config.training.steps == 1000
+    assert config.training.steps == 300
     assert config.changed({"training.epochs": 3}).training.steps is None
     both = config.changed({"training.epochs": 3, "training.steps": 7}).training
     assert (both.epochs, both.steps) == (3, 7)
