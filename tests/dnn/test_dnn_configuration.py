@@ -169,7 +169,7 @@ def test_the_command_line_wins_over_the_file_and_the_file_over_the_task(tmp_path
     assert config.model.options == {"channels": 64, "scale": 8}
     assert config.augmentation.spec_augment is False
     assert config.batches == STEP.config().batches
-    assert parse(STEP, "--config", path, "--spec-augment", 1).augmentation.spec_augment is True
+    assert parse(STEP, "--config", path, "--spec-augment").augmentation.spec_augment is True
 
 
 def test_switches_can_be_turned_off_that_a_file_turns_on(tmp_path):
