@@ -153,7 +153,7 @@ def find_defect(folder: Path, mark: Mapping[str, Any]) -> str:
         found = path.stat().st_size
         if found != size:
             return f"{name}: has {found} bytes, {size} when the stage finished"
-        if checksum != _checksum(path):
+        if checksum != _checksum(path, _state(path)):
             return f"{name}: was changed since the stage finished"
     return ""
 
@@ -165,7 +165,8 @@ def manifest(folder: Path) -> dict[str, tuple[int, int]]:
         name = path.relative_to(folder)
         # A worker that was given up may still be writing.
         if name.parts[0] != RESUME and not _TEMPORARY.match(path.name):
-            found[name.as_posix()] = (path.stat().st_size, _checksum(path))
+            state = _state(path)
+            found[name.as_posix()] = (state[1], _checksum(path, state))
     return found
 
 
@@ -177,11 +178,16 @@ def remove_temporary(folder: Path) -> None:
                 path.unlink()
 
 
-def _checksum(path: Path) -> int:
-    """CRC-32 of a file; 0 for one that would take long to read."""
-    if path.stat().st_size > CHECKSUM_LIMIT:
-        return 0
-    return zlib.crc32(path.read_bytes())
+def _state(path: Path) -> tuple[int, int, int]:
+    """What tells in a moment that a file is another one."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@functools.lru_cache(maxsize=4096)
+def _checksum(path: Path, state: tuple[int, int, int]) -> int:
+    """CRC-32 of a file in this state; 0 for one that would take long to read."""
+    return zlib.crc32(path.read_bytes()) if state[1] <= CHECKSUM_LIMIT else 0
 
 
 def find_reasons(

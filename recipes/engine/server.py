@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ivector.base.cli import guarded
+from ivector.base.errors import UserError
 from recipes.engine.console import PAST
 from recipes.engine.driver import names_of, run_stage, stages
 from recipes.engine.marks import files_state, sources
@@ -40,6 +41,8 @@ def serve(settings: Settings) -> int:
             if files_state() == began_with:
                 children.append(_fork(settings, number, answers.fileno()))
                 _import_ahead(wanted[wanted.index(number) + 1 :], children[0])
+                if number:
+                    _look_at_lists(settings)
                 _, status = os.waitpid(children[0], 0)
                 code = os.waitstatus_to_exitcode(status)
             else:
@@ -106,6 +109,17 @@ def _import_ahead(numbers: Sequence[int], child: int) -> None:
         if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             return
         importlib.import_module(name)
+
+
+def _look_at_lists(settings: Settings) -> None:
+    """Check the folds' lists here, so that the stages that are forked need not."""
+    from recipes.engine.run import Run
+    from recipes.experiment.protocol import folds
+
+    run = Run(settings, 0)
+    with contextlib.suppress(UserError, OSError):  # the stage will say so
+        for part in run.parts():
+            folds(part.data, none_is_fine=True)
 
 
 def _exit_status(number: int, code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,24 @@ def folds(data: Path, none_is_fine: bool = False) -> list[Path]:
         if none_is_fine:
             return []
         raise DataError(f"{data}: no fold*/ here; run stage 0 first")
-    utt2spk = read_utt2spk(data / "wav" / "utt2spk")
-    defects = [defect for fold in found for defect in check_fold(fold, utt2spk)]
+    lists = (data / "wav" / "utt2spk", *(path for fold in found for path in sorted(fold.glob("*"))))
+    defects = _defects(data, tuple(found), tuple(_state(path) for path in lists if path.exists()))
     if defects:
         cure = f"; python -m recipes.validate {data} names all {len(defects)} defects"
         raise DataError(defects[0] + cure * (len(defects) > 1))
     return found
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path), status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=8)
+def _defects(data: Path, found: tuple[Path, ...], _: tuple[tuple[str, int, int], ...]) -> list[str]:
+    """Defects of folds whose lists are in this state."""
+    utt2spk = read_utt2spk(data / "wav" / "utt2spk")
+    return [defect for fold in found for defect in check_fold(fold, utt2spk)]
 
 
 def read_utt2spk(path: Path) -> dict[str, str]:
