@@ -81,6 +81,12 @@ def test_stages_are_complete_and_in_order():
     assert set(stages) == set(range(11))
 
 
+def test_documentation_names_every_component():
+    text = (CLUSTER / "README.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"[\w-]+", text[text.index("| component |") :]))
+    assert [step.name for step in pipeline.STEPS if step.name not in names] == []
+
+
 @pytest.mark.parametrize("system", pipeline.ALL_SYSTEMS)
 def test_a_system_alone_has_what_it_needs(system):
     steps = pipeline.chosen([system])
