@@ -153,7 +153,7 @@ def find_defect(folder: Path, mark: Mapping[str, Any]) -> str:
         found = path.stat().st_size
         if found != size:
             return f"{name}: has {found} bytes, {size} when the stage finished"
-        if checksum != _checksum(path, _state(path)):
+        if checksum != _checksum(path, file_state(path)):
             return f"{name}: was changed since the stage finished"
     return ""
 
@@ -165,7 +165,7 @@ def manifest(folder: Path) -> dict[str, tuple[int, int]]:
         name = path.relative_to(folder)
         # A worker that was given up may still be writing.
         if name.parts[0] != RESUME and not _TEMPORARY.match(path.name):
-            state = _state(path)
+            state = file_state(path)
             found[name.as_posix()] = (state[1], _checksum(path, state))
     return found
 
@@ -178,7 +178,7 @@ def remove_temporary(folder: Path) -> None:
                 path.unlink()
 
 
-def _state(path: Path) -> tuple[int, int, int]:
+def file_state(path: Path) -> tuple[int, int, int]:
     """What tells in a moment that a file is another one."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size, status.st_ino

@@ -11,7 +11,7 @@ import numpy as np
 
 from ivector.base.errors import DataError
 from ivector.data import read_enroll, read_table, read_trials
-from recipes.engine.marks import digest
+from recipes.engine.marks import digest, file_state
 from recipes.validate import check_fold
 
 logger = logging.getLogger("recipe")
@@ -32,20 +32,17 @@ def folds(data: Path, none_is_fine: bool = False) -> list[Path]:
             return []
         raise DataError(f"{data}: no fold*/ here; run stage 0 first")
     lists = (data / "wav" / "utt2spk", *(path for fold in found for path in sorted(fold.glob("*"))))
-    defects = _defects(data, tuple(found), tuple(_state(path) for path in lists if path.exists()))
+    defects = _defects(
+        data, tuple(found), tuple((path, *file_state(path)) for path in lists if path.exists())
+    )
     if defects:
         cure = f"; python -m recipes.validate {data} names all {len(defects)} defects"
         raise DataError(defects[0] + cure * (len(defects) > 1))
     return found
 
 
-def _state(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return str(path), status.st_mtime_ns, status.st_size
-
-
 @functools.lru_cache(maxsize=8)
-def _defects(data: Path, found: tuple[Path, ...], _: tuple[tuple[str, int, int], ...]) -> list[str]:
+def _defects(data: Path, found: tuple[Path, ...], _: tuple[tuple, ...]) -> list[str]:
     """Defects of folds whose lists are in this state."""
     utt2spk = read_utt2spk(data / "wav" / "utt2spk")
     return [defect for fold in found for defect in check_fold(fold, utt2spk)]

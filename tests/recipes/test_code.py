@@ -17,8 +17,6 @@ from recipes.engine.stage import stage
 from recipes.systems import STAGES
 
 STEPS = sorted({step for one in STAGES for group in one.steps for step in group})
-# The steps whose interface is the former one still, until the networks' new rooms are here.
-OLD = {"xvector", "xvectors"}
 ALONE = ("--system", "ivector", "--dev-folds", "0")
 
 
@@ -268,7 +266,7 @@ def test_layout_comments_and_docstrings_of_the_toolkit_change_nothing(sources, r
     assert {step: code.code_digest(f"recipes.steps.{step}") for step in STEPS} == before
 
 
-@pytest.mark.parametrize("step", [step for step in STEPS if step not in OLD])
+@pytest.mark.parametrize("step", STEPS)
 def test_the_frame_is_no_part_of_any_step(step):
     counted = {
         name for name in code.closure(f"recipes.steps.{step}") if not name.startswith(code.IDLE)
