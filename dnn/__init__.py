@@ -29,17 +29,4 @@ from dnn.extra import attach
 # of many lengths fill that. It asks for this once; preparing anew costs a few per cent at most.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "build": "dnn.models",
-        "build_from_config": "dnn.models",
-        "build_loss": "dnn.losses.table",
-        "fold": "dnn.models.folding",
-        "Trainer": "dnn.training.trainer",
-        "TrainingOptions": "dnn.training.options",
-        "load_classifier": "dnn.embedding.export",
-        "load_network": "dnn.embedding.export",
-        "save_network": "dnn.embedding.export",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

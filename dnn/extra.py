@@ -41,9 +41,7 @@ def told_extra() -> Iterator[None]:
         ) from None
 
 
-def attach(
-    package: str, names: dict[str, str]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """As `ivector.base.lazy.attach`, for names that need the extra."""
-    find, list_names, public = lazy.attach(package, names)
+    find, list_names, public = lazy.attach(package)
     return told_extra()(find), list_names, public

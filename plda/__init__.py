@@ -25,35 +25,4 @@ Names are imported on first use.
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Center": "plda.transforms.centring",
-        "Whiten": "plda.transforms.centring",
-        "LDA": "plda.transforms.discriminant",
-        "WCCN": "plda.transforms.discriminant",
-        "LengthNorm": "plda.transforms.length",
-        "Affine": "plda.transforms.affine",
-        "PLDA": "plda.models.plda",
-        "mean_per_class": "plda.models.averaging",
-        "adapt_plda": "plda.models.adaptation",
-        "score_recording": "plda.models.recording",
-        "PairScorer": "plda.scoring.pairs",
-        "cosine_scorer": "plda.scoring.cosine",
-        "cosine_scores": "plda.scoring.cosine",
-        "cosine_trials": "plda.scoring.cosine",
-        "dot_products": "plda.scoring.cosine",
-        "ScoreNorm": "plda.normalisation",
-        "load_model": "plda.formats.models",
-        "save_model": "plda.formats.models",
-        "read_mean": "plda.formats.models",
-        "read_plda": "plda.formats.models",
-        "read_transform": "plda.formats.models",
-        "write_mean": "plda.formats.models",
-        "write_plda": "plda.formats.models",
-        "write_transform": "plda.formats.models",
-        "read_counts": "plda.formats.vectors",
-        "read_ids_vectors": "plda.formats.vectors",
-        "write_ids_vectors": "plda.formats.vectors",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

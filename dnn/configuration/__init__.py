@@ -11,16 +11,4 @@ __main__  ``python -m dnn.configuration TASK``: a file to start from, with every
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "FIELDS": "dnn.configuration.sections",
-        "NetworkConfig": "dnn.configuration.sections",
-        "PRESETS": "dnn.configuration.presets",
-        "Preset": "dnn.configuration.presets",
-        "add_options": "dnn.configuration.options",
-        "configure": "dnn.configuration.options",
-        "read_config": "dnn.configuration.files",
-        "write_config": "dnn.configuration.files",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

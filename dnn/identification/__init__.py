@@ -8,25 +8,4 @@ sweep_report  Their report in Markdown: tables, curves, confusions, hardware.
 
 from dnn.extra import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Answers": "dnn.identification.identifier",
-        "IdentificationValidation": "dnn.identification.identifier",
-        "NAMES_SHOWN": "dnn.identification.identifier",
-        "NUMBERS_AT_ONCE": "dnn.identification.identifier",
-        "RANK": "dnn.identification.identifier",
-        "UTTERANCES_AT_ONCE": "dnn.identification.identifier",
-        "WORST_PAIRS": "dnn.identification.identifier",
-        "Z": "dnn.identification.identifier",
-        "answer": "dnn.identification.identifier",
-        "describe_machine": "dnn.identification.identifier",
-        "measures": "dnn.identification.identifier",
-        "plot_confusion": "dnn.identification.identifier",
-        "score_classes": "dnn.identification.identifier",
-        "top_k_accuracy": "dnn.identification.identifier",
-        "wilson_interval": "dnn.identification.identifier",
-        "worst_pairs": "dnn.identification.identifier",
-        "write_predictions": "dnn.identification.identifier",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

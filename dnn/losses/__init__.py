@@ -7,18 +7,4 @@ metric          Of a batch's utterances, compared: triplet, angular-prototypical
 
 from dnn.extra import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "AamSoftmax": "dnn.losses.classification",
-        "AmSoftmax": "dnn.losses.classification",
-        "CLASSIFIERS": "dnn.losses.table",
-        "Classifier": "dnn.losses.classification",
-        "LOSSES": "dnn.losses.table",
-        "MarginSchedule": "dnn.losses.classification",
-        "Softmax": "dnn.losses.classification",
-        "SpeakerLoss": "dnn.losses.classification",
-        "build_loss": "dnn.losses.table",
-        "build_loss_from_config": "dnn.losses.table",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

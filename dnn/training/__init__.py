@@ -17,14 +17,4 @@ distributed  What processes that ``torchrun`` started must agree upon.
 
 from dnn.extra import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "CURVES": "dnn.training.trainer",
-        "NETWORK": "dnn.training.trainer",
-        "Outcome": "dnn.training.trainer",
-        "SCALARS": "dnn.training.trainer",
-        "STEPS_UNCHECKED": "dnn.training.trainer",
-        "Trainer": "dnn.training.trainer",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -15,10 +15,4 @@ wording           What an llr says, in words.
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Calibration": "fusion.calibration.one_system",
-        "METHODS": "fusion.calibration.one_system",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -7,15 +7,4 @@ result      What a comparison found, as objects, text, Markdown and a record.
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Comparison": "fusion.comparison.result",
-        "Disagreement": "fusion.comparison.result",
-        "Key": "fusion.metrics.table",
-        "Part": "fusion.comparison.result",
-        "Versus": "fusion.comparison.result",
-        "compare_systems": "fusion.comparison.systems",
-        "holm": "fusion.comparison.systems",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -17,22 +17,4 @@ linting      All that may be wrong with files, by file and line.
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "HDF5_SUFFIXES": "fusion.formats.files",
-        "SCORE_COLUMNS": "fusion.formats.tables",
-        "ScoredTrials": "fusion.formats.tables",
-        "Scores": "fusion.formats.tables",
-        "Trials": "fusion.formats.tables",
-        "TARGET": "fusion.formats.layouts",
-        "NONTARGET": "fusion.formats.layouts",
-        "UNKNOWN": "fusion.formats.layouts",
-        "align": "fusion.formats.files",
-        "read_scores": "fusion.formats.files",
-        "read_trials": "fusion.formats.files",
-        "same_order": "fusion.formats.files",
-        "write_scores": "fusion.formats.files",
-        "write_trial_scores": "fusion.formats.files",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -14,16 +14,4 @@ identification  Intervals of identification rates by a bootstrap that draws spea
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "AnalyticResult": "fusion.intervals.analytic",
-        "BootstrapResult": "fusion.intervals.bootstrap",
-        "Difference": "fusion.intervals.results",
-        "Interval": "fusion.intervals.results",
-        "PairedResult": "fusion.intervals.paired",
-        "analytic_interval": "fusion.intervals.analytic",
-        "bootstrap_interval": "fusion.intervals.bootstrap",
-        "paired_bootstrap": "fusion.intervals.paired",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -12,27 +12,4 @@ identification  Which of the enrolled speakers a recording is of, if of any; rat
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "BayesError": "fusion.metrics.curve",
-        "CrossEntropy": "fusion.metrics.curve",
-        "DetCurve": "fusion.metrics.curve",
-        "METRICS": "fusion.metrics.table",
-        "Metric": "fusion.metrics.table",
-        "OperatingPoints": "fusion.metrics.curve",
-        "act_dcf": "fusion.metrics.rates",
-        "bayes_error": "fusion.metrics.rates",
-        "c_primary": "fusion.metrics.rates",
-        "cllr": "fusion.metrics.rates",
-        "cost_weights": "fusion.metrics.points",
-        "det_curve": "fusion.metrics.rates",
-        "ece": "fusion.metrics.rates",
-        "eer": "fusion.metrics.rates",
-        "eer_interpolated": "fusion.metrics.rates",
-        "min_cllr": "fusion.metrics.rates",
-        "min_dcf": "fusion.metrics.rates",
-        "pav": "fusion.metrics.rates",
-        "rocch": "fusion.metrics.rates",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -7,14 +7,4 @@ llr      Of log-likelihood ratios: Tippett, reliability (PAV), Bayes error, cros
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "COLOURS": "fusion.plots.drawing",
-        "MARKERS": "fusion.plots.drawing",
-        "STYLES": "fusion.plots.drawing",
-        "det_band": "fusion.plots.det",
-        "plot_det": "fusion.plots.det",
-        "plot_roc": "fusion.plots.det",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -12,10 +12,4 @@ page      The page: one HTML file for any screen.
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "build_parser": "fusion.report.__main__",
-        "main": "fusion.report.__main__",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

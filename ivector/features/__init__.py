@@ -19,11 +19,4 @@ kernels_cmvn  numba: deltas, sliding normalisation, sliding ranks
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "LogMel": "ivector.features.extractors",
-        "MFCC": "ivector.features.extractors",
-        "TORCHAUDIO_OFFSET": "ivector.features.extractors",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -17,11 +17,4 @@ kernels_verifier  numba: top-N scoring of several speaker models
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "CONSTANT": "ivector.gmm.statistics",
-        "DiagonalGMM": "ivector.gmm.diagonal",
-        "global_variances": "ivector.gmm.diagonal",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -8,12 +8,4 @@ kernels       numba: posteriors are scattered into their components
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "BaumWelchStatistics": "ivector.statistics.batch",
-        "accumulate": "ivector.statistics.accumulation",
-        "accumulate_second": "ivector.statistics.accumulation",
-        "baum_welch": "ivector.statistics.extraction",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

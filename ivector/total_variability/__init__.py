@@ -13,9 +13,4 @@ packed    symmetric matrices in rectangular full packed form, one a row
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "TotalVariability": "ivector.total_variability.model",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -9,15 +9,4 @@ base          what they share: x → A (x − mean), refusals and warnings of po
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "Affine": "plda.transforms.affine",
-        "Center": "plda.transforms.centring",
-        "LDA": "plda.transforms.discriminant",
-        "LengthNorm": "plda.transforms.length",
-        "WCCN": "plda.transforms.discriminant",
-        "Whiten": "plda.transforms.centring",
-        "length_norm": "plda.transforms.length",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

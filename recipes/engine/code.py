@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from ivector.base.lazy import names_of_stub
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
@@ -140,20 +141,8 @@ def _ours(module: str) -> bool:
 @functools.cache
 def _attached(package: str) -> dict[str, str]:
     """Names that a package imports on first use, with the modules that define them."""
-    path = find(package)
-    if path is None or path.name != "__init__.py":
-        return {}
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Call) and _called(node.func) == "attach":
-            with contextlib.suppress(ValueError):
-                return ast.literal_eval(node.args[1])
-    return {}
-
-
-def _called(function: ast.expr) -> str:
-    if isinstance(function, ast.Attribute):
-        return function.attr
-    return function.id if isinstance(function, ast.Name) else ""
+    stub = ROOT.joinpath(*package.split("."), "__init__.pyi")
+    return names_of_stub(stub.read_text(encoding="utf-8")) if stub.is_file() else {}
 
 
 def _text(node: object) -> str:

@@ -125,15 +125,20 @@ def _digest(value: Any) -> str:
 @functools.cache
 def sources() -> str:
     """Digest of all files of the project, as they were when this was first asked."""
-    root = Path(__file__).resolve().parents[2]
-    return digest(*(path for room in ROOMS for path in sorted((root / room).rglob("*.py"))))
+    return digest(*_sources())
 
 
 def files_state() -> list[tuple[str, int, int]]:
     """Names, times and sizes of all files of the project: they tell in a moment of an edit."""
+    return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in _sources()]
+
+
+def _sources() -> list[Path]:
+    """Modules, and the stubs that tell where public names are."""
     root = Path(__file__).resolve().parents[2]
-    found = sorted(path for room in ROOMS for path in (root / room).rglob("*.py"))
-    return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in found]
+    return sorted(
+        path for room in ROOMS for kind in ("*.py", "*.pyi") for path in (root / room).rglob(kind)
+    )
 
 
 def digest(*paths: Path) -> str:

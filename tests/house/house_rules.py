@@ -1,8 +1,8 @@
 """The rules of the house, as functions of a source tree; each returns one line per violation.
 
 The import graph is read from the syntax, not by importing: imports inside functions and under
-``TYPE_CHECKING`` count, and a name that a package attaches lazily counts as an import of the module
-that defines it. Lines name files, so that whoever reads one knows where to go.
+``TYPE_CHECKING`` count, and a name that a package attaches lazily, from its stub, counts as an
+import of the module that defines it. Lines name files, so that whoever reads one knows where to go.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ MAX_LINES = 450
 MAX_MODULES = 16
 # A line of a map: a name at its very start, two spaces or more, words about it.
 MAP_LINE = re.compile(r"^([\w.]+)/? {2,}\S", re.MULTILINE)
+
+STUB_LINE = re.compile(r"from [\w.]+ import (\w+) as \1|__version__: str")
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,28 @@ def too_large(house: House) -> list[str]:
     return lines
 
 
+def wrong_stubs(house: House) -> list[str]:
+    """Stubs with other lines than `ivector.base.lazy` reads; packages with half of stub and table.
+
+    One name a line: ``from MODULE import NAME as NAME``; type checkers take no other for public.
+    """
+    lines = []
+    for module in house.modules.values():
+        stub = house.root / (module.file + "i")
+        called = (node.func for node in ast.walk(module.tree) if isinstance(node, ast.Call))
+        attaches = any(isinstance(name, ast.Name) and name.id == "attach" for name in called)
+        if attaches != stub.is_file():
+            lines.append(f"{module.file} must attach its public names, and {stub.name} list them")
+        elif attaches:
+            told = stub.read_text(encoding="utf-8").splitlines()
+            lines += [
+                f"{module.file}i:{number} is no line: from MODULE import NAME as NAME"
+                for number, line in enumerate(told, start=1)
+                if line and not STUB_LINE.fullmatch(line)
+            ]
+    return lines
+
+
 def private_imports(house: House) -> list[str]:
     """Underscore modules, and underscore names of a module, that another module uses."""
     lines = []
@@ -228,33 +252,19 @@ def _read(root: Path, path: Path) -> Module:
     is_package = parts[-1] == "__init__"
     file = path.relative_to(root).as_posix()
     tree = ast.parse(path.read_text(encoding="utf-8"), file)
-    lazy = _lazy_names(tree, file) if is_package else {}
+    lazy = _lazy_names(path.with_suffix(".pyi")) if is_package else {}
     return Module(".".join(parts[:-1] if is_package else parts), file, tree, is_package, lazy)
 
 
-def _lazy_names(tree: ast.Module, file: str) -> dict[str, str]:
-    """The table that a package gives to `ivector.base.lazy.attach`: name to module."""
-    tables = {
-        target.id: node.value
+def _lazy_names(stub: Path) -> dict[str, str]:
+    """The names that a package's stub imports, and the package on first use: name to module."""
+    tree = ast.parse(stub.read_text(encoding="utf-8")) if stub.is_file() else ast.Module([], [])
+    return {
+        alias.asname or alias.name: node.module or ""
         for node in tree.body
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value
-        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-        if isinstance(target, ast.Name)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
-    names: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id == "attach":
-                table = node.args[1]
-                table = tables.get(table.id, table) if isinstance(table, ast.Name) else table
-                try:
-                    names |= ast.literal_eval(table)
-                except ValueError:
-                    raise ValueError(
-                        f"{file}:{node.lineno}: attach takes a plain dict of strings here, "
-                        "so that tools can read it"
-                    ) from None
-    return names
 
 
 def _absolute(node: ast.ImportFrom, module: Module) -> str:

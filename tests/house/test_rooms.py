@@ -1,5 +1,6 @@
 """The house's own tests: rooms, arrows, maps and sizes; each rule is shown to fail too."""
 
+import importlib
 from pathlib import Path
 
 import house_rules
@@ -7,7 +8,7 @@ import pytest
 from house_rules import House
 
 ROOT = Path(__file__).resolve().parents[2]
-RULES = ("circles", "wrong_arrows", "wrong_maps", "too_large", "private_imports")
+RULES = ("circles", "wrong_arrows", "wrong_maps", "too_large", "wrong_stubs", "private_imports")
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +37,17 @@ def build(tmp_path):
             path = tmp_path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-            for folder in path.relative_to(tmp_path).parents[: -1 if path.suffix == ".py" else 0]:
+            for folder in path.relative_to(tmp_path).parents[
+                : -1 if path.suffix in (".py", ".pyi") else 0
+            ]:
                 (tmp_path / folder / "__init__.py").touch()
         return House(tmp_path)
 
     return build
 
 
-LAZY = 'from ivector.base.lazy import attach\nx = attach(__name__, {"A": "fusion.a"})\n'
+LAZY = "from ivector.base.lazy import attach\nx = attach(__name__)\n"
+STUB = "from fusion.a import A as A\n"
 INSIDE = "def f():\n    from fusion import a\n"
 TYPES = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fusion.a import A\n"
 
@@ -67,6 +71,7 @@ def test_a_circle_is_found(build, back):
     house = build(
         {
             "fusion/__init__.py": LAZY,
+            "fusion/__init__.pyi": STUB,
             "fusion/a.py": "import fusion.b\n",
             "fusion/b.py": "import os\nfrom fusion import c\n",
             "fusion/c.py": back + "\n",
@@ -93,7 +98,7 @@ def test_a_circle_through_a_package_is_found(build):
 
 
 def test_a_module_that_imports_itself_is_a_circle(build):
-    house = build({"fusion/__init__.py": LAZY, "fusion/a.py": "from fusion import A\n"})
+    house = build({"fusion/__init__.pyi": STUB, "fusion/a.py": "from fusion import A\n"})
     assert house_rules.circles(house) == ["circle: fusion/a.py -> fusion/a.py"]
 
 
@@ -105,8 +110,8 @@ def test_a_program_may_import_itself(build):
 def test_a_lazy_name_may_lead_over_several_packages(build):
     house = build(
         {
-            "fusion/__init__.py": LAZY.replace("fusion.a", "fusion.inner"),
-            "fusion/inner/__init__.py": LAZY.replace("fusion.a", "fusion.inner.a"),
+            "fusion/__init__.pyi": STUB.replace("fusion.a", "fusion.inner"),
+            "fusion/inner/__init__.pyi": STUB.replace("fusion.a", "fusion.inner.a"),
             "fusion/inner/a.py": "import fusion.b\n",
             "fusion/b.py": "from fusion import A\n",
         }
@@ -117,19 +122,38 @@ def test_a_lazy_name_may_lead_over_several_packages(build):
 
 def test_lazy_tables_that_name_each_other_come_to_an_end(build):
     files = {
-        "fusion/__init__.py": LAZY.replace("fusion.a", "fusion.inner"),
-        "fusion/inner/__init__.py": LAZY.replace("fusion.a", "fusion"),
+        "fusion/__init__.pyi": STUB.replace("fusion.a", "fusion.inner"),
+        "fusion/inner/__init__.pyi": STUB.replace("fusion.a", "fusion"),
         "fusion/b.py": "from fusion import A\n",
     }
     assert build(files).arrows
 
 
-def test_lazy_names_are_written_out(build):
-    named = 'TABLE = {"A": "fusion.a"}\nx = attach(__name__, TABLE)\n'
-    house = build({"fusion/__init__.py": named, "fusion/a.py": ""})
-    assert house.modules["fusion"].lazy == {"A": "fusion.a"}
-    with pytest.raises(ValueError, match=r"fusion/__init__\.py:1: attach takes a plain dict"):
-        build({"fusion/__init__.py": "x = attach(__name__, dict(table()))\n"})
+def test_wrong_stubs_are_found(build):
+    files = {
+        "fusion/__init__.py": LAZY,
+        "fusion/__init__.pyi": STUB,
+        "fusion/a.py": "class A: ...\n",
+        "plda/__init__.py": LAZY,
+        "dnn/__init__.pyi": STUB,
+        "dnn/a.py": "",
+    }
+    assert house_rules.wrong_stubs(build(files)) == [
+        "plda/__init__.py must attach its public names, and __init__.pyi list them",
+        "dnn/__init__.py must attach its public names, and __init__.pyi list them",
+    ]
+    more = STUB + "\nfrom fusion.a import A\n__version__: str\nB: int\n"
+    files = {"fusion/__init__.pyi": more, "plda/__init__.pyi": "", "dnn/__init__.py": LAZY}
+    assert house_rules.wrong_stubs(build(files)) == [
+        f"fusion/__init__.pyi:{number} is no line: from MODULE import NAME as NAME"
+        for number in (3, 5)
+    ]
+
+
+def test_public_names_are_those_of_the_stubs(house):
+    for name, module in house.modules.items():
+        if module.lazy:
+            assert importlib.import_module(name).__all__ == sorted(module.lazy), name
 
 
 @pytest.mark.parametrize(
@@ -146,12 +170,12 @@ def test_lazy_names_are_written_out(build):
         ("fusion/x.py", "import dnn"),
         ("dnn/x.py", "from plda import a"),
         ("dnn/x.py", "import recipes.steps"),
-        ("fusion/__init__.py", LAZY.splitlines()[1].replace("fusion.a", "plda.a")),
+        ("fusion/__init__.pyi", STUB.strip().replace("fusion.a", "plda.a")),
     ],
 )
 def test_a_wrong_arrow_is_found(build, file, text):
     files = {
-        "ivector/__init__.py": LAZY.replace("fusion.a", "ivector.gmm.y"),
+        "ivector/__init__.pyi": STUB.replace("fusion.a", "ivector.gmm.y"),
         "ivector/gmm/y.py": "",
         "plda/a.py": "",
         "fusion/a.py": "",
@@ -159,7 +183,7 @@ def test_a_wrong_arrow_is_found(build, file, text):
         "recipes/steps/a.py": "",
     }
     (line,) = house_rules.wrong_arrows(build({**files, file: text + "\n"}))
-    assert line.startswith(f"{file}:{len(text.splitlines())} imports ")
+    assert line.startswith(f"{file.removesuffix('i')}:{len(text.splitlines())} imports ")
     room = file.rpartition("/")[0].replace("/", ".").removesuffix(".gmm")
     assert f", but {room} may import from {house_rules.ROOMS[room][0]}" in line
 
@@ -253,9 +277,9 @@ def test_a_private_import_is_found(build, text, what):
 
 
 def test_a_private_module_behind_a_lazy_name_is_found(build):
-    text = LAZY.replace("fusion.a", "fusion._hidden")
+    text = STUB.replace("fusion.a", "fusion._hidden")
     (line,) = house_rules.private_imports(
-        build({"fusion/__init__.py": text, "fusion/_hidden.py": ""})
+        build({"fusion/__init__.pyi": text, "fusion/_hidden.py": ""})
     )
     assert line == (
         "fusion/__init__.py:1 imports _hidden from fusion/_hidden.py, where it is private"

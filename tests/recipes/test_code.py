@@ -47,9 +47,11 @@ def project(tmp_path, read_from):
     files = {
         "ivector/__init__.py": '''
             from ivector.base.lazy import attach
-            __getattr__, __dir__, __all__ = attach(__name__, {"UBM": "ivector.ubm",
-                                                              "TV": "ivector.tv"})''',
-        "ivector/base/lazy.py": "def attach(package, names):\n    return None, None, []",
+            __getattr__, __dir__, __all__ = attach(__name__)''',
+        "ivector/__init__.pyi": '''
+            from ivector.ubm import UBM as UBM
+            from ivector.tv import TV as TV''',
+        "ivector/base/lazy.py": "def attach(package):\n    return None, None, []",
         "ivector/base/log.py": "LEVEL = 1",
         "ivector/kernels.py": "import numpy as np\n\ndef power(x):\n    return np.log(x + 1)",
         "ivector/ubm.py": "from ivector.kernels import power\n\nclass UBM:\n    n = 1",
@@ -195,7 +197,7 @@ def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("toolkit") / "sources"
     for room in code.ROOMS:
         shutil.copytree(ROOT / room, folder / room, ignore=lambda _, names: [
-            name for name in names if "." in name and not name.endswith(".py")
+            name for name in names if "." in name and not name.endswith((".py", ".pyi"))
         ])  # fmt: skip
     return folder
 
@@ -252,6 +254,7 @@ def test_layout_comments_and_docstrings_of_the_toolkit_change_nothing(sources, r
     read_from(sources)
     before = {step: code.code_digest(f"recipes.steps.{step}") for step in STEPS}
     other = tmp_path / "other"
+    shutil.copytree(sources, other)  # with the stubs
     for path in sources.rglob("*.py"):
         parsed = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(parsed):
@@ -259,9 +262,7 @@ def test_layout_comments_and_docstrings_of_the_toolkit_change_nothing(sources, r
                 node
             ):
                 node.body[0] = ast.parse("'''Other words.'''").body[0]
-        target = other / path.relative_to(sources)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(ast.unparse(parsed) + "\n", encoding="utf-8")
+        (other / path.relative_to(sources)).write_text(ast.unparse(parsed) + "\n", encoding="utf-8")
     read_from(other)
     assert {step: code.code_digest(f"recipes.steps.{step}") for step in STEPS} == before
 

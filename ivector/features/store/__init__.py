@@ -7,11 +7,4 @@ __main__  the door python -m ivector.features.store to the command
 
 from ivector.base.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "LogMelStore": "ivector.features.store.reader",
-        "PRESETS": "ivector.features.store.reader",
-        "STORAGES": "ivector.features.store.reader",
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

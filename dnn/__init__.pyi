@@ -1,0 +1,9 @@
+from dnn.embedding.export import load_classifier as load_classifier
+from dnn.embedding.export import load_network as load_network
+from dnn.embedding.export import save_network as save_network
+from dnn.losses.table import build_loss as build_loss
+from dnn.models import build as build
+from dnn.models import build_from_config as build_from_config
+from dnn.models.folding import fold as fold
+from dnn.training.options import TrainingOptions as TrainingOptions
+from dnn.training.trainer import Trainer as Trainer

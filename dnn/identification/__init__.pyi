@@ -1,0 +1,17 @@
+from dnn.identification.identifier import NAMES_SHOWN as NAMES_SHOWN
+from dnn.identification.identifier import NUMBERS_AT_ONCE as NUMBERS_AT_ONCE
+from dnn.identification.identifier import RANK as RANK
+from dnn.identification.identifier import UTTERANCES_AT_ONCE as UTTERANCES_AT_ONCE
+from dnn.identification.identifier import WORST_PAIRS as WORST_PAIRS
+from dnn.identification.identifier import Answers as Answers
+from dnn.identification.identifier import IdentificationValidation as IdentificationValidation
+from dnn.identification.identifier import Z as Z
+from dnn.identification.identifier import answer as answer
+from dnn.identification.identifier import describe_machine as describe_machine
+from dnn.identification.identifier import measures as measures
+from dnn.identification.identifier import plot_confusion as plot_confusion
+from dnn.identification.identifier import score_classes as score_classes
+from dnn.identification.identifier import top_k_accuracy as top_k_accuracy
+from dnn.identification.identifier import wilson_interval as wilson_interval
+from dnn.identification.identifier import worst_pairs as worst_pairs
+from dnn.identification.identifier import write_predictions as write_predictions

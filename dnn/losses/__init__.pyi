@@ -1,0 +1,10 @@
+from dnn.losses.classification import AamSoftmax as AamSoftmax
+from dnn.losses.classification import AmSoftmax as AmSoftmax
+from dnn.losses.classification import Classifier as Classifier
+from dnn.losses.classification import MarginSchedule as MarginSchedule
+from dnn.losses.classification import Softmax as Softmax
+from dnn.losses.classification import SpeakerLoss as SpeakerLoss
+from dnn.losses.table import CLASSIFIERS as CLASSIFIERS
+from dnn.losses.table import LOSSES as LOSSES
+from dnn.losses.table import build_loss as build_loss
+from dnn.losses.table import build_loss_from_config as build_loss_from_config

@@ -1,0 +1,2 @@
+from fusion.calibration.one_system import METHODS as METHODS
+from fusion.calibration.one_system import Calibration as Calibration

@@ -1,0 +1,14 @@
+from fusion.formats.files import HDF5_SUFFIXES as HDF5_SUFFIXES
+from fusion.formats.files import align as align
+from fusion.formats.files import read_scores as read_scores
+from fusion.formats.files import read_trials as read_trials
+from fusion.formats.files import same_order as same_order
+from fusion.formats.files import write_scores as write_scores
+from fusion.formats.files import write_trial_scores as write_trial_scores
+from fusion.formats.layouts import NONTARGET as NONTARGET
+from fusion.formats.layouts import TARGET as TARGET
+from fusion.formats.layouts import UNKNOWN as UNKNOWN
+from fusion.formats.tables import SCORE_COLUMNS as SCORE_COLUMNS
+from fusion.formats.tables import ScoredTrials as ScoredTrials
+from fusion.formats.tables import Scores as Scores
+from fusion.formats.tables import Trials as Trials

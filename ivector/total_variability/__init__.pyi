@@ -1,0 +1,1 @@
+from ivector.total_variability.model import TotalVariability as TotalVariability
