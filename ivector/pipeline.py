@@ -57,6 +57,7 @@ class FrontEnd:
     Examples
     --------
     >>> import numpy as np
+    >>> from ivector import FrontEnd
     >>> FrontEnd().apply(np.ones((4, 20)), np.array([True, False, True, True])).shape
     (3, 60)
     """

@@ -10,6 +10,7 @@ D  features
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,7 @@ from dnn.data.sources import Source
 from dnn.formats.mapped import MappedFiles
 from dnn.formats.shards import Member, OpenMember
 from ivector.base.errors import DataError, UsageError
-from ivector.features.audio import MAX_OVERSHOOT_S, read_audio
+from ivector.features.audio import FULL_SCALE, MAX_OVERSHOOT_S, read_audio
 
 Sound = str | os.PathLike | Member
 Recording = tuple[str, Sound, float | None, float | None]
@@ -65,6 +66,9 @@ class AudioSource(Source):
         speeds: Sequence[float] = (1.0,),
         augment: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None,
     ):
+        if hasattr(extractor, "full_scale"):
+            # The scale of `read_audio`: a silent crop is not to be taken for samples in ±1.
+            extractor = copy.copy(extractor).set_params(full_scale=FULL_SCALE)
         self.extractor = extractor
         self.rate = int(extractor.sample_frequency)
         self.channel = channel

@@ -13,6 +13,10 @@ class DataError(UserError):
     """A file, utterance or array cannot be used (exit code 1)."""
 
 
+class NotNumbersError(DataError, TypeError):
+    """Things that are not numbers; a TypeError as well, as NumPy would raise."""
+
+
 class NotFiniteError(DataError):
     """NaN or infinity came out of a training or a network: other options may do better."""
 
@@ -25,6 +29,10 @@ class UsageError(UserError):
 
 class DegenerateDataWarning(UserWarning):
     """Data that determine fewer parameters than the model has; says rank and cure."""
+
+
+class ScaleWarning(UserWarning):
+    """Samples in ±1, or energies of such, were brought to the scale of 16-bit integers."""
 
 
 class ObjectiveWarning(UserWarning):

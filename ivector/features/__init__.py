@@ -10,6 +10,8 @@ deltas        dynamic features: deltas and shifted delta cepstra
 cmvn          mean and variance normalisation, sliding or over a recording
 warping       feature warping and RASTA, two remedies against channels
 frames        checks that everything working on frames shares
+scale         samples in ±1, and energies of such, to the scale of 16-bit integers
+stateless     scikit-learn's manners of estimators that learn nothing
 store         log-mel energies of a whole corpus on disk, read by utterance
 kaldi_fft     Kaldi's Fourier transform of lengths that are no power of two, as a matrix
 kernels       numba: from samples to log-mel energies or cepstra, a block of frames at a time

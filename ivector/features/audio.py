@@ -14,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
+from ivector.features.frames import check_real
 
 FULL_SCALE = 32768.0
 # A segment may end this much after the recording, which is then its end: tables are rounded, and
@@ -67,6 +68,19 @@ def read_audio(
         several channels and none chosen, another rate than asked for, or no such segment.
     UsageError
         An argument that fits no file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import soundfile
+    >>> from ivector import read_audio
+    >>> tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    >>> soundfile.write("tone.wav", tone, 16000)
+    >>> samples, rate = read_audio("tone.wav", sample_rate=8000)
+    >>> len(samples), rate
+    (8000, 8000)
+    >>> round(float(np.abs(samples).max()), -3)
+    16000.0
     """
     _check_arguments(sample_rate, channel, start, end)
     import soundfile
@@ -119,13 +133,11 @@ def check_samples(samples: np.ndarray, name: str = "recording") -> np.ndarray:
     DataError
         Not one-dimensional, not real numbers, NaN, infinite, or beyond any 16-bit scale.
     """
-    samples = np.asarray(samples)
+    samples = check_real(samples, f"{name}: samples")
     if samples.ndim != 1:
         raise DataError(
             f"{name}: samples have shape {samples.shape}, expected one channel (n_samples,)"
         )
-    if samples.dtype.kind not in "iuf":
-        raise DataError(f"{name}: samples of type {samples.dtype} are not real numbers")
     samples = np.ascontiguousarray(samples, np.float32)
     # NaN fails any comparison; minimum and maximum make no temporary array.
     if len(samples) and not (samples.min() > -LARGEST and samples.max() < LARGEST):

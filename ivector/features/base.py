@@ -1,19 +1,21 @@
-"""What MFCC and log-mel features share: checks of options, framing, dither."""
+"""What MFCC and log-mel features share: checks of options, kinds of input, framing, dither."""
 
 from __future__ import annotations
 
 import inspect
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
 
-from ivector.base.errors import UsageError
-from ivector.features.audio import FULL_SCALE, check_samples
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.features.audio import FULL_SCALE
+from ivector.features.frames import check_real
 from ivector.features.frontend import FLOAT_EPSILON, Frontend, make_window, mel_triangles
+from ivector.features.scale import check_full_scale, samples_in_16_bit, warn_of_scale
+from ivector.features.stateless import Stateless, warn_caller
 
 Window = str | Callable[[int], np.ndarray]
 
@@ -23,41 +25,93 @@ _FOREIGN = {"psf": (*_KALDI_ONLY, "round_to_power_of_two"), "torchaudio": _KALDI
 PSF_N_FFT = 512
 
 
-class Features(TransformerMixin, BaseEstimator):
+class Features(Stateless):
     """What both kinds of features share; sub-classes build the `Frontend`."""
 
     _flavours: tuple[str, ...] = ("kaldi", "psf")
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        # Names of columns without set_output: several recordings are no table.
+        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
+
     def fit(self, X: Any = None, y: Any = None) -> Features:
-        """Check the options; there is nothing to learn."""
+        """Check the options, and the recordings if there are any; there is nothing to learn."""
         _ = self._frontend
+        if X is not None:
+            for _ in self._prepared(_recordings(X)[0]):
+                pass
         return self
 
-    def transform(self, X: np.ndarray | Sequence[np.ndarray]) -> Any:
+    def transform(self, X: Any) -> Any:
         """Compute features.
 
         Parameters
         ----------
-        X : ndarray (n_samples,) or sequence of such
-            Samples of one recording, or of several, in the scale of 16-bit integers.
+        X : array_like (n_samples,), sequence of such, or array_like (n_recordings, n_samples)
+            Samples of one recording, of several, or of several of one length, in the scale of
+            16-bit integers or, recognised or by `full_scale`, another.
 
         Returns
         -------
-        ndarray (n_frames, n_features), float32, or a list of such
-            With ``snip_edges=True`` a recording shorter than one window has no frames: (0,
-            n_features).
+        ndarray (n_frames, n_features), list of such or ndarray (n_recordings, n_frames, n_features)
+            float32. With ``snip_edges=True`` a recording shorter than one window has no frames:
+            (0, n_features).
 
         Raises
         ------
         DataError
-            Samples that are not one-dimensional and finite.
+            Samples that are not one-dimensional, real and finite.
         UsageError
             Options that make no sense.
+
+        Warns
+        -----
+        ScaleWarning
+            Samples in ±1 were recognised, and multiplied by 32768.
+        DegenerateDataWarning
+            A matrix of recordings that are all shorter than one window.
         """
-        if isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) > 0:
-            return [self.transform(samples) for samples in X]
-        samples = check_samples(X)  # type: ignore[arg-type]
+        recordings, kind = _recordings(X)
         frontend = self._frontend
+        features, n_in_one = [], 0
+        for samples, in_one in self._prepared(recordings):
+            features.append(self._one(samples, frontend))
+            n_in_one += in_one
+        if n_in_one:
+            some = f"{n_in_one} of {len(features)} recordings look" if kind else "samples look"
+            warn_of_scale(f"{some} like floats", "they were multiplied by 32768")
+        if kind == "matrix" and not len(features[0]):
+            n_recordings, n_samples = recordings.shape
+            warn_caller(
+                f"no features: {n_recordings} recordings of {n_samples} samples each are shorter "
+                "than one window; if these are channels, transpose or choose one",
+                DegenerateDataWarning,
+            )
+        if kind == "matrix":
+            return np.stack(features)
+        return features if kind else features[0]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Names of the columns.
+
+        Parameters
+        ----------
+        input_features : ignored
+
+        Returns
+        -------
+        ndarray (n_features,) of str, dtype object
+        """
+        _ = self._frontend
+        return np.array(self._names(), object)
+
+    def _prepared(self, recordings: Sequence[Any]) -> Iterator[tuple[np.ndarray, bool]]:
+        """Yield checked samples in the scale of 16 bits, and whether they were taken for ±1."""
+        name = "recording" if len(recordings) == 1 else "recording {}"
+        for number, samples in enumerate(recordings):
+            yield samples_in_16_bit(samples, self.full_scale, name.format(number))
+
+    def _one(self, samples: np.ndarray, frontend: Frontend) -> np.ndarray:
         if self.dither:
             samples = samples + np.float32(self.dither) * self._noise(samples)
         if self.flavour == "torchaudio":
@@ -92,6 +146,9 @@ class Features(TransformerMixin, BaseEstimator):
     def _make_frontend(self) -> Frontend:
         raise NotImplementedError
 
+    def _names(self) -> list[str]:
+        raise NotImplementedError
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the tables out of pickles: they are made anew in no time."""
         state = super().__getstate__()
@@ -105,6 +162,7 @@ class Features(TransformerMixin, BaseEstimator):
                 f"flavour must be one of {', '.join(self._flavours)} for "
                 f"{type(self).__name__}, got {self.flavour!r}"
             )
+        check_full_scale(self.full_scale)
         for name, (low, high) in _RANGES.items():
             if name in options and (name, options[name]) != ("n_fft", None):
                 _check_number(name, options[name], low, high)
@@ -187,6 +245,36 @@ class Features(TransformerMixin, BaseEstimator):
             _WindowOf(self.window_type, self.blackman_coeff),
             energy=bool(self.use_energy), **kwargs,
         )  # fmt: skip
+
+
+def _recordings(X: Any) -> tuple[Any, str]:
+    """The recordings in `X`, and whether these are one (""), a "list" or the rows of a "matrix".
+
+    Nested lists of one length are a matrix, as NumPy takes them.
+    """
+    if not isinstance(X, (list, tuple)):
+        array = X if hasattr(X, "toarray") else np.asarray(X)
+        objects = array.dtype.kind == "O" and array.ndim == 1
+        X = list(array) if objects else array
+    if isinstance(X, (list, tuple)):
+        if not len(X) or np.ndim(X[0]) == 0:
+            return [X], ""
+        if not (isinstance(X[0], (list, tuple)) and len({len(row) for row in X}) == 1):
+            return X, "list"
+    matrix = check_real(X, "recordings")
+    if matrix.ndim < 2:
+        return [matrix], ""
+    if matrix.ndim > 2:
+        raise DataError(
+            f"recordings have shape {matrix.shape}, expected (n_samples,) or "
+            "(n_recordings, n_samples)"
+        )
+    if not matrix.size:
+        what = "sample(s)" if matrix.shape[1] else "feature(s)"
+        raise DataError(
+            f"recordings have 0 {what} (shape={matrix.shape}) while a minimum of 1 is required."
+        )
+    return matrix, "matrix"
 
 
 class _WindowOf:

@@ -9,19 +9,19 @@ Follows Kaldi's ``SlidingWindowCmn`` (``feat/feature-functions.cc``, ``apply-cmv
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin
 
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.features.frames import check_frames, check_whole
+from ivector.features.stateless import Stateless, check_columns, warn_caller
 
 GLOBAL_VARIANCE_FLOOR = 1e-20  # of Kaldi's ApplyCmvn
 
 
-class SlidingCMVN(TransformerMixin, BaseEstimator):
+class SlidingCMVN(OneToOneFeatureMixin, Stateless):
     """Normalise every frame by the mean of a window around it, as ``apply-cmvn-sliding``.
 
     Near the ends the window is moved so as to stay inside the recording; recordings shorter
@@ -38,6 +38,19 @@ class SlidingCMVN(TransformerMixin, BaseEstimator):
         ``cmn_window=300``.
     norm_vars : bool
         Also divide by the standard deviation (variances floored at 1e-10).
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns of the features given to `fit`, if any were; `transform` works without.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import SlidingCMVN
+    >>> features = np.array([[1.0, 20.0], [2.0, 20.0], [6.0, 20.0]])
+    >>> SlidingCMVN(cmn_window=300, center=True).transform(features).tolist()
+    [[-2.0, 0.0], [-1.0, 0.0], [3.0, 0.0]]
     """
 
     def __init__(
@@ -53,16 +66,18 @@ class SlidingCMVN(TransformerMixin, BaseEstimator):
         self.norm_vars = norm_vars
 
     def fit(self, X: Any = None, y: Any = None) -> SlidingCMVN:
-        """Check the options; there is nothing to learn."""
+        """Check the options and note the columns of `X`; there is nothing to learn."""
         self._check()
+        if X is not None:
+            check_columns(self, X, fit=True)
         return self
 
-    def transform(self, features: np.ndarray) -> np.ndarray:
+    def transform(self, X: np.ndarray) -> np.ndarray:
         """Normalise one recording.
 
         Parameters
         ----------
-        features : ndarray (n_frames, n_dims)
+        X : ndarray (n_frames, n_dims)
 
         Returns
         -------
@@ -81,7 +96,7 @@ class SlidingCMVN(TransformerMixin, BaseEstimator):
             With `norm_vars`, a dimension is constant in some window.
         """
         window, min_window = self._check()
-        features = check_frames(features)
+        features = check_columns(self, X, fit=False)
         from ivector.features.kernels_cmvn import sliding_cmvn
 
         out = np.empty_like(features)
@@ -90,11 +105,10 @@ class SlidingCMVN(TransformerMixin, BaseEstimator):
             features, every, window, min_window, bool(self.center), bool(self.norm_vars), out
         )
         if n_floored:
-            warnings.warn(
+            warn_caller(
                 f"{n_floored} of {features.size} variances were floored: dimensions are constant "
                 "over a whole window; is part of the recording digital silence?",
                 DegenerateDataWarning,
-                stacklevel=2,
             )
         return out
 
@@ -105,13 +119,26 @@ class SlidingCMVN(TransformerMixin, BaseEstimator):
         )
 
 
-class GlobalCMVN(TransformerMixin, BaseEstimator):
+class GlobalCMVN(OneToOneFeatureMixin, Stateless):
     """Normalise a recording as a whole, as ``compute-cmvn-stats`` and ``apply-cmvn``.
 
     Parameters
     ----------
     norm_means, norm_vars : bool
         Subtract the mean; divide by the standard deviation (not without the former).
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns of the features given to `fit`, if any were; `transform` works without.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import GlobalCMVN
+    >>> features = np.array([[1.0, 20.0], [3.0, 24.0]])
+    >>> GlobalCMVN(norm_vars=True).transform(features).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
     """
 
     def __init__(self, norm_means: bool = True, norm_vars: bool = False):
@@ -119,17 +146,18 @@ class GlobalCMVN(TransformerMixin, BaseEstimator):
         self.norm_vars = norm_vars
 
     def fit(self, X: Any = None, y: Any = None) -> GlobalCMVN:
-        """Check the options; there is nothing to learn."""
-        if self.norm_vars and not self.norm_means:
-            raise UsageError("norm_vars=True needs norm_means=True")
+        """Check the options and note the columns of `X`; there is nothing to learn."""
+        self._check()
+        if X is not None:
+            check_columns(self, X, fit=True)
         return self
 
-    def transform(self, features: np.ndarray) -> np.ndarray:
+    def transform(self, X: np.ndarray) -> np.ndarray:
         """Normalise one recording.
 
         Parameters
         ----------
-        features : ndarray (n_frames, n_dims)
+        X : ndarray (n_frames, n_dims)
 
         Returns
         -------
@@ -147,11 +175,15 @@ class GlobalCMVN(TransformerMixin, BaseEstimator):
         DegenerateDataWarning
             With `norm_vars`, a dimension is constant.
         """
-        self.fit()
-        features = check_frames(features)
+        self._check()
+        features = check_columns(self, X, fit=False)
         if not self.norm_means or not len(features):
             return features
         return apply_cmvn(features, compute_cmvn_stats(features), self.norm_vars)
+
+    def _check(self) -> None:
+        if self.norm_vars and not self.norm_means:
+            raise UsageError("norm_vars=True needs norm_means=True")
 
 
 def compute_cmvn_stats(features: np.ndarray) -> np.ndarray:
@@ -206,11 +238,10 @@ def apply_cmvn(features: np.ndarray, stats: np.ndarray, norm_vars: bool = False)
     if norm_vars:
         variance = stats[1, :-1] / count - mean**2
         if (variance < GLOBAL_VARIANCE_FLOOR).any():
-            warnings.warn(
+            warn_caller(
                 f"{np.sum(variance < GLOBAL_VARIANCE_FLOOR)} of {len(variance)} dimensions are "
                 "constant; is the recording digital silence?",
                 DegenerateDataWarning,
-                stacklevel=2,
             )
         centred /= np.sqrt(np.maximum(variance, GLOBAL_VARIANCE_FLOOR))
     return centred.astype(np.float32)

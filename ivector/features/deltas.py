@@ -57,6 +57,14 @@ def add_deltas(features: np.ndarray, order: int = 2, window: int = 2) -> np.ndar
         Not a matrix of finite numbers.
     UsageError
         A negative order or a window below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import add_deltas
+    >>> slope = np.array([[0.0], [1.0], [2.0], [3.0], [4.0]])
+    >>> add_deltas(slope, order=1, window=1).tolist()
+    [[0.0, 0.5], [1.0, 1.0], [2.0, 1.0], [3.0, 1.0], [4.0, 0.5]]
     """
     order, window = check_whole("order", order, 0), check_whole("window", window, 1)
     features = check_frames(features)
@@ -100,6 +108,14 @@ def shifted_delta_cepstra(
         Not a matrix of finite numbers.
     UsageError
         An option below 1, or more cepstra asked for than there are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import shifted_delta_cepstra
+    >>> cepstra = np.arange(40.0).reshape(20, 2) ** 2
+    >>> shifted_delta_cepstra(cepstra, n=2, d=1, p=3, k=3).shape
+    (20, 6)
     """
     n, d, p, k = (check_whole(name, v, 1) for name, v in zip("ndpk", (n, d, p, k)))
     features = check_frames(features)

@@ -68,10 +68,17 @@ class MFCC(Features):
         low_freq=0, window_type="rectangular"``.
     random_state : int
         Seed of the dither.
+    full_scale : float, optional
+        The sample that stands for full scale: 32768 for 16-bit integers, 1 for floats in ±1. By
+        default integers are the former, and floats the latter where none is beyond 2 and they are
+        not all whole numbers, with a `ScaleWarning`. Silence of a higher resolution may look
+        like ±1: where samples are from `ivector.read_audio`, say 32768.
 
     Notes
     -----
-    `n_features`, the number of columns, is ``num_ceps``.
+    `n_features`, the number of columns, is ``num_ceps``. A recording of any length is taken, so
+    that there is no `n_features_in_`, and several make no table, so that there is no
+    `set_output`.
 
     Examples
     --------
@@ -80,6 +87,13 @@ class MFCC(Features):
     >>> samples = 1000 * np.sin(np.arange(8000, dtype=np.float32))
     >>> MFCC(sample_frequency=8000, num_ceps=20).transform(samples).shape
     (98, 20)
+
+    Several recordings are a list, or a matrix where they are of one length:
+
+    >>> [len(frames) for frames in MFCC().transform([np.zeros(16000), np.zeros(8000)])]
+    [98, 48]
+    >>> MFCC().transform(np.zeros((2, 16000))).shape
+    (2, 98, 13)
     """
 
     def __init__(
@@ -106,6 +120,7 @@ class MFCC(Features):
         n_fft: int | None = None,
         flavour: str = "kaldi",
         random_state: int = 0,
+        full_scale: float | None = None,
     ):
         self.sample_frequency = sample_frequency
         self.frame_length = frame_length
@@ -129,6 +144,13 @@ class MFCC(Features):
         self.n_fft = n_fft
         self.flavour = flavour
         self.random_state = random_state
+        self.full_scale = full_scale
+
+    def _names(self) -> list[str]:
+        """The energy or C0, then C1, …; the former last with `htk_compat`."""
+        first = "energy" if self.use_energy else "c0"
+        rest = [f"c{number}" for number in range(1, self.num_ceps)]
+        return [*rest, first] if self.htk_compat else [first, *rest]
 
     def _make_frontend(self) -> Frontend:
         if self.num_ceps > self.num_mel_bins:
@@ -156,7 +178,7 @@ class LogMel(Features):
     ----------
     sample_frequency, frame_length, frame_shift, num_mel_bins, low_freq, high_freq, \
 preemphasis_coefficient, window_type, blackman_coeff, raw_energy, energy_floor, snip_edges, \
-dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
+dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state, full_scale
         As for `MFCC`.
     use_energy : bool
         An additional first column (last with ``htk_compat``), the log energy.
@@ -175,6 +197,18 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
     The log-mel store of the VoxSRC 2020 systems (voxceleb_trainer: ``n_fft=512``, Hamming window
     of 25 ms, 10 ms shift, 0–8 kHz, ``log(x + 1e-6)``) is ``LogMel(num_mel_bins=40, low_freq=0,
     window_type="hamming", preemphasis_coefficient=0, flavour="torchaudio")``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import LogMel
+    >>> tone = 1000 * np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000)
+    >>> log_mel = LogMel(num_mel_bins=40)
+    >>> features = log_mel.transform(tone)
+    >>> features.shape
+    (98, 40)
+    >>> str(log_mel.get_feature_names_out()[features.mean(axis=0).argmax()])
+    'mel13'
     """
 
     _flavours = ("kaldi", "psf", "torchaudio")
@@ -203,6 +237,7 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
         n_fft: int | None = None,
         flavour: str = "kaldi",
         random_state: int = 0,
+        full_scale: float | None = None,
     ):
         self.sample_frequency = sample_frequency
         self.frame_length = frame_length
@@ -226,11 +261,17 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
         self.n_fft = n_fft
         self.flavour = flavour
         self.random_state = random_state
+        self.full_scale = full_scale
 
     def _foreign(self) -> tuple[str, ...]:
         return {"psf": ("use_energy", "use_power"), "torchaudio": ("use_energy",)}.get(
             self.flavour, ()
         )
+
+    def _names(self) -> list[str]:
+        mels = [f"mel{number}" for number in range(self.num_mel_bins)]
+        energy = ["energy"] if self.use_energy else []
+        return [*mels, *energy] if self.htk_compat else [*energy, *mels]
 
     def _make_frontend(self) -> Frontend:
         if self.flavour == "psf":

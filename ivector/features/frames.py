@@ -7,7 +7,31 @@ from typing import Any
 
 import numpy as np
 
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, NotNumbersError, UsageError
+
+
+def check_real(values: Any, name: str) -> np.ndarray:
+    """Anything that NumPy takes for an array, of real numbers.
+
+    Raises
+    ------
+    DataError
+        Sparse, complex, or of things that are not numbers (`NotNumbersError`).
+    """
+    if hasattr(values, "toarray"):
+        raise DataError(f"{name} are sparse; dense ones are required: use .toarray()")
+    try:
+        array = np.asarray(values)
+        array = array.astype(np.float64) if array.dtype.kind == "O" else array
+    except TypeError as error:
+        raise NotNumbersError(f"{name} are not numbers: {error}") from None
+    except ValueError as error:
+        raise DataError(f"{name} are not an array of numbers: {error}") from None
+    if array.dtype.kind == "c":
+        raise DataError(f"Complex data not supported: {name} of type {array.dtype}")
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"{name} of type {array.dtype} are not real numbers")
+    return array
 
 
 def check_frames(features: Any, name: str = "features") -> np.ndarray:
@@ -20,11 +44,12 @@ def check_frames(features: Any, name: str = "features") -> np.ndarray:
     DataError
         Not a matrix of finite real numbers.
     """
-    array = np.asarray(features)
+    array = check_real(features, name)
     if array.ndim != 2:
-        raise DataError(f"{name} have shape {array.shape}, expected (n_frames, n_dims)")
-    if array.dtype.kind not in "iuf":
-        raise DataError(f"{name} of type {array.dtype} are not real numbers")
+        raise DataError(
+            f"{name} have shape {array.shape}, expected (n_frames, n_dims). Reshape your data: "
+            "a single frame is x[None, :]"
+        )
     array = np.require(array, np.float32, ["C", "W"])
     finite = np.isfinite(array)
     if not finite.all():

@@ -12,16 +12,17 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from ivector.base.errors import UsageError
 from ivector.features.frames import check_frames, check_mask, check_whole
+from ivector.features.scale import check_full_scale, log_energy_in_16_bit, warn_of_scale
+from ivector.features.stateless import Stateless, check_columns
 
 LOUDEST_SHARE = 0.1
 LOUDEST_FRAMES = 10
 
 
-class EnergyVAD(BaseEstimator):
+class EnergyVAD(Stateless):
     """Frames are voiced where most frames around them are louder than a threshold.
 
     The threshold follows the level of the recording: ``vad_energy_threshold +
@@ -40,13 +41,31 @@ class EnergyVAD(BaseEstimator):
     vad_proportion_threshold : float
         Share of these frames, between 0 and 1, that must be above the threshold. Below 0.5 with
         a context, pauses inside speech are kept.
+    full_scale : float, optional
+        The sample that stood for full scale in what the energies are of: 32768 for 16-bit
+        integers, which the threshold is for, 1 for floats in ±1, whose energies are raised by
+        2 ln 32768. By default ±1 is recognised, with a `ScaleWarning`, where even the loudest
+        frame is as faint as such samples are and some frame is fainter than integers can be.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Columns of the features given to `fit`, if any were; `transform` works without.
+
+    Notes
+    -----
+    The decisions are those of Kaldi's ``compute-vad``, energies of ±1 apart. `transform` gives a
+    mask, not a table of features, so that there are no `set_output` and no names of columns.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from ivector import EnergyVAD
     >>> EnergyVAD(vad_energy_threshold=5.5).transform(np.array([[5.0], [18.0], [17.0]]))
     array([False,  True,  True])
     """
+
+    _dtypes = ()
 
     def __init__(
         self,
@@ -54,23 +73,27 @@ class EnergyVAD(BaseEstimator):
         vad_energy_mean_scale: float = 0.5,
         vad_frames_context: int = 0,
         vad_proportion_threshold: float = 0.6,
+        full_scale: float | None = None,
     ):
         self.vad_energy_threshold = vad_energy_threshold
         self.vad_energy_mean_scale = vad_energy_mean_scale
         self.vad_frames_context = vad_frames_context
         self.vad_proportion_threshold = vad_proportion_threshold
+        self.full_scale = full_scale
 
     def fit(self, X: Any = None, y: Any = None) -> EnergyVAD:
-        """Check the options; there is nothing to learn."""
+        """Check the options and note the columns of `X`; there is nothing to learn."""
         self._check()
+        if X is not None:
+            check_columns(self, X, fit=True)
         return self
 
-    def transform(self, features: np.ndarray) -> np.ndarray:
+    def transform(self, X: np.ndarray) -> np.ndarray:
         """Decide for every frame.
 
         Parameters
         ----------
-        features : ndarray (n_frames, n_dims)
+        X : ndarray (n_frames, n_dims)
             MFCC or others whose column 0 is the log energy (``use_energy=True``).
 
         Returns
@@ -83,13 +106,20 @@ class EnergyVAD(BaseEstimator):
             Not a matrix of finite numbers.
         UsageError
             An option out of range.
+
+        Warns
+        -----
+        ScaleWarning
+            The energies are those of samples in ±1.
         """
         context = self._check()
-        features = check_frames(features)
+        features = check_columns(self, X, fit=False)
         n_frames = len(features)
         if not n_frames:
             return np.zeros(0, bool)
-        log_energy = features[:, 0].astype(float)
+        log_energy, recognised = log_energy_in_16_bit(features[:, 0].astype(float), self.full_scale)
+        if recognised:
+            warn_of_scale("log energies look like those of samples", "they were raised by 20.8")
         threshold = self.vad_energy_threshold + self.vad_energy_mean_scale * log_energy.mean()
         loud = np.concatenate([[0], np.cumsum(log_energy > threshold)])
         frame = np.arange(n_frames)
@@ -102,7 +132,7 @@ class EnergyVAD(BaseEstimator):
     def _check(self) -> int:
         """Check the options; return the context."""
         for name, value in self.get_params(deep=False).items():
-            if isinstance(value, bool) or not isinstance(value, Real):
+            if name != "full_scale" and (isinstance(value, bool) or not isinstance(value, Real)):
                 raise UsageError(f"{name} must be a number, got {value!r}")
         if not 0 < self.vad_proportion_threshold < 1:
             raise UsageError(
@@ -113,6 +143,7 @@ class EnergyVAD(BaseEstimator):
             raise UsageError(
                 f"vad_energy_mean_scale must be 0 or more, got {self.vad_energy_mean_scale!r}"
             )
+        check_full_scale(self.full_scale)
         return check_whole("vad_frames_context", self.vad_frames_context, 0)
 
 

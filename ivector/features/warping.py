@@ -47,6 +47,14 @@ def feature_warping(features: np.ndarray, window: int = 301) -> np.ndarray:
         Not a matrix of finite numbers.
     UsageError
         A window below 1 or above 32767 frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import feature_warping
+    >>> skewed = np.array([[0.0], [1.0], [10.0], [1000.0]])
+    >>> [round(float(value), 2) for value in feature_warping(skewed)[:, 0]]
+    [-1.15, -0.32, 0.32, 1.15]
     """
     features = check_frames(features)
     return warp_voiced(features, np.ones(len(features), bool), check_window(window))
@@ -111,6 +119,15 @@ def rasta(features: np.ndarray, pole: float = 0.98) -> np.ndarray:
         Not a matrix of finite numbers.
     UsageError
         An unstable pole.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import rasta
+    >>> log_energy = np.sin(np.arange(300.0))[:, None]
+    >>> channel = 5.0  # a constant factor is a constant in log energies
+    >>> bool(np.allclose(rasta(log_energy + channel), rasta(log_energy), atol=1e-5))
+    True
     """
     if not 0 <= pole < 1:
         raise UsageError(f"pole must be at least 0 and below 1, got {pole!r}")

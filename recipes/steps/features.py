@@ -24,7 +24,7 @@ from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from ivector.base.workers import make_shards
 from ivector.data import read_data_dir
-from ivector.features.audio import audio_defects, read_audio, refuse_zeros
+from ivector.features.audio import FULL_SCALE, audio_defects, read_audio, refuse_zeros
 from ivector.features.extractors import MFCC
 from ivector.features.vad import EnergyVAD, voiced_or_loudest
 from ivector.formats.arks import ArkWriter
@@ -80,7 +80,9 @@ class Extractor:
         return [tuple(row) for row in json.loads(rows_path.read_text(encoding="utf-8"))]
 
     def _extract(self, index: int, recordings: list[Part]) -> list[Row]:
-        mfcc, vad = MFCC(**self.mfcc), EnergyVAD(**self.vad)
+        # The scale of `read_audio`: what is as good as silent is not to be taken for ±1.
+        scale = {"full_scale": FULL_SCALE}
+        mfcc, vad = MFCC(**{**self.mfcc, **scale}), EnergyVAD(**{**self.vad, **scale})
         rows: list[Row] = []
         listed: dict[str, Any] = {"listed_in": self.home, "list_to": resume_folder(self.work)}
         with (

@@ -5,6 +5,7 @@ import pickle
 import kaldiio
 import numpy as np
 import pytest
+import soundfile
 from source_cases import KINDS, RATE, rng, utterances, write_archive
 
 from dnn.data.audio_source import AudioSource, change_speed
@@ -221,6 +222,16 @@ def test_crops_of_audio_equal_those_of_all_features(audio, name):
                 )
             else:
                 np.testing.assert_array_equal(got, whole[first : first + count])
+
+
+def test_a_silent_file_is_not_taken_for_samples_in_one(tmp_path):
+    path, extractor = tmp_path / "silent.wav", LogMel()
+    silence = 1e-6 * np.random.default_rng(0).standard_normal(RATE)
+    soundfile.write(path, silence, RATE, subtype="FLOAT")
+    source = AudioSource([("a", path, None, None)], extractor)
+    expected = LogMel(full_scale=32768).transform(read_audio(path)[0])
+    np.testing.assert_array_equal(source.read(0, 0, 98), expected)
+    assert extractor.full_scale is None  # the caller's is as it was
 
 
 def test_speeds_are_further_speakers(audio):

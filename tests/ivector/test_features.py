@@ -344,7 +344,7 @@ def test_any_array_of_samples_gives_the_same(noise):
 
 def test_bad_samples_are_named():
     front = MFCC()
-    for bad in (np.zeros((2, 400)), np.array([0.0, np.nan]), np.array([1e12])):
+    for bad in (np.zeros((2, 2, 400)), np.array([0.0, np.nan]), np.array([1e12])):
         with pytest.raises(DataError):
             front.transform(bad)
     with pytest.raises(DataError, match="2 samples are NaN, infinite"):

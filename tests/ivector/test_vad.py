@@ -82,7 +82,7 @@ def test_refuses_features(bad):
 
 
 def test_falls_back_on_loudest_frames():
-    vad = EnergyVAD(vad_energy_threshold=50.0)
+    vad = EnergyVAD(vad_energy_threshold=50.0, full_scale=32768)
     features = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
     voiced, fallback = voiced_or_loudest(features, vad)
     assert fallback

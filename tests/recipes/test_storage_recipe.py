@@ -243,3 +243,13 @@ def test_a_ubm_is_taken_with_the_memory_that_its_refusal_names(tmp_path):
     check(named)
     with pytest.raises(UsageError):
         check(named - 1)
+
+
+def test_a_silent_file_is_not_taken_for_samples_in_one(tmp_path):
+    silence = 3e-6 * np.random.default_rng(0).standard_normal(8000)
+    soundfile.write(tmp_path / "a.wav", silence, 8000, subtype="FLOAT")
+    extract = features.Extractor(
+        {"sample_frequency": 8000}, {"vad_energy_threshold": 5.5}, tmp_path, tmp_path, strict=True
+    )
+    [(_, remarks, _, _)] = extract((0, [("a", str(tmp_path / "a.wav"), None, None)]))
+    assert "as good as silent" in remarks and "no voiced frame" in remarks

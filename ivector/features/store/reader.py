@@ -63,6 +63,18 @@ class LogMelStore(Mapping[str, np.ndarray]):
     metadata : dict
         What ``store.json`` holds: ``options`` of `LogMel`, ``storage``, ``n_dims``, ``versions``,
         ``revision``, and counts of utterances, frames and bytes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import soundfile
+    >>> from ivector import LogMelStore
+    >>> soundfile.write("a.wav", 0.1 * np.sin(np.arange(16000)), 16000)
+    >>> store = LogMelStore.create("logmel", [("utt-a", "a.wav", None, None)])
+    >>> list(store), store["utt-a"].shape
+    (['utt-a'], (101, 40))
+    >>> LogMelStore.open("logmel").read("utt-a", start=20, stop=50).shape
+    (30, 40)
     """
 
     def __init__(self, folder: Path, metadata: dict[str, Any], index: dict[str, Place]):

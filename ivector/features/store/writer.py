@@ -66,10 +66,12 @@ class ShardWriter:
 
     def extractor(self) -> Any:
         """Return the feature extractor, its options checked."""
+        from ivector.features.audio import FULL_SCALE
         from ivector.features.extractors import LogMel
 
         try:
-            return LogMel(**self.options).fit()
+            # The scale of `read_audio`: what is as good as silent is not to be taken for ±1.
+            return LogMel(**{**self.options, "full_scale": FULL_SCALE}).fit()
         except TypeError as error:
             raise UsageError(f"log-mel options: {error}") from error
 
