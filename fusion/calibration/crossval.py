@@ -77,10 +77,11 @@ def cross_validate(
     for held_out, training in _parts(enrol, test, target, n_folds):
         model = clone(estimator)
         if extra is None:
-            llr[held_out] = model.fit(table[training], target[training]).transform(table[held_out])
+            found = model.fit(table[training], target[training]).transform(table[held_out])
         else:
             model.fit(table[training], target[training], extra[training])
-            llr[held_out] = model.transform(table[held_out], extra[held_out])
+            found = model.transform(table[held_out], extra[held_out])
+        llr[held_out] = np.ravel(found)  # which may be a data frame of one column
     return llr
 
 

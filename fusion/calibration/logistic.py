@@ -196,7 +196,7 @@ def refuse_one_class(target: np.ndarray) -> None:
     n_targets = int(np.count_nonzero(target))
     if not n_targets or n_targets == len(target):
         missing = "nontarget" if n_targets else "target"
-        raise DataError(f"there are no {missing} trials; training needs both classes")
+        raise DataError(f"there are no {missing} trials, only one class; training needs both")
 
 
 @dataclass(frozen=True)

@@ -260,5 +260,5 @@ def _one_scale(trials: _Trials, scores: list[np.ndarray]) -> tuple[list[np.ndarr
         ]
         return llr, "llr by logistic calibration, each trial's learnt from other speakers"
     except DataError:
-        llr = [Calibration().fit(v, trials.target).transform(v) for v in scores]
+        llr = [Calibration().fit(v, trials.target).decision_function(v) for v in scores]
         return llr, "llr by logistic calibration, learnt from the same trials for want of speakers"

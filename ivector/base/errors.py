@@ -13,6 +13,10 @@ class DataError(UserError):
     """A file, utterance or array cannot be used (exit code 1)."""
 
 
+class NotNumbersError(DataError, TypeError):
+    """An array of things that are no numbers: a TypeError, too, as scikit-learn's users expect."""
+
+
 class NotFiniteError(DataError):
     """NaN or infinity came out of a training or a network: other options may do better."""
 
