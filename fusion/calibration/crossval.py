@@ -61,6 +61,17 @@ def cross_validate(
         Arrays that do not fit together, or too few speakers for every model to see both classes.
     UsageError
         Fewer than 3 blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusion import LinearFusion, cross_validate
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> S = np.column_stack([part.scores["cosine"], part.scores["plda"]])
+    >>> llr = cross_validate(LinearFusion(), S, part.target, *part.sides)
+    >>> llr.shape == part.target.shape, bool(llr[part.target].mean() > 0 > llr[~part.target].mean())
+    (True, True)
     """
     from sklearn.base import clone
 

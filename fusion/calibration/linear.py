@@ -86,6 +86,19 @@ class LinearFusion(LlrClassifier):
         K.
     feature_names_in_ : ndarray (K,) of str
         If it was trained on a data frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusion import LinearFusion
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.random(2000) < 0.5
+    >>> S = np.where(y, 2, 0)[:, None] + rng.standard_normal((2000, 2))  # two systems
+    >>> fusion = LinearFusion().fit(S, y)
+    >>> fusion.weights_.round().tolist()
+    [2.0, 2.0]
+    >>> fusion.transform([[2, 2], [0, 0]]).round().tolist()
+    [4.0, -4.0]
     """
 
     def __init__(
@@ -310,10 +323,8 @@ class LinearFusion(LlrClassifier):
             raise UsageError("a name is given to two systems; name them apart")
 
     def _names(self, n_systems: int) -> list[str]:
-        names = self.names or getattr(self, "feature_names_in_", None)
-        if names is None:
-            return [f"system {k + 1}" for k in range(n_systems)]
-        return [str(name) for name in names]
+        names: Any = self.names or getattr(self, "feature_names_in_", ())
+        return [str(name) for name in names] or [f"system {k + 1}" for k in range(n_systems)]
 
     def _list(self, pattern: np.ndarray) -> str:
         return ", ".join(name for name, here in zip(self._names(len(pattern)), pattern) if here)

@@ -115,6 +115,19 @@ class Calibration(LlrClassifier):
         "isotonic": scores and their llr; in between linear, outside constant.
     means_, variances_ : ndarray (2,) float64
         "gaussian": of nontargets and targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusion import Calibration
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.random(2000) < 0.3
+    >>> scores = np.where(y, 0.6, 0.2) + 0.2 * rng.standard_normal(2000)
+    >>> calibration = Calibration(prior=0.1).fit(scores, y)
+    >>> calibration.transform([0.0, 0.2, 0.8]).round().tolist()
+    [-4.0, -2.0, 4.0]
+    >>> calibration.predict([0.0, 0.2, 0.8]).tolist()
+    [False, False, True]
     """
 
     def __init__(
