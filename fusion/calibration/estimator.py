@@ -123,7 +123,7 @@ def two_classes(y: ArrayLike, n_trials: int) -> tuple[np.ndarray, np.ndarray]:
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = column_or_1d(labels, warn=True)
-    usual = labels.dtype == bool or (labels.dtype.kind in "iuf" and np.isin(labels, (0, 1)).all())
+    usual = labels.dtype.kind in "biufO" and np.isin(labels, (0, 1)).all()
     if usual or labels.shape != (n_trials,):
         target = binary_labels(labels, n_trials)
         refuse_one_class(target)
@@ -151,7 +151,7 @@ def number_table(X: Any, what: str = "scores") -> np.ndarray:
     Raises
     ------
     DataError
-        Sparse, complex, or no numbers, no trials or no columns.
+        Sparse, complex, no numbers, or no columns.
     """
     if hasattr(X, "toarray"):
         raise DataError(f"the {what} are sparse; dense data is required: use .toarray()")

@@ -76,6 +76,8 @@ def test_any_two_labels_will_do(model, labels):
     found = clone(model).fit(X, np.array(labels)[y.astype(int)])
     assert tuple(found.classes_) == labels and set(found.predict(X)) == set(labels)
     assert np.array_equal(found.transform(X), clone(model).fit(X, y).transform(X))
+    found.fit(X, y.astype(object))
+    assert np.array_equal(found.predict(X).astype(bool), clone(model).fit(X, y).predict(X))
 
 
 @pytest.mark.parametrize("model", MODELS)
