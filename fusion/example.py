@@ -71,6 +71,14 @@ class Part:
         speaker = np.array(self.speaker)
         return speaker[self.enrol] == speaker[self.test]
 
+    @property
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers from 0 of the speaker of either side of each trial (T,)."""
+        import numpy as np
+
+        speaker = np.unique(self.speaker, return_inverse=True)[1]
+        return speaker[self.enrol], speaker[self.test]
+
 
 def simulate(n_speakers: int, first: int = 1, random_state: int = 0) -> Part:
     """Draw speakers, their recordings, and the scores of all pairs of one gender.
