@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ivector.base.checkpoint import Checkpoint
 from ivector.gmm import kernels
 from ivector.gmm.em import BaseGMM
 from ivector.gmm.engine import DiagonalEngine
 from ivector.gmm.mixture import check_posterior_options
-from ivector.gmm.statistics import CONSTANT, Data, GMMStatistics, as_shards, check_frames
+from ivector.gmm.statistics import CONSTANT, GMMStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -100,41 +99,6 @@ class DiagonalGMM(BaseGMM):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Data, y: Any = None, *, checkpoint: Checkpoint | None = None) -> DiagonalGMM:
-        """Train by EM.
-
-        Parameters
-        ----------
-        X : ndarray (n_frames, n_features), or sequence of loaders
-            A loader is a picklable callable without arguments that returns such a block; one
-            block per process is in memory at a time.
-        y : ignored
-        checkpoint : Checkpoint, optional
-            Keeps the state after every iteration and the sums of the one under way; a training
-            that was stopped goes on from there, to the same bytes.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        DataError
-            NaN or infinity, blocks of different dimension, fewer frames than components.
-        UsageError
-            An option out of range.
-
-        Warns
-        -----
-        DegenerateDataWarning
-            Few frames a component, constant features, starved components.
-        ObjectiveWarning
-            The log-likelihood fell.
-        """
-        self._check_options()
-        self._train(as_shards(X), checkpoint)
-        return self
-
     def _begin(self, shards: list[Any]) -> None:
         from ivector.gmm.init import initialise
 
@@ -199,7 +163,7 @@ class DiagonalGMM(BaseGMM):
         """
         n = check_posterior_options(n, 0.0, len(self.parameters()[0]))
         engine = self._engine()
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         out = np.empty((len(X), n), np.int32)
         for rows, extended in engine.blocks(X):
             out[rows] = engine.select(extended, n)
@@ -227,7 +191,7 @@ class DiagonalGMM(BaseGMM):
         """
         n = check_posterior_options(num_gselect, min_post, len(self.parameters()[0]))
         engine = self._engine()
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         indices = np.empty((len(X), n), np.int32)
         posts = np.empty((len(X), n), np.float32)
         for rows, extended in engine.blocks(X):
