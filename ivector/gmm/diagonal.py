@@ -66,10 +66,14 @@ class DiagonalGMM(BaseGMM):
     Examples
     --------
     >>> import numpy as np
-    >>> X = np.random.default_rng(0).normal(size=(5000, 2)) + [[5, -5]]
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(size=(3000, 2)) + 5, rng.normal(size=(1000, 2)) - 5])
     >>> ubm = DiagonalGMM(2, random_state=0).fit(X)
-    >>> ubm.means_.shape
-    (2, 2)
+    >>> heavy = int(ubm.weights_.argmax())
+    >>> ubm.weights_[heavy].round(2).item(), ubm.means_[heavy].round().tolist()
+    (0.75, [5.0, 5.0])
+    >>> (ubm.predict(X[:3]) == heavy).tolist()
+    [True, True, True]
     """
 
     def __init__(
@@ -207,7 +211,16 @@ class DiagonalGMM(BaseGMM):
 
 
 def global_variances(statistics: GMMStatistics) -> np.ndarray:
-    """Variances (D,) of all frames; a constant dimension is given the smallest of the others."""
+    """Variances (D,) of all frames; a constant dimension is given the smallest of the others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ubm = DiagonalGMM(1).set_parameters([1.0], [[0.0, 0.0]], [[1.0, 1.0]])
+    >>> statistics = ubm.accumulate(np.array([[1.0, 7.0], [5.0, 7.0]]))
+    >>> global_variances(statistics).round(3).tolist()
+    [4.0, 4.0]
+    """
     mean, variances = statistics.global_moments()
     if variances.ndim == 2:
         variances = np.diagonal(variances)

@@ -77,6 +77,17 @@ class FullGMM(BaseGMM):
     During `fit` components are selected with the diagonal mixture it started from, as Kaldi's
     ``train_full_ubm.sh`` does: the set of a frame stays the same, so that the log-likelihood
     cannot fall. Afterwards they are selected with the diagonal of the model itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(5000, 2)) @ [[1, 0.8], [0, 0.6]]
+    >>> diagonal = DiagonalGMM(1, random_state=0).fit(X)
+    >>> ubm = FullGMM(init=diagonal).fit(X)
+    >>> ubm.covariances_.round(1).tolist()
+    [[[1.0, 0.8], [0.8, 1.0]]]
+    >>> ubm.bic(X) < diagonal.bic(X)
+    True
     """
 
     _full = True

@@ -68,7 +68,7 @@ class GMMVerifier(ClassifierMixin, BaseEstimator):
     >>> verifier = GMMVerifier(ubm)
     >>> models = np.stack([verifier.enrol(ann[:100]), verifier.enrol(bob[:100])])
     >>> verifier.score_models(models, ann[100:]).round(1).tolist()
-    [0.3, -0.3]
+    [0.5, -0.2]
     >>> verifier.fit([ann[:100], bob[:100]], ["ann", "bob"]).predict([bob[100:]]).tolist()
     ['bob']
     """

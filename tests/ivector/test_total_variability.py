@@ -413,4 +413,4 @@ def test_scikit_learn_conventions(ubm, data):
     np.testing.assert_array_equal(
         copy.fit_transform(stats, ubm=ubm), tv.fit(stats, ubm=ubm).transform(stats)
     )
-    assert "_derived" not in tv.__getstate__()
+    assert not tv.__getstate__()["_cache"]
