@@ -262,7 +262,9 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
             )
             if iteration == 0:
                 self._check_data(total, min_count)
-            self._record(objective(self.model_, total.evidence, total.zeroth, total.second))
+            value = objective(self.model_, total.evidence, total.zeroth, total.second)
+            # Without the scatter, what Kaldi's form gains by moving the means is not in it.
+            self._record(value, total.second is not None or not self.model_.offset)
             self.set_subspace(self._maximisation(total, min_count))
             self._keep(checkpoint)
         return self
@@ -388,7 +390,8 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
         )
         return update_prior(model, total, self.diagonalise) if self.min_divergence else model
 
-    def _record(self, value: float) -> None:
+    def _record(self, value: float, complete: bool) -> None:
+        """Keep the objective; warn of a fall where it is complete, so that EM forbids one."""
         previous = self.objective_[-1] if self.objective_ else -np.inf
         self.objective_.append(value)
         logger.info(
@@ -396,7 +399,7 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
             len(self.objective_),
             value,
         )
-        if value < previous - _ROUNDING * abs(previous):
+        if complete and value < previous - _ROUNDING * abs(previous):
             warnings.warn(
                 f"the objective fell from {previous:.6f} to {value:.6f} per frame in iteration "
                 f"{len(self.objective_)}; flooring of covariances or too few data can do this",

@@ -17,11 +17,10 @@ from ivector import DiagonalGMM, FullGMM, GMMVerifier
 from ivector.base.errors import DataError, UsageError
 
 # The checks fit on 1 to 80 frames, of which no component sees the 10 that it needs by default.
-SMALL = DiagonalGMM(2, min_occupancy=0, random_state=0)
 CASES = [
-    (SMALL, {}),
+    (DiagonalGMM(2, min_occupancy=0, random_state=0), {}),
     (FullGMM(2, min_occupancy=0, random_state=0), {}),
-    (GMMVerifier(SMALL, relevance=1.0), {}),
+    (GMMVerifier(DiagonalGMM(1, min_occupancy=0, random_state=0)), {}),
 ]
 
 pytestmark = pytest.mark.filterwarnings("ignore::ivector.base.errors.DegenerateDataWarning")
