@@ -85,7 +85,7 @@ def column_names(estimator: Any, X: Any, *, reset: bool) -> None:
     ValueError
         Other names than in ``fit``.
     """
-    if not hasattr(X, "shape"):  # Lists have no columns.
+    if len(getattr(X, "shape", ())) != 2:  # Lists and stacks have no columns.
         if reset:
             estimator.__dict__.pop("feature_names_in_", None)
         return

@@ -57,6 +57,7 @@ class DiagonalGMM(BaseGMM):
     means_ : ndarray (n_components, n_features)
     covariances_ : ndarray (n_components, n_features)
         Variances.
+    n_features_in_ : int
     log_likelihood_ : list of float
         Log-likelihood per frame (nats) at the start of every iteration.
     n_iter_ : int

@@ -23,7 +23,7 @@ from ivector.base.errors import (
 from ivector.base.estimators import column_names
 from ivector.base.workers import one_thread
 from ivector.gmm.mixture import Mixture
-from ivector.gmm.statistics import Data, GMMStatistics, as_shards, load_shard
+from ivector.gmm.statistics import Data, GMMStatistics, as_shards, check_frames, load_shard
 
 logger = logging.getLogger(__name__)
 
@@ -266,7 +266,7 @@ class BaseGMM(Mixture):
         DataError
             Wrong dimension, NaN or infinity, or indices that are not components.
         """
-        X = self.check_input(X)
+        X = check_frames(X, self.n_features, type(self).__name__)  # Blocks of `fit` have no names.
         return self._accumulate(X, self._check_selected(X, selected))
 
     def _check_selected(self, X: np.ndarray, selected: np.ndarray | None) -> np.ndarray | None:

@@ -66,6 +66,7 @@ class FullGMM(BaseGMM):
     weights_ : ndarray (n_components,)
     means_ : ndarray (n_components, n_features)
     covariances_ : ndarray (n_components, n_features, n_features)
+    n_features_in_ : int
     log_likelihood_ : list of float
         Log-likelihood per frame (nats) over the selected components, at the start of every
         iteration.

@@ -36,7 +36,8 @@ class GMMVerifier(ClassifierMixin, BaseEstimator):
     ----------
     ubm : DiagonalGMM
         The universal background model. One without parameters is trained by `fit` on the
-        enrolment itself; a trained one is kept by `clone`, too.
+        enrolment itself; a trained one is kept by `clone`, too. (In a search over several trained
+        ones each needs scikit-learn's ``FrozenEstimator`` around it, or it is trained anew.)
     relevance : float
         Relevance factor of the MAP adaptation of the means.
     top_n : int
@@ -102,7 +103,9 @@ class GMMVerifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         DataError
-            NaN or infinity, not one label a recording, a speaker without a single frame.
+            NaN or infinity, no labels, a speaker without a single frame.
+        ValueError
+            Not one label a recording, or measurements for labels.
         """
         recordings, y = _recordings(X), _labels(y)
         check_consistent_length(recordings, y)

@@ -284,12 +284,7 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
             self.n_utterances_, self.n_frames_ = values["n_utterances"], values["n_frames"]
         logger.info("total variability goes on after iteration %d", len(self.objective_))
 
-    def transform(
-        self,
-        X: Data,
-        *,
-        return_cov: bool = False,
-    ) -> Any:
+    def transform(self, X: Data, *, return_cov: bool = False) -> Any:
         """I-vectors: posterior means of w, Kaldi's prior offset already subtracted.
 
         An utterance without frames gets the prior's mean, zero.

@@ -2,8 +2,8 @@
 
 A supervector holds an utterance's means of all components, one after the other. That is as if
 each component had one frame, its mean: N_uc = 1 and F_uc = x_uc, so that the model becomes plain
-factor analysis x_u = m + T w_u + ε_u, the eigenvoices of Kenny et al. (2005) with the residual ε
-that they leave out of supervectors. Without a UBM that says where components begin, a row is one
+factor analysis x_u = m + T w_u + ε_u with ε_u ~ N(0, Σ): the eigenvoices of Kenny et al. (2005),
+of supervectors in place of frames. Without a UBM that says where components begin, a row is one
 component and Σ diagonal, as a full Σ would explain everything that T should.
 
 Dimensions

@@ -1,6 +1,7 @@
 """Mixtures as scikit-learn's users know them: its checks, GaussianMixture's numbers, searches."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -78,7 +79,9 @@ def test_columns_keep_their_names(kind):
     pandas = pytest.importorskip("pandas")
     X, _ = truth(kind).sample(400)
     table = pandas.DataFrame(X, columns=["c1", "c2", "c3"])
-    model = kind(2, random_state=0).fit(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = kind(2, random_state=0).fit(table)
     assert model.feature_names_in_.tolist() == ["c1", "c2", "c3"]
     np.testing.assert_array_equal(model.fit_predict(table), model.predict(table))
     with pytest.raises(ValueError, match="feature names should match"):
@@ -131,6 +134,10 @@ def test_the_verifier_identifies_recordings(world):
     model = verifier.enrol([X[0], X[2], X[4]])
     np.testing.assert_array_equal(verifier.models_[0], model)
     np.testing.assert_array_equal(scores[0], verifier.score_models(verifier.models_, X[1]))
+    stacked = np.stack([one[:20] for one in X])
+    assert verifier.predict(stacked).tolist() == verifier.predict(list(stacked)).tolist()
+    assert verifier.fit(stacked, speakers).n_features_in_ == 3
+    verifier.fit(X[::2], speakers[::2])
     again = pickle.loads(pickle.dumps(verifier))
     np.testing.assert_array_equal(again.decision_function(X[1::2]), scores)
     two = verifier.fit(X[:12], speakers[:12])
@@ -149,6 +156,15 @@ def test_the_verifier_in_a_search(world):
     trained = GMMVerifier(DiagonalGMM(4, random_state=0).fit(np.concatenate(X)))
     search = GridSearchCV(trained, {"top_n": [1, 4]}, cv=3).fit(X, speakers)
     assert search.best_estimator_.ubm_ is trained.ubm
+
+
+def test_trained_background_models_are_searched_frozen(world):
+    frozen = pytest.importorskip("sklearn.frozen").FrozenEstimator
+    X, speakers = world
+    ubms = [frozen(DiagonalGMM(n, random_state=0).fit(np.concatenate(X))) for n in (1, 4)]
+    search = GridSearchCV(GMMVerifier(ubms[0]), {"ubm": ubms}, cv=3).fit(X, speakers)
+    assert search.best_score_ > 0.9
+    assert search.best_estimator_.ubm_ in ubms
 
 
 def test_frames_are_labelled_in_a_pipeline(world):
