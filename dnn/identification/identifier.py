@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnn.data.sources import Source
+from dnn.extra import told_extra
 from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import atomic_path, write_text
 
@@ -329,6 +330,7 @@ def write_predictions(
     write_text(path, rows.getvalue())
 
 
+@told_extra()
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """Hardware and software that speeds are of: processor, cores, memory, GPU, torch."""
     import platform

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.layers import at_least_float32
 from dnn.registry import config_of
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 
 class SpeakerLoss(nn.Module):

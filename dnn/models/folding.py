@@ -11,8 +11,11 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
+from dnn.extra import told_extra
+
+with told_extra():
+    import torch
+    from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from dnn.data.prefetch import Batch, Batches, Prefetch
 from dnn.embedding.export import save_network
+from dnn.extra import told_extra
 from dnn.losses.classification import MarginSchedule, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
 from dnn.training.agreement import check_agreement
@@ -44,6 +43,10 @@ from dnn.training.schedules import Schedule
 from dnn.training.steps import Clock, Measured, Meter, Objective, StopRequest, seed_step, to_device
 from dnn.training.validation import Validation
 from ivector.base.errors import DataError, NotFiniteError
+
+with told_extra():
+    import torch
+    from torch import Tensor, nn
 
 logger = logging.getLogger("training")
 

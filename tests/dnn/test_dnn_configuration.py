@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -347,45 +345,3 @@ def test_the_page_s_tables_are_those_of_the_declarations(tmp_path):
     update(copy)
     said = "run python -m dnn.configuration --page docs/networks.md"
     assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8"), said
-
-
-WITHOUT_TORCH = """
-import sys
-sys.modules["torch"] = sys.modules["safetensors"] = None
-import dnn, dnn.configuration
-from dnn import deep_speaker, extract, identify, train, verify
-from ivector.base.cli import run
-from ivector.base.errors import UserError
-for command in (train, deep_speaker, identify, extract, verify):
-    assert "--help" in command.make_parser().format_help()
-config = dnn.configuration.PRESETS["train"].config().changed({"model.name": "ecapa"})
-told = []
-for use in (
-    lambda: dnn.build("ecapa"),
-    lambda: dnn.Trainer,
-    lambda: dnn.build_loss("softmax", 2, 2),
-    lambda: dnn.fold,
-    lambda: dnn.load_network("nowhere"),
-    lambda: config.changed({"model.pooling": "average"}),
-):
-    try:
-        use()
-    except (UserError, ImportError) as error:
-        told.append(str(error))
-assert len(told) == 6 and all("pip install 'ivector-plda[dnn]'" in text for text in told), told
-words = "--features f --utt2spk u --out o".split()
-sys.exit(run(train.make_parser(), train.main, words))
-"""
-
-
-def test_without_torch_one_line_names_the_extra():
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    lines = done.stderr.splitlines()
-    assert done.returncode == 1, done.stderr
-    assert lines == [
-        "python -m dnn.train: error: networks need torch, which is not installed: "
-        "pip install 'ivector-plda[dnn]'"
-    ]
