@@ -16,6 +16,11 @@ class Command(NamedTuple):
     module: str
     line: str
 
+    @property
+    def sentence(self) -> str:
+        """The line as the command's help opens with it."""
+        return f"{self.line[0].upper()}{self.line[1:]}."
+
 
 def run_command(
     package: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None
