@@ -61,4 +61,8 @@ def run_command(
         )
         return 2
     module = importlib.import_module(commands[name].module)
-    return run(module.make_parser(), module.main, words)
+    kept, sys.argv = sys.argv, [sys.argv[0], *words]  # as by the command's own door
+    try:
+        return run(module.make_parser(), module.main, words)
+    finally:
+        sys.argv = kept

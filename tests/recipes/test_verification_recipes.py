@@ -160,7 +160,7 @@ class TestDeepSpeaker:
         small = "--steps 2 --batch-size 4 --per-speaker 2 --frames 32 --channels 4 --device cpu"
 
         def call(text):
-            parser = deep_speaker.build_parser()
+            parser = deep_speaker.make_parser()
             return run(parser, deep_speaker.main, text.split())
 
         assert call(f"softmax {words} --sets train-clean-100 {small}") == 0
