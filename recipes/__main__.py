@@ -2,7 +2,8 @@
 
 import sys
 
+from ivector.base.cli import guarded
 from recipes.program import run_recipes
 
 if __name__ == "__main__":
-    sys.exit(run_recipes(sys.argv[1:]))
+    sys.exit(guarded("python -m recipes", lambda: run_recipes(sys.argv[1:])))

@@ -127,6 +127,11 @@ _path_find() {
   _path_old=
   _path_instead=
   _path_given=
+  # A relative path begins where the command was given; who sources this has gone from there.
+  case "${PYTHON:-}" in
+    /*) ;;
+    */*) [ -x "$PYTHON" ] || PYTHON=${OLDPWD:-.}/$PYTHON ;;
+  esac
   if [ -n "${PYTHON:-}" ] && [ "$PYTHON" != "${RECIPE_PYTHON:-}" ]; then
     _path_given=true
     _path_python=$PYTHON

@@ -57,7 +57,7 @@ def run(name: str, words: Sequence[str]) -> int:
         There is no such word.
     """
     if name in ("--help", "-h"):
-        print(listing())
+        print(listing(), flush=True)
     elif name == "--version":
         print(f"{PROG} {importlib.import_module('ivector').__version__}")
     elif name == "where":
@@ -79,7 +79,7 @@ def run_recipes(words: Sequence[str]) -> int:
         return run_script(words[0], words[1:])
     status = run_command("recipes", COMMANDS, words)
     if not words or words[0] in ("--help", "-h"):
-        print("\n" + "\n".join(columns(recipe_lines())))
+        print("\nRecipes, which need bash:\n", *columns(recipe_lines()), sep="\n", flush=True)
     return status
 
 

@@ -89,16 +89,15 @@ def test_a_commands_status_is_the_programs(capsys):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize("words", [["run"], ["recipes", "run"]])
-def test_a_recipe_is_run_by_this_python_and_begins_where_it_is_called(tmp_path, words):
+def test_a_recipe_is_run_by_this_python_and_begins_where_it_is_called(tmp_path):
     """A plan names the folders, and writes nothing."""
-    done = program(*words, "--dry-run", cwd=tmp_path)
+    done = program("run", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"{tmp_path}/data/synthetic" in done.stdout
     assert f"{tmp_path}/exp/synthetic/report" in done.stdout
     assert str(HERE.parent) not in done.stdout
     assert not list(tmp_path.iterdir())
-    refused = program(*words, "--rank", "x", cwd=tmp_path)
+    refused = program("recipes", "run", "--rank", "x", cwd=tmp_path)
     assert refused.returncode == 2 and "--rank takes" in refused.stderr
 
 

@@ -254,6 +254,11 @@ def test_path_takes_a_given_python_or_refuses_it(tree):
     assert not (root / ".venv").exists() and not (tools / "pip").exists()
     (tools / "probe").write_text("\n")
     assert call(PYTHON=str(given)).stdout.startswith(f"{given}|")
+    # As a recipe does that is called among the tools.
+    code = f'cd "{tools}"; cd "{root}"; . recipes/path.sh || exit; echo "$PYTHON"'
+    environment = {"PATH": str(tools), "PYTHON": "./mine"}
+    called = subprocess.run([BASH, "-c", code], capture_output=True, text=True, env=environment)
+    assert called.stdout == f"{tools}/./mine\n"
 
 
 def test_path_may_replace_what_it_chose_itself(tree):
