@@ -258,7 +258,7 @@ BEFORE = {
         },
     ),
     "embedding": (
-        train_embedding.build_parser,
+        train_embedding.make_parser,
         "--features --data --utt2spk --out --model --model-option --normalise --loss --margin "
         "--frames --batch-size --per-speaker --epochs --steps --lr --decay --decay-every --warmup "
         "--weight-decay --save-every --compile --device --threads --workers --seed --num-mel-bins "

@@ -262,7 +262,7 @@ class TestTraining:
         )]  # fmt: skip
 
     def call(self, words):
-        return run(train_embedding.build_parser(), train_embedding.main, words)
+        return run(train_embedding.make_parser(), train_embedding.main, words)
 
     def test_terminated_training_resumes_to_the_same_weights(self, prepared, tmp_path, request):
         # One that comes too late shall fail the test, not end it.
