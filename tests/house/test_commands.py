@@ -1,7 +1,9 @@
-"""Tables of commands: complete and quick to list, and each is what its line says."""
+"""Tables of commands: complete and quick to list, and each is what its line says.
+
+``python tests/house/test_commands.py --update`` writes docs/commands.md anew.
+"""
 
 import importlib
-import importlib.util
 import re
 import runpy
 import subprocess
@@ -10,17 +12,38 @@ from pathlib import Path
 
 import pytest
 
-from ivector.base.commands import run_command
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-ROOT = Path(__file__).parents[2]
+from ivector.base.commands import run_command
+from recipes.commands import scripts
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "commands.md"
 TABLES = {
     package: importlib.import_module(f"{package}.commands").COMMANDS
-    for package in ("ivector", "plda", "dnn", "fusion", "recipes")
-    if importlib.util.find_spec(f"{package}.commands")
+    for package in ("ivector", "plda", "fusion", "dnn", "recipes")
 }
 EVERY = [(package, name) for package, table in TABLES.items() for name in table]
 # Programs that other programs start.
 PARTS = {"recipes.steps.__main__", "recipes.cluster.slurm.start", "recipes.cluster.pipeline"}
+
+
+def page():
+    """All commands and recipes, as docs/commands.md has them."""
+    rows = [
+        f"| `python -m {package} {name}` | {command.sentence} |"
+        for package, table in TABLES.items()
+        for name, command in table.items()
+    ]
+    rows += [f"| `bash recipes/{path.name}` | {line} |" for path, line in scripts().values()]
+    return (
+        "# Commands\n\n"
+        "Each tells its options with `--help`. Where the toolkit is installed, "
+        "`ivector-plda fusion evaluate`\nis `python -m fusion evaluate`, and `ivector-plda run` is "
+        "`bash recipes/run.sh`.\n\n"
+        "| command | what it does |\n|---|---|\n" + "\n".join(rows) + "\n"
+    )
 
 
 def help_of(start, capsys):
@@ -109,3 +132,13 @@ def test_packages_run_their_commands(words):
         [sys.executable, "-m", *words, "--help"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith(f"usage: python -m {'.'.join(words)} ")
+
+
+def test_the_page_lists_what_the_tables_do():
+    assert PAGE.read_text(encoding="utf-8") == page()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--update"]:
+        sys.exit("usage: python tests/house/test_commands.py --update")
+    PAGE.write_text(page(), encoding="utf-8")
