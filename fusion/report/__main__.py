@@ -11,6 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from fusion.commands import COMMANDS
 from fusion.terminal.inputs import (
     add_column_options,
     add_trial_options,
@@ -38,7 +39,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="python -m fusion.report",
         usage="%(prog)s SCORES... TRIALS --out FILE.html [options]",
-        description="One page on systems that scored the same trials: tables, plots, cautions.",
+        description=COMMANDS["report"].sentence,
     )
     add = parser.add_argument
     add(
@@ -76,6 +77,9 @@ def build_parser() -> Parser:
     add("--date", default="",
         help="date to print; without one the same input gives the same bytes")  # fmt: skip
     return parser
+
+
+make_parser = build_parser  # the name that it has in every command
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -148,4 +152,4 @@ def _command() -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))
