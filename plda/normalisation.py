@@ -118,7 +118,7 @@ class ScoreNorm(BaseEstimator):
     (3, 4)
     """
 
-    def __init__(self, kind="as", top_n=200):
+    def __init__(self, kind: str = "as", top_n: int = 200):
         self.kind = kind
         self.top_n = top_n
 

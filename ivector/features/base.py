@@ -6,7 +6,7 @@ import inspect
 import zlib
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -33,7 +33,13 @@ class Features(TransformerMixin, BaseEstimator):
         _ = self._frontend
         return self
 
-    def transform(self, X: np.ndarray | Sequence[np.ndarray]) -> Any:
+    @overload
+    def transform(self, X: np.ndarray) -> np.ndarray: ...
+
+    @overload
+    def transform(self, X: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+
+    def transform(self, X: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
         """Compute features.
 
         Parameters

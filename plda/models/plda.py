@@ -59,7 +59,7 @@ class PLDA(TwoCovariance):
     ((3, 2), True)
     """
 
-    def __init__(self, n_iter=10, covariance_floor=1e-6):
+    def __init__(self, n_iter: int = 10, covariance_floor: float = 1e-6):
         self.n_iter = n_iter
         self.covariance_floor = covariance_floor
 

@@ -20,7 +20,7 @@ class Affine(TransformerMixin, BaseEstimator):
         Linear, or affine with the offset as last column.
     """
 
-    def __init__(self, matrix):
+    def __init__(self, matrix: Any):
         self.matrix = matrix
 
     def fit(self, X: Any, y: Any = None) -> Affine:

@@ -39,7 +39,7 @@ class Center(LinearTransformer):
     mean_ : ndarray (n_features,)
     """
 
-    def __init__(self, mean=None, per_class=False):
+    def __init__(self, mean: Any = None, per_class: bool = False):
         self.mean = mean
         self.per_class = per_class
 
@@ -80,7 +80,12 @@ class Whiten(LinearTransformer):
         Floored eigenvalues.
     """
 
-    def __init__(self, n_components=None, method="pca", covariance_floor=1e-6):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        method: str = "pca",
+        covariance_floor: float = 1e-6,
+    ):
         self.n_components = n_components
         self.method = method
         self.covariance_floor = covariance_floor

@@ -31,7 +31,7 @@ class LengthNorm(TransformerMixin, BaseEstimator):
         default; False gives unit length (``--scaleup=false``).
     """
 
-    def __init__(self, scale=True):
+    def __init__(self, scale: bool = True):
         self.scale = scale
 
     def fit(self, X: Any, y: Any = None) -> LengthNorm:
