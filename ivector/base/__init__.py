@@ -13,8 +13,9 @@ forks       shards in forks of a process that has imported everything
 cluster     shards on a Dask cluster, as futures
 checkpoint  state and partial sums of a training, so that it goes on after a kill
 lazy        a package's public names, imported on first use
+jit         Numba's njit, which keeps kernels where that can be
 lanes       vectors of float32 for Numba kernels, one frame a lane
 
-Nothing here is heavier than numpy but cluster and lanes, which only their users import. It is the
-only part of ``ivector`` that ``plda`` and ``fusion`` use.
+Nothing here is heavier than numpy but cluster, jit and lanes, which only their users import. It is
+the only part of ``ivector`` that ``plda`` and ``fusion`` use.
 """
