@@ -18,7 +18,7 @@ deep_speaker    ``python -m dnn.deep_speaker``: softmax, then triplets.
 curves          ``python -m dnn.curves``: curves of trainings as a picture.
 miniature       ``python -m dnn.miniature``: small sets in the formats of two tasks.
 registry        Objects made from a name and plain options, and told back as such.
-extra           What is said where torch is not installed.
+extra           What is said where torch is not installed, also of names attached.
 """
 
 import os

@@ -1,6 +1,7 @@
 """What every room needs; imports nothing else of ``ivector``.
 
 errors      mistakes of the user, told in one line, and the warnings
+extras      packages that are not installed, told with the extra that brings them
 files       files that are whole or absent; models as .npz without pickles; lists of lines
 kaldi       Kaldi's basic types on disk, binary and text
 cli         the frame of a command: parser, options that many share, exit codes

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ivector.base.errors import UserError
+from ivector.base.extras import describe_missing
 from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.shards import use_backend
 from ivector.base.workers import BACKENDS
@@ -122,6 +123,10 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         return body() or 0
     except UserError as error:
         return _complain(prog, str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if not (text := describe_missing(error)):
+            raise
+        return _complain(prog, text, 1)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

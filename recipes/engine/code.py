@@ -27,7 +27,7 @@ ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
 # Of the frame around the computations: how something is run, refused, said or kept is no result.
 IDLE = (
     "recipes.engine", "recipes.systems", "recipes.validate", "recipes.steps.__main__",
-    "ivector.base.log", "ivector.base.cli",
+    "ivector.base.log", "ivector.base.cli", "ivector.base.extras",
 )  # fmt: skip
 # Calls that only say something: of these names, or methods of these objects.
 _SAYING, _SPEAKERS = {"print", "warn_degenerate"}, {"logger", "logging", "warnings"}
