@@ -23,6 +23,7 @@ extra           What is said where torch is not installed, also of names attache
 
 import os
 
+import ivector  # noqa: F401  # first, as it tells a Python that is too old
 from dnn.extra import attach
 
 # On the CPU torch keeps what it prepared for its last 1,024 operations, about 1 MiB each, and crops

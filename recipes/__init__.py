@@ -26,3 +26,5 @@ cut_speakers         a folder of speakers cut for closed-set identification
 identify_classical   i-vectors and GMM-UBM on such a cut
 identify_report      one table of all systems on it
 """
+
+import ivector  # noqa: F401  # first, as it tells a Python that is too old

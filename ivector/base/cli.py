@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
@@ -119,6 +120,7 @@ def run(
 
 def guarded(prog: str, body: Callable[[], int | None]) -> int:
     """Call `body`, and turn a user's mistake into one line; the exit status as of `run`."""
+    _print_anything()
     try:
         return body() or 0
     except UserError as error:
@@ -126,6 +128,9 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except ModuleNotFoundError as error:
         if not (text := describe_missing(error)):
             raise
+        return _complain(prog, text, 1)
+    except UnicodeEncodeError as error:
+        text = f"{error.object!a} cannot be written in {error.encoding}; set PYTHONUTF8=1"
         return _complain(prog, text, 1)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
@@ -139,6 +144,13 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as error:
         print(f"{prog}: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
+
+
+def _print_anything() -> None:
+    """Print what a terminal's encoding lacks as ?, and file names that are not UTF-8 as they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
 
 
 def _describe(error: OSError) -> str:
