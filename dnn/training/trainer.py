@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from dnn.data.prefetch import Batch, Batches, Prefetch
 from dnn.embedding.export import save_network
+from dnn.extra import told_extra
 from dnn.losses.classification import MarginSchedule, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
 from dnn.training.agreement import check_agreement
@@ -148,7 +149,11 @@ class Trainer:
         DataError
             A batch too large for the GPU, data that cannot be read, or a checkpoint of another
             model in the folder.
+        MissingExtraError
+            The network could not be saved in the end, as safetensors is not installed.
         """
+        with told_extra():
+            import safetensors  # noqa: F401
         self._resume()
         devices = [self.device] if self.device.type == "cuda" else []
         fixed = np.ndim(getattr(self.batches, "n_frames", (0,))) == 0

@@ -147,7 +147,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
 
 
 def _print_anything() -> None:
-    """Print what a terminal's encoding lacks as ?, and file names that are not UTF-8 as they are."""
+    """Print what an encoding lacks as ?, and file names that are not UTF-8 as they are."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
         sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")

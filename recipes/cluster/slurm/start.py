@@ -30,8 +30,8 @@ DEFAULTS = Path(__file__).with_name("jobqueue.yaml")
 
 def configure() -> None:
     """Take what ``~/.config/dask`` says, and where it is silent, ``jobqueue.yaml`` beside this."""
+    import dask_jobqueue  # noqa: F401, I001  (first: it puts its empty defaults)
     import dask
-    import dask_jobqueue  # noqa: F401  (puts its empty defaults first)
     import yaml
 
     own = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
