@@ -35,7 +35,7 @@ def njit(*, cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]
             try:
                 kernel._cache = _KernelCache(function)
             except (RuntimeError, OSError):
-                _tell("no cache folder can be written")
+                _tell("Numba finds no place for them")
         return kernel
 
     return compiled

@@ -100,7 +100,7 @@ def test_without_a_cache_folder_kernels_are_compiled_and_that_is_told_once(kerne
         kernels = [kernel(), kernel()]
     assert [hits(one) for one in kernels] == [0, 0]
     (warning,) = told
-    assert "no cache folder can be written" in str(warning.message)
+    assert "Numba finds no place for them" in str(warning.message)
     assert "set NUMBA_CACHE_DIR to a folder that can be written" in str(warning.message)
 
 
