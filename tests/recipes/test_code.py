@@ -298,7 +298,7 @@ CHANGED = "the code of this stage changed"
 
 
 def more_iterations(text: str) -> str:
-    return text.replace("__init__(self, n_iter=10", "__init__(self, n_iter=11")
+    return text.replace("n_iter: int = 10", "n_iter: int = 11")
 
 
 def other_words(text: str) -> str:
