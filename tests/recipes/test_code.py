@@ -45,6 +45,7 @@ def read_from(monkeypatch):
 def project(tmp_path, read_from):
     """A made-up project, as a function that changes files and gives the digests of two steps."""
     files = {
+        "setup.cfg": "",
         "ivector/__init__.py": '''
             from ivector.base.lazy import attach
             __getattr__, __dir__, __all__ = attach(__name__)''',
@@ -173,6 +174,13 @@ def test_what_was_read_is_kept_for_the_next_process(project, read_from, tmp_path
         (tmp_path / "kept" / code._KEPT).write_text(text)
         read_from(tmp_path / "project")
         assert tuple(map(code.code_digest, names)) == first
+
+
+def test_nothing_is_kept_beside_what_pip_has_installed(project, tmp_path):
+    project()
+    (tmp_path / "project/setup.cfg").unlink()
+    code.keep_trees()
+    assert code._changed and not (tmp_path / "kept").exists()
 
 
 def test_what_another_reader_has_kept_is_read_again(project, read_from, tmp_path):
