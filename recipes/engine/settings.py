@@ -68,7 +68,7 @@ TABLE = Table(
         ),
         "Machine (changes no result)": (
             Option("nj", "", optional(whole(1, 4096), "all cores"), "processes"),
-            Option("backend", "loky", choice(of="ivector.base.workers:BACKENDS"),
+            Option("backend", "loky", choice(of="ivector.base.parallel.workers:BACKENDS"),
                    "what runs shards: processes, threads of one process, or a Dask cluster"),
             Option("scheduler", "", text_kind(allowed="tcp://HOST:PORT or the scheduler's file"),
                    "of a Dask cluster; empty starts --nj processes here"),

@@ -370,7 +370,7 @@ for package in {packages!r}:
                     getattr(module, name)
             except ImportError as error:
                 # Dask itself finds out whether it is on Windows.
-                ours = found.name != "ivector.base.cluster" and error.name not in EXTRAS
+                ours = found.name != "ivector.base.parallel.cluster" and error.name not in EXTRAS
                 if ours and not type(error).__name__ == "MissingExtraError":
                     raise
             n += 1

@@ -2,7 +2,7 @@
 
 A worker that dies alone is the scheduler's to replace and is not noticed here. What is lost for
 good with its worker or scheduler is reported as `WorkersLost`, so that
-`ivector.base.shards.map_shards` sends the missing shards again.
+`ivector.base.parallel.shards.map_shards` sends the missing shards again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from distributed.comm import CommClosedError
 from distributed.scheduler import NoValidWorkerError
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.workers import Backend, WorkersLost, one_thread
+from ivector.base.parallel.workers import Backend, WorkersLost, one_thread
 
 # Its warnings of every lost worker; what matters of them is told by `map_shards`.
 for _name in ("distributed", "distributed.client"):
