@@ -6,6 +6,7 @@ kaldi       Kaldi's basic types on disk, binary and text
 cli         the frame of a command: parser, options that many share, exit codes
 commands    a package's table of commands, and the command that lists or runs them
 log         log lines and progress
+portable    switches that make results the same on every x86-64
 budget      limits of memory and disk, refused before work begins
 shards      the shard map: a function over shards, results in their order
 workers     what runs shards: backends, BLAS on one thread
