@@ -8,6 +8,7 @@ kaldi       Kaldi's basic types on disk, binary and text
 cli         the frame of a command: parser, options that many share, exit codes
 commands    a package's table of commands, and the command that lists or runs them
 log         log lines and progress
+portable    switches that make results the same on every x86-64
 budget      limits of memory and disk, refused before work begins
 parallel    work in shards, the results the same everywhere; state that outlives a kill
 lazy        a package's public names, imported on first use
