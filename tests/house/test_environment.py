@@ -314,6 +314,27 @@ def test_a_command_says_which_package_is_missing(files, missing, command):
     )
 
 
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+from ivector.base.extras import EXTRAS, MissingExtraError
+sys.modules.update(dict.fromkeys([*EXTRAS, "cloudpickle"]))
+asked = 0
+for package in ("ivector", "plda", "dnn", "fusion", "recipes"):
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        if not module.name.endswith("__main__"):
+            try:
+                importlib.import_module(module.name)
+            except MissingExtraError:
+                asked += 1
+print(asked)
+"""
+
+
+def test_every_module_is_imported_or_names_its_extra(tmp_path):
+    done = python("-c", IMPORT_ALL, cwd=tmp_path, path=ROOT)
+    assert done.returncode == 0 and int(done.stdout) > 10, done.stderr
+
+
 def test_a_missing_module_of_our_own_is_no_mistake_of_the_user():
     def body():
         import ivector.nothing  # type: ignore[import-not-found]  # noqa: F401
