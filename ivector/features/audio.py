@@ -153,7 +153,8 @@ def _decode(sound: SoundFile, count: int, channel: int | str | None) -> np.ndarr
         if not len(block):
             break
         mono = block.mean(axis=1) if channel == "mean" else block[:, int(channel or 0)]
-        parts.append(mono * np.float32(FULL_SCALE))
+        with np.errstate(over="ignore", invalid="ignore"):  # told with the other defects
+            parts.append(mono * np.float32(FULL_SCALE))
         count -= len(block)
     return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
 

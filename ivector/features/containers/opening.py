@@ -53,8 +53,12 @@ WIDTHS = {
     "PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8,
     "ULAW": 1, "ALAW": 1,
 }  # fmt: skip
-GSM_BLOCKS = {"AIFF": (33, 160)}  # bytes and samples; in the containers of Microsoft:
-GSM_BLOCK = (65, 320)
+# Bytes and samples of the smallest unit of those that are, where libsndfile counts too many.
+UNITS = {"GSM610": (65, 320), "G721_32": (1, 2), "G723_24": (3, 8), "G723_40": (5, 8)}
+UNITS_OF_AIFF = {"GSM610": (33, 160)}
+# Codings that libsndfile reads with errors, or whose length it guesses; by container, and in all.
+REFUSED_IN = {"MP3": (), "W64": ("IMA", "MS_", "MPEG")}
+REFUSED = ("ALAC", "DWVW", "NMS")
 
 
 class Opened(NamedTuple):
@@ -153,9 +157,9 @@ def _count(
     file: Window, sound: SoundFile, container: Container | None, extent: Extent | None
 ) -> int:
     """Samples of each channel, as the container says; all must be there."""
-    kind = sound.format
-    if kind != "MP3" and sound.subtype.startswith("MPEG"):
-        kind = f"{sound.subtype} in {kind}"
+    kind, coding = sound.format, sound.subtype
+    if coding.startswith((*REFUSED, *REFUSED_IN.get(kind, ("MPEG",)))):
+        kind = f"{coding} in {kind}"
     if kind != KNOWN_BY_LENGTH and (container is None or kind not in container.names):
         raise DataError(
             f"{file.name}: {kind} is not supported, only {SUPPORTED}; convert it to WAV or FLAC"
@@ -167,9 +171,8 @@ def _count(
         )
     if extent is None:
         return sound.frames
-    n_bytes, n_each = WIDTHS.get(sound.subtype, 0) * sound.channels, 1
-    if sound.subtype == "GSM610":
-        n_bytes, n_each = GSM_BLOCKS.get(kind, GSM_BLOCK)
+    unit = (UNITS_OF_AIFF if kind == "AIFF" else UNITS).get(coding)
+    n_bytes, n_each = unit or (WIDTHS.get(coding, 0) * sound.channels, 1)
     if extent.end > file.size:
         found, promised = file.size - extent.begin, extent.end - extent.begin
         if not n_bytes:
@@ -180,6 +183,8 @@ def _count(
         n_samples = extent.n_samples
     elif n_bytes:
         n_samples = (extent.end - extent.begin) // n_bytes * n_each
+        if unit:  # some say how much of the last block is padding
+            n_samples = min(n_samples, sound.frames)
     if sound.frames < n_samples:
         raise DataError(
             f"{file.name}: {sound.frames} samples can be read where {n_samples} are promised; "

@@ -102,6 +102,8 @@ def _crc8(data: bytes) -> int:
     return value
 
 
+# Samples that an encoder adds at both ends: 576 or 1105 before, less than two frames after.
+_MOST_LEFT_OUT = 3 * 1152
 # kbit/s by index, of MPEG 1 layers I, II, III and MPEG 2 layers I, II and III.
 _RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -122,7 +124,9 @@ def mp3(file: Window) -> Extent:
     size, samples = _mpeg_frame(head)
     if not size:
         raise file.damaged("no frame of MPEG audio where it begins")
-    n_frames, n_bytes = _stated(file.at(0, size))
+    n_frames, n_bytes, n_left_out = _stated(file.at(0, size))
+    if n_left_out > _MOST_LEFT_OUT:
+        raise file.damaged(f"its first frame says to leave out {n_left_out} samples")
     if n_bytes is not None and n_bytes > file.size:
         raise file.cut(file.size, n_bytes)
     if n_bytes is not None and n_frames is not None and not file.thorough:
@@ -139,18 +143,21 @@ def mp3(file: Window) -> Extent:
     return Extent(0, file.size)
 
 
-def _stated(frame: bytes) -> tuple[int | None, int | None]:
-    """Frames and bytes of the stream that its first frame states."""
+def _stated(frame: bytes) -> tuple[int | None, int | None, int]:
+    """What the first frame states: frames and bytes of the stream, samples to leave out."""
     if frame[36:40] == b"VBRI":
-        return int.from_bytes(frame[50:54], "big"), int.from_bytes(frame[46:50], "big")
+        return int.from_bytes(frame[50:54], "big"), int.from_bytes(frame[46:50], "big"), 0
     mono, old = frame[3] >> 6 == 3, not frame[1] & 8
     place = 4 + ((9 if mono else 17) if old else (17 if mono else 32))
     if frame[place : place + 4] not in (b"Xing", b"Info"):
-        return None, None
-    flags, values = frame[place + 7], frame[place + 8 :]
-    n_frames = int.from_bytes(values[:4], "big") if flags & 1 else None
-    values = values[4:] if flags & 1 else values
-    return n_frames, int.from_bytes(values[:4], "big") if flags & 2 else None
+        return None, None, 0
+    flags, place = frame[place + 7], place + 8
+    found: list[int | None] = []
+    for flag, size in ((1, 4), (2, 4), (4, 100), (8, 4)):  # frames, bytes, seek table, quality
+        found.append(int.from_bytes(frame[place : place + size], "big") if flags & flag else None)
+        place += size if flags & flag else 0
+    ends = int.from_bytes(frame[place + 21 : place + 24], "big")  # two numbers of twelve bits
+    return found[0], found[1], (ends >> 12) + (ends & 0xFFF)
 
 
 def _silent_frame(head: bytes) -> bytes:
