@@ -190,6 +190,15 @@ def test_rates_that_no_recording_has(rate):
             read_audio(io.BytesIO(data), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "place", "form"), [("W64 ALAW 1", 56, "<q"), ("CAF ALAW 1", 12, ">q")]
+)
+@pytest.mark.parametrize("size", [2**63 - 1, 2**62, -1, -(2**63), 0])
+def test_sizes_of_chunks_that_no_file_has(name, place, form, size):
+    with pytest.raises(DataError, match="not audio that can be read, or damaged"):
+        read_audio(io.BytesIO(patched(BY_NAME[name].data, place, form, size)))
+
+
 def test_rates_that_cannot_be_converted():
     data = patched(BY_NAME["WAV PCM_16 1"].data, 24, "<I", 383_999)
     with pytest.raises(DataError, match="audio stream: a change from 383999 to 16000 Hz"):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LOWEST_RATE, HIGHEST_RATE = 1000, 384_000  # Hz; beyond, a header is damaged
 MOST_CHANNELS = 256
+MOST_TAGS = 10  # one after another before the container
 
 
 class Container(NamedTuple):
@@ -128,7 +129,9 @@ def _open_file(path: str | os.PathLike, name: str) -> BinaryIO:
 def _look_at(file: Window) -> tuple[Container | None, Extent | None]:
     if not file.size:
         raise DataError(f"{file.name}: is empty (0 bytes); fetch it again or leave it out")
-    while file.at(0, 3) == b"ID3":  # tags, before any container
+    for _ in range(MOST_TAGS):
+        if file.at(0, 3) != b"ID3":
+            break
         size = file.unpack("4B", 6)
         file.skip(10 + sum((byte & 127) << shift for byte, shift in zip(size, (21, 14, 7, 0))))
     start = file.at(0, 4)

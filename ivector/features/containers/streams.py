@@ -102,6 +102,7 @@ def _crc8(data: bytes) -> int:
     return value
 
 
+_PADDING = 1024  # zeros after the last frame of MP3 that decoders pass over
 # Samples that an encoder adds at both ends: 576 or 1105 before, less than two frames after.
 _MOST_LEFT_OUT = 3 * 1152
 # kbit/s by index, of MPEG 1 layers I, II, III and MPEG 2 layers I, II and III.
@@ -175,8 +176,8 @@ def _count_frames(file: Window) -> int:
         if not size:
             if head[:3] in (b"TAG", b"LYR", b"APE", b"ID3"):
                 break
-            if not any(file.at(place, file.size - place)):
-                break  # padding
+            if file.size - place <= _PADDING and not any(file.at(place, _PADDING)):
+                break
             raise file.damaged(f"no frame of MPEG audio at byte {place}")
         place += size
         n_frames += 1

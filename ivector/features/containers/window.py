@@ -44,6 +44,8 @@ class Window:
 
     def at(self, offset: int, n_bytes: int) -> bytes:
         """Bytes from `offset` on, fewer where the file ends."""
+        if offset >= self.size:  # and may be more than any file can have
+            return b""
         start = offset - self._block_at
         if start < 0 or start + n_bytes > len(self._block):
             self.raw.seek(self.begin + offset)
