@@ -1,6 +1,7 @@
 """What every room needs; imports nothing else of ``ivector``.
 
-errors      mistakes of the user, told in one line, and the warnings
+errors      mistakes of the user, told in one line, the warnings, and the exit statuses
+foreign     bytes that others wrote: one boundary, sizes, the schema of a model
 files       files that are whole or absent; models as .npz without pickles; lists of lines
 kaldi       Kaldi's basic types on disk, binary and text
 cli         the frame of a command: parser, options that many share, exit codes

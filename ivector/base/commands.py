@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ivector.base.cli import run
+from ivector.base.errors import Exit
 
 
 class Command(NamedTuple):
@@ -44,7 +45,7 @@ def run_command(
         width = max(map(len, commands))
         for known, command in commands.items():
             print(f"  {known:{width}}  {command.line}")
-        return 0
+        return Exit.FINE
     if name not in commands:
         from difflib import get_close_matches
 
@@ -54,6 +55,6 @@ def run_command(
             "all are listed",
             file=sys.stderr,
         )
-        return 2
+        return Exit.USAGE
     module = importlib.import_module(commands[name].module)
     return run(module.make_parser(), module.main, words)

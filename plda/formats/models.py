@@ -49,6 +49,7 @@ def read_plda(path: str | os.PathLike) -> PLDA:
     reader.expect("<Plda>")
     mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
     reader.expect("</Plda>")
+    reader.end()
     try:
         return PLDA.from_diagonal(mean, transform, psi)
     except DataError as error:
@@ -160,23 +161,66 @@ def load_model(path: str | os.PathLike) -> Any:
     DataError
         Missing, damaged, or of another kind.
     """
-    arrays, options = files.load_model(path, _KIND)
-    steps, known = [], _classes()
-    for step in json.loads(options["steps"]):
-        prefix = step["name"] + "/"
-        held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-        given = {key: value for key, value in held.items() if not key.endswith("_")}
-        if step["class"] not in known:
-            raise DataError(f"{path}: holds a {step['class']}, unknown to this version; upgrade")
-        estimator: BaseEstimator = known[step["class"]](**step["options"], **given)
-        for key, value in held.items():
-            if key.endswith("_"):
-                setattr(estimator, key, _restored(key, value))
-        steps.append((step["name"], estimator))
-    return Pipeline(steps) if options["pipeline"] else steps[0][1]
+    arrays, options = files.load_model(path, _KIND, lambda options: _schema(path, options))
+    known = _classes()
+    with foreign(path, "a back-end of this toolkit"):
+        steps = [
+            (step["name"], _restored(path, known[step["class"]], step, arrays))
+            for step in _steps(path, options)
+        ]
+        return Pipeline(steps) if options["pipeline"] else steps[0][1]
 
 
-def _restored(key: str, value: np.ndarray) -> Any:
+def _steps(path: str | os.PathLike, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a file says of its steps: name, class and options of each."""
+    check_types(path, options, {"pipeline": bool, "steps": str})
+    described = parse_json(path, f'{{"steps": {options["steps"]}}}', "a back-end", True)["steps"]
+    if not isinstance(described, list) or not described:
+        raise DataError(f"{path}: holds no steps; is it a back-end?")
+    for step in described:
+        check_types(path, step if isinstance(step, dict) else {}, _STEP)
+        if not _NAME.fullmatch(step["name"]):
+            raise DataError(f"{path}: a step cannot be named {step['name'][:60]!r}")
+        if step["class"] not in _classes():
+            raise DataError(
+                f"{path}: holds a {step['class'][:60]}, unknown to this version; upgrade"
+            )
+    if len({step["name"] for step in described}) < len(described):
+        raise DataError(f"{path}: two of its steps have one name")
+    return described
+
+
+def _schema(path: str | os.PathLike, options: dict[str, Any]) -> Schema:
+    """What the arrays of a back-end are, ``NAME/ATTRIBUTE``; sizes are those of one step alone."""
+    schema: dict[str, Field] = {}
+    for number, step in enumerate(_steps(path, options)):
+        own = {**_NUMBERS, **_ARRAYS.get(step["class"], {})}
+        for name, field in own.items():
+            assert field.shape is not None
+            shape = tuple(f"{n}{number}".upper() for n in field.shape)
+            schema[f"{step['name']}/{name}"] = field._replace(shape=shape)
+    return schema
+
+
+def _restored(
+    path: str | os.PathLike, cls: type, step: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> Any:
+    prefix = step["name"] + "/"
+    held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+    given = {key: value for key, value in held.items() if not key.endswith("_")}
+    estimator: BaseEstimator = cls(**step["options"], **given)
+    for key, value in held.items():
+        if key.endswith("_"):
+            setattr(estimator, key, _plain(key, value))
+    if hasattr(estimator, "psi_"):
+        try:
+            check_diagonal_model(estimator.mean_, estimator.transform_, estimator.psi_)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+    return estimator
+
+
+def _plain(key: str, value: np.ndarray) -> Any:
     if value.ndim == 0:
         return value.item()
     return value.tolist() if key == "objective_" else value
