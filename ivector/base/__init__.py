@@ -2,6 +2,7 @@
 
 errors      mistakes of the user, told in one line, the warnings, and the exit statuses
 foreign     bytes that others wrote: one boundary, sizes, the schema of a model
+estimators  what scikit-learn expects: NotFittedError, matrices of numbers, column names
 files       files that are whole or absent; models as .npz without pickles; lists of lines
 kaldi       Kaldi's basic types on disk, binary and text
 cli         the frame of a command: parser, options that many share, exit codes
@@ -16,6 +17,6 @@ checkpoint  state and partial sums of a training, so that it goes on after a kil
 lazy        a package's public names, imported on first use
 lanes       vectors of float32 for Numba kernels, one frame a lane
 
-Nothing here is heavier than numpy but cluster and lanes, which only their users import. It is the
-only part of ``ivector`` that ``plda`` and ``fusion`` use.
+Nothing here is heavier than numpy but cluster, estimators and lanes, which only their users
+import. It is the only part of ``ivector`` that ``plda`` and ``fusion`` use.
 """

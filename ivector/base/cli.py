@@ -20,7 +20,6 @@ from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.shards import use_backend
 from ivector.base.workers import BACKENDS
 
-
 MOST = 2**62  # of a number that an option takes
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,16 +20,59 @@ from sklearn.pipeline import Pipeline
 from ivector.base import files
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
+from ivector.base.foreign.boundary import foreign, parse_json
+from ivector.base.foreign.schema import Field, Schema, check_types
 from ivector.base.kaldi import KaldiReader, KaldiWriter
+from plda.checks import check_diagonal_model
 from plda.models import BACKENDS
 from plda.models.plda import PLDA
+from plda.scoring.identification import SPEAKERS
 from plda.transforms.affine import Affine
 from plda.transforms.centring import Center, Whiten
 from plda.transforms.discriminant import LDA, WCCN
 from plda.transforms.length import LengthNorm
 
 _KIND = "back-end"
+# Options that came later are left out at their defaults, so that earlier versions read the file.
+_LATER: dict[str, Any] = {"smoothing": 0.0, "priors": None}
 _TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
+
+# What the classes learn: D dimensions in, K or P out.
+_LEARNT: dict[str, Schema] = {
+    "Center": {"mean_": Field(("D",))},
+    "LDA": {
+        "mean_": Field(("D",)),
+        "between_variance_": Field(("K",), least=0),
+        "projection_": Field(("K", "D")),
+    },
+    "PLDA": {
+        "mean_": Field(("D",)),
+        "transform_": Field(("D", "D")),
+        "psi_": Field(("D",), least=0),
+    },
+    "WCCN": {"mean_": Field(("D",)), "projection_": Field(("D", "D"))},
+    "Whiten": {
+        "mean_": Field(("D",)),
+        "explained_variance_": Field(("K",), least=0),
+        "projection_": Field(("P", "D")),
+    },
+}
+# What else their files may hold: options that are arrays, and of S enrolled speakers.
+_OTHERS: Schema = {
+    "matrix": Field(("K", "E")),
+    "mean": Field(("D",)),
+    "priors": Field(("S",), least=0),
+    "n_features_in_": Field((), "whole", least=1),
+    "feature_names_in_": Field(("D",), "text"),
+    "objective_": Field(("iterations",)),
+    "classes_": Field(("S",), "plain"),
+    "class_means_": Field(("S", "D")),
+    "class_counts_": Field(("S",), positive=True),
+    "normalize_length_": Field((), "truth"),
+    "simple_length_norm_": Field((), "truth"),
+}
+_STEP = {"name": str, "class": str, "options": dict}
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def _classes() -> dict[str, type]:
@@ -44,6 +88,15 @@ def read_plda(path: str | os.PathLike) -> PLDA:
     ------
     DataError
         Missing, cut, not a PLDA model, of dimensions that do not fit, or with negative ψ.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> text = "<Plda>  [ 1 2 ]\\n [\\n 1 0\\n 0 1 ]\\n [ 3 0.5 ]\\n</Plda> "
+    >>> _ = Path("plda.txt").write_text(text)
+    >>> model = read_plda("plda.txt")
+    >>> model.mean_.tolist(), model.psi_.tolist()
+    ([1.0, 2.0], [3.0, 0.5])
     """
     reader = KaldiReader(path)
     reader.expect("<Plda>")
@@ -66,6 +119,13 @@ def write_plda(model: PLDA, path: str | os.PathLike, binary: bool = True) -> Non
     path : path-like
     binary : bool
         Kaldi's binary form, else text.
+
+    Examples
+    --------
+    >>> model = PLDA.from_diagonal([1, 2], [[1, 0], [0, 1]], [3, 0.5])
+    >>> write_plda(model, "plda")
+    >>> read_plda("plda").psi_.tolist()
+    [3.0, 0.5]
     """
 
     def write(out: KaldiWriter) -> None:
@@ -79,7 +139,15 @@ def write_plda(model: PLDA, path: str | os.PathLike, binary: bool = True) -> Non
 
 
 def read_transform(path: str | os.PathLike) -> Affine:
-    """Read a matrix (k, D) or affine matrix (k, D + 1) of Kaldi, such as ``transform.mat``."""
+    """Read a matrix (k, D) or affine matrix (k, D + 1) of Kaldi, such as ``transform.mat``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("transform.txt").write_text(" [\\n  1 1 10 ]\\n")
+    >>> read_transform("transform.txt").transform([[2.0, 3.0]]).tolist()
+    [[15.0]]
+    """
     matrix = KaldiReader(path).matrix()
     if matrix.size == 0 or not np.isfinite(matrix).all():
         raise DataError(f"{path}: an empty matrix, or one that is not finite")
@@ -95,6 +163,12 @@ def write_transform(transform: Any, path: str | os.PathLike, binary: bool = True
         An `Affine` is written in its own precision, others in float32 as by Kaldi.
     path : path-like
     binary : bool
+
+    Examples
+    --------
+    >>> write_transform(Center().fit([[0.0, 2], [2, 6]]), "transform.mat")
+    >>> read_transform("transform.mat").affine().tolist()
+    [[1.0, 0.0, -1.0], [0.0, 1.0, -4.0]]
     """
     if not hasattr(transform, "affine"):
         raise UsageError(f"{type(transform).__name__} is not affine; Kaldi has no file for it")
@@ -104,7 +178,15 @@ def write_transform(transform: Any, path: str | os.PathLike, binary: bool = True
 
 
 def read_mean(path: str | os.PathLike) -> Center:
-    """Read Kaldi's ``mean.vec`` as a transformer that subtracts it."""
+    """Read Kaldi's ``mean.vec`` as a transformer that subtracts it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("mean.txt").write_text(" [ 1 4 ]\\n")
+    >>> read_mean("mean.txt").transform([[1.0, 5.0]]).tolist()
+    [[0.0, 1.0]]
+    """
     mean = KaldiReader(path).vector()
     if mean.size == 0 or not np.isfinite(mean).all():
         raise DataError(f"{path}: an empty vector, or one that is not finite")
@@ -112,7 +194,14 @@ def read_mean(path: str | os.PathLike) -> Center:
 
 
 def write_mean(center: Center, path: str | os.PathLike, binary: bool = True) -> None:
-    """Write the mean that `center` subtracts as Kaldi's ``mean.vec`` (float32 in binary)."""
+    """Write the mean that `center` subtracts as Kaldi's ``mean.vec`` (float32 in binary).
+
+    Examples
+    --------
+    >>> write_mean(Center().fit([[0.0, 2], [2, 6]]), "mean.vec")
+    >>> read_mean("mean.vec").mean_.tolist()
+    [1.0, 4.0]
+    """
     given = getattr(center.mean, "dtype", None)
     dtype = "f8" if given == np.float64 else "f4"
     _write(path, lambda out: out.vector(center.mean_), binary, dtype)
@@ -125,13 +214,30 @@ def _write(
         write(KaldiWriter(file, binary, dtype))
 
 
-def save_model(model: Any, path: str | os.PathLike) -> None:
+def save_model(model: Any, path: str | os.PathLike, speakers: bool = False) -> None:
     """Save a fitted transformer, a PLDA model or a pipeline of them as ``.npz``.
 
     Parameters
     ----------
     model : estimator of this package, or sklearn Pipeline of such
     path : path-like
+    speakers : bool
+        Keep the enrolled speakers, so that what is loaded can ``predict``: a vector for each
+        speaker of training, more than the model itself where they are many, and their names.
+
+    Raises
+    ------
+    UsageError
+        An estimator that is none of this package's, or labels that are neither strings nor
+        numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plda import Center, load_model
+    >>> save_model(Center().fit([[0.0, 2], [2, 6]]), "center.npz")
+    >>> load_model("center.npz").mean_.tolist()
+    [1.0, 4.0]
     """
     steps = model.steps if isinstance(model, Pipeline) else [("model", model)]
     arrays: dict[str, np.ndarray] = {}
@@ -143,14 +249,29 @@ def save_model(model: Any, path: str | os.PathLike) -> None:
         for key, value in estimator.get_params(deep=False).items():
             if isinstance(value, (np.ndarray, list, tuple)):
                 arrays[f"{name}/{key}"] = np.asarray(value)
-            else:
+            elif key not in _LATER or value != _LATER[key]:
                 plain[key] = value.item() if isinstance(value, np.generic) else value
-        for key, value in vars(estimator).items():
-            if key.endswith("_"):
-                arrays[f"{name}/{key}"] = np.asarray(value)
+        for key, value in kept(estimator, speakers).items():
+            arrays[f"{name}/{key}"] = _plain_array(key, value)
         described.append({"name": name, "class": type(estimator).__name__, "options": plain})
     options = {"pipeline": isinstance(model, Pipeline), "steps": json.dumps(described)}
     files.save_model(path, _KIND, arrays, options)
+
+
+def kept(estimator: BaseEstimator, speakers: bool = False) -> dict[str, Any]:
+    """What a file keeps of a fitted estimator, by attribute: what was learnt, not of whom."""
+    learnt = {key: value for key, value in vars(estimator).items() if key.endswith("_")}
+    return {key: learnt[key] for key in learnt if speakers or key not in SPEAKERS}
+
+
+def _plain_array(key: str, value: Any) -> np.ndarray:
+    """As an array without pickles: strings of a data frame are objects, and become strings."""
+    array = np.asarray(value)
+    if array.dtype == object:
+        array = np.asarray(array.tolist())
+    if array.dtype == object:
+        raise UsageError(f"{key} holds neither strings nor numbers, which a file cannot keep")
+    return array
 
 
 def load_model(path: str | os.PathLike) -> Any:
@@ -160,6 +281,13 @@ def load_model(path: str | os.PathLike) -> Any:
     ------
     DataError
         Missing, damaged, or of another kind.
+
+    Examples
+    --------
+    >>> from plda import LengthNorm, save_model
+    >>> save_model(LengthNorm(scale=False), "norm.npz")
+    >>> load_model("norm.npz")
+    LengthNorm(scale=False)
     """
     arrays, options = files.load_model(path, _KIND, lambda options: _schema(path, options))
     known = _classes()
@@ -194,11 +322,10 @@ def _schema(path: str | os.PathLike, options: dict[str, Any]) -> Schema:
     """What the arrays of a back-end are, ``NAME/ATTRIBUTE``; sizes are those of one step alone."""
     schema: dict[str, Field] = {}
     for number, step in enumerate(_steps(path, options)):
-        own = {**_NUMBERS, **_ARRAYS.get(step["class"], {})}
-        for name, field in own.items():
+        for name, field in {**_OTHERS, **_LEARNT.get(step["class"], {})}.items():
             assert field.shape is not None
-            shape = tuple(f"{n}{number}".upper() for n in field.shape)
-            schema[f"{step['name']}/{name}"] = field._replace(shape=shape)
+            shape = tuple(f"{n}{number}" for n in field.shape)
+            schema[f"{step['name']}/{name}"] = field._replace(shape=shape, optional=True)
     return schema
 
 
@@ -208,6 +335,11 @@ def _restored(
     prefix = step["name"] + "/"
     held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
     given = {key: value for key, value in held.items() if not key.endswith("_")}
+    learnt = _LEARNT.get(step["class"], {})
+    if lacking := [key for key in learnt if key not in held]:
+        # An estimator that was not fitted has none of them.
+        if len(lacking) < len(learnt):
+            raise DataError(f"{path}: lacks {prefix}{lacking[0]}; save the model again")
     estimator: BaseEstimator = cls(**step["options"], **given)
     for key, value in held.items():
         if key.endswith("_"):
