@@ -21,6 +21,8 @@ from ivector.base.foreign.schema import Field, Schema, check_shapes, check_types
 
 FORMAT_VERSION = 1
 HEADER = "_header"
+# Vectors by id, as every package keeps them.
+VECTORS: Schema = {"ids": Field(("n",), "text"), "vectors": Field(("n", "D"))}
 _LINE_BYTES = 64  # of a str beside its characters
 MOST_BYTES = 1 << 30  # of a text that is read at once: lists and maps of 10⁷ utterances
 
@@ -192,7 +194,8 @@ def read_header(path: str | os.PathLike, archive: Arrays) -> dict[str, Any]:
 
 def read_arrays(path: str | os.PathLike, archive: Arrays, schema: Schema) -> dict[str, np.ndarray]:
     """The arrays that a schema names, after their sizes and before their values were looked at."""
-    declared = {name: archive.declared(name) for name in schema if name in archive}
+    # In the order of the file, so that what is saved again has the same bytes.
+    declared = {name: archive.declared(name) for name in archive if name in schema}
     check_shapes(path, declared, schema)
     require_room(path, sum(one.n_bytes for one in declared.values()), "its arrays together")
     arrays = {name: archive[name] for name in declared}

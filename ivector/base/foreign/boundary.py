@@ -21,7 +21,7 @@ from ivector.base.errors import DataError, UserError
 # room of the text that names them ("[],").
 MOST_JSON = 1 << 28
 MOST_GROWTH = 24
-# What packing makes of real data. Beyond it, and beyond SMALL bytes, a file is meant to fill memory.
+# What packing makes of real data; beyond it, and beyond SMALL bytes, a file is to fill memory.
 MOST_PACKED = 100
 SMALL = 1 << 26
 _AGAIN = "make or fetch it again"
