@@ -20,11 +20,12 @@ extract         Embeddings of utterances by a trained network.
 verify          Cosine scores of a trial list by embeddings.
 identify        Closed-set speaker identification by a network: train, test, predict, sweep.
 registry        Objects made from a name and plain options, and told back as such.
-extra           What is said where torch is not installed.
+extra           What is said where torch is not installed, also of names attached.
 """
 
 import os
 
+import ivector  # noqa: F401  # first, as it tells a Python that is too old
 from dnn.extra import attach
 
 # On the CPU torch keeps what it prepared for its last 1,024 operations, about 1 MiB each, and crops

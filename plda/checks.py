@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import Any
 
 import numpy as np
 
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
-
-# Modules that a warning's reader did not write; contextlib holds our decorators.
-_INNER = ("plda", "contextlib", "sklearn")
+from ivector.base.errors import (
+    DataError,
+    DegenerateDataWarning,
+    NotNumbersError,
+    UsageError,
+    warn_caller,
+)
 
 
 def check_vectors(X: Any, name: str = "X", n_dims: int | None = None) -> np.ndarray:
@@ -74,13 +75,9 @@ def _as_float(X: Any, name: str) -> np.ndarray:
         raise
     except (TypeError, ValueError) as error:
         # TypeError stays one, as scikit-learn's users expect of an argument of the wrong type.
-        kind = DataError if isinstance(error, ValueError) else _NotNumbers
+        kind = DataError if isinstance(error, ValueError) else NotNumbersError
         raise kind(f"{name} is not an array of numbers: {error}") from error
     return X
-
-
-class _NotNumbers(DataError, TypeError):
-    """An array of things that are not numbers."""
 
 
 def check_training(estimator: Any, X: Any) -> np.ndarray:
@@ -109,12 +106,9 @@ def check_input(estimator: Any, X: Any) -> np.ndarray:
 def note_features(estimator: Any, X: Any, reset: bool = True) -> None:
     """Note number and names of features; without `reset` compare them, in scikit-learn's words."""
     # Here, as readers of files need these checks without scikit-learn.
-    from sklearn.utils import validation
+    from ivector.base.estimators import note_columns
 
-    if hasattr(validation, "validate_data"):
-        validation.validate_data(estimator, X, reset=reset, skip_check_array=True)
-    else:  # scikit-learn < 1.6
-        estimator._validate_data(X, reset=reset, cast_to_ndarray=False)
+    note_columns(estimator, X, reset=reset)
 
 
 def check_labels(
@@ -160,7 +154,7 @@ def check_labels(
 def _only_column(y: np.ndarray) -> np.ndarray:
     from sklearn.exceptions import DataConversionWarning
 
-    _warn(
+    warn_caller(
         "A column-vector y was passed when a 1d array was expected; its only column is used",
         DataConversionWarning,
     )
@@ -265,11 +259,4 @@ def refuse_equal_vectors(variance: float, mean: np.ndarray, n_vectors: int) -> N
 
 def warn_degenerate(message: str) -> None:
     """Give a `DegenerateDataWarning` that points at the call from outside of this package."""
-    _warn(message, DegenerateDataWarning)
-
-
-def _warn(message: str, category: type[Warning]) -> None:
-    level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INNER:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    warn_caller(message, DegenerateDataWarning)

@@ -123,7 +123,7 @@ class ScoreNorm(TransformerMixin, BaseEstimator):
     [[0.0, 0.0, 2.45], [0.0, 0.0, 2.45]]
     """
 
-    def __init__(self, kind="as", top_n=200):
+    def __init__(self, kind: str = "as", top_n: int = 200):
         self.kind = kind
         self.top_n = top_n
 

@@ -30,3 +30,5 @@ cut_speakers         cut a folder of speakers for closed-set identification
 identify_classical   i-vectors and GMM-UBM on a closed set
 identify_report      one table of all systems on a closed set
 """
+
+import ivector  # noqa: F401  # first, as it tells a Python that is too old

@@ -171,7 +171,11 @@ class Trainer:
         DataError
             A batch too large for the GPU, data that cannot be read, or a checkpoint of another
             model in the folder.
+        MissingExtraError
+            The network could not be saved in the end, as safetensors is not installed.
         """
+        with told_extra():
+            import safetensors  # noqa: F401
         self._resume()
         devices = [self.device] if self.device.type == "cuda" else []
         fixed = np.ndim(getattr(self.batches, "n_frames", (0,))) == 0

@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_feature_names_in, column_or_1d
 
 from fusion.calibration.logistic import binary_labels, refuse_one_class
 from ivector.base.errors import DataError, NotNumbersError
+from ivector.base.estimators import note_columns
 
 
 class LlrClassifier(ClassifierMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta):
@@ -102,12 +103,7 @@ class LlrClassifier(ClassifierMixin, TransformerMixin, BaseEstimator, metaclass=
 
     def _check_names(self, X: ArrayLike, reset: bool) -> None:
         """Learn the names of a table's columns, or compare them with those learned."""
-        try:
-            from sklearn.utils.validation import validate_data
-        except ImportError:  # scikit-learn before 1.6
-            self._check_feature_names(X, reset=reset)
-            return
-        validate_data(self, X, reset=reset, skip_check_array=True, ensure_2d=False)
+        note_columns(self, X, reset=reset, ensure_2d=False)
 
 
 def two_classes(y: ArrayLike, n_trials: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import logging
 import math
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ivector.base.errors import Exit, UserError
+from ivector.base.extras import describe_missing
 from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.shards import use_backend
 from ivector.base.workers import BACKENDS
@@ -138,10 +140,18 @@ def run(
 
 def guarded(prog: str, body: Callable[[], int | None]) -> int:
     """Call `body`, and turn whatever it raises into one line; the exit status as of `run`."""
+    _print_anything()
     try:
         return body() or Exit.FINE
     except UserError as error:
         return _complain(prog, str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if not (text := describe_missing(error)):
+            return _complain(prog, _fault(error), Exit.FAULT)
+        return _complain(prog, text, Exit.DATA)
+    except UnicodeEncodeError as error:
+        text = f"{error.object!a} cannot be written in {error.encoding}; set PYTHONUTF8=1"
+        return _complain(prog, text, Exit.DATA)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -176,6 +186,13 @@ def _fault(error: Exception) -> str:
                 file.write(details)
     text = " ".join(str(error).split())[:200]
     return f"a fault of this program, reference {reference} ({where}: {text}); report {place}"
+
+
+def _print_anything() -> None:
+    """Print what an encoding lacks as ?, and file names that are not UTF-8 as they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
 
 
 def _describe(error: OSError) -> str:

@@ -7,15 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, NotNumbersError, UsageError
 
 
 class UnfittedError(UsageError, NotFittedError):
     """An estimator without parameters was asked for something that needs them."""
-
-
-class NotNumbersError(DataError, TypeError):
-    """An array holds things that are not numbers (scikit-learn's users expect a TypeError)."""
 
 
 def as_matrix(X: Any, name: str, cure: str) -> np.ndarray:
@@ -91,9 +87,32 @@ def column_names(estimator: Any, X: Any, *, reset: bool) -> None:
         return
     if not reset and isinstance(X, np.ndarray) and not hasattr(estimator, "feature_names_in_"):
         return  # The usual case, not worth scikit-learn's time a block of frames.
+    note_columns(estimator, X, reset=reset)
+
+
+def note_columns(estimator: Any, X: Any, *, reset: bool, ensure_2d: bool = True) -> None:
+    """Keep number and names of columns as scikit-learn does, or compare them with these.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array_like
+    reset : bool
+        True in ``fit``.
+    ensure_2d : bool
+        Refuse a list of numbers.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words.
+    """
     try:
         from sklearn.utils.validation import validate_data
     except ImportError:  # scikit-learn before 1.6
-        estimator._check_feature_names(X, reset=reset)
+        if ensure_2d:
+            estimator._validate_data(X, reset=reset, cast_to_ndarray=False)
+        else:
+            estimator._check_feature_names(X, reset=reset)
         return
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    validate_data(estimator, X, reset=reset, skip_check_array=True, ensure_2d=ensure_2d)

@@ -15,7 +15,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -284,7 +284,15 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
             self.n_utterances_, self.n_frames_ = values["n_utterances"], values["n_frames"]
         logger.info("total variability goes on after iteration %d", len(self.objective_))
 
-    def transform(self, X: Data, *, return_cov: bool = False) -> Any:
+    @overload
+    def transform(self, X: Data, *, return_cov: Literal[False] = False) -> np.ndarray: ...
+
+    @overload
+    def transform(self, X: Data, *, return_cov: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def transform(
+        self, X: Data, *, return_cov: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, ...]:
         """I-vectors: posterior means of w, Kaldi's prior offset already subtracted.
 
         An utterance without frames gets the prior's mean, zero.

@@ -77,7 +77,13 @@ class PLDA(TwoCovariance):
     ([0, 12], (2, 50))
     """
 
-    def __init__(self, n_iter=10, covariance_floor=1e-6, smoothing=0.0, priors=None):
+    def __init__(
+        self,
+        n_iter: int = 10,
+        covariance_floor: float = 1e-6,
+        smoothing: float = 0.0,
+        priors: Any = None,
+    ):
         self.n_iter = n_iter
         self.covariance_floor = covariance_floor
         self.smoothing = smoothing

@@ -35,7 +35,7 @@ class Affine(ClassNamePrefixFeaturesOutMixin, VectorTransformer):
 
     n_features_in_: int
 
-    def __init__(self, matrix=None):
+    def __init__(self, matrix: Any = None):
         self.matrix = matrix
 
     def fit(self, X: Any, y: Any = None) -> Affine:

@@ -50,7 +50,7 @@ class Center(OneToOneFeatureMixin, LinearTransformer):
            [ 1.,  2.]])
     """
 
-    def __init__(self, mean=None, per_class=False):
+    def __init__(self, mean: Any = None, per_class: bool = False):
         self.mean = mean
         self.per_class = per_class
 
@@ -101,7 +101,12 @@ class Whiten(Projection):
     True
     """
 
-    def __init__(self, n_components=None, method="pca", covariance_floor=1e-6):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        method: str = "pca",
+        covariance_floor: float = 1e-6,
+    ):
         self.n_components = n_components
         self.method = method
         self.covariance_floor = covariance_floor

@@ -67,7 +67,12 @@ class LDA(LabelledProjection):
     (60, 2)
     """
 
-    def __init__(self, n_components=None, total_covariance_factor=0.0, covariance_floor=1e-6):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        total_covariance_factor: float = 0.0,
+        covariance_floor: float = 1e-6,
+    ):
         self.n_components = n_components
         self.total_covariance_factor = total_covariance_factor
         self.covariance_floor = covariance_floor
@@ -136,7 +141,7 @@ class WCCN(LabelledProjection):
     True
     """
 
-    def __init__(self, covariance_floor=1e-6):
+    def __init__(self, covariance_floor: float = 1e-6):
         self.covariance_floor = covariance_floor
 
     @one_thread()

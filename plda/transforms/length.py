@@ -43,7 +43,7 @@ class LengthNorm(OneToOneFeatureMixin, VectorTransformer):
     [[0.6, 0.8]]
     """
 
-    def __init__(self, scale=True):
+    def __init__(self, scale: bool = True):
         self.scale = scale
 
     def fit(self, X: Any, y: Any = None) -> LengthNorm:

@@ -28,11 +28,11 @@ ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
 # Of the frame around the computations: how something is run, refused, said or kept is no result.
 IDLE = (
     "recipes.engine", "recipes.systems", "recipes.validate", "recipes.steps.__main__",
-    "ivector.base.log", "ivector.base.cli", "ivector.base.commands", "recipes.commands",
-    "fusion.commands", "dnn.commands",
+    "ivector.base.log", "ivector.base.cli", "ivector.base.commands", "ivector.base.extras",
+    "recipes.commands", "fusion.commands", "dnn.commands",
 )  # fmt: skip
 # Calls that only say something: of these names, or methods of these objects.
-_SAYING, _SPEAKERS = {"print", "warn_degenerate"}, {"logger", "logging", "warnings"}
+_SAYING, _SPEAKERS = {"print", "warn_degenerate", "warn_caller"}, {"logger", "logging", "warnings"}
 _KEPT = "syntax-trees.json"
 
 

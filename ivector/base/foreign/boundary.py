@@ -47,7 +47,7 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     """
     try:
         yield
-    except UserError:
+    except (UserError, ModuleNotFoundError):
         raise
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); convert it first") from error
