@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
 _MOST_JSON = 1 << 24
-_CONFIG: dict[str, type | tuple] = {
+_CONFIG = {
     "format": int,
     "model": dict,
     "loss": (dict, type(None)),
@@ -180,7 +180,7 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(folder) / CONFIG
     config = read_json(path, "a network's configuration", _MOST_JSON)
-    check_types(path, config, _CONFIG)
+    check_types(path, config, _CONFIG, "a network's configuration")
     if not 1 <= config["format"] <= FORMAT:
         raise DataError(f"{path}: format {config.get('format')} is not one this version reads")
     return config

@@ -67,7 +67,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
             ) from error
     if not isinstance(state, dict):
         raise DataError(f"{path}: not a checkpoint of this toolkit")
-    check_types(path, state, {"format": int})
+    check_types(path, state, {"format": int}, "a checkpoint of this toolkit")
     if state["format"] > FORMAT:
         raise DataError(f"{path}: format {state['format']} is newer than this version reads")
     return state

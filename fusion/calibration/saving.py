@@ -18,7 +18,8 @@ from ivector.base.foreign.boundary import foreign, read_json
 from ivector.base.foreign.schema import check_types
 
 FORMAT_VERSION = 1
-_MAYBE = (dict, type(None))
+_WHAT = "a calibration or fusion of this toolkit"
+_TYPES = {"format": int, "kind": str, "model": dict, "training": (dict, type(None))}
 # Kind of a model in files: the module and class that know it by to_dict and from_dict.
 KINDS = {
     "calibration": ("fusion.calibration.one_system", "Calibration"),
@@ -94,8 +95,8 @@ def read_model(path: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
     DataError
         The file cannot be read, is damaged, or of an unknown kind or a newer version.
     """
-    content = read_json(path, "a calibration or fusion of this toolkit")
-    check_types(path, content, {"format": int, "kind": str, "model": dict, "training": _MAYBE})
+    content = read_json(path, _WHAT)
+    check_types(path, content, _TYPES, _WHAT)
     version, kind = content["format"], content["kind"]
     if version != FORMAT_VERSION:
         raise DataError(
@@ -107,7 +108,7 @@ def read_model(path: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
             f"{path}: holds a {kind!r} model; this version knows {', '.join(sorted(KINDS))}"
         )
     module, name = KINDS[kind]
-    with foreign(path, "a calibration or fusion of this toolkit"):
+    with foreign(path, _WHAT):
         try:
             model = getattr(import_module(module), name).from_dict(content["model"])
         except (DataError, UsageError) as error:

@@ -20,7 +20,7 @@ from ivector.base.foreign.boundary import MOST_GROWTH, foreign, parse_json, requ
 from ivector.base.foreign.schema import Field, Schema, check_shapes, check_types, check_values
 
 FORMAT_VERSION = 1
-HEADER = "_header"
+HEADER, _WHAT = "_header", "a model file of this toolkit"
 # Vectors by id, as every package keeps them.
 VECTORS: Schema = {"ids": Field(("n",), "text"), "vectors": Field(("n", "D"))}
 _LINE_BYTES = 64  # of a str beside its characters
@@ -176,7 +176,7 @@ def load_model(
         Not such a file, damaged, of another kind, of a newer format, too large for the memory, or
         no such model.
     """
-    with open_arrays(path, "a model file of this toolkit") as archive:
+    with open_arrays(path, _WHAT) as archive:
         options = _options(path, kind, read_header(path, archive))
         chosen = schema(options) if callable(schema) else schema
         if chosen is None:
@@ -192,7 +192,7 @@ def read_header(path: str | os.PathLike, archive: Arrays) -> dict[str, Any]:
     schema = {HEADER: Field((), "text")}
     check_shapes(path, {HEADER: archive.declared(HEADER)}, schema)
     require_room(path, MOST_GROWTH * archive.declared(HEADER).n_bytes, "its header")
-    return parse_json(path, str(archive[HEADER]), "a model file of this toolkit", True)
+    return parse_json(path, str(archive[HEADER]), _WHAT, True)
 
 
 def read_arrays(path: str | os.PathLike, archive: Arrays, schema: Schema) -> dict[str, np.ndarray]:
@@ -207,7 +207,7 @@ def read_arrays(path: str | os.PathLike, archive: Arrays, schema: Schema) -> dic
 
 
 def _options(path: str | os.PathLike, kind: str, header: dict[str, Any]) -> dict[str, Any]:
-    check_types(path, header, {"kind": str, "format": int, "options": dict})
+    check_types(path, header, {"kind": str, "format": int, "options": dict}, _WHAT)
     if header["kind"] != kind:
         raise DataError(f"{path}: holds a {header['kind'][:60]} model, expected {kind}")
     if not 1 <= header["format"] <= FORMAT_VERSION:

@@ -44,6 +44,7 @@ STORAGES = ("float32", "float16")
 
 _KIND = "Baum-Welch statistics"
 _FORMAT = 2
+_WHAT = "statistics of this toolkit"
 # U utterances, C components, D features, k pairs that are kept; the sums are of all blocks.
 _BLOCK: dict[str, Schema] = {
     "float32": {"zeroth": Field(("u", "C"), least=0), "first": Field(("u", "C", "D"))},
@@ -251,9 +252,9 @@ def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]
     DataError
         Missing, damaged, or another kind of file.
     """
-    with open_arrays(path, "statistics of this toolkit") as archive:
+    with open_arrays(path, _WHAT) as archive:
         header = read_header(path, archive)
-        check_types(path, header, {"kind": str, "format": int})
+        check_types(path, header, {"kind": str, "format": int}, _WHAT)
         if header["kind"] != _KIND:
             raise DataError(f"{path}: holds a {header['kind'][:60]} model, expected {_KIND}")
         if not 1 <= header["format"] <= _FORMAT:
@@ -293,7 +294,7 @@ def _checked_sizes(
     path: str | os.PathLike, archive: Arrays, header: dict[str, Any]
 ) -> tuple[int, int, int]:
     """Components, features and blocks that a header declares."""
-    check_types(path, header, {"storage": str, "blocks": int, "shape": list})
+    check_types(path, header, {"storage": str, "blocks": int, "shape": list}, _WHAT)
     sizes = [*header["shape"], header["blocks"]]
     whole = all(isinstance(size, int) and not isinstance(size, bool) for size in sizes)
     if len(sizes) != 3 or not whole or min(sizes) < 1 or header["storage"] not in STORAGES:

@@ -32,7 +32,7 @@ from plda.transforms.centring import Center, Whiten
 from plda.transforms.discriminant import LDA, WCCN
 from plda.transforms.length import LengthNorm
 
-_KIND = "back-end"
+_KIND, _WHAT = "back-end", "a back-end of this toolkit"
 # Options that came later are left out at their defaults, so that earlier versions read the file.
 _LATER: dict[str, Any] = {"smoothing": 0.0, "priors": None}
 _TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
@@ -291,7 +291,7 @@ def load_model(path: str | os.PathLike) -> Any:
     """
     arrays, options = files.load_model(path, _KIND, lambda options: _schema(path, options))
     known = _classes()
-    with foreign(path, "a back-end of this toolkit"):
+    with foreign(path, _WHAT):
         steps = [
             (step["name"], _restored(path, known[step["class"]], step, arrays))
             for step in _steps(path, options)
@@ -301,12 +301,12 @@ def load_model(path: str | os.PathLike) -> Any:
 
 def _steps(path: str | os.PathLike, options: dict[str, Any]) -> list[dict[str, Any]]:
     """What a file says of its steps: name, class and options of each."""
-    check_types(path, options, {"pipeline": bool, "steps": str})
-    described = parse_json(path, f'{{"steps": {options["steps"]}}}', "a back-end", True)["steps"]
+    check_types(path, options, {"pipeline": bool, "steps": str}, _WHAT)
+    described = parse_json(path, f'{{"steps": {options["steps"]}}}', _WHAT, True)["steps"]
     if not isinstance(described, list) or not described:
         raise DataError(f"{path}: holds no steps; is it a back-end?")
     for step in described:
-        check_types(path, step if isinstance(step, dict) else {}, _STEP)
+        check_types(path, step if isinstance(step, dict) else {}, _STEP, _WHAT)
         if not _NAME.fullmatch(step["name"]):
             raise DataError(f"{path}: a step cannot be named {step['name'][:60]!r}")
         if step["class"] not in _classes():

@@ -56,7 +56,7 @@ def read_options(folder: Path) -> dict[str, Any]:
     """
     path = folder / "options.json"
     record = read_json(path, "the options of a stage")
-    check_types(path, record, {"options": dict})
+    check_types(path, record, {"options": dict}, "the options of a stage")
     return record["options"]
 
 

@@ -7,6 +7,7 @@ reader puts all that it does with a file's bytes into one ``with foreign(path, w
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); convert it first") from error
     except OSError as error:
-        if error.errno is None:
+        if error.errno in (None, errno.EINVAL):
             raise DataError(f"{path}: not {what}, or damaged; {cure}") from error
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:

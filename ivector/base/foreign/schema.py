@@ -140,7 +140,10 @@ def are_definite(matrices: np.ndarray) -> bool:
 
 
 def check_types(
-    path: str | os.PathLike, content: Mapping[str, Any], types: Mapping[str, type | tuple]
+    path: str | os.PathLike,
+    content: Mapping[str, Any],
+    types: Mapping[str, Any],
+    what: str,
 ) -> None:
     """Refuse an object of JSON that lacks a name, or has it of another type; truths are no numbers.
 
@@ -150,6 +153,8 @@ def check_types(
     content : mapping
     types : mapping of str to type or tuple of types
         With ``type(None)`` among its types, a name may lack.
+    what : str
+        What the object should be.
 
     Raises
     ------
@@ -161,6 +166,6 @@ def check_types(
         value = content.get(name)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise DataError(
-                f"{path}: {name!r} is {str(value)[:40]!r}, expected "
-                f"{' or '.join(kind.__name__ for kind in kinds)}; is it another kind of file?"
+                f"{path}: not {what}: its {name} is {str(value)[:40]}, expected "
+                f"{' or '.join(kind.__name__ for kind in kinds)}"
             )

@@ -139,8 +139,9 @@ class LogMelStore(Mapping[str, np.ndarray]):
             raise DataError(
                 f"{folder}: no complete log-mel store; make it (python -m ivector.features.store)"
             )
-        metadata = read_json(path, "the description of a log-mel store")
-        check_types(path, metadata, {"format": int, "n_dims": int, "storage": str})
+        what = "the description of a log-mel store"
+        metadata = read_json(path, what)
+        check_types(path, metadata, {"format": int, "n_dims": int, "storage": str}, what)
         version = metadata["format"]
         if not 1 <= version <= FORMAT:
             raise DataError(f"{path}: format {version} is newer than this version reads; upgrade")
