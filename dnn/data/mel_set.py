@@ -234,7 +234,7 @@ def _rows(path: Path, utterances: Any, where: str) -> list[tuple[str, int]]:
             name, length = row["feature_path"], row["mel_len"]
         except (TypeError, KeyError):
             name = length = None
-        if not isinstance(name, str) or not isinstance(length, int) or length < 0:
+        if not isinstance(name, str) or not isinstance(length, int) or not 0 <= length < 2**31:
             raise DataError(
                 f"{path}: {where}, utterance {count}: expected feature_path and mel_len, "
                 f"got {row!r}"

@@ -24,7 +24,7 @@ from ivector.base.files import atomic_path, read_lines
 from ivector.base.foreign.boundary import foreign, require_room
 
 # ARK, ARK:OFFSET or ARK:OFFSET[ROWS,COLUMNS], both ends of a range counted in.
-_LOCATION = re.compile(r"(.*?)(?::(\d+))?(?:\[([\d:,]*)\])?", re.DOTALL)
+_LOCATION = re.compile(r"(.*?)(?::(\d{1,18}))?(?:\[((?:\d{0,18}[:,])*\d{0,18})\])?", re.DOTALL)
 # How an entry of Kaldi's begins. kaldiio reads others too, pickles and sound among them.
 _BINARY, _TEXT = b"\0B", frozenset(b" \t\r\n[]0123456789+-.einfaEINFA")
 
