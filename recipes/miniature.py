@@ -37,7 +37,7 @@ from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, write_text
 from ivector.base.foreign.boundary import read_json
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
+from ivector.base.parallel.shards import map_shards
 from recipes.commands import COMMANDS
 from recipes.corpora.synthetic import stream
 

@@ -24,7 +24,7 @@ from fusion.plots.det import det_band, plot_det, plot_score_histogram
 from fusion.report.make import Report, make_report
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
-from ivector.base.forks import each
+from ivector.base.parallel.forks import each
 from recipes.engine.marks import is_made_from, versions
 from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require

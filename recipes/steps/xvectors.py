@@ -12,8 +12,8 @@ import numpy as np
 from dnn.extra import told_extra
 from dnn.models import MODELS
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
 from recipes.experiment.frames import Corpus

@@ -257,6 +257,7 @@ def run_all(fuzzer: Fuzzer, n: int, jobs: int) -> Iterator[Result]:
     context = multiprocessing.get_context("fork")
     waiting = collections.deque(range(a, min(a + BATCH, n)) for a in range(0, n, BATCH))
     workers: list[Worker] = []
+    again: set[int] = set()  # hung once
     with tempfile.TemporaryDirectory() as name:
         while waiting or workers:
             while waiting and len(workers) < jobs:
@@ -278,7 +279,10 @@ def run_all(fuzzer: Fuzzer, n: int, jobs: int) -> Iterator[Result]:
                 workers.remove(worker)
                 shutil.rmtree(Path(name) / f"{worker.numbers.start}", ignore_errors=True)
                 case = worker.state["case"]
-                if case < worker.numbers.stop:
+                if over and case not in again:  # the machine may have been busy
+                    again.add(case)
+                    waiting.appendleft(range(case, worker.numbers.stop))
+                elif case < worker.numbers.stop:
                     kind = fuzzer.kinds[case % len(fuzzer.kinds)]
                     what = f"takes more than {LONGEST_S} s" if over else "the process died"
                     yield Result(case, kind, "fault", f"case {case}: {what}")

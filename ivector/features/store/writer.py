@@ -20,8 +20,8 @@ from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, write_text
 from ivector.base.foreign.boundary import read_json
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 
 logger = logging.getLogger("store")
 
