@@ -82,7 +82,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", nargs="+", type=Path, metavar="DATA", help="to train on")
     add("--classes", type=Path, metavar="FILE",
-        help="'NUMBER NAME' a line, of records (default: classes.txt beside them)")  # fmt: skip
+        help="'NUMBER NAME' a line, of records (default: voxceleb-abridged-classes.txt"
+        " or classes.txt beside them)")  # fmt: skip
     add("--pack", type=Path, metavar="PREFIX",
         help="copy the features to PREFIX.ark first, once; crops of .pt files and of recordings "
         "are then read much faster")  # fmt: skip

@@ -11,7 +11,8 @@
 #   bash recipes/vggm_identification.sh --data-dir DIR --test-data NEW.bin --stage 2 --stop-stage 3
 #                                                               the trained network on a new set
 #
-# A record is a float32 label and 512 × 300 float32 (dnn/data/records.py); the classes file has
+# A record is a float32 label and 512 × 300 float32 (dnn/data/records.py), samples may lack the label;
+# the classes file, voxceleb-abridged-classes.txt, has
 # "0 Miley_Cyrus" ... a line. The real set: 17,460 records of 50 speakers.
 # Figures to beat: 25 % top-1 on the 50 speakers is the pass mark (guessing: 2 %). On all 1,251
 # speakers of VoxCeleb1: 80.5 % top-1 and 92.1 % top-5 (the paper), 81.8 and 93.2 (a
@@ -38,7 +39,7 @@ train_per_speaker=7    # of corpus_dir: first utterances of each speaker, by sor
 test_per_speaker=      # those that follow, to test; empty takes all
 mfcc_config=recipes/conf/mfcc_16k.conf  # of the classical systems that corpus_dir is compared with
 classical_options=     # more for them, see: python -m recipes.identify_classical --help
-classes=               # default: classes.txt in data_dir, if it is there
+classes=               # default: voxceleb-abridged-classes.txt or classes.txt in data_dir
 test_data=             # records to test on; empty holds out the last ones of each speaker
 held_out=35            # that many, a tenth of the real set
 exp=exp/vggm_identification
