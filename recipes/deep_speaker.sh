@@ -31,7 +31,9 @@ architecture=rescnn    # or gru
 channels=              # of the network's stages; empty: 64 128 256 512 (gru: 64)
 frames=160
 batch_size=64          # crops of an update
-per_speaker=4          # of them by each speaker, for triplets
+per_speaker=4          # of them by each speaker, for triplets; negatives are chosen across the batch
+hard_every=0           # steps; bring speakers that the network takes for each other into a batch,
+                       # embedded anew so often, for triplets
 softmax_steps=60000
 softmax_rate=1e-3
 triplet_steps=40000
@@ -77,6 +79,7 @@ phase() {  # phase NAME OPTION...: one phase of the training on the first fold
   trained "$PYTHON" -m dnn.deep_speaker "$phase" --features "$exp/logmel" \
     --utt2spk "$data/fold0/train.utt2spk" --out "$exp/$phase" --architecture "$architecture" \
     --frames "$frames" --batch-size "$batch_size" --per-speaker "$per_speaker" \
+    --hard-every "$hard_every" \
     --save-every "$save_every" --workers "$((nj - 1))" --threads "$threads" --device "$device" \
     --seed "$seed" ${network[@]+"${network[@]}"} "$@"
 }

@@ -100,10 +100,11 @@ class BinaryRecords(Source):
 
     def _read_labels(self, n_classes: int | None) -> np.ndarray:
         views = [self._view(number) for number in range(len(self.paths))]
-        has = np.concatenate([np.full(len(v), "label" in v.dtype.names) for v in views])
+        labelled = [v for v in views if "label" in (v.dtype.names or ())]
+        has = np.array([layout is self._layouts[0] for layout in self._layout])[self._numbers]
         floats = np.full(len(has), NO_LABEL, FLOAT)
-        if has.any():
-            floats[has] = np.concatenate([v["label"] for v in views if "label" in v.dtype.names])
+        if labelled:
+            floats[has] = np.concatenate([v["label"] for v in labelled])
         limit = np.inf if n_classes is None else n_classes
         # NaN fails any comparison.
         right = (floats >= 0) & (floats < limit) & (floats == np.rint(floats))
