@@ -215,7 +215,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from dnn.identification.assignment import write_report
+    from dnn.identification.assignment_pages import write_report
 
     write_report(arguments.experiment, arguments.out)
     logger.info("report.pdf, report.md and report.html are in %s", arguments.out)

@@ -354,21 +354,3 @@ def overlap(tests: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the intervals of all tests share a value."""
     lows, highs = zip(*(test["top1_interval"] for test in tests))
     return max(lows) <= min(highs)
-
-
-def write_report(folder: Path, out: Path) -> None:
-    """Write ``report.pdf``, ``report.md`` and ``report.html`` with their pictures.
-
-    Raises
-    ------
-    DataError
-        What `read_experiment` raises.
-    """
-    from dnn.identification import assignment_pages as pages
-
-    experiment = read_experiment(folder)
-    out.mkdir(parents=True, exist_ok=True)
-    pages.draw_pictures(out, experiment)
-    pages.write_pdf(out / "report.pdf", experiment)
-    write_text(out / "report.md", pages.markdown(experiment))
-    write_text(out / "report.html", pages.html(out, experiment))

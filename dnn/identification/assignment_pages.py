@@ -28,9 +28,10 @@ from dnn.identification.assignment import (
     machine_line,
     network_rows,
     percent,
+    read_experiment,
     task,
 )
-from ivector.base.files import atomic_path
+from ivector.base.files import atomic_path, write_text
 
 TITLE = "Closed-set speaker identification"
 WIDTH, HEIGHT, MARGIN = 8.27, 11.69, 0.8  # of a page, A4, in inches
@@ -190,6 +191,22 @@ class _Page:
     def _put(self, x: float, text: str, size: float, weight: str) -> None:
         self.figure.text(x / WIDTH, self.top / HEIGHT, text, size=size, weight=weight, va="top",
                          parse_math=False)  # fmt: skip
+
+
+def write_report(folder: Path, out: Path) -> None:
+    """Write ``report.pdf``, ``report.md`` and ``report.html`` with their pictures.
+
+    Raises
+    ------
+    DataError
+        What `read_experiment` raises.
+    """
+    experiment = read_experiment(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    draw_pictures(out, experiment)
+    write_pdf(out / "report.pdf", experiment)
+    write_text(out / "report.md", markdown(experiment))
+    write_text(out / "report.html", html(out, experiment))
 
 
 def write_pdf(path: Path, experiment: Experiment) -> None:

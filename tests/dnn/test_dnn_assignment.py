@@ -15,9 +15,8 @@ from dnn.identification.assignment import (
     analysis,
     read_experiment,
     write_confusion,
-    write_report,
 )
-from dnn.identification.assignment_pages import PICTURES, _n_axes, _new_axes
+from dnn.identification.assignment_pages import PICTURES, _n_axes, _new_axes, write_report
 from dnn.identification.identifier import wilson_interval, worst_pairs
 from dnn.identify import _open_training, make_parser
 from ivector.base.errors import DataError
