@@ -327,13 +327,27 @@ def _effect(title: str, points: Sequence[Point]) -> str:
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
     chance = overlap([done[best].record["test"], done[worst].record["test"]])
     rates = [point.record["training"]["instances_per_s"] for point in done]
+    speed = (
+        f"; from {done[0].value:g} to {done[-1].value:g} training goes from {rates[0]:.3g} to "
+        f"{rates[-1]:.3g} instances/s."
+    )
+    if shares[best] == shares[worst]:
+        return text + f"{percent(shares[best])} % right whatever it is{speed}"
     return text + (
         f"best at {done[best].value:g} ({percent(shares[best])} %), worst at {done[worst].value:g} "
         f"({percent(shares[worst])} %), "
         + ("no more than chance by their intervals" if chance else "more than chance")
-        + f"; from {done[0].value:g} to {done[-1].value:g} training goes from {rates[0]:.3g} to "
-        f"{rates[-1]:.3g} instances/s."
+        + speed
     )
+
+
+def sweep_line(experiment: Experiment) -> str:
+    """How long the trainings were in which options were varied, if they tell it in epochs."""
+    points = [point for points in experiment.factors.values() for point in points]
+    options = [point.record["identity"]["options"] for point in points]
+    if not options or options[0].get("n_steps") or not options[0].get("epochs"):
+        return ""
+    return f"Each training lasted {options[0]['epochs']:g} epochs."
 
 
 def _confused(network: Network) -> str:

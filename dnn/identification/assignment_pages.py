@@ -29,6 +29,7 @@ from dnn.identification.assignment import (
     network_rows,
     percent,
     read_experiment,
+    sweep_line,
     task,
 )
 from ivector.base.files import atomic_path, write_text
@@ -234,6 +235,7 @@ def write_pdf(path: Path, experiment: Experiment) -> None:
         if n_effects:
             second = _Page()
             second.heading("Batch size, learning rate and width")
+            second.words(sweep_line(experiment))
             second.picture(draw_effects, experiment, 2.4)
             for sentence in effects:
                 second.words(sentence)
@@ -289,7 +291,7 @@ def markdown(experiment: Experiment) -> str:
     for title, _, _ in _pictures(experiment):
         parts += [f"## {title}", f"![{title}]({_file(title)})"]
     if rows := factor_rows(experiment):
-        parts += ["## What was varied", _markdown(FACTOR_HEADER, rows)]
+        parts += ["## What was varied", sweep_line(experiment), _markdown(FACTOR_HEADER, rows)]
     if pairs := _pairs(experiment.networks):
         parts += ["## Who is taken for whom", _markdown(PAIR_HEADER, pairs)]
     text = "\n\n".join([*parts, "## Hardware", machine_line(experiment)]) + "\n"
@@ -314,7 +316,8 @@ def html(folder: Path, experiment: Experiment) -> str:
         source = f"data:image/png;base64,{data}"
         parts.append(f'<h2>{title}</h2><img alt="{title}" src="{source}">')
     if rows := factor_rows(experiment):
-        parts.append(f"<h2>What was varied</h2>{_html(FACTOR_HEADER, rows)}")
+        parts.append(f"<h2>What was varied</h2><p>{sweep_line(experiment)}</p>")
+        parts.append(_html(FACTOR_HEADER, rows))
     if pairs := _pairs(experiment.networks):
         parts.append(f"<h2>Who is taken for whom</h2>{_html(PAIR_HEADER, pairs)}")
     parts.append(f"<h2>Hardware</h2><p>{escape(machine_line(experiment))}</p>")

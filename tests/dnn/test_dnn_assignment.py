@@ -56,7 +56,7 @@ def write_network(folder, name, n_right, rate, held):
 
 
 def write_trial(folder, n_right, **changed):
-    base = {"model": "vgg-m", "batch_size": 8, "rate": 1e-3, "width": 1.0, **changed}
+    base = {"model": "vgg-m", "batch_size": 8, "rate": 1e-3, "width": 1.0, "epochs": 6, **changed}
     record = {"identity": {"options": base}}
     if n_right is None:
         record["diverged"] = "at step 3"
@@ -100,12 +100,19 @@ def test_sentences_are_computed_from_the_numbers(experiment):
         assert words in text, words
 
 
+def test_equal_shares_are_neither_best_nor_worst(experiment):
+    write_trial(experiment / "sweep", 45, rate=2.0)
+    text = "\n".join(analysis(read_experiment(experiment)))
+    assert "Learning rate: 1 diverged. 90.0 % right whatever it is; from 0.001 to 2" in text
+
+
 def test_there_are_three_pages_with_pictures_and_the_same_words(experiment, tmp_path):
     out = tmp_path / "report"
     write_report(experiment, out)
     pdf = (out / "report.pdf").read_bytes()
     assert len(re.findall(rb"/Type /Page\b", pdf)) == 3
     markdown, page = (out / "report.md").read_text(), (out / "report.html").read_text()
+    assert "Each training lasted 6 epochs." in markdown and "lasted 6 epochs" in page
     for words in ("A processor; 4 cores, 1 used", "| VGG-M | 90.0 | 78.6 – 95.7 |", "S_0$&lt;b>"):
         assert words in markdown
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", markdown)
