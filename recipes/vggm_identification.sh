@@ -5,7 +5,7 @@
 # second network, a sweep over batch size, learning rate and width, and a report of three pages (PDF,
 # Markdown and HTML) on all of it.
 #
-#   bash recipes/vggm_identification.sh --miniature             generated records, in two minutes
+#   bash recipes/vggm_identification.sh --miniature             generated records, in a minute
 #   bash recipes/vggm_identification.sh --data-dir DIR          DIR/voxceleb-abridged-N.bin
 #   bash recipes/vggm_identification.sh --corpus-dir DIR        any folder of recordings, one
 #                                                               sub-folder for each speaker
