@@ -6,9 +6,10 @@ JSON::
     metadata.json   {"n_mels": 40, "speakers": {NAME: [{"feature_path": FILE, "mel_len": T}, ...]}}
     testdata.json   {"n_mels": 40, "utterances": [{"feature_path": FILE, "mel_len": T}, ...]}
 
-CSV, with a header: ``train_label.csv`` (a file and its speaker a line) and ``test_id.csv`` (a
-file a line); files lie in the folder or in its ``train`` and ``test``, the ending ``.pt`` may be
-left out. A file holds one float tensor (T, n_mels); `dnn.formats.tensors` reads it safely.
+CSV: ``train_label.csv`` with ``feat_path,speaker_id`` (``train/NAME.pt``, a whole number) and
+``test_id.csv`` with ``feat_path`` (``test/NAME.pt``). Other headers with a column of each kind are
+read, too; files lie in the folder or in its ``train`` and ``test``, the ending ``.pt`` may be left
+out. A file holds one float tensor (T, n_mels); `dnn.formats.tensors` reads it safely.
 
 T  frames
 """
@@ -162,18 +163,18 @@ def write_set(
     folder = Path(folder)
     counter = iter(range(1 << 30))
 
-    def save(features: np.ndarray) -> dict[str, Any]:
-        name = f"uttr-{next(counter):032x}.pt"
+    def save(features: np.ndarray, part: str) -> dict[str, Any]:
+        name = f"{part if variant == 'csv' else ''}uttr-{next(counter):032x}.pt"
         write_tensor(folder / name, features)
         return {"feature_path": name, "mel_len": len(features)}
 
-    speakers = {name: [save(features) for features in train[name]] for name in sorted(train)}
-    tests = [save(features) for features in test]
+    speakers = {name: [save(f, "train/") for f in train[name]] for name in sorted(train)}
+    tests = [save(features, "test/") for features in test]
     if variant == "csv":
         lines = [f"{row['feature_path']},{name}" for name in speakers for row in speakers[name]]
-        write_text(folder / TRAIN_CSV, "\n".join(["Id,Category", *lines]) + "\n")
+        write_text(folder / TRAIN_CSV, "\n".join(["feat_path,speaker_id", *lines]) + "\n")
         ids = [row["feature_path"] for row in tests]
-        write_text(folder / TEST_CSV, "\n".join(["Id", *ids]) + "\n")
+        write_text(folder / TEST_CSV, "\n".join(["feat_path", *ids]) + "\n")
         return ids
     n_mels = next(features.shape[1] for rows in train.values() for features in rows)
     numbers = {name: number for number, name in enumerate(speakers)}

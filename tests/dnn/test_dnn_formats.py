@@ -156,7 +156,11 @@ def test_librispeech_tree_and_table(tmp_path, audio):
     assert [row.dataset for row in librispeech.read_tree(tmp_path, ["train"])] == ["train"] * 2
     assert librispeech.read_tree(tmp_path / "LibriSpeech" / "test")[0].dataset == "test"
     librispeech.write_table(tmp_path / "table.csv", found)
-    assert (tmp_path / "table.csv").read_text().startswith("filename,chapter_id,speaker_id,")
+    assert (
+        (tmp_path / "table.csv")
+        .read_text()
+        .startswith(",filename,chapter_id,speaker_id,dataset_id\n0,")
+    )
     assert librispeech.read_table(tmp_path / "table.csv") == found
     with pytest.raises(DataError, match="no recordings of the set dev"):
         librispeech.read_tree(tmp_path, ["dev", "test"])
