@@ -28,7 +28,8 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
-from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
+from ivector.data import Row
+from ivector.features.store.writer import FLOAT16, FORMAT, write_store
 
 STORAGES = ("kaldi", "float16")
 # The features of the VoxSRC 2020 systems (voxceleb_trainer), and Kaldi's filter bank.
@@ -86,7 +87,7 @@ class LogMelStore(Mapping[str, np.ndarray]):
     def create(
         cls,
         folder: str | os.PathLike,
-        recordings: Iterable[Recording],
+        recordings: Iterable[Row],
         options: Mapping[str, Any] | None = None,
         storage: str = "kaldi",
         nj: int = 1,
@@ -97,7 +98,7 @@ class LogMelStore(Mapping[str, np.ndarray]):
         Parameters
         ----------
         folder : path-like
-        recordings : iterable of (utterance, audio file, start, end)
+        recordings : iterable of (utterance, audio file, start, end[, channel])
             As `ivector.data.DataDir.recordings` gives them; start and end in seconds or None.
         options : mapping, optional
             Of `ivector.features.extractors.LogMel`; by default those of the VoxSRC 2020 systems, 40

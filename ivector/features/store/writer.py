@@ -21,6 +21,7 @@ from ivector.base.files import atomic_write, write_text
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
 from ivector.base.workers import make_shards
+from ivector.data import Part, Row
 
 logger = logging.getLogger("store")
 
@@ -30,12 +31,10 @@ FLOAT16 = np.dtype("<f2")
 PCM_BYTES = 2  # a sample of 16-bit audio
 PACKAGES = ("ivector-plda", "numpy", "numba", "soundfile", "kaldiio")
 
-Recording = tuple[str, str, float | None, float | None]
-
 
 def write_store(
     folder: Path,
-    recordings: Sequence[Recording],
+    recordings: Sequence[Row],
     options: dict[str, Any],
     storage: str,
     nj: int,
@@ -44,7 +43,7 @@ def write_store(
     """Write a store, or what a killed run left to do; see `LogMelStore.create`."""
     check_ids(recordings)
     # Workers may have been started in another folder, which relative paths would be sought in.
-    recordings = [(utt, os.path.abspath(path), start, end) for utt, path, start, end in recordings]
+    recordings = [_absolute(row) for row in recordings]
     writer = ShardWriter(folder.absolute(), options, storage, strict)
     n_dims = writer.extractor().n_features
     # A store that is being made again is none until it is complete.
@@ -75,7 +74,7 @@ class ShardWriter:
         except TypeError as error:
             raise UsageError(f"log-mel options: {error}") from error
 
-    def __call__(self, job: tuple[int, Sequence[Recording]]) -> dict[str, Any]:
+    def __call__(self, job: tuple[int, Sequence[Row]]) -> dict[str, Any]:
         """Return the mark: rows (utt, file, offset, frames), skipped (utt, why), samples."""
         number, recordings = job
         name = f"logmel.{number}"
@@ -94,14 +93,12 @@ class ShardWriter:
         write_text(mark, json.dumps(done) + "\n")
         return done
 
-    def _stamp(self, recordings: Sequence[Recording]) -> str:
+    def _stamp(self, recordings: Sequence[Row]) -> str:
         """Digest of all that determines the shard, the recordings by size and time of change."""
         described = []
-        for utt, path, start, end in recordings:
-            status = os.stat(path) if os.path.exists(path) else None
-            described.append(
-                (utt, path, start, end, status and (status.st_size, status.st_mtime_ns))
-            )
+        for row in recordings:
+            status = os.stat(row[1]) if os.path.exists(row[1]) else None
+            described.append((*row, status and (status.st_size, status.st_mtime_ns)))
         text = json.dumps(
             [
                 FORMAT,
@@ -115,16 +112,17 @@ class ShardWriter:
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def _frames(
-        self, recordings: Sequence[Recording], done: dict[str, Any]
+        self, recordings: Sequence[Row], done: dict[str, Any]
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (utterance, features) and keep count in `done`."""
         from ivector.features.audio import read_audio, refuse_zeros
 
         extractor = self.extractor()
         rate = int(extractor.sample_frequency)
-        for utt, path, start, end in recordings:
+        for row in recordings:
+            utt, path, start, end, channel = Part(*row)
             try:
-                samples, _ = read_audio(path, sample_rate=rate, start=start, end=end)
+                samples, _ = read_audio(path, rate, channel, start, end)
                 refuse_zeros(samples, path)
                 features = extractor.transform(samples)
                 if not len(features):
@@ -213,7 +211,12 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
     )  # fmt: skip
 
 
-def check_ids(ordered: Sequence[Recording]) -> None:
+def _absolute(row: Row) -> Row:
+    utt, path, *rest = row
+    return (utt, os.path.abspath(path), *rest)  # type: ignore[return-value]
+
+
+def check_ids(ordered: Sequence[Row]) -> None:
     """Refuse recordings without ids of their own, or none at all."""
     for (utt, *_), (other, *_) in zip(ordered, [*ordered[1:], ("", "", None, None)]):
         if not utt or utt.split() != [utt]:
