@@ -34,7 +34,7 @@ _WRITE_LINES = 1 << 16
 
 
 def read_scores(paths: Paths, score_column: str = "auto") -> Scores:
-    """Read a score file, or several as one.
+    r"""Read a score file, or several as one.
 
     Parameters
     ----------
@@ -48,6 +48,15 @@ def read_scores(paths: Paths, score_column: str = "auto") -> Scores:
     DataError
         A file is missing, empty, not UTF-8 text, or a line has not the columns of the others with
         a finite score; or both outer columns could be scores.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_scores
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> scores = read_scores("scores")
+    >>> scores.values.tolist(), [scores.test_ids[k] for k in scores.test]
+    ([2.5, -1.0], ['utt1', 'utt2'])
     """
     if score_column not in SCORE_COLUMNS:
         raise UsageError(f"score_column must be one of {', '.join(SCORE_COLUMNS)}")
@@ -57,12 +66,21 @@ def read_scores(paths: Paths, score_column: str = "auto") -> Scores:
 
 
 def read_trials(paths: Paths) -> Trials:
-    """Read a trial list, or several as one.
+    r"""Read a trial list, or several as one.
 
     Raises
     ------
     DataError
         A file is missing, empty, not UTF-8 text, or a line is not a trial.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_trials
+    >>> _ = Path("trials").write_text("spk1 utt1 target\nspk1 utt2 nontarget\n")
+    >>> trials = read_trials("trials")
+    >>> trials.labels.tolist(), trials.enrol_ids, trials.test_ids
+    ([1, 0], ['spk1'], ['utt1', 'utt2'])
     """
 
     enrol, test, labels, enrol_ids, test_ids, origin = read_pairs(paths, False)
@@ -72,7 +90,7 @@ def read_trials(paths: Paths) -> Trials:
 def align(
     scores: Scores, trials: Trials, *, subset: bool = False, allow_duplicates: bool = False
 ) -> ScoredTrials:
-    """Give every trial its score, matched by the pair of ids.
+    r"""Give every trial its score, matched by the pair of ids.
 
     Parameters
     ----------
@@ -89,6 +107,16 @@ def align(
     DataError
         Trials without a score, scores without a trial, trials given twice, or given twice with
         contradictory labels or scores; with the count, and files and lines of the first.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import align, read_scores, read_trials
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> _ = Path("trials").write_text("spk1 utt2 nontarget\nspk1 utt1 target\n")
+    >>> scored = align(read_scores("scores"), read_trials("trials"))
+    >>> scored.values.tolist()
+    [-1.0, 2.5]
     """
     if same_order(scores, trials):
         # As toolkits score a list from top to bottom: half of the memory, a fraction of the time.
@@ -124,7 +152,17 @@ def align(
 
 
 def same_order(scores: Scores, trials: Trials) -> bool:
-    """Whether the scores are of the trials, one each and in their order."""
+    r"""Whether the scores are of the trials, one each and in their order.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion.formats import read_scores, read_trials, same_order
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> _ = Path("trials").write_text("spk1 utt2 nontarget\nspk1 utt1 target\n")
+    >>> same_order(read_scores("scores"), read_trials("trials"))
+    False
+    """
     return (
         len(scores) == len(trials)
         and scores.enrol_ids == trials.enrol_ids
@@ -185,7 +223,18 @@ def _translate(ids: list[str], known: list[str]) -> np.ndarray:
 
 
 def write_trial_scores(path: str | os.PathLike, trials: Trials, values: ArrayLike) -> None:
-    """Write the scores (n_trials,) of a trial list, by `write_scores`."""
+    r"""Write the scores (n_trials,) of a trial list, by `write_scores`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion.formats import read_trials, write_trial_scores
+    >>> _ = Path("trials").write_text("spk1 utt1 target\nspk1 utt2 nontarget\n")
+    >>> write_trial_scores("scores", read_trials("trials"), [2.5, -1.0])
+    >>> print(Path("scores").read_text(), end="")
+    spk1 utt1 2.500000
+    spk1 utt2 -1.000000
+    """
     enrol = (trials.enrol_ids[i] for i in trials.enrol)
     test = (trials.test_ids[j] for j in trials.test)
     write_scores(path, enrol, test, np.asarray(values, np.float64))
@@ -221,6 +270,15 @@ def write_scores(
     DataError
         A score is not finite, an id is empty or has a blank in it, the lengths differ, or the
         file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import write_scores
+    >>> write_scores("scores", ["spk1", "spk1"], ["utt1", "utt2"], [2.5, -1.0], decimals=2)
+    >>> print(Path("scores").read_text(), end="")
+    spk1 utt1 2.50
+    spk1 utt2 -1.00
     """
     if isinstance(scores, np.ndarray):
         scores = (value for block in _blocks_of(scores) for value in block)
