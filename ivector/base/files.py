@@ -113,7 +113,9 @@ def read_lines(path: str | os.PathLike) -> list[str]:
         size = os.path.getsize(path)
         if size > MOST_BYTES:
             raise DataError(f"{path}: has {size / 2**30:.1f} GiB; this is not a list or a map")
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+        # Not splitlines(), for which a form feed or U+2028 within a name ends a line, too.
+        lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
+        return lines if lines[-1] else lines[:-1]
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

@@ -16,10 +16,11 @@ from typing import BinaryIO
 
 import kaldiio
 import numpy as np
-from kaldiio.matio import read_kaldi, read_token
+from kaldiio.matio import read_kaldi
 
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_path, read_lines
+from ivector.data import BLANKS, EDGES
 
 # What kaldiio raises for a cut or foreign archive.
 _DAMAGED = (ValueError, EOFError, struct.error, AssertionError, IndexError, RuntimeError, KeyError)
@@ -100,10 +101,12 @@ def read_ark(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     last = "none"
     try:
         with open(path, "rb") as file:
-            while key := read_token(file):
-                array = _read_entry(file)
+            while key := _read_key(file):
+                array = _read_entry(file, f"{path}: {key}")
                 last = key
                 yield key, array
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except _DAMAGED as error:
@@ -122,8 +125,9 @@ def read_scp(path: str | os.PathLike) -> dict[str, str]:
     """
     table: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), 1):
-        key, _, location = line.strip().partition(" ")
-        location = location.strip()
+        key, _, location = BLANKS.sub(" ", line.strip(EDGES), count=1).partition(" ")
+        if not key:
+            continue
         if not location:
             raise DataError(f"{path}, line {number}: expected 'id location', got {line!r}")
         if "|" in (location[0], location[-1], _split(location)[0][-1:]):
@@ -146,8 +150,10 @@ def load_array(key: str, location: str) -> np.ndarray:
         path, offset, ranges = _split(location)
         with open(path, "rb") as file:
             file.seek(offset)
-            array = _read_entry(file)
-        return array[ranges]
+            array = _read_entry(file, f"{key}: {location}")
+        return array[_slices(ranges, array.shape, f"{key}: {location}")]
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{key}: {location} cannot be read: {error.strerror or error}") from error
     except _DAMAGED as error:
@@ -156,25 +162,81 @@ def load_array(key: str, location: str) -> np.ndarray:
         ) from error
 
 
-def _split(location: str) -> tuple[str, int, tuple[slice, ...]]:
+def _split(location: str) -> tuple[str, int, str]:
     """Archive, byte and ranges of an entry of an scp."""
     match = _LOCATION.fullmatch(location)
     assert match is not None  # any text matches
     path, offset, ranges = match.groups()
+    return path, int(offset or 0), ranges or ""
+
+
+def _slices(ranges: str, shape: tuple[int, ...], where: str) -> tuple[slice, ...]:
+    """Kaldi's ranges ``FIRST:LAST,FIRST:LAST``, ends counted in, of an array of a shape."""
+    parts = ranges.split(",") if ranges else []
+    if len(parts) > len(shape):
+        raise DataError(f"{where}: has {len(parts)} ranges for an array of {len(shape)} dimensions")
     slices = []
-    for part in ranges.split(",") if ranges else []:
-        first, _, last = part.partition(":")
-        slices.append(slice(int(first), int(last or first) + 1) if first else slice(None))
-    return path, int(offset or 0), tuple(slices)
+    for part, size in zip(parts, shape):
+        if part in ("", ":"):
+            slices.append(slice(None))
+            continue
+        ends = part.split(":")
+        if len(ends) > 2 or "" in ends:
+            raise DataError(f"{where}: the range {part} is not FIRST:LAST; correct it")
+        first, last = int(ends[0]), int(ends[-1])
+        if not first <= last < size:
+            raise DataError(
+                f"{where}: the range {part} is empty or leaves the {size} rows or columns from 0 "
+                f"to {size - 1} that are there; correct it"
+            )
+        slices.append(slice(first, last + 1))
+    return tuple(slices)
 
 
-def _read_entry(file: BinaryIO) -> np.ndarray:
+def _read_key(file: BinaryIO) -> str:
+    """Read an id and the blank behind it; '' at the end of the archive."""
+    key = bytearray()
+    while byte := file.read(1):
+        if not byte.isspace():
+            key += byte
+        elif key:
+            break
+    return key.decode()
+
+
+def _read_entry(file: BinaryIO, where: str) -> np.ndarray:
     """Read one matrix or vector where the file stands; nothing else, and no pickle."""
     begin = file.read(5)
     file.seek(-len(begin), os.SEEK_CUR)
     if not begin.startswith(_BINARY) and not _TEXT.issuperset(begin):
         raise ValueError("no matrix or vector")
+    if not begin.startswith(_BINARY):
+        return _read_text(file, where)
     return np.asarray(read_kaldi(file))
+
+
+def _read_text(file: BinaryIO, where: str) -> np.ndarray:
+    """Read numbers in brackets, or one line of them: int32 where all are whole, or float32."""
+    line = file.readline()
+    while line and not line.strip():
+        line = file.readline()
+    lines = [line]
+    while line and b"[" in lines[0] and b"]" not in line:
+        line = file.readline()
+        lines.append(line)
+    text = b"".join(lines).strip()
+    if text.startswith(b"[") != text.endswith(b"]") or not text:
+        raise ValueError("no closing bracket")
+    rows = [row.split() for row in text.strip(b"[]").split(b"\n")]
+    values = np.array([[float(x) for x in row] for row in rows if row])
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"{where}: holds NaN or infinity; find out how that came about, or leave it out"
+        )
+    whole = values.size and all(x.lstrip(b"+-").isdigit() for row in rows for x in row)
+    small = np.abs(values).max(initial=0) <= np.iinfo(np.int32).max
+    values = values.astype(np.int32 if whole and small else np.float32)
+    return values if len(rows) > 1 else values.reshape(-1)
 
 
 def load_scp(
