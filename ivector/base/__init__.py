@@ -1,5 +1,6 @@
 """What every room needs; imports nothing else of ``ivector``.
 
+foreign     names that others gave, shown safely; opening files that are what they seem
 errors      mistakes of the user, told in one line, and the warnings
 estimators  what scikit-learn expects: NotFittedError, matrices of numbers, column names
 extras      packages that are not installed, told with the extra that brings them

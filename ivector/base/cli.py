@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from ivector.base.errors import UserError
 from ivector.base.extras import describe_missing
+from ivector.base.foreign.names import shown
 from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.shards import use_backend
 from ivector.base.workers import BACKENDS
@@ -31,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
+        self.exit(2, f"{self.prog}: error: {shown(message)}; see --help\n")
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -110,12 +112,40 @@ def run(
     setup_logging(getattr(arguments, "verbose", 0))
 
     def body() -> int | None:
-        with logged_warnings():
+        with logged_warnings(), contextlib.redirect_stdout(Shown(sys.stdout)):
             if hasattr(arguments, "scheduler"):
                 use_backend(arguments.backend, arguments.scheduler)
             return main(arguments)
 
     return guarded(parser.prog, body)
+
+
+class Shown(io.TextIOBase):
+    """A stream that writes to another one, and shows what that would obey, such as escapes."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write `text`; lines and tabs stay."""
+        self._stream.write(shown(text, "\n\t", 0))
+        return len(text)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def flush(self) -> None:
+        """Flush the other stream."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether the other stream is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Descriptor of the other stream."""
+        return self._stream.fileno()
 
 
 def guarded(prog: str, body: Callable[[], int | None]) -> int:
@@ -142,7 +172,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except OSError as error:
         return _complain(prog, _describe(error), 1)
     except KeyboardInterrupt as error:
-        print(f"{prog}: {str(error) or 'interrupted'}", file=sys.stderr)
+        print(f"{prog}: {shown(error) or 'interrupted'}", file=sys.stderr)
         return 130
 
 
@@ -159,5 +189,5 @@ def _describe(error: OSError) -> str:
 
 
 def _complain(prog: str, text: str, code: int) -> int:
-    print(f"{prog}: error: {text}", file=sys.stderr)
+    print(f"{prog}: error: {shown(text)}", file=sys.stderr)
     return code

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Modules that the reader of a warning did not write; contextlib holds our decorators.
 _INNER = ("ivector", "plda", "dnn", "fusion", "sklearn", "contextlib")

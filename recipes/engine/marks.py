@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.names import shown
 
 PACKAGES = (
     "ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio", "torch",
@@ -95,9 +96,9 @@ def tell(folder: Path, reasons: Sequence[str]) -> None:
     The folders that would be made are noted for the stages behind it.
     """
     if not reasons:
-        print(f"leave {folder}")
+        print(shown(f"leave {folder}"))
         return
-    print(f"run   {folder}  # {'; '.join(reasons)}")
+    print(shown(f"run   {folder}  # {'; '.join(reasons)}"))
     _planned.add(folder.resolve())
 
 
