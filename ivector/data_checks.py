@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.opening import require_regular
 from ivector.data import BLANKS, GENDERS, LABELS, SHARED, parse_channel, shared_files
 
 ANY = 1 << 30
@@ -99,9 +100,13 @@ def validate(path: str | os.PathLike, check_audio: bool = False) -> list[str]:
 def _raw_lines(path: Path) -> Iterator[tuple[int, str | None, str]]:
     """Yield (line number, text or None where it cannot be read, defect or '')."""
     try:
+        require_regular(path)
         content = path.read_bytes()
     except OSError as error:
         yield 0, None, f"{path}: cannot be read: {error.strerror or error}"
+        return
+    except DataError as error:
+        yield 0, None, str(error)
         return
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]

@@ -24,6 +24,7 @@ from dnn.configuration.presets import Preset
 from dnn.configuration.sections import FIELDS, SECTIONS, NetworkConfig
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
+from ivector.base.foreign.opening import require_regular
 
 KINDS = (".toml", ".json")
 
@@ -153,6 +154,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
 def _load(path: Path) -> dict[str, Any]:
     if path.suffix not in KINDS:
         raise _wrong_ending(path)
+    require_regular(path)
     try:
         content = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.foreign.opening import files_below
 from ivector.data import Part, Row
 
 AUDIO = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .sph .w64".split())
@@ -253,10 +254,7 @@ def find_sounds(folder: str | os.PathLike) -> list[str]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of noise or impulse responses")
     found = sorted(
-        os.path.abspath(os.path.join(above, name))
-        for above, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in AUDIO and not name.startswith(".")
+        os.path.abspath(path) for path in files_below(root) if path.suffix.lower() in AUDIO
     )
     if not found:
         raise DataError(f"{root}: holds no recordings (wav, flac, ogg, mp3, ...)")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dnn.extra import told_extra
 from ivector.base.errors import DataError, UserError
 from ivector.base.files import atomic_write, write_text
+from ivector.base.foreign.opening import require_regular
 
 if TYPE_CHECKING:
     from torch import nn
@@ -169,6 +170,7 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
         It is missing or not such a file.
     """
     path = Path(folder) / CONFIG
+    require_regular(path)
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -189,6 +191,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
     config = read_config(folder)
     path = folder / WEIGHTS
+    require_regular(path)
     try:
         content = path.read_bytes()
         tensors = load(content)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.opening import open_regular
 
 # Each map holds a file descriptor, of which a process has 1024 as a rule.
 MOST_OPEN = 256
@@ -52,8 +53,10 @@ class MappedFiles:
 
 def _map(path: str) -> mmap.mmap:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except DataError:
+        raise
     except ValueError:
         raise DataError(f"{path}: is empty (0 bytes); make or fetch it again") from None
     except OSError as error:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from dnn.formats.mapped import MappedFiles
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_path
+from ivector.base.foreign.opening import require_regular, safe_members
 
 MOST_FILES = 5000
 DESCRIPTION = ("sample_id", "speaker_id", "youtube_id", "utterance_id", "num_frames",
@@ -89,14 +90,15 @@ def read_shards(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
 
 
 def _read_shard(shard: Path) -> list[Described]:
+    require_regular(shard)
     audio: dict[str, Member] = {}
     descriptions: dict[str, dict[str, Any]] = {}
     name = "its first member"
     try:
         with tarfile.open(shard, "r:") as archive:
-            for info in archive:
-                name, path = info.name, PurePosixPath(info.name)
-                if not info.isfile() or path.suffix not in (".wav", ".json"):
+            for info, path in safe_members(archive):
+                name = info.name
+                if path.suffix not in (".wav", ".json"):
                     continue
                 stem = str(path.with_suffix(""))
                 if path.suffix == ".wav":

@@ -9,6 +9,7 @@ import numpy as np
 
 from dnn.extra import told_extra
 from ivector.base.errors import DataError
+from ivector.base.foreign.opening import require_regular
 
 
 @told_extra()
@@ -27,6 +28,7 @@ def read_tensor(path: str | os.PathLike) -> np.ndarray:
     """
     import torch
 
+    require_regular(path)
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:

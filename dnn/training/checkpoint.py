@@ -17,6 +17,7 @@ from typing import Any
 from dnn.extra import told_extra
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
+from ivector.base.foreign.opening import open_regular
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
@@ -67,7 +68,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     import torch
 
     try:
-        file = open(path, "rb")
+        file = open_regular(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     try:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
+from ivector.base.foreign.opening import require_regular
 
 FORMAT_VERSION = 1
 # Kind of a model in files: the module and class that know it by to_dict and from_dict.
@@ -123,6 +124,7 @@ def _content(path: str | os.PathLike) -> dict[str, Any]:
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"{constant} is no number of JSON")
 
+    require_regular(path)
     try:
         if os.path.getsize(path) > _LARGEST_BYTES:
             raise DataError(f"{path}: too large for a calibration or fusion; is it a score file?")

@@ -30,6 +30,7 @@ from fusion.formats.records import Report, refuse
 from ivector.base.errors import DataError, UsageError
 from ivector.base.extras import told_extra
 from ivector.base.files import atomic_path
+from ivector.base.foreign.opening import readable
 
 if TYPE_CHECKING:
     from fusion.formats.tables import Scores, Trials
@@ -58,7 +59,8 @@ def _opened(path: str | os.PathLike) -> Iterator[Any]:
     """The open file; whatever h5py says of a damaged one becomes DataError."""
     h5py = h5py_module()
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(readable(path), "r") as file:
+            _refuse_leading(path, file)
             yield file
     except (
         OSError,
@@ -73,6 +75,25 @@ def _opened(path: str | os.PathLike) -> Iterator[Any]:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: is damaged or no HDF5 file: {reason[:120]}") from error
+
+
+def _refuse_leading(path: str | os.PathLike, file: Any) -> None:
+    """Refuse a file of which a part is elsewhere: links, external storage, virtual data sets."""
+    h5py = h5py_module()
+    groups, seen = [file["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            where = f"{path}: {group.name.rstrip('/')}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise DataError(f"{where} is a link to somewhere else; refused, copy the data here")
+            found = group[name]
+            if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
+                raise DataError(f"{where} has its data in other files; refused, copy them here")
+            address = h5py.h5o.get_info(found.id).addr
+            if isinstance(found, h5py.Group) and address not in seen:
+                seen.add(address)
+                groups.append(found)
 
 
 def holds_scores(path: str | os.PathLike) -> bool:
@@ -141,7 +162,7 @@ def _ids(path: str | os.PathLike, file: Any, names: Sequence[str], what: str) ->
     data = _first(file, names)
     if data is None:
         raise DataError(f"{path}: has no ids of {what}; expected {names[0]!r} or {names[1]!r}")
-    if data.size > _MOST_PACKED * os.path.getsize(path):
+    if data.size > _MOST_PACKED * os.path.getsize(readable(path)):
         raise DataError(f"{path}: is damaged: {data.name} claims to have {data.size} ids")
     found = []
     for item in np.ravel(data[()]).tolist():

@@ -16,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.opening import require_regular
 
 FORMAT_VERSION = 1
 MOST_BYTES = 1 << 30  # of a text that is read at once: lists and maps of 10⁷ utterances
@@ -109,6 +110,7 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     DataError
         The file is missing, unreadable, of over 1 GiB or not UTF-8.
     """
+    require_regular(path)
     try:
         size = os.path.getsize(path)
         if size > MOST_BYTES:
@@ -159,6 +161,7 @@ def load_model(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray
     DataError
         Not such a file, damaged, of another kind, or of a newer format.
     """
+    require_regular(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}

@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.opening import require_regular
 
 _BINARY = b"\0B"
 _DTYPES: dict[bytes, np.dtype] = {b"F": np.dtype("<f4"), b"D": np.dtype("<f8")}
@@ -45,6 +46,7 @@ class KaldiReader:
             data, self.name = source, name or "<bytes>"
         else:
             self.name = name or os.fspath(source)
+            require_regular(source)
             try:
                 data = Path(source).read_bytes()
             except OSError as error:

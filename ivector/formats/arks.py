@@ -20,6 +20,7 @@ from kaldiio.matio import read_kaldi
 
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_path, read_lines
+from ivector.base.foreign.opening import open_regular
 from ivector.data import BLANKS, EDGES
 
 # What kaldiio raises for a cut or foreign archive.
@@ -100,7 +101,7 @@ def read_ark(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
     """
     last = "none"
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             while key := _read_key(file):
                 array = _read_entry(file, f"{path}: {key}")
                 last = key
@@ -148,7 +149,7 @@ def load_array(key: str, location: str) -> np.ndarray:
     """
     try:
         path, offset, ranges = _split(location)
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             file.seek(offset)
             array = _read_entry(file, f"{key}: {location}")
         return array[_slices(ranges, array.shape, f"{key}: {location}")]

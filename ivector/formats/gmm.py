@@ -17,6 +17,7 @@ import numpy as np
 
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, load_model, save_model
+from ivector.base.foreign.opening import open_regular
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.engine import LOG_2PI, cholesky, log_weights
@@ -223,7 +224,7 @@ def read_gmm(path: str | os.PathLike) -> DiagonalGMM | FullGMM:
         None of them.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             head = file.read(64)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -35,6 +35,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, load_model
+from ivector.base.foreign.opening import require_regular
 from ivector.statistics.batch import BaumWelchStatistics
 
 STORAGES = ("float32", "float16")
@@ -233,6 +234,7 @@ def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]
     DataError
         Missing, damaged, or another kind of file.
     """
+    require_regular(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             header = json.loads(str(archive["_header"]))

@@ -16,6 +16,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, read_lines
+from ivector.base.foreign.opening import require_regular
 from ivector.base.kaldi import KaldiReader, KaldiWriter, read_vectors
 from plda.checks import check_vectors
 
@@ -129,6 +130,7 @@ def read_counts(path: str | os.PathLike) -> dict[str, int]:
 
 
 def _npz_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    require_regular(path)
     try:
         with np.load(path, allow_pickle=False) as archive:
             ids, vectors = archive["ids"], archive["vectors"]
@@ -142,6 +144,7 @@ def _npz_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _ark_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    require_regular(path)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -107,6 +107,8 @@ def _inspect(recording: Recording) -> tuple[str, int]:
         name.encode("utf-8")
         if not recording.path.exists():
             return "no such file, or a link that leads nowhere", 0
+        if not recording.path.is_file():
+            return "no regular file", 0
         info = soundfile.info(name)
     except UnicodeEncodeError:
         return "the name is not UTF-8; rename the file", 0
