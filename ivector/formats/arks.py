@@ -18,7 +18,7 @@ import kaldiio
 import numpy as np
 from kaldiio.matio import read_kaldi
 
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, named
 from ivector.base.files import atomic_path, read_lines
 from ivector.base.foreign.opening import open_regular
 from ivector.data import BLANKS, EDGES
@@ -149,7 +149,7 @@ def load_array(key: str, location: str) -> np.ndarray:
     """
     try:
         path, offset, ranges = _split(location)
-        with open_regular(path) as file:
+        with named(key), open_regular(path) as file:
             file.seek(offset)
             array = _read_entry(file, f"{key}: {location}")
         return array[_slices(ranges, array.shape, f"{key}: {location}")]

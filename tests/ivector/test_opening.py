@@ -17,7 +17,7 @@ from fusion.formats.records import whole_lines
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, read_lines
 from ivector.base.foreign import opening
-from ivector.base.foreign.opening import files_below, readable, safe_members
+from ivector.base.foreign.opening import files_below, inside, readable, safe_members
 from ivector.base.kaldi import KaldiReader
 from ivector.data_checks import validate
 from ivector.formats.arks import load_array, read_ark
@@ -156,6 +156,13 @@ def test_links_are_followed_once_and_said(tmp_path, caplog):
     assert names[len(expected) :] == []
     assert f"{tmp_path}/in/d leads to {tmp_path}/out" in caplog.text
     assert "in/a is left out, as what it leads to is here already" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "", "a\0b"])
+def test_tables_of_a_tree_name_what_is_in_it(tmp_path, name):
+    assert inside(tmp_path, "a/b.wav", "t") == tmp_path / "a/b.wav"
+    with pytest.raises(DataError, match=r"^t: names .*which is not a file inside"):
+        inside(tmp_path, name, "t")
 
 
 def archive(folder, *members):

@@ -155,6 +155,20 @@ def unpacked(
         yield data
 
 
+def inside(folder: Path, name: str, table: str | os.PathLike) -> Path:
+    """Path of a file of a tree that a table in it names.
+
+    Raises
+    ------
+    DataError
+        The name leads out of the folder; names `table`.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
+        raise DataError(f"{table}: names {name!r}, which is not a file inside {folder}")
+    return folder / name
+
+
 def files_below(root: Path) -> list[Path]:
     """What is below a folder and no folder, sorted; without hidden ones.
 

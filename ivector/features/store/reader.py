@@ -28,6 +28,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
+from ivector.base.foreign.opening import inside
 from ivector.data import Row
 from ivector.features.store.writer import FLOAT16, FORMAT, write_store
 
@@ -222,7 +223,10 @@ def _read_index(path: Path) -> dict[str, Place]:
     for number, line in enumerate(read_lines(path), 1):
         try:
             utt, file, offset, n_frames = line.split(" ")
+            inside(path.parent, file, path)
             index[utt] = Place(file, int(offset), int(n_frames))
+        except DataError:
+            raise
         except ValueError:
             raise DataError(f"{path}:{number}: not an index line; make the store again") from None
     return index
