@@ -79,9 +79,9 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO[Any]]
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a small UTF-8 text file atomically; bytes of names that are not UTF-8 as escapes."""
-    with atomic_write(path, "wb") as file:
-        file.write(text.encode("utf-8", "backslashreplace"))
+    """Write a small UTF-8 text file atomically."""
+    with atomic_write(path, "w") as file:
+        file.write(text)
 
 
 def remove_tree(folder: str | os.PathLike) -> None:

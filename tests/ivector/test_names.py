@@ -8,7 +8,6 @@ import pytest
 
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
-from ivector.base.files import write_text
 from ivector.base.foreign.names import (
     MOST_NAME,
     MOST_SHOWN,
@@ -73,8 +72,3 @@ def test_commands_print_and_complain_in_what_can_be_seen(capsys):
     with pytest.raises(SystemExit):
         run(parser, main, ["a", "--\x1bb"])
     assert "\x1b" not in capsys.readouterr().err
-
-
-def test_text_with_bytes_that_are_not_utf8_is_written(tmp_path):
-    write_text(tmp_path / "x", "é\udcff\n")
-    assert (tmp_path / "x").read_text(encoding="utf-8") == "é\\udcff\n"
