@@ -164,8 +164,8 @@ def _extract(
     arguments: argparse.Namespace, task: Task, utterances: list[str]
 ) -> dict[str, np.ndarray]:
     """I-vectors (R,) by utterance."""
-    from ivector.base.shards import map_shards
-    from ivector.base.workers import make_shards
+    from ivector.base.parallel.shards import map_shards
+    from ivector.base.parallel.workers import make_shards
     from recipes.steps.ivectors import Extract
     from recipes.steps.total_variability import Accumulator
 

@@ -36,7 +36,7 @@ from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, wh
 from ivector.base.errors import UsageError
 from ivector.base.files import atomic_write, write_text
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
+from ivector.base.parallel.shards import map_shards
 from recipes.commands import COMMANDS
 from recipes.corpora.synthetic import stream
 

@@ -134,7 +134,7 @@ _path_find() {
   esac
   if [ -n "${PYTHON:-}" ] && [ "$PYTHON" != "${RECIPE_PYTHON:-}" ]; then
     _path_given=true
-    _path_python=$PYTHON
+    _path_python=$(command -v "$PYTHON") || _path_python=$PYTHON
     [ ! -e "$_path_root/setup.cfg" ] || _path_instead="; or unset PYTHON, and .venv is made with them"
     _path_check "$PYTHON" && return 0
     _path_refuse "$PYTHON"

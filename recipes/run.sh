@@ -21,13 +21,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 # Variables that the options decide: which stages have something to do, extras of the package that
 # they need, whether all is only told. A wrong option ends here, before anything is installed.
-stages= needs= dry_run=false
+stages= needs= dry_run=false portable=false
 check() {  # check PYTHON OPTION...: set the variables; wrong options, or --help, end the script
   local python=$1 status=0
   shift
   told=$(PYTHONDONTWRITEBYTECODE=1 "$python" -m recipes.steps check "$@" 2>&1) || status=$?
   case $status in
-    0) eval "$(grep -E '^(stages|needs|dry_run)=' <<<"$told")" ;;
+    0) eval "$(grep -E '^(stages|needs|dry_run|portable)=' <<<"$told")" ;;
     2) printf '%s\n' "$told" >&2; exit 2 ;;
     3) printf '%s\n' "$told"; exit 0 ;;
     *) return 1 ;;
@@ -52,6 +52,7 @@ else  # it needs a package itself
   install
 fi
 set -euo pipefail
+[ "$portable" = false ] || eval "$("$PYTHON" -m ivector portable)"
 
 within() { case " $stages " in *" $1 "*) ;; *) return 1 ;; esac; }
 

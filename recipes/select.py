@@ -28,7 +28,7 @@ from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, wh
 from ivector.base.errors import UsageError
 from ivector.base.files import write_text
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
+from ivector.base.parallel.shards import map_shards
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.full import FullGMM
 from ivector.pipeline import FrontEnd

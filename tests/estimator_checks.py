@@ -7,12 +7,14 @@ A package's tests declare `CASES`, a list of (estimator, {name of a check: why i
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 
 Case = tuple[Any, Mapping[str, str]]
@@ -23,6 +25,8 @@ LARGEST = 5
 
 def parametrize(cases: Sequence[Case]) -> Any:
     """A decorator of ``test(estimator, check)``; a check that cannot hold must indeed fail."""
+    if "expected_failed_checks" not in inspect.signature(parametrize_with_checks).parameters:
+        return pytest.mark.skip("scikit-learn before 1.6 knows no exceptions from its checks")
     reasons = {id(estimator): dict(why) for estimator, why in cases}
     return parametrize_with_checks(
         [estimator for estimator, _ in cases],

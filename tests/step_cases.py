@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ivector.base import budget
 from ivector.base.cli import guarded
-from ivector.base.shards import use_backend
+from ivector.base.parallel.shards import use_backend
 from recipes.engine import marks
 from recipes.engine.server import PROG
 from recipes.steps.__main__ import main

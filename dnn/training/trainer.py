@@ -26,13 +26,7 @@ from dnn.extra import told_extra
 from dnn.losses.classification import MarginSchedule, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
 from dnn.training.agreement import check_agreement
-from dnn.training.checkpoint import (
-    BEST,
-    LAST,
-    load_checkpoint,
-    remove_leftovers,
-    save_checkpoint,
-)
+from dnn.training.checkpoint import BEST, LAST, load_checkpoint, remove_leftovers, save_checkpoint
 from dnn.training.distributed import Ranks, pick_device
 from dnn.training.identity import choices_of, differences, identity_of
 from dnn.training.memory import too_large

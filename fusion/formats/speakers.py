@@ -167,7 +167,9 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
     rows = np.concatenate([trials.enrol[is_target], same[:, 0]])
     columns = np.concatenate([trials.test[is_target], same[:, 1]]) + n_enrol
     size = n_enrol + n_test
-    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))
+    # SciPy 1.11 takes no indices of eight bytes there.
+    where = (rows.astype(np.int32), columns.astype(np.int32))
+    links = coo_array((np.ones(len(rows), np.int8), where), shape=(size, size))
     n_speakers, speaker = connected_components(links, directed=False)
     speaker = speaker.astype(np.int32)
     alone = n_test - len(np.unique(np.concatenate([trials.test[is_target], same[:, 1]])))

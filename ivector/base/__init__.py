@@ -9,16 +9,13 @@ kaldi       Kaldi's basic types on disk, binary and text
 cli         the frame of a command: parser, options that many share, exit codes
 commands    a package's table of commands, and the command that lists or runs them
 log         log lines and progress
+portable    switches that make results the same on every x86-64
 budget      limits of memory and disk, refused before work begins
-shards      the shard map: a function over shards, results in their order
-workers     what runs shards: backends, BLAS on one thread
-forks       shards in forks of a process that has imported everything
-cluster     shards on a Dask cluster, as futures
-checkpoint  state and partial sums of a training, so that it goes on after a kill
+parallel    work in shards, the results the same everywhere; state that outlives a kill
 lazy        a package's public names, imported on first use
 jit         Numba's njit, which keeps kernels where that can be
 lanes       vectors of float32 for Numba kernels, one frame a lane
 
-Nothing here is heavier than numpy but cluster, estimators, jit and lanes, which only their users
-import. It is the only part of ``ivector`` that ``plda`` and ``fusion`` use.
+Nothing here is heavier than numpy but estimators, jit, lanes and parallel's cluster, which only
+their users import. It is the only part of ``ivector`` that ``plda`` and ``fusion`` use.
 """

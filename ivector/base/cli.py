@@ -15,8 +15,8 @@ from ivector.base.errors import UserError
 from ivector.base.extras import describe_missing
 from ivector.base.foreign.names import shown
 from ivector.base.log import logged_warnings, setup_logging
-from ivector.base.shards import use_backend
-from ivector.base.workers import BACKENDS
+from ivector.base.parallel.shards import use_backend
+from ivector.base.parallel.workers import BACKENDS
 
 
 class Parser(argparse.ArgumentParser):

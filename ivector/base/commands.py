@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ivector.base.cli import run
+from ivector.base.cli import guarded, run
 
 
 class Command(NamedTuple):
@@ -45,11 +45,7 @@ def run_command(
     """
     name, *words = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
-        print(f"usage: python -m {package} COMMAND ...   (COMMAND --help tells its options)\n")
-        width = max(map(len, commands))
-        for known, command in commands.items():
-            print(f"  {known:{width}}  {command.line}")
-        return 0
+        return guarded(f"python -m {package}", lambda: _list(package, commands))
     if name not in commands:
         from difflib import get_close_matches
 
@@ -66,3 +62,11 @@ def run_command(
         return run(module.make_parser(), module.main, words)
     finally:
         sys.argv = kept
+
+
+def _list(package: str, commands: Mapping[str, Command]) -> None:
+    width = max(map(len, commands))
+    lines = [f"  {known:{width}}  {command.line}" for known, command in commands.items()]
+    usage = f"usage: python -m {package} COMMAND ...   (COMMAND --help tells its options)\n"
+    # Flushed here, where it is handled that nobody reads on.
+    print(usage, *lines, sep="\n", flush=True)

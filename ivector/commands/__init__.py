@@ -1,6 +1,7 @@
 """Commands from recordings to i-vectors: ``python -m ivector`` lists them, with a name it runs one.
 
 log_mel_store  compute the log-mel energies of a corpus once, for networks
+portable       print what makes results the same on every x86-64
 
 A command is a thin module here with `make_parser` and `main`, and a line in this table; what it
 computes stands in the rooms beside. Past sixteen modules, they go into folders named as the rooms.
@@ -12,5 +13,8 @@ COMMANDS = {
     "log-mel-store": Command(
         "ivector.commands.log_mel_store",
         "compute the log-mel energies of a corpus once, for networks",
+    ),
+    "portable": Command(
+        "ivector.commands.portable", "print what makes results the same on every x86-64"
     ),
 }

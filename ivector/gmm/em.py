@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ivector.base.checkpoint import Checkpoint, identifying, sum_shards
 from ivector.base.errors import (
     DataError,
     DegenerateDataWarning,
@@ -21,7 +20,8 @@ from ivector.base.errors import (
     UsageError,
 )
 from ivector.base.estimators import column_names
-from ivector.base.workers import one_thread
+from ivector.base.parallel.checkpoint import Checkpoint, identifying, sum_shards
+from ivector.base.parallel.workers import one_thread
 from ivector.gmm.mixture import Mixture
 from ivector.gmm.statistics import Data, GMMStatistics, as_shards, check_frames, load_shard
 

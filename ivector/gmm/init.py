@@ -19,8 +19,8 @@ from scipy.sparse import csr_matrix
 from sklearn.base import clone
 
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
-from ivector.base.shards import map_shards
-from ivector.base.workers import one_thread
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import one_thread
 from ivector.gmm.em import BaseGMM
 from ivector.gmm.engine import complain_of_frame
 from ivector.gmm.statistics import CONSTANT, load_shard

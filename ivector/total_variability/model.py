@@ -21,7 +21,6 @@ import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
-from ivector.base.checkpoint import Checkpoint, identifying, sum_shards
 from ivector.base.errors import (
     DataError,
     DegenerateDataWarning,
@@ -29,8 +28,9 @@ from ivector.base.errors import (
     UsageError,
 )
 from ivector.base.estimators import column_names
-from ivector.base.shards import map_shards
-from ivector.base.workers import one_thread
+from ivector.base.parallel.checkpoint import Checkpoint, identifying, sum_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import one_thread
 from ivector.statistics.accumulation import ubm_means
 from ivector.statistics.batch import BaumWelchStatistics
 from ivector.total_variability.checks import (

@@ -26,7 +26,7 @@ import numpy as np
 from scipy import linalg
 
 from ivector.base.errors import DataError
-from ivector.base.workers import one_thread
+from ivector.base.parallel.workers import one_thread
 from ivector.total_variability import packed
 
 # Packed moments and centred statistics of one batch; larger gains nothing, as the products are

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ivector.base.workers import one_thread
+from ivector.base.parallel.workers import one_thread
 from plda.checks import check_input, check_range, warn_degenerate
 from plda.linalg import diagonalise, eigh_descending, total_covariance
 from plda.models.plda import PLDA

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import ObjectiveWarning, UsageError
-from ivector.base.workers import one_thread
+from ivector.base.parallel.workers import one_thread
 from plda.checks import check_input, check_labels, check_range, check_vectors, note_features
 from plda.linalg import class_statistics, diagonalise
 from plda.models.em import absolute_floor, em_step, floor_eigenvalues, objective

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
 from ivector.base.errors import UsageError
-from ivector.base.workers import one_thread
+from ivector.base.parallel.workers import one_thread
 from plda.checks import (
     check_labels,
     check_n_components,

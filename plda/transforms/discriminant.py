@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from ivector.base.workers import one_thread
+from ivector.base.parallel.workers import one_thread
 from plda.checks import (
     check_labels,
     check_n_components,

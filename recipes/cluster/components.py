@@ -7,8 +7,11 @@ its own. Annotations are read by kfp as objects; hence no ``from __future__ impo
 from collections.abc import Sequence
 from typing import Any
 
-from kfp import dsl, kubernetes
-from kfp.dsl import HTML, Metrics, Output
+from ivector.base.extras import told_extra
+
+with told_extra():
+    from kfp import dsl, kubernetes
+    from kfp.dsl import HTML, Metrics, Output
 
 # A machine may be taken away many times in the days that a large corpus takes.
 RETRIES = 20

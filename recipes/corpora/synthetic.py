@@ -18,7 +18,7 @@ import numpy as np
 from ivector.base.errors import UsageError
 from ivector.base.files import atomic_write
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
+from ivector.base.parallel.shards import map_shards
 from recipes.corpora.common import Corpus, Recording, two_folds
 from recipes.corpora.layout import finish
 from recipes.engine.marks import remove_temporary

@@ -84,7 +84,7 @@ def run_stage(settings: Settings, number: int) -> int:
 
 def use_workers(backend: str, scheduler: str) -> None:
     """Choose what runs shards."""
-    from ivector.base.shards import use_backend
+    from ivector.base.parallel.shards import use_backend
 
     use_backend(backend, scheduler or None)
 

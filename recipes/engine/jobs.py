@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError, UserError
-from ivector.base.forks import forked_processes, plain_record
 from ivector.base.log import listen
-from ivector.base.workers import one_thread
+from ivector.base.parallel.forks import forked_processes, plain_record
+from ivector.base.parallel.workers import one_thread
 from recipes.engine.console import Console
 from recipes.engine.marks import tell
 from recipes.engine.run import Job

@@ -24,6 +24,7 @@ from typing import Any
 
 from ivector.base.errors import DataError
 from ivector.base.foreign.names import shown
+from ivector.base.portable import is_portable
 
 PACKAGES = (
     "ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio", "torch",
@@ -111,7 +112,23 @@ def named(upstream: Upstream) -> dict[str, str]:
 
 def make_stamp(options: Mapping[str, Any], upstream: Upstream, code: str) -> str:
     """Digest of all that a stage's results depend on."""
-    return _digest([dict(options), named(upstream), code])
+    parts: list[Any] = [dict(options), named(upstream), code]
+    return _digest([*parts, "portable"] if is_portable() else parts)
+
+
+def make_mark(
+    options: Mapping[str, Any],
+    upstream: Upstream,
+    code: str,
+    seconds: float,
+    warnings: Sequence[str],
+    files: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What a finished stage is marked with; `files` as of `manifest`."""
+    return {
+        "stamp": make_stamp(options, upstream, code), "upstream": named(upstream), "code": code,
+        "portable": is_portable(), "seconds": seconds, "warnings": list(warnings), "files": files,
+    }  # fmt: skip
 
 
 def run_key(stamp: str) -> str:
@@ -240,6 +257,8 @@ def find_reasons(
     changed = [name for name in sorted(upstream) if upstream[name] != read.get(name)]
     changed = [name for name in changed if not upstream[name].startswith("planned")]
     reasons += [f"{name} changed" for name in changed] + [f"follows {stage}" for stage in planned]
+    if mark.get("portable", False) != is_portable():
+        reasons.append("--portable changed")
     if mark.get("code") != code:
         reasons.append("the code of this stage changed")
     return reasons or ["what it reads changed"]
@@ -269,6 +288,8 @@ def versions() -> dict[str, str]:
 @functools.cache
 def cpu() -> str:
     """Features of the processor that results may depend on by a last digit, as they are in use."""
+    if is_portable():
+        return "any x86-64 (--portable)"
     import numpy as np
     from threadpoolctl import threadpool_info
 

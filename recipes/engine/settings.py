@@ -61,6 +61,8 @@ TABLE = Table(
             Option("dry_run", "false", FLAG, "say what would be run, and why, and do nothing"),
             Option("strict", "false", FLAG,
                    "stop at the first bad recording instead of skipping and counting it"),
+            Option("portable", "false", FLAG, "the same bytes on every x86-64, with and without "
+                   "AVX; takes longer, see docs/scaling.md"),
             Option("seed", "0", whole(0, 2**32 - 1), "of everything random"),
             Option("data", "", FOLDER, "data folder; empty: data/CORPUS"),
             Option("exp", "", FOLDER, "experiment folder; empty: exp/CORPUS"),
@@ -68,7 +70,7 @@ TABLE = Table(
         ),
         "Machine (changes no result)": (
             Option("nj", "", optional(whole(1, 4096), "all cores"), "processes"),
-            Option("backend", "loky", choice(of="ivector.base.workers:BACKENDS"),
+            Option("backend", "loky", choice(of="ivector.base.parallel.workers:BACKENDS"),
                    "what runs shards: processes, threads of one process, or a Dask cluster"),
             Option("scheduler", "", text_kind(allowed="tcp://HOST:PORT or the scheduler's file"),
                    "of a Dask cluster; empty starts --nj processes here"),

@@ -36,6 +36,7 @@ from recipes.engine.marks import (
     cpu,
     digest,
     find_reasons,
+    make_mark,
     make_stamp,
     manifest,
     named,
@@ -124,7 +125,12 @@ def stage(
     stamp = make_stamp(options, upstream, code)
     with _own(partial):
         work = _enter(partial, run_key(stamp))
-        record = {"options": dict(options), "upstream": named(upstream), "versions": versions()}
+        record = {
+            "options": dict(options),
+            "upstream": named(upstream),
+            "versions": versions(),
+            "cpu": cpu(),
+        }
         write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
         cautions: list[str] = []
         try:
@@ -138,10 +144,7 @@ def stage(
                 remove_tree(work)  # nothing to go on from
             raise
         remove_temporary(work)  # of workers that were killed while others made the same shard
-        done = {
-            "stamp": stamp, "upstream": named(upstream), "code": code, "seconds": seconds,
-            "warnings": cautions, "files": manifest(work),
-        }  # fmt: skip
+        done = make_mark(options, upstream, code, seconds, cautions, manifest(work))
         write_text(work / "done.json", json.dumps(done) + "\n")
         _replace(folder, work)
         remove_tree(resume_folder(folder))
@@ -176,14 +179,12 @@ def in_place(
             yield folder
         seconds = round(time.perf_counter() - start, 3)
         read = named(upstream())
-        record = {"options": dict(options), "upstream": read, "versions": versions()}
+        record = {"options": dict(options), "upstream": read, "versions": versions(),
+                  "cpu": cpu()}  # fmt: skip
         write_text(folder / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
         parts = [folder / "wav", *sorted(folder.glob("fold*"))]
         listed = {f"{part.name}/{k}": v for part in parts for k, v in manifest(part).items()}
-        done = {
-            "stamp": make_stamp(options, read, code), "upstream": read, "code": code,
-            "seconds": seconds, "warnings": cautions, "files": listed,
-        }  # fmt: skip
+        done = make_mark(options, read, code, seconds, cautions, listed)
         write_text(folder / "done.json", json.dumps(done) + "\n")
     except BaseException:
         if is_new and {path.name for path in folder.iterdir()} <= {"log"}:
@@ -226,6 +227,7 @@ def _enter(partial: Path, key: str) -> Path:
     work = partial / key
     for other in partial.iterdir():
         if other != work:
+            _say_not_continued(other)
             remove_tree(other) if other.is_dir() else other.unlink()
     if work.exists():
         remove_temporary(work)
@@ -233,6 +235,17 @@ def _enter(partial: Path, key: str) -> Path:
         logger.info("%s: goes on from an unfinished run", work.parent.parent / partial.name)
     work.mkdir(exist_ok=True)
     return work
+
+
+def _say_not_continued(other: Path) -> None:
+    """Say so where only the processor keeps an unfinished run from being continued."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        where = json.loads((other / "options.json").read_text(encoding="utf-8")).get("cpu")
+        if where not in (None, cpu()):
+            logger.warning(
+                "%s: was begun on another processor, whose last digits differ, and is done anew; "
+                "with --portable true it would go on", other.parent.parent / other.parent.name,
+            )  # fmt: skip
 
 
 def settle(folder: Path) -> None:

@@ -63,6 +63,7 @@ def check(settings: Settings) -> int:
         "needs": ",".join(settings.needs),
         "stages": " ".join(map(str, stages(settings))),
         "dry_run": str(values.dry_run).lower(),
+        "portable": str(values.portable).lower(),
     }
     for name, value in told.items():
         print(f"{name}={shlex.quote(value)}")

@@ -21,8 +21,8 @@ from ivector.base.budget import MIB, require_disk, shard_size
 from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.files import read_lines, write_text
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 from ivector.data import Part, Row, read_data_dir
 from ivector.features.audio import FULL_SCALE, audio_defects, read_audio, refuse_zeros
 from ivector.features.extractors import MFCC

@@ -13,8 +13,8 @@ import numpy as np
 
 from ivector.base.budget import MIB
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 from ivector.gmm.verifier import GMMVerifier
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import resume_folder

@@ -13,8 +13,8 @@ import numpy as np
 from ivector.base.budget import require_disk, require_memory, shard_size
 from ivector.base.errors import DataError
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 from ivector.total_variability.model import TotalVariability
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require, resume_folder

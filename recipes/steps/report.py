@@ -25,7 +25,7 @@ from fusion.report.make import Report, make_report
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.base.foreign.names import markdown_text
-from ivector.base.forks import each
+from ivector.base.parallel.forks import each
 from recipes.engine.marks import is_made_from, versions
 from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require

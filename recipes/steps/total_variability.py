@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from ivector.base.budget import MIB, require_disk, require_memory, shard_size
-from ivector.base.checkpoint import MOST_GROUPS, Checkpoint
 from ivector.base.files import write_text
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.checkpoint import MOST_GROUPS, Checkpoint
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 from ivector.formats.extractor import write_extractor
 from ivector.formats.statistics import StatisticsFile, StatisticsWriter
 from ivector.gmm.diagonal import DiagonalGMM

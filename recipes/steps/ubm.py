@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ivector.base.budget import require_disk, require_memory
-from ivector.base.checkpoint import Checkpoint
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from ivector.base.parallel.checkpoint import Checkpoint
 from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_gmm
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.full import FullGMM

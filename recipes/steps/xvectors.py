@@ -13,8 +13,8 @@ import numpy as np
 from dnn.extra import told_extra
 from dnn.models import MODELS
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 from recipes.engine.run import Job, Run, Task
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import fold_utterances, protocol_digest

@@ -331,8 +331,6 @@ def test_orders_and_refusals():
 
 # Where a metric of the table is named nevertheless, and why.
 NAMED = {
-    "fusion/__init__.py": "exports the functions of these names",
-    "fusion/metrics/__init__.py": "exports the functions of these names",
     "fusion/metrics/table.py": "the table",
     "fusion/metrics/rates.py": "the functions",
     "fusion/metrics/curve.py": "the functions, of one sort",

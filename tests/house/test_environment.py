@@ -221,8 +221,8 @@ def test_file_names_that_are_not_utf8_are_written_as_they_are(tmp_path):
 
 # Packages that are not installed
 
-WITHOUT = """\
-import runpy, sys
+HIDDEN = """\
+import sys
 
 class Without:
     def find_spec(self, name, path=None, target=None):
@@ -230,6 +230,9 @@ class Without:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Without())
+"""
+COMMAND = """\
+import runpy
 module, *words = {command!r}.split()
 sys.argv = [module, *words]
 runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -237,7 +240,7 @@ runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 def without(missing, command, cwd):
-    text = WITHOUT.format(missing=missing, command=command)
+    text = (HIDDEN + COMMAND).format(missing=missing, command=command)
     done = python("-c", text, cwd=cwd, path=ROOT)
     return done.returncode, done.stderr.splitlines(), done.stdout
 
@@ -314,6 +317,27 @@ def test_a_command_says_which_package_is_missing(files, missing, command):
     )
 
 
+IMPORT_ALL = """
+import importlib, pkgutil
+from ivector.base.extras import MissingExtraError
+asked = 0
+for package in ("ivector", "plda", "dnn", "fusion", "recipes"):
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
+        if not module.name.endswith("__main__"):
+            try:
+                importlib.import_module(module.name)
+            except MissingExtraError:
+                asked += 1
+print(asked)
+"""
+
+
+def test_every_module_is_imported_or_names_its_extra(tmp_path):
+    text = HIDDEN.format(missing=" ".join(EXTRAS)) + IMPORT_ALL
+    done = python("-c", text, cwd=tmp_path, path=ROOT)
+    assert done.returncode == 0 and int(done.stdout) > 10, done.stderr
+
+
 def test_a_missing_module_of_our_own_is_no_mistake_of_the_user():
     def body():
         import ivector.nothing  # type: ignore[import-not-found]  # noqa: F401
@@ -370,7 +394,7 @@ for package in {packages!r}:
                     getattr(module, name)
             except ImportError as error:
                 # Dask itself finds out whether it is on Windows.
-                ours = found.name != "ivector.base.cluster" and error.name not in EXTRAS
+                ours = found.name != "ivector.base.parallel.cluster" and error.name not in EXTRAS
                 if ours and not type(error).__name__ == "MissingExtraError":
                     raise
             n += 1

@@ -4,12 +4,15 @@ import doctest
 import importlib
 import pkgutil
 import typing
+from importlib.util import find_spec
 
 import matplotlib
 import pytest
 
 matplotlib.use("Agg")
-PACKAGES = ("ivector", "plda", "dnn", "fusion")
+PACKAGES = ("ivector", "plda", "fusion", *(("dnn",) if find_spec("torch") else ()))
+
+PROGRAM = ("recipes.commands", "recipes.program")
 
 
 def _modules():
@@ -43,7 +46,7 @@ def test_a_public_name_has_an_example_that_runs(module, name):
 def _documented():
     """All modules, and those of commands that have a public name."""
     things = (getattr(importlib.import_module(module), name) for module, name in _public())
-    return sorted({*_modules(), *(thing.__module__ for thing in things)})
+    return sorted({*_modules(), *PROGRAM, *(thing.__module__ for thing in things)})
 
 
 @pytest.mark.parametrize("name", _documented())

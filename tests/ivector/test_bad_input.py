@@ -9,7 +9,7 @@ from shard_jobs import die
 from ivector.base import cli
 from ivector.base.errors import DataError
 from ivector.base.kaldi import read_vectors
-from ivector.base.shards import map_shards
+from ivector.base.parallel.shards import map_shards
 from plda.formats.vectors import read_ids_vectors
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from ivector import DiagonalGMM, FullGMM, TotalVariability
-from ivector.base import checkpoint as checkpoints
-from ivector.base.checkpoint import Checkpoint
 from ivector.base.errors import DataError
+from ivector.base.parallel import checkpoint as checkpoints
+from ivector.base.parallel.checkpoint import Checkpoint
 from ivector.statistics import baum_welch
 
 

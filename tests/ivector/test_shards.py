@@ -8,10 +8,10 @@ import pytest
 from shard_jobs import die, die_once, fail, here, scaled, threads
 
 from ivector import DiagonalGMM
-from ivector.base import shards
 from ivector.base.errors import DataError, UsageError
-from ivector.base.shards import map_shards, use_backend
-from ivector.base.workers import Backend, one_thread
+from ivector.base.parallel import shards
+from ivector.base.parallel.shards import map_shards, use_backend
+from ivector.base.parallel.workers import Backend, one_thread
 
 NO_DASK = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed (scale)")
 BACKENDS = ["loky", "threading", pytest.param("dask", marks=NO_DASK)]
@@ -28,7 +28,7 @@ def backend(request):
 def closed():
     yield
     if find_spec("distributed"):
-        from ivector.base.cluster import disconnect
+        from ivector.base.parallel.cluster import disconnect
 
         disconnect()
 
@@ -109,7 +109,7 @@ def test_a_shard_that_always_kills_its_worker_is_given_up(monkeypatch):
 
 @NO_DASK
 def test_a_scheduler_that_stays_away_is_given_up(monkeypatch):
-    from ivector.base import cluster
+    from ivector.base.parallel import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_S", 0.2)
     monkeypatch.setattr(shards, "MOST_CLUSTER_LOSSES", 1)
@@ -145,7 +145,7 @@ def test_limits_of_threads_end_with_the_last_holder():
 
 @NO_DASK
 def test_workers_of_a_cluster_are_as_their_driver(tmp_path, monkeypatch):
-    from ivector.base import cluster
+    from ivector.base.parallel import cluster
 
     former = use_backend("dask")
     try:

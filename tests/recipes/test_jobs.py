@@ -271,7 +271,7 @@ def test_stages_make_the_same_bytes_side_by_side(finished, begun, nj, capsys):
 SLOW = """
 import sys, time
 from pathlib import Path
-import ivector.base.checkpoint as checkpoint
+import ivector.base.parallel.checkpoint as checkpoint
 import recipes.engine.jobs
 from recipes.steps.__main__ import cli
 

@@ -46,6 +46,7 @@ WRONG = [
     ("--keep-finished 1", "--keep-finished takes true or false", "'1'"),
     ("--dry-run=maybe", "--dry-run takes true or false", "'maybe'"),
     ("--strict True", "--strict takes true or false", "'True'"),
+    ("--portable 1", "--portable takes true or false", "'1'"),
     ("--seed 99999999999", f"--seed takes {NUMBERS} from 0 to 4294967295", "'99999999999'"),
     ("--seed -1", f"--seed takes {NUMBERS} from 0", "'-1'"),
     ("--seed 1.5", f"--seed takes {NUMBERS} from 0", "'1.5'"),
@@ -270,11 +271,13 @@ def test_options_are_refused_before_the_packages_are_installed(place):
 def test_check_tells_the_shell_what_there_is_to_do(place, capsys):
     assert recipe("check", *places(place), "--systems", "ivector xvector", "--stage", "2") == 0
     told = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
-    assert told == {"needs": "dnn", "stages": "'2 3 4 5 6 7 8 9 10'", "dry_run": "false"}
-    words = ["--system", "gmm-ubm", "--dev-folds", "0", "--backend", "dask", "--dry-run"]
+    stages = "'2 3 4 5 6 7 8 9 10'"
+    assert told == {"needs": "dnn", "stages": stages, "dry_run": "false", "portable": "false"}
+    words = "--system gmm-ubm --dev-folds 0 --backend dask --dry-run --portable".split()
     assert recipe("check", *places(place), *words) == 0
     told = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
-    assert told == {"needs": "scale", "stages": "'0 1 2 6 10'", "dry_run": "true"}
+    stages = "'0 1 2 6 10'"
+    assert told == {"needs": "scale", "stages": stages, "dry_run": "true", "portable": "true"}
     assert not list(place.iterdir())
 
 

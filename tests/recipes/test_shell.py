@@ -253,7 +253,8 @@ def test_path_takes_a_given_python_or_refuses_it(tree):
     refused(call(PYTHON="/absent"), "PYTHON=/absent does not run")
     assert not (root / ".venv").exists() and not (tools / "pip").exists()
     (tools / "probe").write_text("\n")
-    assert call(PYTHON=str(given)).stdout.startswith(f"{given}|")
+    for name in (str(given), "mine"):
+        assert call(PYTHON=name).stdout.startswith(f"{given}|")
     # As a recipe does that is called among the tools.
     code = f'cd "{tools}"; cd "{root}"; . recipes/path.sh || exit; echo "$PYTHON"'
     environment = {"PATH": str(tools), "PYTHON": "./mine"}

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 from step_cases import call, places
 
-from ivector.base import checkpoint
 from ivector.base.errors import UsageError
+from ivector.base.parallel import checkpoint
 from ivector.data import read_data_dir
 from ivector.formats.arks import ArkWriter, load_scp, read_scp
 from recipes.corpora.synthesis import draw_session, draw_speaker, synthesise

@@ -19,8 +19,8 @@ from ivector.base.budget import shard_size
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, write_text
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 from ivector.data import Part, Row
 
 logger = logging.getLogger("store")

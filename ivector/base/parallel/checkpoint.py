@@ -22,8 +22,8 @@ import numpy as np
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, read_lines, remove_tree, save_model, write_text
 from ivector.base.log import progress
-from ivector.base.shards import map_shards
-from ivector.base.workers import make_shards
+from ivector.base.parallel.shards import map_shards
+from ivector.base.parallel.workers import make_shards
 
 T = TypeVar("T")
 

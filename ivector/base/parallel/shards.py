@@ -19,8 +19,8 @@ from typing import Any
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.extras import told_extra
-from ivector.base.forks import are_forked, run_forked
-from ivector.base.workers import (
+from ivector.base.parallel.forks import are_forked, run_forked
+from ivector.base.parallel.workers import (
     BACKENDS,
     Backend,
     R,
@@ -163,7 +163,7 @@ Starter = Callable[[Sequence[Any]], Iterator[Any]]
 def _starter(backend: Backend, nj: int, function: Callable, kwargs: dict[str, Any]) -> Starter:
     """Make what runs shards once, raising WorkersLost where they have to be sent again."""
     if backend.name == "dask":
-        from ivector.base.cluster import run_on_cluster
+        from ivector.base.parallel.cluster import run_on_cluster
 
         return lambda shards: run_on_cluster(backend, nj, function, kwargs, shards)
     return lambda shards: _run_here(backend.name, nj, function, kwargs, shards)

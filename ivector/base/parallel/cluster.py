@@ -2,7 +2,7 @@
 
 A worker that dies alone is the scheduler's to replace and is not noticed here. What is lost for
 good with its worker or scheduler is reported as `WorkersLost`, so that
-`ivector.base.shards.map_shards` sends the missing shards again.
+`ivector.base.parallel.shards.map_shards` sends the missing shards again.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster
-from distributed.comm import CommClosedError
-from distributed.scheduler import NoValidWorkerError
-
 from ivector.base.errors import DataError, UsageError
-from ivector.base.workers import Backend, WorkersLost, one_thread
+from ivector.base.extras import told_extra
+from ivector.base.parallel.workers import Backend, WorkersLost, one_thread
+
+with told_extra():
+    import dask
+    import cloudpickle  # isort: skip (it comes with dask, which is what is missed)
+    from distributed import Client, Future, KilledWorker, LocalCluster
+    from distributed.comm import CommClosedError
+    from distributed.scheduler import NoValidWorkerError
 
 # Its warnings of every lost worker; what matters of them is told by `map_shards`.
 for _name in ("distributed", "distributed.client"):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-from ivector.base.workers import make_shards, single_threaded
+from ivector.base.parallel.workers import make_shards, single_threaded
 
 _forking = False
 _work: tuple[Callable[..., Any], dict[str, Any]] | None = None
