@@ -27,6 +27,7 @@ from ivector.data import Part, Row
 from ivector.features.audio import FULL_SCALE, MAX_OVERSHOOT_S, read_audio
 
 Sound = str | os.PathLike | Member
+Recording = Row
 # Frames that a length promised by resampling may be too many.
 SLACK_FRAMES = 2
 
@@ -59,7 +60,7 @@ class AudioSource(Source):
 
     def __init__(
         self,
-        recordings: Iterable[Row],
+        recordings: Iterable[Recording],
         extractor: Any,
         *,
         channel: int | str | None = None,

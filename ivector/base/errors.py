@@ -61,6 +61,6 @@ def named(name: str) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        if str(error).startswith(name):
+        if str(error).startswith(f"{name}:"):
             raise
         raise type(error)(f"{name}: {error}") from error

@@ -29,8 +29,7 @@ import numpy as np
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
 from ivector.base.foreign.opening import inside
-from ivector.data import Row
-from ivector.features.store.writer import FLOAT16, FORMAT, write_store
+from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
 
 STORAGES = ("kaldi", "float16")
 # The features of the VoxSRC 2020 systems (voxceleb_trainer), and Kaldi's filter bank.
@@ -88,7 +87,7 @@ class LogMelStore(Mapping[str, np.ndarray]):
     def create(
         cls,
         folder: str | os.PathLike,
-        recordings: Iterable[Row],
+        recordings: Iterable[Recording],
         options: Mapping[str, Any] | None = None,
         storage: str = "kaldi",
         nj: int = 1,

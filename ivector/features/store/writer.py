@@ -31,10 +31,12 @@ FLOAT16 = np.dtype("<f2")
 PCM_BYTES = 2  # a sample of 16-bit audio
 PACKAGES = ("ivector-plda", "numpy", "numba", "soundfile", "kaldiio")
 
+Recording = Row
+
 
 def write_store(
     folder: Path,
-    recordings: Sequence[Row],
+    recordings: Sequence[Recording],
     options: dict[str, Any],
     storage: str,
     nj: int,
@@ -74,7 +76,7 @@ class ShardWriter:
         except TypeError as error:
             raise UsageError(f"log-mel options: {error}") from error
 
-    def __call__(self, job: tuple[int, Sequence[Row]]) -> dict[str, Any]:
+    def __call__(self, job: tuple[int, Sequence[Recording]]) -> dict[str, Any]:
         """Return the mark: rows (utt, file, offset, frames), skipped (utt, why), samples."""
         number, recordings = job
         name = f"logmel.{number}"
@@ -93,7 +95,7 @@ class ShardWriter:
         write_text(mark, json.dumps(done) + "\n")
         return done
 
-    def _stamp(self, recordings: Sequence[Row]) -> str:
+    def _stamp(self, recordings: Sequence[Recording]) -> str:
         """Digest of all that determines the shard, the recordings by size and time of change."""
         described = []
         for row in recordings:
@@ -112,7 +114,7 @@ class ShardWriter:
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def _frames(
-        self, recordings: Sequence[Row], done: dict[str, Any]
+        self, recordings: Sequence[Recording], done: dict[str, Any]
     ) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (utterance, features) and keep count in `done`."""
         from ivector.features.audio import read_audio, refuse_zeros
@@ -211,12 +213,12 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
     )  # fmt: skip
 
 
-def _absolute(row: Row) -> Row:
+def _absolute(row: Recording) -> Recording:
     utt, path, *rest = row
     return (utt, os.path.abspath(path), *rest)  # type: ignore[return-value]
 
 
-def check_ids(ordered: Sequence[Row]) -> None:
+def check_ids(ordered: Sequence[Recording]) -> None:
     """Refuse recordings without ids of their own, or none at all."""
     for (utt, *_), (other, *_) in zip(ordered, [*ordered[1:], ("", "", None, None)]):
         if not utt or utt.split() != [utt]:
