@@ -15,9 +15,11 @@ import collections
 import contextlib
 import faulthandler
 import io
+import itertools
 import logging
 import multiprocessing
 import os
+import queue
 import random
 import shutil
 import subprocess
@@ -27,6 +29,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +49,7 @@ HERE = Path(__file__).resolve().parent
 LIMIT_MB, MORE_MB, LONGEST_S = 256, 200, 10.0
 STATUSES = {*map(int, Exit)} - {Exit.FAULT}
 BATCH = 200
+PROCESS_S = 120.0  # which imports, compiles and shares the machine
 KINDS = ("kaldi", "npz", "json", "network", "tar", "text", "config", "commands", "scores",
          "options", "audio")  # fmt: skip
 
@@ -302,32 +306,47 @@ def _received(worker: Worker) -> Iterator[Result]:
         worker.state["done"] = True
 
 
-def run_processes(n: int, seed: int) -> Iterator[Result]:
+def run_processes(n: int, seed: int, jobs: int) -> Iterator[Result]:
     """Cases of commands as processes of their own, as users start them."""
     found = [use for use in seeds.uses() if isinstance(use.call, list)]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(Path.cwd())}
-    for number in range(n):
-        rng = random.Random(f"process-{seed}-{number}")
-        words, restored = options.make(rng), None
-        if rng.random() < 0.7:
-            use = rng.choice(found)
-            words, restored = list(use.call), (Path(use.file), Path(use.file).read_bytes())
-            Path(use.file).write_bytes(mutate(rng, restored[1], use.form))
-        if any("\0" in word or len(word) > 100_000 for word in words):
-            words = [word.replace("\0", "")[:100_000] for word in words]
-        start = [f"{words[0]}.steps", *words[2:]] if words[1] == "steps" else words
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", *start], env=environment, stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=120,
-            )  # fmt: skip
-            outcome, wrong = _of_status(done.returncode, done.stderr.decode("utf-8", "replace"))
-        except subprocess.TimeoutExpired:
-            outcome, wrong = "fault", "takes more than 120 s"
-        if restored:
-            restored[0].write_bytes(restored[1])
-        told = [word[:60] for word in words]
-        yield Result(number, "processes", outcome, f"process {number}, {told}: {wrong}")
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
+        folders: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for job in range(jobs):
+            folders.put(Path(shutil.copytree(Path.cwd(), Path(name) / f"{job}" / "a" / "b")))
+
+        def one(number: int) -> Result:
+            folder = folders.get()
+            try:
+                return _process(number, random.Random(f"process-{seed}-{number}"), found, folder)
+            finally:
+                folders.put(folder)
+
+        yield from pool.map(one, range(n))
+
+
+def _process(number: int, rng: random.Random, found: list[seeds.Use], folder: Path) -> Result:
+    words, whole = options.make(rng), {}
+    if rng.random() < 0.7:
+        use = rng.choice(found)
+        assert isinstance(use.call, list)
+        words, path = list(use.call), folder / use.file
+        whole[path] = path.read_bytes()
+        path.write_bytes(mutate(rng, whole[path], use.form))
+    words = [word.replace("\0", "")[:100_000] for word in words]  # as the system has it
+    start = [f"{words[0]}.steps", *words[2:]] if words[1] == "steps" else words
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(folder.parent)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *start], env=environment, stdin=subprocess.DEVNULL, cwd=folder,
+            capture_output=True, timeout=PROCESS_S,
+        )  # fmt: skip
+        outcome, wrong = _of_status(done.returncode, done.stderr.decode("utf-8", "replace"))
+    except subprocess.TimeoutExpired:
+        outcome, wrong = "fault", f"takes more than {PROCESS_S} s"
+    for path, data in whole.items():
+        path.write_bytes(data)
+    told = [word[:60] for word in words]
+    return Result(number, "processes", outcome, f"process {number}, {told}: {wrong}")
 
 
 @contextlib.contextmanager
@@ -374,7 +393,8 @@ def main() -> int:
         fuzzer = Fuzzer(given.seed, kinds, given.keep.resolve())
         fuzzer.check_seeds()
         results = run_all(fuzzer, given.n, given.jobs)
-        for result in [*results, *run_processes(given.processes, given.seed)]:
+        processes = run_processes(given.processes, given.seed, given.jobs)
+        for result in itertools.chain(results, processes):
             counts[result.kind, result.outcome] += 1
             if result.outcome == "fault":
                 faults[result.wrong.partition(": ")[2][:160]] += 1
