@@ -23,7 +23,7 @@ from dnn.data.sources import Source
 from dnn.formats.mapped import MappedFiles
 from dnn.formats.shards import Member, OpenMember
 from ivector.base.errors import DataError, UsageError
-from ivector.features.audio import FULL_SCALE, MAX_OVERSHOOT_S, read_audio
+from ivector.features.audio import FULL_SCALE, MAX_OVERSHOOT_S, audio_info, read_audio
 
 Sound = str | os.PathLike | Member
 Recording = tuple[str, Sound, float | None, float | None]
@@ -128,28 +128,21 @@ class AudioSource(Source):
 
     def _count(self, recording: Recording) -> int:
         """Samples of a recording at the extractor's rate, from its header."""
-        import soundfile
-
         utt, file, start, end = recording
         try:
-            sound = soundfile.info(self._open(file))
-        except soundfile.LibsndfileError as error:
-            if not isinstance(file, Member) and not os.path.isfile(file):
-                raise DataError(f"{utt}: {file}: no such recording") from None
-            reason = error.error_string.rstrip(".")
-            raise DataError(
-                f"{utt}: {_name(file)}: not audio that can be read: {reason}"
-            ) from error
-        seconds = sound.frames / sound.samplerate
+            sound = audio_info(self._open(file))
+        except DataError as error:
+            raise DataError(f"{utt}: {error}") from error
+        seconds = sound.n_samples / sound.rate
         begin = start or 0.0
         if begin >= seconds or (end is not None and end > seconds + MAX_OVERSHOOT_S):
             raise DataError(
                 f"{utt}: {_name(file)}: segment from {begin} s to {end} s is outside the recording "
                 f"of {seconds:.3f} s"
             )
-        first = round(begin * sound.samplerate)
-        last = sound.frames if end is None else min(round(end * sound.samplerate), sound.frames)
-        return math.ceil((last - first) * self.rate / sound.samplerate)
+        first = round(begin * sound.rate)
+        last = sound.n_samples if end is None else min(round(end * sound.rate), sound.n_samples)
+        return math.ceil((last - first) * self.rate / sound.rate)
 
     def _open(self, file: Sound) -> Any:
         return OpenMember(file, self._shards) if isinstance(file, Member) else file

@@ -72,18 +72,13 @@ class SoundFolder:
         )
 
     def _read(self, rng: np.random.Generator, n_samples: int | None) -> np.ndarray:
-        import soundfile
-
-        from ivector.features.audio import read_audio
+        from ivector.features.audio import audio_info, read_audio
 
         path = self.files[int(rng.integers(len(self.files)))]
         if n_samples is None:
             return read_audio(path, self.rate, channel=0)[0]
-        try:
-            sound = soundfile.info(path)
-        except soundfile.LibsndfileError as error:
-            raise DataError(f"{path}: noise that cannot be read: {error}") from error
-        spare = sound.frames / sound.samplerate - n_samples / self.rate
+        sound = audio_info(path)
+        spare = sound.n_samples / sound.rate - n_samples / self.rate
         where = rng.random()
         if spare <= 0:
             return wrap(read_audio(path, self.rate, channel=0)[0], n_samples, where)

@@ -180,11 +180,11 @@ def write_shards(
 
 
 def _add(archive: tarfile.TarFile, idx: int, utt: str, path: Path, class_idx: int) -> None:
-    import soundfile
+    from ivector.features.audio import audio_info
 
     speaker, video, name = utt.split("/")
-    sound = soundfile.info(str(path))
-    values = (utt, speaker, video, name, sound.frames, sound.samplerate, class_idx)
+    sound = audio_info(path)
+    values = (utt, speaker, video, name, sound.n_samples, sound.rate, class_idx)
     text = json.dumps(dict(zip(DESCRIPTION, values)), ensure_ascii=False).encode()
     for ending, data in ((".wav", path.read_bytes()), (".json", text)):
         info = tarfile.TarInfo(f"{idx}/{utt}{ending}")  # no owner or time: same data, same bytes

@@ -1,6 +1,7 @@
 """From recordings to features: reading audio, MFCC and log-mel, VAD, normalisation, a store.
 
-audio         recordings to samples: any format, one channel, one rate, Kaldi's scale
+audio         recordings to samples: read whole or refused, one channel, one rate, Kaldi's scale
+containers    what each format promises to hold, so that one cut short is not taken for whole
 extractors    MFCC and log-mel features, with Kaldi's options and numbers
 base          what both share: checks of options, framing, dither
 frontend      the arithmetic behind them: framing, windows, triangles, cosine transform

@@ -1,4 +1,4 @@
-"""Recordings to samples: any format libsndfile reads, one channel, one rate, Kaldi's scale.
+"""Recordings to samples: read whole or refused, one channel, one rate, Kaldi's scale.
 
 Samples are float32 in the scale of 16-bit integers, [−32768, 32767], whatever the file holds,
 as Kaldi's features expect.
@@ -7,14 +7,23 @@ as Kaldi's features expect.
 from __future__ import annotations
 
 import os
-import struct
 from math import gcd
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
+from ivector.base.budget import MIB, memory_limit
 from ivector.base.errors import DataError, UsageError
+from ivector.features.containers.opening import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    open_recording,
+    recording_name,
+)
 from ivector.features.frames import check_real
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 FULL_SCALE = 32768.0
 # A segment may end this much after the recording, which is then its end: tables are rounded, and
@@ -23,10 +32,46 @@ MAX_OVERSHOOT_S = 0.5
 LARGEST = 1e9  # far above any 16-bit sample, and its squares still sum in float32
 CLIPPED_SHARE = 1e-3
 SHORTEST_S = 0.05
-_UNKNOWN_SIZE = 0x7FFFF000  # RIFF sizes from here on are written by programs that stream
-_OGG_PAGE = 65307  # bytes, at most
-_OGG_LAST = 4  # flag of the last page of a stream
-_MP3_SLACK = 0.05  # share by which the length an MP3 promises may be an estimate
+# What the filter of a change of rate may cost: it has twenty times as many taps as the larger of
+# the two rates without their common factor. Any two rates up to 50 kHz can be converted.
+MOST_STEPS = 50_000
+_BLOCK = 2**22  # samples that are decoded at once: a header is not believed about the length
+_MP3_SLACK = 2 * 1152  # samples: a decoder may leave out the first frames, which refer to others
+
+
+class AudioInfo(NamedTuple):
+    """What the header of a recording says, held against the file.
+
+    Parameters
+    ----------
+    n_samples : int
+        In each channel.
+    rate : int
+        Hz.
+    n_channels : int
+    """
+
+    n_samples: int
+    rate: int
+    n_channels: int
+
+
+def audio_info(path: str | os.PathLike | BinaryIO) -> AudioInfo:
+    """Length, rate and channels of a recording, which is not decoded.
+
+    Parameters
+    ----------
+    path : path-like or binary file
+        As `read_audio` takes it.
+
+    Raises
+    ------
+    DataError
+        Not a regular file, not audio, in a container that is not supported, cut short, or with a
+        senseless header.
+    """
+    with open_recording(path, thorough=False) as (sound, n_samples):
+        return AudioInfo(n_samples, sound.samplerate, sound.channels)
 
 
 def read_audio(
@@ -42,7 +87,10 @@ def read_audio(
     Parameters
     ----------
     path : path-like or binary file
-        WAV (any subtype), FLAC, OGG, MP3 and whatever else libsndfile reads.
+        WAV, FLAC, Ogg (Vorbis, Opus), MP3, SPHERE (not shortened), AIFF, AU, W64, RF64, CAF, VOC
+        of one block, AVR, 8SVX and HTK. All state their length, or their streams their end, and
+        one that holds less is refused; so are containers that do not. WAV, AIFF, AU, CAF, W64 and
+        FLAC written to a pipe state none and are read to the end of the file.
     sample_rate : int, optional
         Rate wanted, in Hz; by default that of the file.
     channel : int or "mean", optional
@@ -64,8 +112,10 @@ def read_audio(
     Raises
     ------
     DataError
-        The file is missing, not audio, cut short, without samples, has NaN or infinite samples,
-        several channels and none chosen, another rate than asked for, or no such segment.
+        The file is missing, no regular file, not audio, cut short, without samples, has NaN or
+        infinite samples, several channels and none chosen, another rate than asked for, a rate
+        outside 1–384 kHz or one that cannot be converted at a reasonable cost, no such segment,
+        or needs more memory than `ivector.base.budget.memory_limit`.
     UsageError
         An argument that fits no file.
 
@@ -83,30 +133,25 @@ def read_audio(
     16000.0
     """
     _check_arguments(sample_rate, channel, start, end)
-    import soundfile
-
-    name = _name(path)
-    try:
-        _check_complete(path, name)
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            if sample_rate not in (None, rate) and not resample:
-                raise DataError(
-                    f"{name}: sampled at {rate} Hz, expected {sample_rate} Hz; "
-                    "resample it or allow resampling"
-                )
-            first, count = _segment(name, file.frames, rate, start, end)
-            if first:
-                file.seek(first)
-            samples = file.read(count, dtype="float32", always_2d=True)
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror or error}") from error
-    except soundfile.LibsndfileError as error:
-        reason = error.error_string.rstrip(".")
-        raise DataError(f"{name}: not audio that can be read, or damaged: {reason}") from error
-    if len(samples) < count * (1 - (_MP3_SLACK if file.format == "MP3" else 0.0)):
-        raise DataError(f"{name}: cut short: {len(samples)} of {count} samples; fetch it again")
-    mono = check_samples(_choose_channel(name, samples, channel) * np.float32(FULL_SCALE), name)
+    name = recording_name(path)
+    whole = start is None and end is None
+    with open_recording(path, whole) as (sound, n_samples):
+        rate = sound.samplerate
+        if sample_rate not in (None, rate) and not resample:
+            raise DataError(
+                f"{name}: sampled at {rate} Hz, expected {sample_rate} Hz; "
+                "resample it or allow resampling"
+            )
+        first, count = _segment(name, n_samples, rate, start, end)
+        _check_cost(name, count, rate, sample_rate)
+        _check_channel(name, sound.channels, channel)
+        if first:
+            sound.seek(first)
+        mono = _decode(sound, count, channel)
+        slack = _MP3_SLACK if sound.format == "MP3" else 0
+    if len(mono) < count - slack:
+        raise DataError(f"{name}: cut short: {len(mono)} of {count} samples; fetch it again")
+    mono = check_samples(mono, name)
     if not len(mono):
         raise DataError(f"{name}: holds no samples; leave it out")
     if sample_rate not in (None, rate):
@@ -114,15 +159,44 @@ def read_audio(
     return mono, rate
 
 
+def _decode(sound: SoundFile, count: int, channel: int | str | None) -> np.ndarray:
+    """The next samples (up to count,) of one channel, in the scale of 16-bit integers."""
+    parts = []
+    while count > 0:
+        block = sound.read(min(count, _BLOCK // sound.channels), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        mono = block.mean(axis=1) if channel == "mean" else block[:, int(channel or 0)]
+        with np.errstate(over="ignore", invalid="ignore"):  # told with the other defects
+            parts.append(mono * np.float32(FULL_SCALE))
+        count -= len(block)
+    return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.float32), *parts])
+
+
 def resample_audio(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
-    """Convert samples (n_samples,) from `rate` to `new_rate` Hz, with a polyphase filter."""
+    """Convert samples (n_samples,) from `rate` to `new_rate` Hz, with a polyphase filter.
+
+    Raises
+    ------
+    DataError
+        The rates have so little in common that the filter would be too long.
+    """
     if rate == new_rate:
         return np.asarray(samples, np.float32)
     from scipy.signal import resample_poly
 
-    divisor = gcd(rate, new_rate)
-    converted = resample_poly(np.asarray(samples, np.float32), new_rate // divisor, rate // divisor)
+    up, down = _steps(rate, new_rate)
+    converted = resample_poly(np.asarray(samples, np.float32), up, down)
     return np.ascontiguousarray(converted, np.float32)
+
+
+def _steps(rate: int, new_rate: int) -> tuple[int, int]:
+    """The two rates, the new one first, without their common factor."""
+    divisor = gcd(rate, new_rate)
+    up, down = new_rate // divisor, rate // divisor
+    if max(up, down) > MOST_STEPS:
+        raise DataError(f"a change from {rate} to {new_rate} Hz is beyond reason; check the rates")
+    return up, down
 
 
 def check_samples(samples: np.ndarray, name: str = "recording") -> np.ndarray:
@@ -188,52 +262,21 @@ def audio_defects(samples: np.ndarray, rate: float) -> list[str]:
     return defects
 
 
-def _name(path: str | os.PathLike | BinaryIO) -> str:
-    if isinstance(path, (str, os.PathLike)):
-        return os.fspath(path)
-    return str(getattr(path, "name", "audio stream"))
-
-
 def _check_arguments(
     sample_rate: int | None, channel: int | str | None, start: float | None, end: float | None
 ) -> None:
-    if sample_rate is not None and (sample_rate != int(sample_rate) or sample_rate < 1):
-        raise UsageError(f"sample_rate must be a whole number of Hz, got {sample_rate!r}")
+    if sample_rate is not None and (
+        sample_rate % 1 or not LOWEST_RATE <= sample_rate <= HIGHEST_RATE
+    ):
+        raise UsageError(
+            f"sample_rate must be a whole number of Hz from {LOWEST_RATE} to {HIGHEST_RATE}, got "
+            f"{sample_rate!r}"
+        )
     whole = isinstance(channel, (int, np.integer)) and not isinstance(channel, bool)
     if not (channel in (None, "mean") or (whole and int(channel) >= 0)):  # type: ignore[arg-type]
         raise UsageError(f"channel must be 0, 1, … or 'mean', got {channel!r}")
     if (start or 0) < 0 or (end is not None and end <= (start or 0)):
         raise UsageError(f"segment from {start} to {end} s is empty or starts before the recording")
-
-
-def _check_complete(path: str | os.PathLike | BinaryIO, name: str) -> None:
-    """Refuse a WAV or OGG that lacks its end, which libsndfile reads without a word."""
-    if isinstance(path, (str, os.PathLike)):
-        with open(path, "rb") as file:
-            header, size, tail = _look_at(file)
-    else:
-        header, size, tail = _look_at(path)
-    if size == 0:
-        raise DataError(f"{name}: is empty (0 bytes); fetch it again or leave it out")
-    if header[:4] == b"RIFF" and len(header) == 8:
-        promised = struct.unpack("<I", header[4:])[0] + 8
-        if size + 1 < promised < _UNKNOWN_SIZE:  # some writers leave the last padding byte out
-            raise DataError(f"{name}: cut short: {size} of {promised} bytes; fetch it again")
-    elif header[:4] == b"OggS":
-        page = tail[tail.rfind(b"OggS") :]
-        if len(page) < 6 or not page[5] & _OGG_LAST:
-            raise DataError(f"{name}: cut short: its last page is missing; fetch it again")
-
-
-def _look_at(file: BinaryIO) -> tuple[bytes, int, bytes]:
-    """First 8 bytes, size and last bytes of what is left of an open file, which stays there."""
-    position = file.tell()
-    header = file.read(8)
-    size = file.seek(0, os.SEEK_END) - position
-    file.seek(position + max(0, size - _OGG_PAGE) if header[:4] == b"OggS" else position + size)
-    tail = file.read()
-    file.seek(position)
-    return header, size, tail
 
 
 def _segment(
@@ -254,16 +297,28 @@ def _segment(
     return first, last - first
 
 
-def _choose_channel(name: str, samples: np.ndarray, channel: int | str | None) -> np.ndarray:
-    n_channels = samples.shape[1]
+def _check_channel(name: str, n_channels: int, channel: int | str | None) -> None:
     if channel is None and n_channels > 1:
         raise DataError(
             f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean', "
             "--channel on the command line"
         )
-    if channel == "mean":
-        return samples.mean(axis=1)
-    number = int(channel or 0)
-    if number >= n_channels:
-        raise DataError(f"{name}: has {n_channels} channel(s), there is no channel {number}")
-    return samples[:, number]
+    if channel not in (None, "mean") and int(channel) >= n_channels:  # type: ignore[arg-type]
+        raise DataError(f"{name}: has {n_channels} channel(s), there is no channel {channel}")
+
+
+def _check_cost(name: str, count: int, rate: int, sample_rate: int | None) -> None:
+    """Refuse what the header promises if it could not be held, before any of it is decoded."""
+    n_numbers = 2 * count  # the blocks, and all in one
+    if sample_rate not in (None, rate):
+        try:
+            up, down = _steps(rate, int(sample_rate))  # type: ignore[arg-type]
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+        n_numbers += 2 * count * up // down
+    needed, limit = 4 * n_numbers // MIB, memory_limit()
+    if limit and needed > limit:
+        raise DataError(
+            f"{name}: {count / rate / 3600:.1f} h need {needed} MiB of memory, the limit is "
+            f"{limit}; cut it into parts, or give --memory {needed} or more"
+        )

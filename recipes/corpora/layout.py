@@ -15,6 +15,7 @@ from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
 from ivector.base.log import progress
 from ivector.data import DataDir, Trial, write_data_dir, write_enroll, write_trials
+from ivector.features.audio import audio_info
 from recipes.corpora.common import Corpus, Fold, Recording
 
 logger = logging.getLogger("prepare")
@@ -98,8 +99,6 @@ def usable(recordings: Iterable[Recording], strict: bool = False) -> list[Record
 
 def _inspect(recording: Recording) -> tuple[str, int]:
     """Say what is wrong with a recording ('' if nothing), and its rate."""
-    import soundfile
-
     name = str(recording.path)
     if name != name.strip() or "\n" in name or name.endswith("|"):
         return "a line of wav.scp cannot hold this name; rename the file", 0
@@ -107,14 +106,12 @@ def _inspect(recording: Recording) -> tuple[str, int]:
         name.encode("utf-8")
         if not recording.path.exists():
             return "no such file, or a link that leads nowhere", 0
-        info = soundfile.info(name)
+        info = audio_info(name)
     except UnicodeEncodeError:
         return "the name is not UTF-8; rename the file", 0
-    except soundfile.LibsndfileError as error:
-        return f"cannot be read as audio ({error.error_string.rstrip('.')})", 0
-    except (OSError, RuntimeError) as error:
-        return f"cannot be read ({error})", 0
-    return ("" if info.frames > 0 else "holds no samples"), info.samplerate
+    except DataError as error:
+        return str(error).removeprefix(f"{name}: "), 0
+    return ("" if info.n_samples > 0 else "holds no samples"), info.rate
 
 
 def _restrict(fold: Fold, utt2spk: Mapping[str, str], name: str, strict: bool) -> Fold:

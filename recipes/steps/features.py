@@ -25,7 +25,13 @@ from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
 from ivector.data import read_data_dir
-from ivector.features.audio import FULL_SCALE, audio_defects, read_audio, refuse_zeros
+from ivector.features.audio import (
+    FULL_SCALE,
+    audio_defects,
+    audio_info,
+    read_audio,
+    refuse_zeros,
+)
 from ivector.features.extractors import MFCC
 from ivector.features.vad import EnergyVAD, voiced_or_loudest
 from ivector.formats.arks import ArkWriter
@@ -204,15 +210,14 @@ def check_budget(
 
 def mean_seconds(recordings: list[Part], n_looked_at: int = 50) -> float:
     """Average length of recordings, from the headers of some spread over all of them."""
-    import soundfile
-
     found = []
     for _, path, start, end in recordings[:: -(-len(recordings) // n_looked_at)]:
         if start is not None and end is not None:
             found.append(end - start)
             continue
-        with contextlib.suppress(soundfile.LibsndfileError, OSError):
-            found.append(soundfile.info(path).duration - (start or 0))
+        with contextlib.suppress(DataError):  # told when it is read
+            sound = audio_info(path)
+            found.append(sound.n_samples / sound.rate - (start or 0))
     return float(np.mean(found)) if found else 0.0
 
 

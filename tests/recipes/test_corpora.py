@@ -128,7 +128,7 @@ class TestFolder:
         counts = folder.prepare(speakers, tmp_path / "out")
         assert counts["utterances"] == 12
         assert "2 of 14 recordings left out" in caplog.text
-        assert "bad.wav: cannot be read as audio" in caplog.text
+        assert "bad.wav: not audio that can be read" in caplog.text
         assert "none.wav: holds no samples" in caplog.text
         with pytest.raises(DataError, match="2 of 14 recordings cannot be used"):
             folder.prepare(speakers, tmp_path / "out", strict=True)
