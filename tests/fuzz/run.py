@@ -40,10 +40,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fuzz_scores
 
-from fuzz import options, seeds
+from fuzz import audio, options, seeds
 from fuzz.mutators import mutate
 from ivector.base.budget import set_memory_limit
 from ivector.base.errors import Exit, UserError
+from ivector.features.audio import audio_info, read_audio
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB, MORE_MB, LONGEST_S = 256, 200, 10.0
@@ -75,6 +76,8 @@ class Fuzzer:
 
     def check_seeds(self) -> None:
         """Whole files are accepted, and all kernels are compiled before the first fork."""
+        if "audio" in self.kinds:
+            audio.wholes()
         for use in self.uses:
             outcome, wrong = judged(use.call)
             if outcome != "accepted":
@@ -143,19 +146,20 @@ class Fuzzer:
         return Result(number, "scores", "fault" if wrong else "checked", wrong)
 
     def _audio(self, number: int, rng: random.Random) -> Result:
-        from fuzz import audio
-        from ivector.features.audio import read_audio
-
         case = next(iter(audio.cases(rng)))
         path = Path(f"case.{case.suffix}")
         path.write_bytes(case.data)
         found: list[Any] = []
 
         def read() -> None:
-            found.append(read_audio(path)[0])
+            found.append(read_audio(path, channel=0)[0])
 
         outcome, wrong = limited(lambda: judged(read, path.name))
-        if outcome != "fault" and (fault := case.fault(found[0] if found else None)):
+        others: set[int] = set()
+        if found and case.samples is None:
+            _, rate, n_channels = audio_info(path)
+            others = audio.by_others(path, case.suffix, n_channels, rate)
+        if outcome != "fault" and (fault := case.fault(found[0] if found else None, others)):
             outcome, wrong = "fault", fault
         return self._result(number, "audio", outcome, wrong, case.what, {path.name: case.data})
 
@@ -386,16 +390,17 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "fuzz.faults")
     given = parser.parse_args()
-    kinds = [k for k in given.kind if k != "audio" or (HERE / "audio.py").exists()]
     counts: collections.Counter = collections.Counter()
     faults, start = collections.Counter(), time.monotonic()
     with world():
-        fuzzer = Fuzzer(given.seed, kinds, given.keep.resolve())
+        fuzzer = Fuzzer(given.seed, given.kind, given.keep.resolve())
         fuzzer.check_seeds()
         results = run_all(fuzzer, given.n, given.jobs)
         processes = run_processes(given.processes, given.seed, given.jobs)
         for result in itertools.chain(results, processes):
             counts[result.kind, result.outcome] += 1
+            if not sum(counts.values()) % 5000:
+                print(f"{sum(counts.values())} cases, {sum(faults.values())} faults", flush=True)
             if result.outcome == "fault":
                 faults[result.wrong.partition(": ")[2][:160]] += 1
                 print(result.wrong, flush=True)
