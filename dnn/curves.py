@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dnn.commands import COMMANDS
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError, UsageError
+from ivector.base.foreign.names import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +74,7 @@ def plot_curves(
         figure = Figure(figsize=(9.6, 7.2), dpi=130, layout="constrained")
         _draw(figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1)), records)
         if title:
-            figure.suptitle(title)
+            figure.suptitle(figure_text(title))
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=kind, **options)
 
@@ -128,7 +129,7 @@ def _line(
 
 
 def _label(name: str, what: str) -> str:
-    return f"{name}: {what}" if name else what
+    return f"{figure_text(name)}: {what}" if name else what
 
 
 def make_parser() -> Parser:

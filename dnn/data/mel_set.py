@@ -30,6 +30,7 @@ from dnn.formats.tensors import read_tensor, write_tensor
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines, write_text
 from ivector.base.foreign.boundary import read_json
+from ivector.base.foreign.opening import inside
 from ivector.base.log import progress
 
 TRAIN_CSV, TEST_CSV = "train_label.csv", "test_id.csv"
@@ -224,7 +225,9 @@ def _read_mapping(path: Path) -> list[str]:
 
 def _open(folder: Path, rows: list[tuple[str, int]], n_mels: int) -> TensorFiles:
     ids = [name for name, _ in rows]
-    return TensorFiles(ids, [folder / name for name in ids], [n for _, n in rows], n_mels)
+    return TensorFiles(
+        ids, [inside(folder, name, folder) for name in ids], [n for _, n in rows], n_mels
+    )
 
 
 def _rows(path: Path, utterances: Any, where: str) -> list[tuple[str, int]]:
@@ -298,5 +301,5 @@ def _csv_rows(path: Path, n_columns: int) -> Iterable[tuple[str, ...]]:
 def _find(folder: Path, part: str, name: str) -> Path:
     """Where a file of the CSV variant is, or should be."""
     file = name if name.endswith(".pt") else f"{name}.pt"
-    inside = folder / part / file
-    return inside if inside.is_file() else folder / file
+    apart = inside(folder, f"{part}/{file}", folder)
+    return apart if apart.is_file() else inside(folder, file, folder)

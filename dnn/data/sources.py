@@ -21,7 +21,7 @@ import numpy as np
 
 from dnn.formats.mapped import MappedFiles
 from dnn.formats.matrices import Header, locate, read_header, read_rows
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 
 FLOAT16 = np.dtype("<f2")
 LEAST_DEVIATION = 1e-5  # of a normalised feature; a constant one becomes 0
@@ -78,7 +78,8 @@ class Source:
             raise UsageError(
                 f"{self.ids[index]}: frames {start} to {stop} were asked for, it has {length}"
             )
-        return self._read(index, start, stop)
+        with named(self.ids[index]):
+            return self._read(index, start, stop)
 
     def crop(
         self, index: int, start: int, n_frames: int, rng: np.random.Generator | None

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines, write_text
+from ivector.base.foreign.opening import files_below
 
 ENDINGS = (".flac", ".wav")
 COLUMNS = ("filename", "chapter_id", "speaker_id", "dataset_id")
@@ -51,15 +52,13 @@ def read_tree(root: str | os.PathLike, datasets: Collection[str] | None = None) 
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; it should hold SET/SPEAKER/CHAPTER/*.flac")
     found: dict[str, Utterance] = {}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        for name in files:
-            row = _utterance(root, Path(folder) / name)
-            if row is None or (datasets is not None and row.dataset not in datasets):
-                continue
-            if row.utterance in found:
-                raise DataError(f"{row.path}: is {found[row.utterance].path} too; remove one")
-            found[row.utterance] = row
+    for path in files_below(root):
+        row = _utterance(root, path)
+        if row is None or (datasets is not None and row.dataset not in datasets):
+            continue
+        if row.utterance in found:
+            raise DataError(f"{row.path}: is {found[row.utterance].path} too; remove one")
+        found[row.utterance] = row
     if absent := sorted(set(datasets or ()) - {row.dataset for row in found.values()}):
         raise DataError(f"{root}: holds no recordings of the set {absent[0]}")
     if not found:

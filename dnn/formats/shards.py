@@ -19,6 +19,7 @@ from dnn.formats.mapped import MappedFiles
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_path
 from ivector.base.foreign.boundary import foreign, parse_json
+from ivector.base.foreign.opening import safe_members
 
 MOST_FILES = 5000
 _MOST_JSON = 1 << 20
@@ -96,9 +97,9 @@ def _read_shard(shard: Path) -> list[Described]:
     name = "its first member"
     try:
         with foreign(shard, "a tar archive"), tarfile.open(shard, "r:") as archive:
-            for info in archive:
-                name, path = info.name, PurePosixPath(info.name)
-                if not info.isfile() or path.suffix not in (".wav", ".json"):
+            for info, path in safe_members(archive):
+                name = info.name
+                if path.suffix not in (".wav", ".json"):
                     continue
                 if info.size < 0:
                     raise DataError(f"{shard}: {name} has {info.size} bytes; fetch it again")

@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import read_lines
 from ivector.base.foreign.boundary import foreign, read_json
+from ivector.base.foreign.opening import inside
 from ivector.base.foreign.schema import check_types
 from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
 
@@ -98,7 +99,7 @@ class LogMelStore(Mapping[str, np.ndarray]):
         Parameters
         ----------
         folder : path-like
-        recordings : iterable of (utterance, audio file, start, end)
+        recordings : iterable of (utterance, audio file, start, end[, channel])
             As `ivector.data.DataDir.recordings` gives them; start and end in seconds or None.
         options : mapping, optional
             Of `ivector.features.extractors.LogMel`; by default those of the VoxSRC 2020 systems, 40
@@ -209,9 +210,10 @@ class LogMelStore(Mapping[str, np.ndarray]):
     def _read_float16(self, utterance: str, place: Place, start: int, count: int) -> np.ndarray:
         path, n_dims = self.folder / place.file, self.n_dims
         offset = place.offset + start * n_dims * FLOAT16.itemsize
-        with foreign(f"{utterance}: {path}", "a file of a log-mel store", "make the store again"):
+        cure = "make the store again"
+        with named(utterance), foreign(path, "a file of a log-mel store", cure):
             if offset + count * n_dims * FLOAT16.itemsize > path.stat().st_size:
-                raise DataError(f"{utterance}: {path} is cut short; make the store again")
+                raise DataError(f"{path} is cut short; {cure}")
             flat = np.fromfile(path, FLOAT16, count * n_dims, offset=offset)
         return flat.astype(np.float32).reshape(count, n_dims)
 
@@ -221,9 +223,12 @@ def _read_index(path: Path) -> dict[str, Place]:
     for number, line in enumerate(read_lines(path), 1):
         try:
             utt, file, offset, n_frames = line.split(" ")
+            inside(path.parent, file, path)
             index[utt] = Place(file, int(offset), int(n_frames))
             if not utt or min(index[utt].offset, index[utt].n_frames) < 0:
                 raise ValueError
+        except DataError:
+            raise
         except ValueError:
             raise DataError(f"{path}:{number}: not an index line; make the store again") from None
     return index

@@ -22,6 +22,7 @@ from ivector.base.foreign.boundary import read_json
 from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
+from ivector.data import Part, Row
 
 logger = logging.getLogger("store")
 
@@ -31,7 +32,7 @@ FLOAT16 = np.dtype("<f2")
 PCM_BYTES = 2  # a sample of 16-bit audio
 PACKAGES = ("ivector-plda", "numpy", "numba", "soundfile", "kaldiio")
 
-Recording = tuple[str, str, float | None, float | None]
+Recording = Row
 
 
 def write_store(
@@ -45,7 +46,7 @@ def write_store(
     """Write a store, or what a killed run left to do; see `LogMelStore.create`."""
     check_ids(recordings)
     # Workers may have been started in another folder, which relative paths would be sought in.
-    recordings = [(utt, os.path.abspath(path), start, end) for utt, path, start, end in recordings]
+    recordings = [_absolute(row) for row in recordings]
     writer = ShardWriter(folder.absolute(), options, storage, strict)
     n_dims = writer.extractor().n_features
     # A store that is being made again is none until it is complete.
@@ -98,11 +99,9 @@ class ShardWriter:
     def _stamp(self, recordings: Sequence[Recording]) -> str:
         """Digest of all that determines the shard, the recordings by size and time of change."""
         described = []
-        for utt, path, start, end in recordings:
-            status = os.stat(path) if os.path.exists(path) else None
-            described.append(
-                (utt, path, start, end, status and (status.st_size, status.st_mtime_ns))
-            )
+        for row in recordings:
+            status = os.stat(row[1]) if os.path.exists(row[1]) else None
+            described.append((*row, status and (status.st_size, status.st_mtime_ns)))
         text = json.dumps(
             [
                 FORMAT,
@@ -123,9 +122,10 @@ class ShardWriter:
 
         extractor = self.extractor()
         rate = int(extractor.sample_frequency)
-        for utt, path, start, end in recordings:
+        for row in recordings:
+            utt, path, start, end, channel = Part(*row)
             try:
-                samples, _ = read_audio(path, sample_rate=rate, start=start, end=end)
+                samples, _ = read_audio(path, rate, channel, start, end)
                 refuse_zeros(samples, path)
                 features = extractor.transform(samples)
                 if not len(features):
@@ -212,6 +212,11 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
         "%s: %d utterances, %.1f MB, %.1f %% of 16-bit audio",
         listed_in, len(rows), n_bytes / 1e6, 100 * n_bytes / pcm_bytes,
     )  # fmt: skip
+
+
+def _absolute(row: Recording) -> Recording:
+    utt, path, *rest = row
+    return (utt, os.path.abspath(path), *rest)  # type: ignore[return-value]
 
 
 def check_ids(ordered: Sequence[Recording]) -> None:
