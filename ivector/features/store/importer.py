@@ -98,7 +98,7 @@ class TreeWriter(ShardWriter):
         for utt, path, *_ in recordings:
             features = read_features(path)
             done["samples"] += FRAME_SAMPLES * len(features)
-            yield utt, features
+            yield utt, features.astype(np.float32)  # exactly, from either type
 
 
 def utterance_of(path: str) -> str:
