@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata as packages
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,18 @@ logger = logging.getLogger("store")
 
 FORMAT = 1
 UTTERANCES_PER_SHARD = 128  # of small corpora; large ones have some thousand a file
-FLOAT16 = np.dtype("<f2")
+
+
+class Plain(NamedTuple):
+    """Storage of frames row by row: type of a number, ending of the files."""
+
+    dtype: np.dtype
+    ending: str
+
+
+PLAIN = {"float16": Plain(np.dtype("<f2"), ".f16"), "float32": Plain(np.dtype("<f4"), ".f32")}
+STORAGES = ("kaldi", *PLAIN)
+ENDINGS = {"kaldi": ".ark", **{name: plain.ending for name, plain in PLAIN.items()}}
 PCM_BYTES = 2  # a sample of 16-bit audio
 PACKAGES = ("ivector-plda", "numpy", "numba", "soundfile", "kaldiio")
 
@@ -44,11 +55,15 @@ def write_store(
     strict: bool,
 ) -> None:
     """Write a store, or what a killed run left to do; see `LogMelStore.create`."""
+    run_writer(ShardWriter(folder.absolute(), options, storage, strict), folder, recordings, nj)
+
+
+def run_writer(writer: ShardWriter, folder: Path, recordings: Sequence[Recording], nj: int) -> None:
+    """Write all shards of a store and what describes them."""
     check_ids(recordings)
     # Workers may have been started in another folder, which relative paths would be sought in.
     recordings = [_absolute(row) for row in recordings]
-    writer = ShardWriter(folder.absolute(), options, storage, strict)
-    n_dims = writer.extractor().n_features
+    n_dims = writer.n_dims()
     # A store that is being made again is none until it is complete.
     (folder / "store.json").unlink(missing_ok=True)
     size = shard_size(len(recordings), UTTERANCES_PER_SHARD)
@@ -66,6 +81,10 @@ class ShardWriter:
     storage: str
     strict: bool
 
+    def n_dims(self) -> int:
+        """Return the dimensions of a frame."""
+        return self.extractor().n_features
+
     def extractor(self) -> Any:
         """Return the feature extractor, its options checked."""
         from ivector.features.audio import FULL_SCALE
@@ -82,7 +101,7 @@ class ShardWriter:
         number, recordings = job
         name = f"logmel.{number}"
         mark = self.folder / f"{name}.json"
-        file = self.folder / f"{name}.{'ark' if self.storage == 'kaldi' else 'f16'}"
+        file = self.folder / f"{name}{ENDINGS[self.storage]}"
         stamp = self._stamp(recordings)
         former = _read_mark(mark)
         if former and former["stamp"] == stamp and _size(file) == former["bytes"]:
@@ -90,8 +109,11 @@ class ShardWriter:
         mark.unlink(missing_ok=True)
         done: dict[str, Any] = {"stamp": stamp, "skipped": [], "samples": 0}
         frames = self._frames(recordings, done)
-        write = self._write_ark if self.storage == "kaldi" else _write_float16
-        done["rows"] = [(utt, file.name, *place) for utt, *place in write(file, frames)]
+        if self.storage == "kaldi":
+            places = self._write_ark(file, frames)
+        else:
+            places = _write_plain(file, frames, PLAIN[self.storage].dtype)
+        done["rows"] = [(utt, file.name, *place) for utt, *place in places]
         done["bytes"] = _size(file)
         write_text(mark, json.dumps(done) + "\n")
         return done
@@ -155,17 +177,17 @@ class ShardWriter:
         writer.scp.unlink()
 
 
-def _write_float16(
-    file: Path, frames: Iterator[tuple[str, np.ndarray]]
+def _write_plain(
+    file: Path, frames: Iterator[tuple[str, np.ndarray]], dtype: np.dtype
 ) -> Iterator[tuple[str, int, int]]:
     """Yield (utterance, offset, frames)."""
     places = []
     with atomic_write(file) as stream:
         for utt, features in frames:
-            if np.abs(features).max() > np.finfo(FLOAT16).max:
-                raise UsageError(f"{utt}: numbers too large for float16; take logarithms")
+            if np.abs(features).max() > np.finfo(dtype).max:
+                raise UsageError(f"{utt}: numbers too large for {dtype.name}; take logarithms")
             places.append((utt, stream.tell(), len(features)))
-            stream.write(features.astype(FLOAT16).tobytes())
+            stream.write(features.astype(dtype).tobytes())
     yield from places
 
 
@@ -182,7 +204,7 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
         raise DataError(f"{folder}: no recording could be used, for example {utt}: {why}")
     for old in folder.glob("logmel.*"):
         if int(old.name.split(".")[1]) >= len(parts) or (
-            old.suffix in (".ark", ".f16") and old.name not in {row[1] for row in rows}
+            old.suffix in ENDINGS.values() and old.name not in {row[1] for row in rows}
         ):
             old.unlink()
     write_text(folder / "index", "".join(f"{u} {f} {o} {n}\n" for u, f, o, n in rows))
