@@ -143,7 +143,7 @@ def test_defects_of_shards_are_named(tmp_path, shard_folder):
     ("names", "told"),
     [
         (["0/s/v/u.wav", "1/s/v/u.wav"], "1/s/v/u.wav stands there twice"),
-        (["0/s/v/u.json", "0/s/v/u.json"], "0/s/v/u.json stands there twice"),
+        (["0/s/v/u.json", "0/s/v/u.json"], "member '0/s/v/u.json' comes twice"),
         (["0/s/../u.wav"], "points outside"),
         (["/s/v/u.wav"], "points outside"),
         (["0/s/v\x07/u.wav"], "control characters"),
