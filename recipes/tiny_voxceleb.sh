@@ -33,7 +33,6 @@ data=                  # data folder, default data/tiny_voxceleb_network[-miniat
 exp=                   # experiment folder, default exp/tiny_voxceleb_network[-miniature]
 
 # How
-preset=clovaai         # whose log-mel energies: python -m ivector log-mel-store --help
 num_mel_bins=64
 storage=kaldi          # one byte a number, 20 % of the audio's size; float16: 40 %, more exact
 model=resnetse34l
@@ -86,7 +85,7 @@ if within 0; then
 fi
 
 if within 1; then
-  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset "$preset" \
+  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset clovaai \
     --num-mel-bins "$num_mel_bins" --storage "$storage" --nj "$nj"
 fi
 
