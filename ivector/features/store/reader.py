@@ -27,8 +27,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
-from ivector.base.foreign.boundary import foreign, read_json
-from ivector.base.foreign.schema import check_types
+from ivector.base.foreign.boundary import check_types, foreign, read_json
 from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
 
 STORAGES = ("kaldi", "float16")
