@@ -18,8 +18,7 @@ from dnn.extra import told_extra
 from dnn.formats.tensors import require_unpacked
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
-from ivector.base.foreign.boundary import foreign
-from ivector.base.foreign.schema import check_types
+from ivector.base.foreign.boundary import check_types, foreign
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
