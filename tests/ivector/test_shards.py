@@ -2,11 +2,13 @@
 
 import os
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 from shard_jobs import die, die_once, fail, here, scaled, threads
 
+import ivector
 from ivector import DiagonalGMM
 from ivector.base.errors import DataError, UsageError
 from ivector.base.parallel import shards
@@ -163,6 +165,18 @@ def test_workers_of_a_cluster_are_as_their_driver(tmp_path, monkeypatch):
             list(map_shards(here, [0], nj=2))
     finally:
         use_backend(former.name)
+
+
+@NO_DASK
+def test_sources_of_workers_are_those_of_all_rooms(tmp_path):
+    from ivector.base.parallel import cluster
+
+    assert Path(ivector.__file__).parent == cluster.PACKAGE
+    (tmp_path / "gmm").mkdir()
+    (tmp_path / "gmm" / "em.py").write_text("1")
+    before = cluster.digest_of(tmp_path)
+    (tmp_path / "gmm" / "em.py").write_text("2")
+    assert cluster.digest_of(tmp_path) != before
 
 
 def test_progress_tells_the_rate_of_frames(caplog, monkeypatch):

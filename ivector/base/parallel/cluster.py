@@ -59,15 +59,17 @@ class ShardError(Exception):
         self.error, self.text = error, text
 
 
-def _sources() -> str:
-    """Digest of the sources of `ivector` as they are when this process imports this module."""
+def digest_of(package: Path) -> str:
+    """Digest of the sources in the folder of a package."""
     total = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+    for path in sorted(package.rglob("*.py")):
         total.update(path.read_bytes() + b"\0")
     return total.hexdigest()
 
 
-SOURCES = _sources()
+# Of all of `ivector`, as it is when this process imports this module.
+PACKAGE = Path(__file__).parents[2]
+SOURCES = digest_of(PACKAGE)
 
 
 class Payload:
