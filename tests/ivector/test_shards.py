@@ -14,6 +14,7 @@ from ivector.base.errors import DataError, UsageError
 from ivector.base.parallel import shards
 from ivector.base.parallel.shards import map_shards, use_backend
 from ivector.base.parallel.workers import Backend, one_thread
+from ivector.base.portable import MARK
 
 NO_DASK = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed (scale)")
 BACKENDS = ["loky", "threading", pytest.param("dask", marks=NO_DASK)]
@@ -162,6 +163,10 @@ def test_workers_of_a_cluster_are_as_their_driver(tmp_path, monkeypatch):
         monkeypatch.undo()
         monkeypatch.setattr(cluster, "SOURCES", "edited")
         with pytest.raises(DataError, match="runs another version of the toolkit"):
+            list(map_shards(here, [0], nj=2))
+        monkeypatch.undo()
+        monkeypatch.setenv(MARK, "1")
+        with pytest.raises(DataError, match=r"was started without the variables of .*portable"):
             list(map_shards(here, [0], nj=2))
     finally:
         use_backend(former.name)

@@ -24,6 +24,7 @@ from typing import Any
 from ivector.base.errors import DataError, UsageError
 from ivector.base.extras import told_extra
 from ivector.base.parallel.workers import Backend, WorkersLost, one_thread
+from ivector.base.portable import is_portable
 
 with told_extra():
     import dask
@@ -75,12 +76,13 @@ SOURCES = digest_of(PACKAGE)
 class Payload:
     """A function and its shared arguments, sent to a worker once and not with every shard.
 
-    With it go the folder that relative paths start from, and which sources are meant.
+    With it go the folder that relative paths start from, which sources are meant, and whether the
+    results are to be the same on any processor.
     """
 
     def __init__(self, function: Callable, kwargs: dict[str, Any]):
         self.function, self.kwargs = function, kwargs
-        self.folder, self.sources = os.getcwd(), SOURCES
+        self.folder, self.sources, self.portable = os.getcwd(), SOURCES, is_portable()
 
     def prepare(self) -> None:
         """Make this worker one like the process that sends the shards.
@@ -88,12 +90,18 @@ class Payload:
         Raises
         ------
         DataError
-            It has other sources, or does not see the same disk.
+            It has other sources, takes other instructions, or does not see the same disk.
         """
         if self.sources != SOURCES:
             raise DataError(
                 f"worker on {socket.gethostname()}: runs another version of the toolkit; install "
                 "the same one there and start the workers anew"
+            )
+        if self.portable != is_portable():
+            has = "without" if self.portable else "with"
+            raise DataError(
+                f"worker on {socket.gethostname()}: was started {has} the variables of python -m "
+                "ivector portable, unlike the process that sends the work; start both alike"
             )
         if os.getcwd() != self.folder:
             try:
