@@ -23,6 +23,7 @@ from fusion.calibration.bounded import BoundedFit, bound, fit_bounded
 from fusion.calibration.estimator import LlrClassifier, number_table
 from fusion.calibration.logistic import LogisticFit, fit_logistic
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.estimators import check_columns
 
 MISSING = ("refuse", "fallback")
 # Directions of standardised scores with less of the variance than this are left without weight:
@@ -162,12 +163,8 @@ class LinearFusion(LlrClassifier):
         check_is_fitted(self, "classes_")
         self._check_names(X, reset=False)
         table = self._table(X)
-        if table.shape[1] != self.n_features_in_:
-            raise DataError(
-                f"X has {table.shape[1]} features, but LinearFusion is expecting "
-                f"{self.n_features_in_} features as input: scores of "
-                f"{', '.join(self._names(self.n_features_in_))}"
-            )
+        systems = f"give scores of {', '.join(self._names(self.n_features_in_))}"
+        check_columns(table.shape[1], self.n_features_in_, "LinearFusion", systems)
         self._refuse_infinite(table)
         present = ~np.isnan(table)
         if present.all():

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from ivector.base.errors import ObjectiveWarning, UsageError
 from ivector.base.foreign.schema import Field, Schema
 from ivector.base.parallel.workers import one_thread
-from plda.checks import check_input, check_labels, check_range, check_vectors, note_features
+from plda.checks import check_input, check_labels, check_range, check_training
 from plda.linalg import class_statistics, diagonalise
 from plda.models.em import absolute_floor, em_step, floor_eigenvalues, objective
 from plda.models.two_covariance import TwoCovariance, smoothed
@@ -121,7 +121,7 @@ class PLDA(TwoCovariance):
             raise UsageError(f"n_iter must be an integer of at least 1, got {self.n_iter!r}")
         relative_floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
         smoothing = check_range("smoothing", self.smoothing, 0.0, 1.0)
-        given, X = X, check_vectors(X)
+        X = check_training(self, X)
         classes, index = check_labels(y, len(X), self)
         stats = class_statistics(X, index, len(classes))
         floor = absolute_floor(stats, relative_floor)
@@ -138,7 +138,6 @@ class PLDA(TwoCovariance):
             self.objective_.append(objective(stats, centred, transform, psi))
             self._warn_of_fall(iteration)
         self.set_diagonal(mean, *smoothed(transform, psi, smoothing))
-        note_features(self, given)
         return self._set_speakers(X, classes, index)
 
     def _warn_of_fall(self, iteration: int) -> None:
