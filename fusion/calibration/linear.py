@@ -11,7 +11,6 @@ Dimension legend: N trials, K systems, M patterns of systems that are present to
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from fusion.calibration.bounded import BoundedFit, bound, fit_bounded
 from fusion.calibration.estimator import LlrClassifier, number_table
 from fusion.calibration.logistic import LogisticFit, fit_logistic
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 from ivector.base.estimators import check_columns
 
 MISSING = ("refuse", "fallback")
@@ -393,11 +392,10 @@ class LinearFusion(LlrClassifier):
             )
 
     def _tell_collinear(self, pattern: np.ndarray, rank: int) -> None:
-        warnings.warn(
+        warn_caller(
             f"of {self._list(pattern)} only {rank} of {pattern.sum()} systems tell something of "
             "their own (the same file twice?): what is common is weighed equally",
             DegenerateDataWarning,
-            stacklevel=4,
         )
 
 

@@ -7,13 +7,12 @@ S. Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ivector.base.errors import ObjectiveWarning, UsageError
+from ivector.base.errors import ObjectiveWarning, UsageError, warn_caller
 from ivector.base.foreign.schema import Field, Schema
 from ivector.base.parallel.workers import one_thread
 from plda.checks import check_input, check_labels, check_range, check_training
@@ -145,11 +144,10 @@ class PLDA(TwoCovariance):
             return
         before, after = self.objective_[-2:]
         if after < before - 1e-9 * max(1.0, abs(before)):
-            warnings.warn(
+            warn_caller(
                 f"the objective fell from {before:.10g} to {after:.10g} in iteration {iteration};"
                 " the vectors' scale may be extreme: apply LengthNorm first",
                 ObjectiveWarning,
-                stacklevel=4,
             )
 
     def objective(self, X: Any, y: Any) -> float:
