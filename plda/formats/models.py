@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from ivector.base import files
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import atomic_write
 from ivector.base.foreign.boundary import check_types, foreign, parse_json
 from ivector.base.foreign.schema import Field, Schema
@@ -85,10 +85,8 @@ def read_plda(path: str | os.PathLike) -> PLDA:
     mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
     reader.expect("</Plda>")
     reader.end()
-    try:
+    with named(str(path)):
         return PLDA.from_diagonal(mean, transform, psi)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 def write_plda(model: PLDA, path: str | os.PathLike, binary: bool = True) -> None:
@@ -337,10 +335,8 @@ def _restored(
     if mean is not None and held.get("n_features_in_", len(mean)) != len(mean):
         raise DataError(f"{path}: {prefix}mean_ has another length than its features")
     if hasattr(estimator, "psi_"):
-        try:
+        with named(str(path)):
             check_diagonal_model(estimator.mean_, estimator.transform_, estimator.psi_)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
     return estimator
 
 
