@@ -85,30 +85,26 @@ def check_training(estimator: Any, X: Any) -> np.ndarray:
 
     Sets its ``n_features_in_`` and, of a data frame, ``feature_names_in_``.
     """
+    # Here, as readers of files need the other checks without scikit-learn.
+    from ivector.base.estimators import note_columns
+
     vectors = check_vectors(X)
-    note_features(estimator, X)
+    note_columns(estimator, X, reset=True)
     return vectors
 
 
 def check_input(estimator: Any, X: Any) -> np.ndarray:
     """`check_vectors` for the ``transform`` of a scikit-learn estimator, against its ``fit``."""
+    from ivector.base.estimators import check_columns, note_columns
+
     vectors = check_vectors(X)
-    expected = getattr(estimator, "n_features_in_", vectors.shape[1])
-    if vectors.shape[1] != expected and not hasattr(X, "columns"):
-        raise DataError(
-            f"X has {vectors.shape[1]} features, but {type(estimator).__name__} is expecting"
-            f" {expected} features as input; were the vectors made by the same extractor?"
-        )
-    note_features(estimator, X, reset=False)
+    if not hasattr(X, "columns"):
+        n_dims = vectors.shape[1]
+        expected: Any = getattr(estimator, "n_features_in_", n_dims)
+        cure = "were the vectors made by the same extractor?"
+        check_columns(n_dims, expected, type(estimator).__name__, cure)
+    note_columns(estimator, X, reset=False)
     return vectors
-
-
-def note_features(estimator: Any, X: Any, reset: bool = True) -> None:
-    """Note number and names of features; without `reset` compare them, in scikit-learn's words."""
-    # Here, as readers of files need these checks without scikit-learn.
-    from ivector.base.estimators import note_columns
-
-    note_columns(estimator, X, reset=reset)
 
 
 def check_labels(

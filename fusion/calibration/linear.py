@@ -11,7 +11,6 @@ Dimension legend: N trials, K systems, M patterns of systems that are present to
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +21,8 @@ from sklearn.utils.validation import check_is_fitted
 from fusion.calibration.bounded import BoundedFit, bound, fit_bounded
 from fusion.calibration.estimator import LlrClassifier, number_table
 from fusion.calibration.logistic import LogisticFit, fit_logistic
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
+from ivector.base.estimators import check_columns
 
 MISSING = ("refuse", "fallback")
 # Directions of standardised scores with less of the variance than this are left without weight:
@@ -162,12 +162,8 @@ class LinearFusion(LlrClassifier):
         check_is_fitted(self, "classes_")
         self._check_names(X, reset=False)
         table = self._table(X)
-        if table.shape[1] != self.n_features_in_:
-            raise DataError(
-                f"X has {table.shape[1]} features, but LinearFusion is expecting "
-                f"{self.n_features_in_} features as input: scores of "
-                f"{', '.join(self._names(self.n_features_in_))}"
-            )
+        systems = f"give scores of {', '.join(self._names(self.n_features_in_))}"
+        check_columns(table.shape[1], self.n_features_in_, "LinearFusion", systems)
         self._refuse_infinite(table)
         present = ~np.isnan(table)
         if present.all():
@@ -396,11 +392,10 @@ class LinearFusion(LlrClassifier):
             )
 
     def _tell_collinear(self, pattern: np.ndarray, rank: int) -> None:
-        warnings.warn(
+        warn_caller(
             f"of {self._list(pattern)} only {rank} of {pattern.sum()} systems tell something of "
             "their own (the same file twice?): what is common is weighed equally",
             DegenerateDataWarning,
-            stacklevel=4,
         )
 
 

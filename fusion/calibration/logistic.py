@@ -17,7 +17,6 @@ Dimension legend: N trials, d columns.
 
 from __future__ import annotations
 
-import warnings
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.calibration.kernels_logistic import logistic_pass, standardise
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 
 _MAX_ITERATIONS = 200
 _STEP = 1e-6  # relative; Newton's last step squares it
@@ -125,21 +124,19 @@ def fit_logistic(
     search = problem.minimise(ridge)
     if search.separable and not ridge:
         ridge = 1 / min(target.sum(), (~target).sum())
-        warnings.warn(
+        warn_caller(
             f"the scores separate targets from nontargets without error, so that no finite "
             f"weights are best; took those with a ridge of {ridge:.3g}. The llr are as large as "
             "so few trials allow; use more trials",
             DegenerateDataWarning,
-            stacklevel=2,
         )
         again = problem.minimise(ridge)
         search = _Search(again.point, again.objective, True)
     elif problem.rank < table.shape[1] and not ridge:
-        warnings.warn(
+        warn_caller(
             f"only {problem.rank} of {table.shape[1]} columns tell something of their own; what "
             "they share is weighed by least squares, leave some out or give a ridge",
             DegenerateDataWarning,
-            stacklevel=2,
         )
     weights, offset = problem.unstandardised(search.point)
     return LogisticFit(

@@ -6,14 +6,13 @@ Dimension legend: N trials, Q quality measures, K knots.
 from __future__ import annotations
 
 import math
-import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.calibration.estimator import number_table
 from fusion.metrics.curve import OperatingPoints
-from ivector.base.errors import DataError, DegenerateDataWarning
+from ivector.base.errors import DataError, DegenerateDataWarning, warn_caller
 
 LARGEST = 1e50  # of scores: no system's are, and their squares must not overflow
 
@@ -106,12 +105,11 @@ def fit_gaussians(values: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, n
     turn = (means[1] * own[0] - means[0] * own[1]) / (own[0] - own[1])
     beyond = int(np.sum(values < turn if own[0] < own[1] else values > turn))
     if beyond:
-        warnings.warn(
+        warn_caller(
             f"the two Gaussians differ in width: for {beyond} of {len(values)} scores "
             f"{'below' if own[0] < own[1] else 'above'} {turn:.4g} a higher one means less. "
             "Unless the scores are truly Gaussian, take another method",
             DegenerateDataWarning,
-            stacklevel=3,
         )
     return means, own
 

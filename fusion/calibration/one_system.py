@@ -20,7 +20,6 @@ Dimension legend: N trials, Q quality measures, K knots.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +40,7 @@ from fusion.calibration.methods import (
     pav_knots,
     scores_and_measures,
 )
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 
 if TYPE_CHECKING:
     from fusion.metrics.points import OperatingPoint
@@ -419,11 +418,10 @@ class Calibration(LlrClassifier):
         outside = beyond.mean(axis=0)
         for name, share, (low, high) in zip(self._names(len(ends)), outside, ends):
             if share > 0.05:
-                warnings.warn(
+                warn_caller(
                     f"{share:.0%} of trials have a {name} far outside of the {low:g} to {high:g} "
                     "trained on: their llr are a guess; train on trials like them",
                     DegenerateDataWarning,
-                    stacklevel=4,
                 )
 
     def _given_names(self) -> list[str] | None:

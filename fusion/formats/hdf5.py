@@ -217,11 +217,10 @@ def _score_rows(
     # Without a mask NaN stands for what was not scored, as PyBOSARIS writes it.
     masks = _bands(path, mask, shape) if mask is not None else None
     for band in _bands(path, matrix, shape):
-        marks = next(masks) if masks else ~np.isnan(band)
-        if not ((marks == 0) | (marks == 1)).all():
-            raise DataError(f"{path}: its mask has values other than 0 and 1")
-        chosen = marks != 0
+        chosen = next(masks) if masks else ~np.isnan(band)
         row, column = np.nonzero(chosen)
+        if masks and not (chosen[row, column] == 1).all():
+            raise DataError(f"{path}: its mask has values other than 0 and 1")
         yield (
             (row + top).astype(np.int32),
             column.astype(np.int32),

@@ -5,7 +5,6 @@ Dimension legend: N trials, B replicates, P operating points, G false-alarm rate
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ from fusion.intervals.kernels import COMPUTED, bootstrap_block
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint, cost_weights
 from fusion.metrics.table import METRICS, Key, Metric, statistics
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 from ivector.base.log import progress
 
 _BLOCK_NUMBERS = 1 << 21  # draws held at once
@@ -103,10 +102,9 @@ def number_units(enrol: np.ndarray, test: np.ndarray, shared: bool) -> Units:
     if fewest < 2:
         raise DataError("an interval needs at least 2 speakers to draw from; use --bootstrap 0")
     if fewest < _FEW_SPEAKERS:
-        warnings.warn(
+        warn_caller(
             f"only {fewest} speakers to draw from: the intervals are rough, use more",
             DegenerateDataWarning,
-            stacklevel=3,
         )
     return units
 

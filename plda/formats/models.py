@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from ivector.base import files
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import atomic_write
 from ivector.base.foreign.boundary import check_types, foreign, parse_json
 from ivector.base.foreign.schema import Field, Schema
@@ -37,22 +37,8 @@ _KIND, _WHAT = "back-end", "a back-end of this toolkit"
 _LATER: dict[str, Any] = {"smoothing": 0.0, "priors": None}
 _TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
 
-# What the transforms learn: D dimensions in, K or P out. Back-ends say it themselves.
-_LEARNT: dict[str, Schema] = {
-    "Center": {"mean_": Field(("D",))},
-    "LDA": {
-        "mean_": Field(("D",)),
-        "between_variance_": Field(("K",), least=0),
-        "projection_": Field(("K", "D")),
-    },
-    "WCCN": {"mean_": Field(("D",)), "projection_": Field(("D", "D"))},
-    "Whiten": {
-        "mean_": Field(("D",)),
-        "explained_variance_": Field(("K",), least=0),
-        "projection_": Field(("P", "D")),
-    },
-}
-# What else their files may hold: options that are arrays, and of S enrolled speakers.
+# What files may hold beside what a class has learnt: options that are arrays, and of S enrolled
+# speakers.
 _OTHERS: Schema = {
     "matrix": Field(("K", "E")),
     "mean": Field(("D",)),
@@ -60,11 +46,7 @@ _OTHERS: Schema = {
     "n_features_in_": Field((), "whole", least=1),
     "feature_names_in_": Field(("D",), "text"),
     "objective_": Field(("iterations",)),
-    "classes_": Field(("S",), "plain"),
-    "class_means_": Field(("S", "D")),
-    "class_counts_": Field(("S",), positive=True),
-    "normalize_length_": Field((), "truth"),
-    "simple_length_norm_": Field((), "truth"),
+    **SPEAKERS,
 }
 _STEP = {"name": str, "class": str, "options": dict}
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -76,9 +58,9 @@ def _classes() -> dict[str, type]:
     return _TRANSFORMS | {cls.__name__: cls for cls in models}
 
 
-def _learnt(name: str) -> Schema:
-    """What a class learns, by the name of its attributes."""
-    return _LEARNT.get(name) or getattr(_classes()[name], "learnt", {})
+def _learnt(cls: type) -> Schema:
+    """What a class learns, by the name of its attributes; nothing, if it does not say."""
+    return getattr(cls, "learnt", {})
 
 
 def read_plda(path: str | os.PathLike) -> PLDA:
@@ -103,10 +85,8 @@ def read_plda(path: str | os.PathLike) -> PLDA:
     mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
     reader.expect("</Plda>")
     reader.end()
-    try:
+    with named(str(path)):
         return PLDA.from_diagonal(mean, transform, psi)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 def write_plda(model: PLDA, path: str | os.PathLike, binary: bool = True) -> None:
@@ -251,8 +231,9 @@ def save_model(model: Any, path: str | os.PathLike, speakers: bool = False) -> N
                 arrays[f"{name}/{key}"] = np.asarray(value)
             elif key not in _LATER or value != _LATER[key]:
                 plain[key] = value.item() if isinstance(value, np.generic) else value
+        declared = {**_OTHERS, **_learnt(type(estimator))}
         for key, value in kept(estimator, speakers).items():
-            if key not in {**_OTHERS, **_learnt(type(estimator).__name__)}:
+            if key not in declared:
                 raise UsageError(
                     f"{type(estimator).__name__}.{key} is not declared, so that a file of it could "
                     "not be checked; name it in the class's `learnt`"
@@ -326,8 +307,9 @@ def _steps(path: str | os.PathLike, options: dict[str, Any]) -> list[dict[str, A
 def _schema(path: str | os.PathLike, options: dict[str, Any]) -> Schema:
     """What the arrays of a back-end are, ``NAME/ATTRIBUTE``; sizes are those of one step alone."""
     schema: dict[str, Field] = {}
+    known = _classes()
     for number, step in enumerate(_steps(path, options)):
-        for name, field in {**_OTHERS, **_learnt(step["class"])}.items():
+        for name, field in {**_OTHERS, **_learnt(known[step["class"]])}.items():
             assert field.shape is not None
             shape = tuple(f"{n}{number}" for n in field.shape)
             schema[f"{step['name']}/{name}"] = field._replace(shape=shape, optional=True)
@@ -340,7 +322,7 @@ def _restored(
     prefix = step["name"] + "/"
     held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
     given = {key: value for key, value in held.items() if not key.endswith("_")}
-    learnt = _learnt(step["class"])
+    learnt = _learnt(cls)
     if lacking := [key for key in learnt if key not in held]:
         # An estimator that was not fitted has none of them.
         if len(lacking) < len(learnt):
@@ -353,10 +335,8 @@ def _restored(
     if mean is not None and held.get("n_features_in_", len(mean)) != len(mean):
         raise DataError(f"{path}: {prefix}mean_ has another length than its features")
     if hasattr(estimator, "psi_"):
-        try:
+        with named(str(path)):
             check_diagonal_model(estimator.mean_, estimator.transform_, estimator.psi_)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
     return estimator
 
 

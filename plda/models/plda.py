@@ -7,16 +7,15 @@ S. Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ivector.base.errors import ObjectiveWarning, UsageError
+from ivector.base.errors import ObjectiveWarning, UsageError, warn_caller
 from ivector.base.foreign.schema import Field, Schema
 from ivector.base.parallel.workers import one_thread
-from plda.checks import check_input, check_labels, check_range, check_vectors, note_features
+from plda.checks import check_input, check_labels, check_range, check_training
 from plda.linalg import class_statistics, diagonalise
 from plda.models.em import absolute_floor, em_step, floor_eigenvalues, objective
 from plda.models.two_covariance import TwoCovariance, smoothed
@@ -121,7 +120,7 @@ class PLDA(TwoCovariance):
             raise UsageError(f"n_iter must be an integer of at least 1, got {self.n_iter!r}")
         relative_floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
         smoothing = check_range("smoothing", self.smoothing, 0.0, 1.0)
-        given, X = X, check_vectors(X)
+        X = check_training(self, X)
         classes, index = check_labels(y, len(X), self)
         stats = class_statistics(X, index, len(classes))
         floor = absolute_floor(stats, relative_floor)
@@ -138,7 +137,6 @@ class PLDA(TwoCovariance):
             self.objective_.append(objective(stats, centred, transform, psi))
             self._warn_of_fall(iteration)
         self.set_diagonal(mean, *smoothed(transform, psi, smoothing))
-        note_features(self, given)
         return self._set_speakers(X, classes, index)
 
     def _warn_of_fall(self, iteration: int) -> None:
@@ -146,11 +144,10 @@ class PLDA(TwoCovariance):
             return
         before, after = self.objective_[-2:]
         if after < before - 1e-9 * max(1.0, abs(before)):
-            warnings.warn(
+            warn_caller(
                 f"the objective fell from {before:.10g} to {after:.10g} in iteration {iteration};"
                 " the vectors' scale may be extreme: apply LengthNorm first",
                 ObjectiveWarning,
-                stacklevel=4,
             )
 
     def objective(self, X: Any, y: Any) -> float:

@@ -13,8 +13,16 @@ from sklearn.base import ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-# What a model knows of the speakers it may answer with, apart from what it has learnt of all.
-SPEAKERS = ("classes_", "class_means_", "class_counts_", "normalize_length_", "simple_length_norm_")
+from ivector.base.foreign.schema import Field, Schema
+
+# What a model knows of the S speakers it may answer with, apart from what it has learnt of all.
+SPEAKERS: Schema = {
+    "classes_": Field(("S",), "plain"),
+    "class_means_": Field(("S", "D")),
+    "class_counts_": Field(("S",), positive=True),
+    "normalize_length_": Field((), "truth"),
+    "simple_length_norm_": Field((), "truth"),
+}
 
 
 class Identifier(ClassifierMixin, ABC):

@@ -6,12 +6,13 @@ Kaldi: ``ivector-subtract-global-mean``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
 from ivector.base.errors import UsageError
+from ivector.base.foreign.schema import Field, Schema
 from ivector.base.parallel.workers import one_thread
 from plda.checks import (
     check_labels,
@@ -49,6 +50,8 @@ class Center(OneToOneFeatureMixin, LinearTransformer):
     array([[-1., -2.],
            [ 1.,  2.]])
     """
+
+    learnt: ClassVar[Schema] = {"mean_": Field(("D",))}
 
     def __init__(self, mean: Any = None, per_class: bool = False):
         self.mean = mean
@@ -100,6 +103,12 @@ class Whiten(Projection):
     >>> bool(np.allclose(np.cov(out.T, bias=True), np.eye(2)))
     True
     """
+
+    learnt: ClassVar[Schema] = {
+        "mean_": Field(("D",)),
+        "explained_variance_": Field(("K",), least=0),
+        "projection_": Field(("P", "D")),
+    }
 
     def __init__(
         self,

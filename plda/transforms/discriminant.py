@@ -11,11 +11,12 @@ Kaldi: ``ivector-compute-lda``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import linalg
 
+from ivector.base.foreign.schema import Field, Schema
 from ivector.base.parallel.workers import one_thread
 from plda.checks import (
     check_labels,
@@ -66,6 +67,12 @@ class LDA(LabelledProjection):
     >>> LDA(2).fit(X, speakers).transform(X).shape
     (60, 2)
     """
+
+    learnt: ClassVar[Schema] = {
+        "mean_": Field(("D",)),
+        "between_variance_": Field(("K",), least=0),
+        "projection_": Field(("K", "D")),
+    }
 
     def __init__(
         self,
@@ -140,6 +147,8 @@ class WCCN(LabelledProjection):
     >>> bool(np.allclose(within, np.eye(2)))
     True
     """
+
+    learnt: ClassVar[Schema] = {"mean_": Field(("D",)), "projection_": Field(("D", "D"))}
 
     def __init__(self, covariance_floor: float = 1e-6):
         self.covariance_floor = covariance_floor

@@ -291,8 +291,11 @@ def test_bad_options_and_measures_are_named():
         model.transform(scores)
     with pytest.raises(DataError, match=r"2 quality measures.*1: duration"):
         model.transform(scores, np.column_stack([quality, quality]))
-    with pytest.warns(DegenerateDataWarning, match="100% of trials have a duration far outside"):
+    with pytest.warns(
+        DegenerateDataWarning, match="100% of trials have a duration far outside"
+    ) as told:
         model.transform(scores, quality + 100)
+    assert {warning.filename for warning in told} == {__file__}
 
 
 # --- words -------------------------------------------------------------------------------------
