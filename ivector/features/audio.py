@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from ivector.base.budget import MIB, memory_limit
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.features.containers.opening import (
     HIGHEST_RATE,
     LOWEST_RATE,
@@ -311,10 +311,8 @@ def _check_cost(name: str, count: int, rate: int, sample_rate: int | None) -> No
     """Refuse what the header promises if it could not be held, before any of it is decoded."""
     n_numbers = 2 * count  # the blocks, and all in one
     if sample_rate not in (None, rate):
-        try:
+        with named(name):
             up, down = _steps(rate, int(sample_rate))  # type: ignore[arg-type]
-        except DataError as error:
-            raise DataError(f"{name}: {error}") from None
         n_numbers += 2 * count * up // down
     needed, limit = 4 * n_numbers // MIB, memory_limit()
     if limit and needed > limit:
