@@ -301,7 +301,7 @@ def _check_channel(name: str, n_channels: int, channel: int | str | None) -> Non
     if channel is None and n_channels > 1:
         raise DataError(
             f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean', "
-            "--channel on the command line"
+            "--channel of a recipe, the fifth column of segments"
         )
     if channel not in (None, "mean") and int(channel) >= n_channels:  # type: ignore[arg-type]
         raise DataError(f"{name}: has {n_channels} channel(s), there is no channel {channel}")
