@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from ivector.base.errors import DataError, UsageError
@@ -122,8 +124,12 @@ def memory_limit() -> int:
 
 def room() -> int:
     """Bytes that may be taken: the limit that was set, else what the machine has free."""
-    if _limit_mb:
-        return _limit_mb * MIB
+    # What is free is asked once in a tenth of a second: archives ask for room at every vector.
+    return _limit_mb * MIB or _free(int(10 * time.monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _free(_tenth: int) -> int:
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -215,11 +215,22 @@ def read_arrays(path: str | os.PathLike, archive: Arrays, schema: Schema) -> dic
 
 
 def _options(path: str | os.PathLike, kind: str, header: dict[str, Any]) -> dict[str, Any]:
-    check_types(path, header, {"kind": str, "format": int, "options": dict}, _WHAT)
+    check_kind(path, header, kind, FORMAT_VERSION, _WHAT)
+    check_types(path, header, {"options": dict}, _WHAT)
+    return header["options"]
+
+
+def check_kind(
+    path: str | os.PathLike, header: dict[str, Any], kind: str, newest: int, what: str
+) -> None:
+    """Refuse a file that its header says to be of another kind, or of a newer format."""
+    check_types(path, header, {"kind": str, "format": int}, what)
     if header["kind"] != kind:
         raise DataError(f"{path}: holds a {header['kind'][:60]} model, expected {kind}")
-    if not 1 <= header["format"] <= FORMAT_VERSION:
-        raise DataError(
-            f"{path}: format {header['format']} is newer than this version reads; upgrade"
-        )
-    return header["options"]
+    check_format(path, header["format"], newest)
+
+
+def check_format(path: str | os.PathLike, version: int, newest: int) -> None:
+    """Refuse a file of a newer format than the newest that is read here."""
+    if not 1 <= version <= newest:
+        raise DataError(f"{path}: format {version} is newer than this version reads; upgrade")

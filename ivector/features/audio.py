@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 import numpy as np
 
 from ivector.base.budget import MIB, memory_limit
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.features.containers.opening import (
     HIGHEST_RATE,
     LOWEST_RATE,
@@ -301,7 +301,7 @@ def _check_channel(name: str, n_channels: int, channel: int | str | None) -> Non
     if channel is None and n_channels > 1:
         raise DataError(
             f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean', "
-            "--channel on the command line"
+            "--channel of a recipe, the fifth column of segments"
         )
     if channel not in (None, "mean") and int(channel) >= n_channels:  # type: ignore[arg-type]
         raise DataError(f"{name}: has {n_channels} channel(s), there is no channel {channel}")
@@ -311,10 +311,8 @@ def _check_cost(name: str, count: int, rate: int, sample_rate: int | None) -> No
     """Refuse what the header promises if it could not be held, before any of it is decoded."""
     n_numbers = 2 * count  # the blocks, and all in one
     if sample_rate not in (None, rate):
-        try:
+        with named(name):
             up, down = _steps(rate, int(sample_rate))  # type: ignore[arg-type]
-        except DataError as error:
-            raise DataError(f"{name}: {error}") from None
         n_numbers += 2 * count * up // down
     needed, limit = 4 * n_numbers // MIB, memory_limit()
     if limit and needed > limit:

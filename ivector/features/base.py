@@ -12,7 +12,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 from ivector.features.audio import FULL_SCALE
-from ivector.features.frames import check_real
+from ivector.features.frames import check_real, check_some
 from ivector.features.frontend import FLOAT_EPSILON, Frontend, make_window, mel_triangles
 from ivector.features.scale import check_full_scale, samples_in_16_bit, warn_of_scale
 from ivector.features.stateless import Stateless
@@ -279,11 +279,7 @@ def _recordings(X: Any) -> tuple[Any, str]:
             f"recordings have shape {matrix.shape}, expected (n_samples,) or "
             "(n_recordings, n_samples)"
         )
-    if not matrix.size:
-        what = "sample(s)" if matrix.shape[1] else "feature(s)"
-        raise DataError(
-            f"recordings have 0 {what} (shape={matrix.shape}) while a minimum of 1 is required."
-        )
+    check_some(matrix, "recordings")
     return matrix, "matrix"
 
 

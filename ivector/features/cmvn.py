@@ -9,19 +9,17 @@ Follows Kaldi's ``SlidingWindowCmn`` (``feat/feature-functions.cc``, ``apply-cmv
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 from ivector.features.frames import check_frames, check_whole
-from ivector.features.stateless import Stateless, check_columns
+from ivector.features.stateless import FrameTransformer
 
 GLOBAL_VARIANCE_FLOOR = 1e-20  # of Kaldi's ApplyCmvn
 
 
-class SlidingCMVN(OneToOneFeatureMixin, Stateless):
+class SlidingCMVN(OneToOneFeatureMixin, FrameTransformer):
     """Normalise every frame by the mean of a window around it, as ``apply-cmvn-sliding``.
 
     Near the ends the window is moved so as to stay inside the recording; recordings shorter
@@ -65,13 +63,6 @@ class SlidingCMVN(OneToOneFeatureMixin, Stateless):
         self.center = center
         self.norm_vars = norm_vars
 
-    def fit(self, X: Any = None, y: Any = None) -> SlidingCMVN:
-        """Check the options and note the columns of `X`; there is nothing to learn."""
-        self._check()
-        if X is not None:
-            check_columns(self, X, fit=True)
-        return self
-
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Normalise one recording.
 
@@ -96,7 +87,7 @@ class SlidingCMVN(OneToOneFeatureMixin, Stateless):
             With `norm_vars`, a dimension is constant in some window.
         """
         window, min_window = self._check()
-        features = check_columns(self, X, fit=False)
+        features = self.check_input(X)
         from ivector.features.kernels_cmvn import sliding_cmvn
 
         out = np.empty_like(features)
@@ -119,7 +110,7 @@ class SlidingCMVN(OneToOneFeatureMixin, Stateless):
         )
 
 
-class GlobalCMVN(OneToOneFeatureMixin, Stateless):
+class GlobalCMVN(OneToOneFeatureMixin, FrameTransformer):
     """Normalise a recording as a whole, as ``compute-cmvn-stats`` and ``apply-cmvn``.
 
     Parameters
@@ -145,13 +136,6 @@ class GlobalCMVN(OneToOneFeatureMixin, Stateless):
         self.norm_means = norm_means
         self.norm_vars = norm_vars
 
-    def fit(self, X: Any = None, y: Any = None) -> GlobalCMVN:
-        """Check the options and note the columns of `X`; there is nothing to learn."""
-        self._check()
-        if X is not None:
-            check_columns(self, X, fit=True)
-        return self
-
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Normalise one recording.
 
@@ -176,7 +160,7 @@ class GlobalCMVN(OneToOneFeatureMixin, Stateless):
             With `norm_vars`, a dimension is constant.
         """
         self._check()
-        features = check_columns(self, X, fit=False)
+        features = self.check_input(X)
         if not self.norm_means or not len(features):
             return features
         return apply_cmvn(features, compute_cmvn_stats(features), self.norm_vars)

@@ -34,6 +34,15 @@ def check_real(values: Any, name: str) -> np.ndarray:
     return array
 
 
+def check_some(matrix: np.ndarray, name: str) -> None:
+    """Refuse a matrix without rows or columns, in scikit-learn's words."""
+    if not matrix.size:
+        what = "sample(s)" if matrix.shape[1] else "feature(s)"
+        raise DataError(
+            f"{name} have 0 {what} (shape={matrix.shape}) while a minimum of 1 is required."
+        )
+
+
 def check_frames(features: Any, name: str = "features") -> np.ndarray:
     """Features as a writable C-contiguous float32 array (n_frames, n_dims).
 

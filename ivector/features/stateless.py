@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ivector.base.errors import DataError
 from ivector.base.estimators import note_columns
-from ivector.features.frames import check_frames
+from ivector.features.frames import check_frames, check_some
+
+Model = TypeVar("Model", bound="FrameTransformer")
 
 
 class Stateless(TransformerMixin, BaseEstimator):
-    """An estimator that learns nothing; sub-classes say what they take and put out.
-
-    Attributes
-    ----------
-    n_features_in_ : int
-    """
+    """An estimator that learns nothing; sub-classes say what they take and put out."""
 
     _dtypes: tuple[str, ...] = ("float32",)  # that are put out as they come
 
@@ -29,24 +26,41 @@ class Stateless(TransformerMixin, BaseEstimator):
         return tags
 
 
-def check_columns(estimator: Any, X: Any, fit: bool) -> np.ndarray:
-    """`check_frames` for an estimator: `fit` notes the columns, otherwise they must be those.
+class FrameTransformer(Stateless):
+    """One of the frames of a recording, which notes their columns if it is fitted.
 
-    Raises
-    ------
-    DataError
-        As `check_frames`; no frames or columns to fit; other columns than were fitted.
+    Attributes
+    ----------
+    n_features_in_ : int
     """
-    frames = check_frames(X)
-    if fit and not frames.size:
-        what = "sample(s)" if frames.shape[1] else "feature(s)"
-        raise DataError(
-            f"features have 0 {what} (shape={frames.shape}) while a minimum of 1 is required."
-        )
-    if not fit and not hasattr(estimator, "n_features_in_"):
+
+    def fit(self: Model, X: Any = None, y: Any = None) -> Model:
+        """Check the options and note the columns of `X`; there is nothing to learn."""
+        self._check()
+        if X is not None:
+            check_some(check_frames(X), "features")
+            self._note_columns(X, reset=True)
+        return self
+
+    def check_input(self, X: Any) -> np.ndarray:
+        """Return frames as `check_frames` does, of the columns that were fitted, if any were.
+
+        Raises
+        ------
+        DataError
+            As `check_frames`; other columns than were fitted.
+        """
+        frames = check_frames(X)
+        if hasattr(self, "n_features_in_"):
+            self._note_columns(X, reset=False)
         return frames
-    try:
-        note_columns(estimator, X, reset=fit)
-    except ValueError as error:
-        raise DataError(str(error)) from None
-    return frames
+
+    def _note_columns(self, X: Any, reset: bool) -> None:
+        try:
+            note_columns(self, X, reset=reset)
+        except ValueError as error:
+            raise DataError(str(error)) from None
+
+    def _check(self) -> Any:
+        """Check the options."""
+        raise NotImplementedError

@@ -9,20 +9,19 @@ Follows ``ComputeVadEnergy`` of Kaldi's ``ivector/voice-activity-detection.cc``
 from __future__ import annotations
 
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
 from ivector.base.errors import UsageError
 from ivector.features.frames import check_frames, check_mask, check_whole
 from ivector.features.scale import check_full_scale, log_energy_in_16_bit, warn_of_scale
-from ivector.features.stateless import Stateless, check_columns
+from ivector.features.stateless import FrameTransformer
 
 LOUDEST_SHARE = 0.1
 LOUDEST_FRAMES = 10
 
 
-class EnergyVAD(Stateless):
+class EnergyVAD(FrameTransformer):
     """Frames are voiced where most frames around them are louder than a threshold.
 
     The threshold follows the level of the recording: ``vad_energy_threshold +
@@ -81,13 +80,6 @@ class EnergyVAD(Stateless):
         self.vad_proportion_threshold = vad_proportion_threshold
         self.full_scale = full_scale
 
-    def fit(self, X: Any = None, y: Any = None) -> EnergyVAD:
-        """Check the options and note the columns of `X`; there is nothing to learn."""
-        self._check()
-        if X is not None:
-            check_columns(self, X, fit=True)
-        return self
-
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Decide for every frame.
 
@@ -113,7 +105,7 @@ class EnergyVAD(Stateless):
             The energies are those of samples in ±1.
         """
         context = self._check()
-        features = check_columns(self, X, fit=False)
+        features = self.check_input(X)
         n_frames = len(features)
         if not n_frames:
             return np.zeros(0, bool)

@@ -104,7 +104,6 @@ def read_ark(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
         The archive is missing, cut in the middle, or something else; names the last good id.
     """
     last = "none"
-    last = "none"
     with foreign(path, "an archive"), open(path, "rb") as file:
         while True:
             with _whole(f"{path}: the archive is cut or damaged after utterance {last}"):

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.files import atomic_write, read_arrays, read_header
+from ivector.base.files import atomic_write, check_kind, read_arrays, read_header
 from ivector.base.foreign.arrays import Arrays, open_arrays
 from ivector.base.foreign.boundary import check_types, require_room
 from ivector.base.foreign.schema import Field, Schema
@@ -254,13 +254,7 @@ def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]
     """
     with open_arrays(path, _WHAT) as archive:
         header = read_header(path, archive)
-        check_types(path, header, {"kind": str, "format": int}, _WHAT)
-        if header["kind"] != _KIND:
-            raise DataError(f"{path}: holds a {header['kind'][:60]} model, expected {_KIND}")
-        if not 1 <= header["format"] <= _FORMAT:
-            raise DataError(
-                f"{path}: format {header['format']} is newer than this version reads; upgrade"
-            )
+        check_kind(path, header, _KIND, _FORMAT, _WHAT)
         if header["format"] == 1:
             arrays = read_arrays(path, archive, {**_BLOCK["float32"], **_SUMS})
             yield BaumWelchStatistics(

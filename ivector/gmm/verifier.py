@@ -9,7 +9,7 @@ dimensions, M models, n frames, N selected components.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -23,6 +23,14 @@ from ivector.gmm.kernels_verifier import llr_per_model
 from ivector.gmm.map_adaptation import map_adapt
 from ivector.gmm.mixture import clone_option
 from ivector.gmm.statistics import check_frames
+
+
+class _Shifted(NamedTuple):
+    """Models as `llr_per_model` takes them."""
+
+    centre: np.ndarray  # (D,)
+    shifts: np.ndarray  # (M, C, D)
+    penalties: np.ndarray  # (M, C)
 
 
 class GMMVerifier(ClassifierMixin, BaseEstimator):
@@ -149,7 +157,8 @@ class GMMVerifier(ClassifierMixin, BaseEstimator):
             raise UnfittedError("this GMMVerifier has no speakers yet; call fit, or use enrol")
         recordings = _recordings(X, self.n_features_in_, type(self).__name__)
         column_names(self, X, reset=False)
-        return np.stack([self.score_models(self.models_, frames) for frames in recordings])
+        models = self._shifted(self.models_)
+        return np.stack([self._score(models, frames) for frames in recordings])
 
     def _background(self) -> DiagonalGMM:
         """UBM of the options, or the one that `fit` trained."""
@@ -205,10 +214,11 @@ class GMMVerifier(ClassifierMixin, BaseEstimator):
         UsageError
             A `top_n` below one.
         """
-        if self.top_n < 1:
-            raise UsageError(f"top_n must be at least 1, got {self.top_n}")
-        ubm = self._background()
-        models, X = np.asarray(models), check_frames(X, ubm.n_features)
+        return self._score(self._shifted(models), X)
+
+    def _shifted(self, models: np.ndarray) -> _Shifted:
+        """What scoring needs of models, whatever the recording."""
+        ubm, models = self._background(), np.asarray(models)
         if models.ndim != 3 or models.shape[1:] != ubm.means_.shape:
             raise DataError(
                 f"models have shape {models.shape}, the UBM's means {ubm.means_.shape}; "
@@ -216,23 +226,31 @@ class GMMVerifier(ClassifierMixin, BaseEstimator):
             )
         if not np.isfinite(models).all():
             raise DataError("models hold NaN or infinity; enrol again")
-        if not len(X):
-            return np.zeros(len(models))
-        joint = ubm.log_prob(X)
-        selected = ubm.gselect(X, min(self.top_n, joint.shape[1]))
-        base = np.take_along_axis(joint, selected.astype(np.intp), axis=1)
-        base -= base[:, :1]
         # Products are taken about a common centre, as float32 loses digits far from it.
         centre = ubm.means_.mean(axis=0)
         difference = models - ubm.means_  # (M, C, D)
         shifts = difference / ubm.covariances_
-        middle = ubm.means_ - centre + 0.5 * difference
+        penalties = np.einsum("mcd,mcd->mc", shifts, ubm.means_ - centre + 0.5 * difference)
+        return _Shifted(centre, shifts.astype(np.float32), penalties.astype(np.float32))
+
+    def _score(self, models: _Shifted, X: np.ndarray) -> np.ndarray:
+        """Scores (M,) of one recording; see `score_models`."""
+        if self.top_n < 1:
+            raise UsageError(f"top_n must be at least 1, got {self.top_n}")
+        ubm = self._background()
+        X = check_frames(X, ubm.n_features)
+        if not len(X):
+            return np.zeros(len(models.shifts))
+        joint = ubm.log_prob(X)
+        selected = ubm.gselect(X, min(self.top_n, joint.shape[1]))
+        base = np.take_along_axis(joint, selected.astype(np.intp), axis=1)
+        base -= base[:, :1]
         return llr_per_model(
-            (X - centre).astype(np.float32),
+            (X - models.centre).astype(np.float32),
             selected,
             base.astype(np.float32),
-            shifts.astype(np.float32),
-            np.einsum("mcd,mcd->mc", shifts, middle).astype(np.float32),
+            models.shifts,
+            models.penalties,
         )
 
 

@@ -118,3 +118,15 @@ def test_progress_says_the_share_of_memory(monkeypatch, caplog):
     with caplog.at_level("INFO"):
         assert list(progress(range(2), desc="work")) == [0, 1]
     assert re.search(r"work 1/2 utt, .* ETA \d+ s, memory \d+ of 4096 MiB \(\d+ %\)", caplog.text)
+
+
+def test_what_is_free_is_not_asked_at_every_vector(monkeypatch):
+    asked = []
+    monkeypatch.setattr(budget, "_limit_mb", 0)
+    monkeypatch.setattr(budget.Path, "read_text", lambda path: asked.append(path) or "")
+    begun = budget.time.monotonic()
+    for _ in range(1000):
+        budget.room()
+    assert len(asked) <= 10 * (budget.time.monotonic() - begun) + 2
+    monkeypatch.setattr(budget, "_limit_mb", 3)
+    assert budget.room() == 3 * budget.MIB

@@ -1,5 +1,6 @@
 """Trees of published features as stores: the numbers bit for bit, and what is refused."""
 
+import os
 import pickle
 
 import numpy as np
@@ -120,6 +121,12 @@ def test_other_files_are_refused(tree, tmp_path, array, told):
     assert told in str(caught.value) and str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "ran").exists() and not (tmp_path / "s" / "store.json").exists()
+
+
+def test_a_pipe_in_a_tree_is_not_waited_for(tree, tmp_path):
+    os.mkfifo(tree / "id1/Vid-eo/00009.npy")
+    with pytest.raises(DataError, match=r"00009\.npy: cannot be read: it is a pipe"):
+        import_tree(tree, tmp_path / "s")
 
 
 def test_trees_and_lists_that_do_not_fit_are_refused(tree, tmp_path):

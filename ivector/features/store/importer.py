@@ -11,7 +11,6 @@ D  dimensions of a frame
 from __future__ import annotations
 
 import os
-import tokenize
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,16 +20,13 @@ import numpy as np
 
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
+from ivector.base.foreign.boundary import foreign
 from ivector.base.log import progress
 from ivector.features.store.reader import LogMelStore
 from ivector.features.store.writer import PLAIN, Recording, ShardWriter, run_writer
 
 RECORD = "metadata.txt"
 TYPES = {np.dtype(name): name for name in PLAIN}
-# What NumPy raises at headers that are none.
-_HEADER_ERRORS = (
-    ValueError, TypeError, SyntaxError, OverflowError, RecursionError, tokenize.TokenError,
-)  # fmt: skip
 FRAME_SAMPLES = 160  # of 16 kHz, at 100 frames a second
 
 
@@ -76,7 +72,7 @@ def import_tree(
         "imported": tree.name,
         "num_mel_bins": n_dims,
         "dtype": own,
-        "record": list(read_lines(record)) if record.is_file() else [],
+        "record": read_lines(record) if record.is_file() else [],
     }
     rows = [(utt, str(found[utt]), None, None) for utt in chosen]
     writer = TreeWriter(folder.absolute(), options, storage or own, True)
@@ -195,15 +191,16 @@ def read_features(path: str | os.PathLike) -> np.ndarray:
 
 def _open(path: str | os.PathLike) -> np.ndarray:
     """Map a file into memory; pickles and objects are refused unread."""
-    try:
-        array = np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except _HEADER_ERRORS:
-        raise DataError(
-            f"{path}: no .npy file of numbers, cut, or a pickle, which is never opened; fetch it "
-            "again"
-        ) from None
+    with foreign(path, "a .npy file of numbers"):
+        try:
+            array = np.lib.format.open_memmap(path, mode="r")
+        except (OSError, MemoryError):
+            raise
+        except Exception:
+            raise DataError(
+                f"{path}: no .npy file of numbers, cut, or a pickle, which is never opened; fetch "
+                "it again"
+            ) from None
     shape = array.shape[1:] if array.ndim == 3 and array.shape[0] == 1 else array.shape
     if len(shape) != 2 or 0 in shape or array.dtype not in TYPES:
         raise DataError(

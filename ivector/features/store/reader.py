@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError, named
-from ivector.base.files import read_lines
+from ivector.base.files import check_format, read_lines
 from ivector.base.foreign.boundary import check_types, foreign, read_json
 from ivector.base.foreign.opening import inside
 from ivector.features.store.writer import FORMAT, PLAIN, STORAGES, Recording, write_store
@@ -147,9 +147,7 @@ class LogMelStore(Mapping[str, np.ndarray]):
         what = "the description of a log-mel store"
         metadata = read_json(path, what)
         check_types(path, metadata, {"format": int, "n_dims": int, "storage": str}, what)
-        version = metadata["format"]
-        if not 1 <= version <= FORMAT:
-            raise DataError(f"{path}: format {version} is newer than this version reads; upgrade")
+        check_format(path, metadata["format"], FORMAT)
         if metadata["n_dims"] < 1 or metadata["storage"] not in STORAGES:
             raise DataError(f"{path}: makes no sense; make the store again")
         return cls(folder, metadata, _read_index(folder / "index"))
