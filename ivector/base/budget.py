@@ -14,6 +14,7 @@ from pathlib import Path
 from ivector.base.errors import DataError, UsageError
 
 MIB = 2**20
+CGROUP = Path("/sys/fs/cgroup")
 # Small corpora are cut into so many shards at least, large ones into shards of the largest size.
 SHARDS = 64
 
@@ -130,11 +131,24 @@ def room() -> int:
 
 @lru_cache(maxsize=1)
 def _free(_tenth: int) -> int:
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return sys.maxsize
+    return int(max(available_memory(), 0.0) * MIB)
+
+
+def available_memory() -> float:
+    """MiB that are free, or would be if the system dropped its caches; within a cgroup's limit."""
+    found = [sys.maxsize / MIB]
+    with suppress(AttributeError, OSError, ValueError):  # Windows
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB)
+    with suppress(OSError, ValueError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(s.split()[1]) / 1024 for s in lines if s.startswith("MemAvailable:")]
+    with suppress(OSError, ValueError):  # "max", for none, is no number
+        limit, used = (
+            int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
+        )
+        stat = dict(map(str.split, (CGROUP / "memory.stat").read_text().splitlines()))
+        found.append((limit - used + int(stat.get("inactive_file", 0))) / MIB)
+    return min(found)
 
 
 def memory_share() -> str:

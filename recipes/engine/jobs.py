@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
+from ivector.base.budget import available_memory
 from ivector.base.errors import DataError, UserError
 from ivector.base.log import listen
 from ivector.base.parallel.forks import forked_processes, plain_record
@@ -30,8 +30,6 @@ from recipes.engine.marks import tell
 from recipes.engine.run import Job
 from recipes.engine.stage import in_place, stage, why
 
-MIB = 2**20
-CGROUP = Path("/sys/fs/cgroup")
 MOST_LOSSES = 3  # of a worker, before a job is given up
 PATIENCE_S = 20.0  # for workers that are to end
 
@@ -103,21 +101,6 @@ def side_by_side(n_jobs: int, nj: int, backend: str, memory: int) -> int:
 def room_for(memory: int) -> int:
     """How many processes of so many MiB there is room for, at least one."""
     return max(1, int(available_memory() // memory))
-
-
-def available_memory() -> float:
-    """MiB that are free, or would be if the system dropped its caches; within a cgroup's limit."""
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / MIB]
-    with contextlib.suppress(OSError, ValueError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(s.split()[1]) / 1024 for s in lines if s.startswith("MemAvailable:")]
-    with contextlib.suppress(OSError, ValueError):  # "max", for none, is no number
-        limit, used = (
-            int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current")
-        )
-        stat = dict(map(str.split, (CGROUP / "memory.stat").read_text().splitlines()))
-        found.append((limit - used + int(stat.get("inactive_file", 0))) / MIB)
-    return min(found)
 
 
 @contextlib.contextmanager

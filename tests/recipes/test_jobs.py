@@ -18,6 +18,7 @@ import psutil
 import pytest
 from step_cases import CORPUS, ROOT, SMALL, own_process, places, results, run_stages
 
+from ivector.base import budget
 from ivector.base.errors import DataError, UsageError
 from recipes.engine import jobs
 from recipes.engine.console import Console
@@ -89,7 +90,7 @@ def test_as_many_at_once_as_there_are_processes_and_memory_for(monkeypatch):
 
 def test_memory_is_that_of_the_machine_and_of_the_container(monkeypatch, tmp_path):
     """Files that the container's processes have read fill its memory, and give way."""
-    monkeypatch.setattr(jobs, "CGROUP", tmp_path)
+    monkeypatch.setattr(budget, "CGROUP", tmp_path)
     machine = available_memory()
     assert machine == pytest.approx(psutil.virtual_memory().available / 2**20, rel=0.2)
     (tmp_path / "memory.current").write_text(f"{48 * 2**20}\n")
