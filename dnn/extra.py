@@ -1,20 +1,10 @@
 """What is said where torch or safetensors, the extra ``dnn``, is not installed.
 
-Importing `dnn`, parsing its commands' options and reading their help take neither.
+Importing `dnn`, parsing its commands' options and reading their help take neither. A module that
+needs torch imports it ``with told_extra()``, so that names attached from it tell it, too.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
-from ivector.base import lazy
 from ivector.base.extras import MissingExtraError, told_extra
+from ivector.base.lazy import attach
 
 __all__ = ["MissingExtraError", "attach", "told_extra"]
-
-
-def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """As `ivector.base.lazy.attach`, for names that need the extra."""
-    find, list_names, public = lazy.attach(package)
-    return told_extra()(find), list_names, public

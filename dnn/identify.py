@@ -226,6 +226,9 @@ def _open_training(
     """Configuration, front end, what to train on, and what to measure on."""
     if arguments.other and arguments.held_out:
         raise UsageError("give a set of its own or --held-out, not both")
+    inner = getattr(arguments, "inner", 0)  # of train alone
+    if inner and arguments.other:
+        raise UsageError("give --validation or --inner, not both")
     config = configure(arguments, PRESET)
     check_together(config)
     from dnn.data.labelled import guess_front_end, hold_out, open_labelled
@@ -235,18 +238,13 @@ def _open_training(
     features = config.features
     front_end = guess_front_end(arguments.data, features.kind, features.normalisation)
     data = open_labelled(arguments.data, front_end, classes=arguments.classes, pack=arguments.pack)
-    inner = getattr(arguments, "inner", 0)
-    if inner and arguments.other:
-        raise UsageError("give --validation or --inner, not both")
-    if arguments.held_out:
-        data, held_out = hold_out(data, arguments.held_out)
-        return config, front_end, *(hold_out(data, inner) if inner else (data, held_out))
-    if inner:
-        return config, front_end, *hold_out(data, inner)
+    other = None
     if arguments.other:
         other = open_labelled(arguments.other, front_end, speakers=data.speakers)
-        return config, front_end, data, other
-    return config, front_end, data, None
+    for n_last in (arguments.held_out, inner):
+        if n_last:
+            data, other = hold_out(data, n_last)
+    return config, front_end, data, other
 
 
 def _open_network(folder: Path) -> tuple[SpeakerClassifier, FrontEnd, int]:

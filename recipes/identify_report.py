@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dnn.identification.figures import interval, markdown_table, percent
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
@@ -89,10 +90,10 @@ def table(systems: Sequence[System]) -> list[list[str]]:
     return [
         [
             system.name,
-            _percent(system.test["top1"]),
-            _interval(system.test["top1_interval"]),
-            _percent(system.test["top5"]),
-            _interval(system.test["top5_interval"]),
+            percent(system.test["top1"]),
+            interval(system.test["top1_interval"]),
+            percent(system.test["top5"]),
+            interval(system.test["top5_interval"]),
             f"{(system.speed or system.test)['parameters'] / 1e6:.3g}",
             *_minutes(system),
             f"{system.test['instances_per_s']:.0f}",
@@ -110,7 +111,7 @@ def report(exp: Path, systems: Sequence[System], cells: Sequence[Sequence[str]])
         "# Closed-set speaker identification",
         f"{n_speakers} speakers, {n_tests} test utterances. Guessing is right in "
         f"{100 / n_speakers:.2g} %.",
-        _markdown(HEADER, cells),
+        markdown_table(HEADER, cells),
         NOTES.replace("\n", " "),
     ]
     for system in systems:
@@ -162,7 +163,7 @@ def _confusions(system: System) -> str:
     if not pairs:
         return "No test was taken for another speaker."
     rows = [[pair["speaker"], pair["taken_for"], str(pair["utterances"])] for pair in pairs]
-    return _markdown(("speaker", "taken for", "tests"), rows)
+    return markdown_table(("speaker", "taken for", "tests"), rows)
 
 
 def _machine(systems: Sequence[System]) -> list[str]:
@@ -171,25 +172,11 @@ def _machine(systems: Sequence[System]) -> list[str]:
         return []
     names = ("processor", "cores", "threads", "gpu", "memory_gib", "device", "torch", "system")
     rows = [[name, str(told[name])] for name in names if name in told]
-    return ["## Hardware of the networks' trainings", _markdown(("", ""), rows)]
+    return ["## Hardware of the networks' trainings", markdown_table(("", ""), rows)]
 
 
 def _read(path: Path) -> dict[str, Any]:
     return read_json(path, "the record of a tested system")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _interval(bounds: Sequence[float]) -> str:
-    return f"{_percent(bounds[0])} – {_percent(bounds[1])}"
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(markdown_text, line)) + " |"
-                     for line in lines)  # fmt: skip
 
 
 def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -70,7 +70,8 @@ class HardBatches(CropBatches):
             utterances_per_speaker=utterances_per_speaker, augment=augment, seed=seed,
         )  # fmt: skip
         self.every, self.folder, self.embed = every, Path(folder) / "hard", embed
-        self._of_speaker = [np.flatnonzero(self.labels == s) for s in np.unique(self.labels)]
+        _, count = np.unique(self.labels, return_counts=True)
+        self._of_speaker = np.split(np.argsort(self.labels, kind="stable"), np.cumsum(count)[:-1])
         self._nearest: tuple[int, np.ndarray] | None = None
 
     def refresh(self, step: int, model: Any) -> None:

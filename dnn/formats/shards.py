@@ -13,7 +13,7 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -123,35 +123,39 @@ def _read_shard(shard: Path) -> list[Described]:
     audio: dict[str, Member] = {}
     descriptions: dict[str, dict[str, Any]] = {}
     name = "its first member"
-    try:
-        with foreign(shard, "a tar archive"), tarfile.open(shard, "r:") as archive:
-            for info, path in safe_members(archive):
-                name = info.name
-                if path.suffix not in (".wav", ".json"):
-                    continue
-                if info.size < 0:
-                    raise DataError(f"{shard}: {name} has {info.size} bytes; fetch it again")
-                try:
-                    utt = member_id(name)
-                except ValueError as error:
-                    raise DataError(f"{shard}: {name!r} {error}") from None
-                if utt in (audio if path.suffix == ".wav" else descriptions):
-                    raise DataError(f"{shard}: {name} stands there twice; fetch the shard again")
-                if path.suffix == ".wav":
-                    audio[utt] = Member(str(shard), info.offset_data, info.size, name)
-                else:
-                    descriptions[utt] = _description(archive, info, shard)
-            end = archive.offset
+    with foreign(shard, "a tar archive"):
+        try:
+            with tarfile.open(shard, "r:") as archive:
+                for info, path in safe_members(archive):
+                    name = info.name
+                    if path.suffix == ".wav":
+                        utt = _new_id(shard, info, audio)
+                        audio[utt] = Member(str(shard), info.offset_data, info.size, name)
+                    elif path.suffix == ".json":
+                        utt = _new_id(shard, info, descriptions)
+                        descriptions[utt] = _description(archive, info, shard)
+                end = archive.offset
+        except tarfile.TarError as error:
+            raise DataError(
+                f"{shard}: cut or damaged after {name}, or no tar archive; fetch it again"
+            ) from error
         _check_end(shard, end, name)
-    except DataError as error:
-        if not isinstance(error.__cause__, tarfile.TarError):
-            raise
-        raise DataError(
-            f"{shard}: cut or damaged after {name}, or no tar archive; fetch it again"
-        ) from error
     if not audio:
         raise DataError(f"{shard}: holds no recordings (.wav)")
     return [_describe(member, utt, descriptions.get(utt, {})) for utt, member in audio.items()]
+
+
+def _new_id(shard: Path, info: tarfile.TarInfo, found: Container[str]) -> str:
+    """Id of a member; two whose paths differ in what is left out of it are one twice."""
+    if info.size < 0:
+        raise DataError(f"{shard}: {info.name} has {info.size} bytes; fetch it again")
+    try:
+        utt = member_id(info.name)
+    except ValueError as error:
+        raise DataError(f"{shard}: {info.name!r} {error}") from None
+    if utt in found:
+        raise DataError(f"{shard}: {info.name} stands there twice; fetch the shard again")
+    return utt
 
 
 def _check_end(shard: Path, end: int, name: str) -> None:

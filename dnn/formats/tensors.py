@@ -46,7 +46,6 @@ def read_tensor(path: str | os.PathLike) -> np.ndarray:
     return np.ascontiguousarray(loaded.detach().to(torch.float32).numpy())
 
 
-@told_extra()
 def require_unpacked(path: str | os.PathLike) -> None:
     """Refuse a file of torch whose members are packed, or too large for the memory.
 

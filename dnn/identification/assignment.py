@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnn.identification.figures import interval, overlap, percent
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines, write_text
+from ivector.base.foreign.boundary import read_json
 
 NAMES = {
     "vgg-m": "VGG-M",
@@ -160,13 +162,7 @@ def _read_confusion(path: Path, speakers: Sequence[str]) -> np.ndarray:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: missing or damaged; train and test again") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: damaged; train and test again")
-    return record
+    return read_json(path, "a record of an experiment")
 
 
 # Tables
@@ -181,7 +177,7 @@ def network_rows(experiment: Experiment) -> list[list[str]]:
     """Cells under `NETWORK_HEADER`."""
     return [
         [
-            network.name, percent(network.test["top1"]), interval(network.test),
+            network.name, percent(network.test["top1"]), interval(network.test["top1_interval"]),
             percent(network.test["top5"]), f"{network.speed['parameters'] / 1e6:.3g}",
             f"{network.speed['epochs']:.3g}", f"{network.speed['instances_per_s']:.1f}",
             f"{network.test['instances_per_s']:.1f}",
@@ -194,13 +190,13 @@ def factor_rows(experiment: Experiment) -> list[list[str]]:
     """Cells under `FACTOR_HEADER`."""
     rows = []
     for title, points in experiment.factors.items():
-        for value, record in points:
-            if "diverged" in record:
-                rows.append([title, f"{value:g}", "diverged", "–", "–", "–", "–"])
+        for point in points:
+            if point.diverged:
+                rows.append([title, f"{point.value:g}", "diverged", "–", "–", "–", "–"])
                 continue
-            test, training = record["test"], record["training"]
+            test, training = point.record["test"], point.record["training"]
             rows.append([
-                title, f"{value:g}", percent(test["top1"]), interval(test),
+                title, f"{point.value:g}", percent(test["top1"]), interval(test["top1_interval"]),
                 f"{training['parameters'] / 1e6:.3g}", f"{training['instances_per_s']:.1f}",
                 f"{test['instances_per_s']:.1f}",
             ])  # fmt: skip
@@ -214,17 +210,6 @@ def machine_line(experiment: Experiment) -> str:
     parts += [f"GPU {told['gpu']}"] if "gpu" in told else []
     parts += [f"{told['memory_gib']} GiB of memory"] if "memory_gib" in told else []
     return "; ".join([*parts, f"PyTorch {told['torch']}, {told['system']}"]) + "."
-
-
-def percent(share: float) -> str:
-    """A share of 1 in percent, with one decimal."""
-    return f"{100 * share:.1f}"
-
-
-def interval(test: Mapping[str, Any]) -> str:
-    """Wilson's 95 % interval of the accuracy, in percent."""
-    low, high = test["top1_interval"]
-    return f"{percent(low)} – {percent(high)}"
 
 
 # Words
@@ -246,11 +231,23 @@ def task(experiment: Experiment) -> str:
 
 def analysis(experiment: Experiment) -> list[str]:
     """Sentences on accuracy, learning, speed, what was varied, and confusions."""
-    return [
-        *_accuracy(experiment), *map(_learning, experiment.networks), *_speed(experiment),
-        *(_effect(title, points) for title, points in experiment.factors.items()),
-        *map(_confused, experiment.networks),
-    ]  # fmt: skip
+    return [*comparisons(experiment), *effects(experiment), *confusions(experiment)]
+
+
+def comparisons(experiment: Experiment) -> list[str]:
+    """Sentences on the networks: accuracy, learning, speed."""
+    learning = map(_learning, experiment.networks)
+    return [*_accuracy(experiment), *learning, *_speed(experiment)]
+
+
+def effects(experiment: Experiment) -> list[str]:
+    """A sentence on each option that was varied."""
+    return [_effect(title, points) for title, points in experiment.factors.items()]
+
+
+def confusions(experiment: Experiment) -> list[str]:
+    """A sentence on the mistakes of each network."""
+    return [_confused(network) for network in experiment.networks]
 
 
 def _accuracy(experiment: Experiment) -> list[str]:
@@ -362,9 +359,3 @@ def _confused(network: Network) -> str:
         f"{worst['speaker']} for {worst['taken_for']}; {len(weak)} of "
         f"{len(network.test['by_speaker'])} speakers are known in less than half of their tests."
     )
-
-
-def overlap(tests: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the intervals of all tests share a value."""
-    lows, highs = zip(*(test["top1_interval"] for test in tests))
-    return max(lows) <= min(highs)

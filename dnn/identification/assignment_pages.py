@@ -10,7 +10,6 @@ import base64
 import logging
 import textwrap
 from collections.abc import Callable, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,19 @@ from dnn.identification.assignment import (
     Network,
     Point,
     analysis,
+    comparisons,
+    confusions,
+    effects,
     factor_rows,
     machine_line,
     network_rows,
-    percent,
     read_experiment,
     sweep_line,
     task,
 )
+from dnn.identification.figures import markdown_table, percent
 from ivector.base.files import atomic_path, write_text
+from ivector.base.foreign.names import figure_text, html_text, markdown_text, shown
 
 TITLE = "Closed-set speaker identification"
 WIDTH, HEIGHT, MARGIN = 8.27, 11.69, 0.8  # of a page, A4, in inches
@@ -50,7 +53,7 @@ def draw_curves(axes: Sequence[Any], experiment: Experiment) -> None:
     for network, colour in zip(experiment.networks, COLOURS):
         for name, style in (("training", ":"), ("held out", "-")):
             x, y = network.curves[name].T
-            label = f"{network.name}: {name}"
+            label = f"{figure_text(network.name)}: {name}"
             accuracy.plot(x, 100 * y, style, color=colour, label=label, linewidth=1.4)
         loss.plot(*network.curves["loss"].T, ":", color=colour, linewidth=1.4)
     loss.set(xlabel="Epoch", ylabel="Loss of training crops")
@@ -95,11 +98,12 @@ def draw_confusion(axes: Sequence[Any], experiment: Experiment) -> None:
         totals = np.maximum(network.confusion.sum(axis=1, keepdims=True), 1)
         place.imshow(100 * network.confusion / totals, cmap="Blues", vmin=0, vmax=100,
                      interpolation="nearest")  # fmt: skip
-        place.set_title(f"{network.name}: {percent(network.test['top1'])} % right", fontsize=9)
+        title = f"{figure_text(network.name)}: {percent(network.test['top1'])} % right"
+        place.set_title(title, fontsize=9)
         place.set(xlabel="Answer", ylabel="Speaker")
         if len(network.confusion) <= NAMED:
             place.set(xlabel="", ylabel="")
-            names = [name.replace("_", " ").replace("$", r"\$") for name in experiment.speakers]
+            names = [figure_text(name.replace("_", " ")) for name in experiment.speakers]
             names += [""] * (len(network.confusion) - len(names))
             place.set_xticks(range(len(names)), names, rotation=90, fontsize=6)
             place.set_yticks(range(len(names)), names, fontsize=6)
@@ -190,8 +194,8 @@ class _Page:
         self.top -= height + (0.6 if draw is draw_effects else 1.0)
 
     def _put(self, x: float, text: str, size: float, weight: str) -> None:
-        self.figure.text(x / WIDTH, self.top / HEIGHT, text, size=size, weight=weight, va="top",
-                         parse_math=False)  # fmt: skip
+        self.figure.text(x / WIDTH, self.top / HEIGHT, shown(text), size=size, weight=weight,
+                         va="top", parse_math=False)  # fmt: skip
 
 
 def write_report(folder: Path, out: Path) -> None:
@@ -217,33 +221,29 @@ def write_pdf(path: Path, experiment: Experiment) -> None:
 
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # tells each glyph
     experiment = experiment._replace(networks=experiment.networks[:MOST_NETWORKS])
-    sentences = analysis(experiment)
-    n_effects = len(experiment.factors)
-    n_confused = len(experiment.networks)
-    effects = sentences[-n_effects - n_confused : -n_confused]
     with mpl.rc_context({**SETTINGS, "font.size": 9, "pdf.fonttype": 42}):
         first, last = _Page(), _Page()
         first.words(TITLE, 15, "bold")
         first.words(task(experiment))
         first.table(NETWORK_HEADER, network_rows(experiment))
         first.heading("Analysis")
-        for sentence in sentences[: len(sentences) - n_effects - n_confused]:
+        for sentence in comparisons(experiment):
             first.words(sentence)
         first.heading("Learning curves")
         first.picture(draw_curves, experiment, 2.6)
         pages = [first]
-        if n_effects:
+        if experiment.factors:
             second = _Page()
             second.heading("Batch size, learning rate and width")
             second.words(sweep_line(experiment))
             second.picture(draw_effects, experiment, 2.4)
-            for sentence in effects:
+            for sentence in effects(experiment):
                 second.words(sentence)
             second.table(FACTOR_HEADER, factor_rows(experiment)[:MOST_ROWS])
             pages.append(second)
         last.heading("Confusions: speakers in rows, answers in columns")
         last.picture(draw_confusion, experiment, 3.0)
-        for sentence in sentences[-n_confused:]:
+        for sentence in confusions(experiment):
             last.words(sentence)
         last.table(PAIR_HEADER, _pairs(experiment.networks))
         last.heading("Hardware")
@@ -286,29 +286,23 @@ def _file(title: str) -> str:
 
 def markdown(experiment: Experiment) -> str:
     """The report's text in Markdown, with pictures beside it."""
-    parts = [f"# {TITLE}", task(experiment), _markdown(NETWORK_HEADER, network_rows(experiment))]
-    parts += ["## Analysis", "\n".join(f"- {sentence}" for sentence in analysis(experiment))]
+    networks = markdown_table(NETWORK_HEADER, network_rows(experiment))
+    items = "\n".join(f"- {markdown_text(sentence)}" for sentence in analysis(experiment))
+    parts = [f"# {TITLE}", markdown_text(task(experiment)), networks, "## Analysis", items]
     for title, _, _ in _pictures(experiment):
         parts += [f"## {title}", f"![{title}]({_file(title)})"]
     if rows := factor_rows(experiment):
-        parts += ["## What was varied", sweep_line(experiment), _markdown(FACTOR_HEADER, rows)]
+        parts += ["## What was varied", sweep_line(experiment), markdown_table(FACTOR_HEADER, rows)]
     if pairs := _pairs(experiment.networks):
-        parts += ["## Who is taken for whom", _markdown(PAIR_HEADER, pairs)]
-    text = "\n\n".join([*parts, "## Hardware", machine_line(experiment)]) + "\n"
-    return text.replace("<", "&lt;")  # in names
-
-
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-                     for line in lines)  # fmt: skip
+        parts += ["## Who is taken for whom", markdown_table(PAIR_HEADER, pairs)]
+    return "\n\n".join([*parts, "## Hardware", markdown_text(machine_line(experiment))]) + "\n"
 
 
 def html(folder: Path, experiment: Experiment) -> str:
     """The report as one page of HTML, with its pictures in it."""
-    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in analysis(experiment))
+    items = "".join(f"<li>{html_text(sentence)}</li>" for sentence in analysis(experiment))
     parts = [
-        f"<h1>{TITLE}</h1><p>{escape(task(experiment))}</p>",
+        f"<h1>{TITLE}</h1><p>{html_text(task(experiment))}</p>",
         _html(NETWORK_HEADER, network_rows(experiment)), f"<h2>Analysis</h2><ul>{items}</ul>",
     ]  # fmt: skip
     for title, _, _ in _pictures(experiment):
@@ -320,7 +314,7 @@ def html(folder: Path, experiment: Experiment) -> str:
         parts.append(_html(FACTOR_HEADER, rows))
     if pairs := _pairs(experiment.networks):
         parts.append(f"<h2>Who is taken for whom</h2>{_html(PAIR_HEADER, pairs)}")
-    parts.append(f"<h2>Hardware</h2><p>{escape(machine_line(experiment))}</p>")
+    parts.append(f"<h2>Hardware</h2><p>{html_text(machine_line(experiment))}</p>")
     style = (
         "body{font-family:sans-serif;max-width:60em;margin:2em auto;padding:0 1em}"
         "table{border-collapse:collapse}td,th{padding:.2em .7em;text-align:left;"
@@ -333,8 +327,8 @@ def html(folder: Path, experiment: Experiment) -> str:
 
 
 def _html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    head = "".join(f"<th>{html_text(cell)}</th>" for cell in header)
     body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{html_text(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"

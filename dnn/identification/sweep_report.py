@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dnn.configuration.sections import NetworkConfig
 from dnn.data.labelled import FrontEnd, LabelledSet
+from dnn.identification.figures import interval, markdown_table, overlap, percent
 from ivector.base.foreign.names import markdown_text
 
 # What is varied: title in the report, and field of the configuration.
@@ -106,8 +107,8 @@ def _best(folder: Path, best: Trial, n_trials: int) -> str:
     low, high = test["top1_interval"]
     return (
         f"The best of {n_trials} trials, {_link(folder, best)}, is right in "
-        f"**{_percent(test['top1'])} %** of the tests ({_percent(low)} to {_percent(high)}), and "
-        f"has the speaker among its first five in {_percent(test['top5'])} %. It was chosen by "
+        f"**{percent(test['top1'])} %** of the tests ({percent(low)} to {percent(high)}), and "
+        f"has the speaker among its first five in {percent(test['top5'])} %. It was chosen by "
         "these very tests, so that on others it will do a little worse."
     )
 
@@ -132,12 +133,11 @@ def _table(title: str, group: Sequence[Trial]) -> str:
             rows.append([name, "diverged", *["–"] * 6])
             continue
         test, training = trial.record["test"], trial.record["training"]
-        low, high = test["top1_interval"]
         rows.append([
             name,
-            _percent(test["top1"]),
-            f"{_percent(low)} – {_percent(high)}",
-            _percent(test["top5"]),
+            percent(test["top1"]),
+            interval(test["top1_interval"]),
+            percent(test["top5"]),
             f"{training['parameters'] / 1e6:.3g}",
             str(trial.record["steps"]),
             f"{training['instances_per_s']:.1f}",
@@ -145,14 +145,13 @@ def _table(title: str, group: Sequence[Trial]) -> str:
         ])  # fmt: skip
     header = [title, "top-1 (%)", "95 % interval", "top-5 (%)", "parameters (10⁶)", "updates",
               "training (instances/s)", "inference (instances/s)"]  # fmt: skip
-    return _markdown(header, rows)
+    return markdown_table(header, rows)
 
 
 def _spread(group: Sequence[Trial]) -> str:
     """Whether the differences in a table are more than chance, said plainly."""
-    intervals = [t.record["test"]["top1_interval"] for t in group if not t.diverged]
-    lows, highs = zip(*intervals) if len(intervals) > 1 else ((1.0,), (0.0,))
-    if max(lows) <= min(highs):
+    tests = [trial.record["test"] for trial in group if not trial.diverged]
+    if len(tests) > 1 and overlap(tests):
         return "The intervals of all rows overlap: this test is too small to tell them apart."
     return ""
 
@@ -170,7 +169,7 @@ def _confusions(folder: Path, best: Trial) -> str:
     if not pairs:
         return f"{text}\n\nNo test was taken for another speaker."
     rows = [[pair["speaker"], pair["taken_for"], str(pair["utterances"])] for pair in pairs]
-    return f"{text}\n\n{_markdown(['speaker', 'taken for', 'tests'], rows)}"
+    return f"{text}\n\n{markdown_table(['speaker', 'taken for', 'tests'], rows)}"
 
 
 def _recipe(base: NetworkConfig) -> str:
@@ -202,18 +201,8 @@ def _machine(best: Trial) -> str:
         "processor": "Processor", "cores": "Cores", "threads": "Threads used", "gpu": "GPU",
         "memory_gib": "Memory (GiB)", "device": "Device", "torch": "PyTorch", "system": "System",
     }  # fmt: skip
-    return _markdown(["", ""], [[n, str(told[k])] for k, n in names.items() if k in told])
+    return markdown_table(["", ""], [[n, str(told[k])] for k, n in names.items() if k in told])
 
 
 def _link(folder: Path, trial: Trial) -> str:
     return f"`{os.path.relpath(trial.folder, folder)}`"
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(markdown_text, line)) + " |"
-                     for line in lines)  # fmt: skip
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
