@@ -18,7 +18,7 @@ deep_speaker    Train Deep Speaker, one phase at a time; resumes where it was st
 curves          Draw training curves.
 extract         Embeddings of utterances by a trained network.
 verify          Cosine scores of a trial list by embeddings.
-identify        Closed-set speaker identification by a network: train, test, predict, sweep.
+identify        Closed-set speaker identification by a network: train, test, predict, sweep, report.
 registry        Objects made from a name and plain options, and told back as such.
 extra           What is said where torch is not installed, also of names attached.
 """

@@ -24,6 +24,6 @@ COMMANDS = {
     "verify": Command("dnn.verify", "cosine scores of a trial list by embeddings"),
     "identify": Command(
         "dnn.identify",
-        "closed-set speaker identification by a network: train, test, predict, sweep",
+        "closed-set speaker identification by a network: train, test, predict, sweep, report",
     ),
 }
