@@ -5,8 +5,7 @@
 # Python at hand has the packages, .venv is made in the repository and they are installed there;
 # with NO_INSTALL=true what would be installed is only said, and the status is 3. Where pip has
 # installed the toolkit, nothing is installed or written beside it.
-# NEEDS lists the extras wanted beyond the toolkit itself, with commas between: test, dnn, hdf5,
-# scale, slurm, pipeline, cluster.
+# NEEDS lists the extras of setup.cfg that are wanted beyond the toolkit itself, with commas between.
 
 _path_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 _path_venv=$_path_root/.venv

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError, UsageError
-from ivector.base.files import atomic_write
 from recipes.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -109,17 +108,18 @@ def _error_rates(dev: Part, names: Sequence[str]) -> dict[str, float]:
 def _learn(dev: Part, names: Sequence[str], utt2spk: dict[str, str]) -> LinearFusion:
     """Fuse all systems; say what each brings on speakers of dev that the fusion has not seen."""
     from fusion.calibration.linear import LinearFusion
-    from fusion.calibration.worth import Contest
+    from fusion.calibration.worth import Contest, guard, paired
     from fusion.formats.layouts import TARGET
     from fusion.formats.speakers import mapped_speakers
     from fusion.metrics.points import OperatingPoint
+    from fusion.terminal import fuse_text as text
 
     target = dev.trials.labels == TARGET
     fusion = LinearFusion(bounded=True, non_negative=True, names=names)
     speakers = mapped_speakers(dev.trials, utt2spk, utt2spk)
     contest = Contest(fusion, dev.scores, target, speakers, [OperatingPoint(POINT)])
-    for label, row in contest.everything():
-        print(f"dev, by fusions of its other speakers: {label}: EER {100 * row.eer:.2f} %")
+    text.print_contest(contest)
+    print("\n".join(map(text.sentence, guard(contest, paired(contest)))) or text.ALL_WELL)
     return fusion.fit(dev.scores, target)
 
 
@@ -130,16 +130,21 @@ def write(
     scores: Mapping[str, np.ndarray],
 ) -> None:
     """Write a system's files: of each part, and of dev and eval together."""
-    for path, used in [(out / name / f"{part}.txt", [part]) for part in parts] + [
-        (out / f"{name}.txt", [part for part in JOINED if part in parts])
-    ]:
-        with atomic_write(path, "w") as file:
-            for part in used:
-                trials = parts[part].trials
-                enrol = (trials.enrol_ids[i] for i in trials.enrol)
-                test = (trials.test_ids[i] for i in trials.test)
-                rows = zip(scores[part].tolist(), enrol, test)
-                file.writelines(f"{score:.7g} {one} {two}\n" for score, one, two in rows)
+    import numpy as np
+
+    from dnn.embedding.trials import write_scores
+
+    files = {f"{name}/{part}.txt": [part] for part in parts}
+    files[f"{name}.txt"] = [part for part in JOINED if part in parts]
+    for file, used in files.items():
+        pairs = [pair for part in used for pair in _pairs_of(parts[part].trials)]
+        joined = np.concatenate([scores[part] for part in used])
+        write_scores(out / file, pairs, joined, score_first=True)
+
+
+def _pairs_of(trials: Trials) -> Iterator[tuple[str, str, None]]:
+    for one, two in zip(trials.enrol, trials.test):
+        yield trials.enrol_ids[one], trials.test_ids[two], None
 
 
 def make_parser() -> Parser:
@@ -160,7 +165,10 @@ def _pairs(words: Sequence[str], option: str) -> dict[str, Path]:
     pairs = [word.partition("=") for word in words]
     for name, _, path in pairs:
         if not name or not path or name in (BEST, FUSED) or "/" in name:
-            raise UsageError(f"{option}: takes NAME=PATH, got {name!r} and {path!r}")
+            raise UsageError(
+                f"{option}: takes NAME=PATH, got {name!r} and {path!r}; NAME has no / and is not "
+                f"{BEST} or {FUSED}"
+            )
     if len({name for name, *_ in pairs}) < len(pairs):
         raise UsageError(f"{option}: a name is given twice")
     return {name: Path(path) for name, _, path in pairs}

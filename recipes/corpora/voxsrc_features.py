@@ -88,7 +88,7 @@ def prepare(
         lists[0][1],
         dict(lists[1:]),
     )
-    of_tests = {utt: speaker for utt, speaker in _speakers(test).items() if utt in set(tested)}
+    of_tests = _speakers({utt: test[utt] for utt in tested})
     recordings = {Recording(utt, s, train[utt]) for utt, s in speakers.items()}
     recordings |= {Recording(utt, s, test[utt]) for utt, s in of_tests.items()}
     out = Path(out_dir)

@@ -161,9 +161,9 @@ def sources() -> str:
     return digest(*_sources())
 
 
-def files_state() -> list[tuple[str, int, int]]:
-    """Names, times and sizes of all files of the project: they tell in a moment of an edit."""
-    return [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in _sources()]
+def files_state() -> list[tuple[Path, tuple[int, int, int]]]:
+    """All files of the project with their states: they tell in a moment of an edit."""
+    return [(path, file_state(path)) for path in _sources()]
 
 
 def _sources() -> list[Path]:

@@ -30,6 +30,7 @@ from typing import Any
 
 from ivector.base.errors import DataError
 from ivector.base.files import remove_tree, write_text
+from ivector.base.foreign.boundary import read_json
 from recipes.engine.marks import (
     RESUME,
     Upstream,
@@ -125,13 +126,7 @@ def stage(
     stamp = make_stamp(options, upstream, code)
     with _own(partial):
         work = _enter(partial, run_key(stamp))
-        record = {
-            "options": dict(options),
-            "upstream": named(upstream),
-            "versions": versions(),
-            "cpu": cpu(),
-        }
-        write_text(work / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        _write_options(work, options, upstream)
         cautions: list[str] = []
         try:
             with _log_to(work / "log", cautions):
@@ -179,9 +174,7 @@ def in_place(
             yield folder
         seconds = round(time.perf_counter() - start, 3)
         read = named(upstream())
-        record = {"options": dict(options), "upstream": read, "versions": versions(),
-                  "cpu": cpu()}  # fmt: skip
-        write_text(folder / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
+        _write_options(folder, options, read)
         parts = [folder / "wav", *sorted(folder.glob("fold*"))]
         listed = {f"{part.name}/{k}": v for part in parts for k, v in manifest(part).items()}
         done = make_mark(options, read, code, seconds, cautions, listed)
@@ -193,6 +186,14 @@ def in_place(
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _write_options(folder: Path, options: Mapping[str, Any], upstream: Upstream) -> None:
+    """Write what a stage is run with, and on what."""
+    record = {
+        "options": dict(options), "upstream": named(upstream), "versions": versions(), "cpu": cpu(),
+    }  # fmt: skip
+    write_text(folder / "options.json", json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
 @contextlib.contextmanager
@@ -239,8 +240,8 @@ def _enter(partial: Path, key: str) -> Path:
 
 def _say_not_continued(other: Path) -> None:
     """Say so where only the processor keeps an unfinished run from being continued."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        where = json.loads((other / "options.json").read_text(encoding="utf-8")).get("cpu")
+    with contextlib.suppress(DataError):
+        where = read_json(other / "options.json", "the options of a stage").get("cpu")
         if where not in (None, cpu()):
             logger.warning(
                 "%s: was begun on another processor, whose last digits differ, and is done anew; "

@@ -7,7 +7,9 @@ import importlib
 import random
 from functools import cache
 
-PACKAGES = ("ivector", "plda", "fusion", "dnn", "recipes")
+from recipes.program import table
+
+PACKAGES = ("ivector", "plda", "fusion", "dnn", "recipes")  # cases depend on this order
 VALUES = [
     "99999999999999999999", "-99999999999999999999", "1e400", "-1", "nan", "inf", "-inf", "", " ",
     "\udcff", "$$=a", "$x^{", "a" * 100_000, "\x1b[31m", "%s", "{}", "%", "None", "1_0", "٣",
@@ -37,8 +39,7 @@ def commands() -> dict[str, list[argparse.Action]]:
     """Options and arguments of each command."""
     found = {}
     for package in PACKAGES:
-        table = importlib.import_module(f"{package}.commands").COMMANDS
-        for name, entry in table.items():
+        for name, entry in table(package).items():
             parser = importlib.import_module(entry.module).make_parser()
             found[f"{package} {name}"] = [*_actions(parser)]
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.base.cli import run
+from ivector.base.commands import run_command
+from recipes.program import table
 
 UTTS = [f"s{s}-u{u}" for s in range(4) for u in range(5)]
 
@@ -385,13 +385,11 @@ def command(words: list[str]) -> int:
     """Run a command in this process; its exit status."""
     package, name, *rest = words
     if package == "recipes" and name == "steps":
-        main = importlib.import_module("recipes.steps.__main__").cli
-        return _status(lambda: main(rest))
-    module = importlib.import_module(
-        importlib.import_module(f"{package}.commands").COMMANDS[name].module
-    )
+        from recipes.steps.__main__ import cli
+
+        return _status(lambda: cli(rest))
     os.makedirs("out", exist_ok=True)
-    return _status(lambda: run(module.make_parser(), module.main, rest))
+    return _status(lambda: run_command(package, table(package), [name, *rest]))
 
 
 def _status(body: Callable[[], int]) -> int:
