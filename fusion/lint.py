@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion.terminal.inputs import add_choice_of_columns
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 
@@ -38,18 +39,21 @@ def build_parser() -> Parser:
     add("--train", type=Path, metavar="FILE",
         help="training data that the trials must not share speakers with: 'utterance speaker' "
         "lines, or a list of utterances or speakers")  # fmt: skip
+    add_choice_of_columns(parser)
     add("--json", type=Path, metavar="FILE", help="write all findings to a file")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Read, check, print; 1 if there are errors."""
+    from fusion.formats.layouts import Chosen
     from fusion.formats.linting import ERROR, NOTE, WARNING, count, lint
     from fusion.formats.speakers import read_map
 
     utt2spk = read_map(arguments.utt2spk) if arguments.utt2spk else None
     train = read_training(arguments.train) if arguments.train else []
-    files = lint(arguments.files, train, utt2spk)
+    columns = Chosen(arguments.score_column, arguments.label_column)
+    files = lint(arguments.files, train, utt2spk, columns)
     for file in files:
         _print(file)
     numbers = {kind: count(files, kind) for kind in (ERROR, WARNING, NOTE)}

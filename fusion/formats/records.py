@@ -123,6 +123,9 @@ class Growing:
         self._array = np.empty(1 << 10, dtype)
         self._n = 0
 
+    def __len__(self) -> int:
+        return self._n
+
     def extend(self, values: np.ndarray) -> None:
         """Add values at the end."""
         end = self._n + len(values)

@@ -27,12 +27,21 @@ def add_trial_options(parser: argparse.ArgumentParser) -> None:
     add("--enroll", type=Path, metavar="FILE",
         help="'model utterance...' lines, where a model is named neither as an utterance nor as "
         "a speaker of --utt2spk")  # fmt: skip
-    add("--score-column", choices=("auto", "first", "last"), default="auto",
-        help="where the score stands, if ids are numbers too")  # fmt: skip
+    add_choice_of_columns(parser)
     add("--subset", action="store_true",
         help="let score files hold pairs that are not in TRIALS, to measure a part")  # fmt: skip
     add("--allow-duplicates", action="store_true",
         help="count a trial that is listed several times as often")  # fmt: skip
+
+
+def add_choice_of_columns(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the columns of files in which several could be the same."""
+    add = parser.add_argument
+    add("--score-column", default="auto", metavar="NAME",
+        help="column of the scores: its name, or first or last, if ids are "
+        "numbers")  # fmt: skip
+    add("--label-column", default="auto", metavar="NAME",
+        help="name of the column of labels, where a header has several")  # fmt: skip
 
 
 def check_trial_options(arguments: argparse.Namespace) -> None:
@@ -123,7 +132,7 @@ def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> 
     from fusion.formats.files import align, read_scores
 
     found = align(
-        read_scores(paths, arguments.score_column),
+        read_scores(paths, arguments.score_column, arguments.label_column),
         trials,
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
