@@ -10,19 +10,22 @@ formats         Files that networks alone are trained from.
 training        From a configuration to trained weights; checkpoints, validation.
 embedding       Trained networks as files; embeddings; scores of trials.
 identification  Which of its training speakers does a network hear?
-train           ``python -m dnn.train``: train a network on stored features.
-extract         ``python -m dnn.extract``: embeddings of utterances.
-verify          ``python -m dnn.verify``: cosine scores of a trial list.
-identify        ``python -m dnn.identify``: train, test, predict, sweep among known speakers.
-deep_speaker    ``python -m dnn.deep_speaker``: softmax, then triplets.
-curves          ``python -m dnn.curves``: curves of trainings as a picture.
-miniature       ``python -m dnn.miniature``: small sets in the formats of two tasks.
+commands        The table of commands.
+__main__        ``python -m dnn``: lists the commands, or runs one.
+miniature       Generate a miniature set in the format of an identification task.
+train           Train a speaker network on stored features; resumes where it was stopped.
+deep_speaker    Train Deep Speaker, one phase at a time; resumes where it was stopped.
+curves          Draw training curves.
+extract         Embeddings of utterances by a trained network.
+verify          Cosine scores of a trial list by embeddings.
+identify        Closed-set speaker identification by a network: train, test, predict, sweep.
 registry        Objects made from a name and plain options, and told back as such.
-extra           What is said where torch is not installed.
+extra           What is said where torch is not installed, also of names attached.
 """
 
 import os
 
+import ivector  # noqa: F401  # first, as it tells a Python that is too old
 from dnn.extra import attach
 
 # On the CPU torch keeps what it prepared for its last 1,024 operations, about 1 MiB each, and crops

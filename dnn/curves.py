@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnn.commands import COMMANDS
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError, UsageError
 
@@ -130,9 +131,9 @@ def _label(name: str, what: str) -> str:
     return f"{name}: {what}" if name else what
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
-    parser = Parser(prog="python -m dnn.curves", description="Draw training curves.")
+    parser = Parser(prog="python -m dnn.curves", description=COMMANDS["curves"].sentence)
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="FOLDER", help="of a training, with scalars.jsonl"
     )
@@ -154,4 +155,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

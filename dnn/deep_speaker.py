@@ -20,6 +20,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnn.commands import COMMANDS
 from dnn.configuration.options import add_options, configure
 from dnn.configuration.presets import PRESETS
 from dnn.configuration.sections import NetworkConfig, check_together
@@ -233,11 +234,11 @@ def by_frame(features: str | os.PathLike) -> Source:
     return open_as_trained({"front_end": BY_FRAME}, features)
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m dnn.deep_speaker",
-        description="Train Deep Speaker, one phase at a time; resumes where it was stopped.",
+        description=COMMANDS["deep-speaker"].sentence,
         epilog="Exit codes: 0 trained; 1 bad data; 2 wrong usage; 75 stopped by SIGTERM and saved, "
         "run the same command again.",
     )
@@ -317,4 +318,4 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

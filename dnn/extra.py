@@ -5,40 +5,13 @@ Importing `dnn`, parsing its commands' options and reading their help take neith
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from ivector.base import lazy
-from ivector.base.errors import UserError
+from ivector.base.extras import MissingExtraError, told_extra
 
-PACKAGES = ("torch", "safetensors")
-
-
-class MissingExtraError(UserError, ImportError):
-    """A package of the extra ``dnn`` is not installed."""
-
-
-@contextlib.contextmanager
-def told_extra() -> Iterator[None]:
-    """Say, in one line, how to get a package of the extra that the block does not find.
-
-    Also a decorator.
-
-    Raises
-    ------
-    MissingExtraError
-        In the place of the package's `ModuleNotFoundError`.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        if name not in PACKAGES:
-            raise
-        raise MissingExtraError(
-            f"networks need {name}, which is not installed: pip install 'ivector-plda[dnn]'"
-        ) from None
+__all__ = ["MissingExtraError", "attach", "told_extra"]
 
 
 def attach(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:

@@ -10,6 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from dnn.commands import COMMANDS
 from dnn.extra import told_extra
 from ivector.base.cli import Parser, run, whole
 from ivector.base.errors import DataError, UsageError
@@ -17,11 +18,9 @@ from ivector.base.errors import DataError, UsageError
 logger = logging.getLogger("extraction")
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
-    parser = Parser(
-        prog="python -m dnn.extract", description="Embeddings of utterances by a trained network."
-    )
+    parser = Parser(prog="python -m dnn.extract", description=COMMANDS["extract"].sentence)
     add = parser.add_argument
     add("network", type=Path, metavar="NETWORK",
         help="folder of an exported network, or of its training")  # fmt: skip
@@ -79,4 +78,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

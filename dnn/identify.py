@@ -14,6 +14,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnn.commands import COMMANDS
 from dnn.configuration.options import add_options, configure
 from dnn.configuration.presets import PRESETS
 from dnn.configuration.sections import NetworkConfig, check_together
@@ -32,11 +33,11 @@ STOPPED = 75
 PRESET = PRESETS["identification"]
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m dnn.identify",
-        description="Closed-set speaker identification by a network.",
+        description=COMMANDS["identify"].sentence,
         epilog="Exit codes: 0 done; 1 bad data; 2 wrong usage; 75 a training was stopped by "
         "SIGTERM and saved, run the same command again.",
     )
@@ -262,4 +263,4 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnn.commands import COMMANDS
 from dnn.data.records import N_FRAMES, write_classes, write_records
 from dnn.extra import told_extra
 from ivector.base.cli import SEED, Parser, run, whole
@@ -228,11 +229,11 @@ def _letters(number: int) -> str:
     return (_letters(head) if head else "") + chr(ord("A") + last)
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m dnn.miniature",
-        description="Generate a miniature set in the format of an identification task.",
+        description=COMMANDS["miniature"].sentence,
     )
     add = parser.add_argument
     add("kind", choices=("records", "mels"), help="binary spectrograms, or .pt files with tables")
@@ -257,4 +258,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -17,6 +17,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dnn.commands import COMMANDS
 from dnn.configuration.options import add_options, configure
 from dnn.configuration.presets import PRESETS
 from dnn.configuration.sections import NetworkConfig, check_together
@@ -46,11 +47,11 @@ class TrainingData(NamedTuple):
     held_out_labels: np.ndarray
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m dnn.train",
-        description="Train a speaker network on stored features; resumes where it was stopped.",
+        description=COMMANDS["train"].sentence,
         epilog="Exit codes: 0 trained; 1 bad data; 2 wrong usage; 75 stopped by SIGTERM and saved, "
         "run the same command again.",
     )
@@ -213,4 +214,4 @@ def _check(arguments: argparse.Namespace, config: NetworkConfig) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

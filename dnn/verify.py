@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dnn.commands import COMMANDS
 from dnn.extra import told_extra
 from ivector.base.cli import Parser, run, whole
 from ivector.base.errors import UsageError
@@ -23,11 +24,9 @@ logger = logging.getLogger("verification")
 LAYOUTS = ("last", "first")
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
-    parser = Parser(
-        prog="python -m dnn.verify", description="Cosine scores of a trial list by embeddings."
-    )
+    parser = Parser(prog="python -m dnn.verify", description=COMMANDS["verify"].sentence)
     add = parser.add_argument
     add("network", type=Path, nargs="?", metavar="NETWORK",
         help="folder of an exported network, or of its training")  # fmt: skip
@@ -111,4 +110,4 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -13,12 +13,15 @@ report       One page, its Markdown and its JSON about systems; ``python -m fusi
 
 The other commands, each ``python -m fusion.NAME --help``:
 
-example      Simulated scores of three systems, to try the commands on.
-lint         What is wrong with score files and trial lists.
-evaluate     Metrics of systems, with intervals and curves.
-calibrate    Scores of a system to log-likelihood ratios.
-fuse         Scores of several systems to log-likelihood ratios.
-compare      Systems against the first of them.
+example      Write simulated scores of three systems, to try the commands on.
+lint         Check score files and trial lists, and say all that is wrong with them.
+evaluate     Error rates of score files: EER, minDCF, intervals, DET and ROC plots.
+calibrate    Turn the scores of a system into log-likelihood ratios.
+fuse         Linear logistic fusion of systems to log-likelihood ratios.
+compare      Is one system better than another: differences, intervals, p-values.
+
+commands     The table of commands.
+__main__     ``python -m fusion``: lists the commands, or runs one.
 speakers     The former name of `fusion.formats.speakers`, kept for scripts.
 
 Names are imported on first use, so that a command's help loads neither numba nor scikit-learn.

@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion.commands import COMMANDS
 from fusion.terminal.inputs import add_trial_options, check_trial_options
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
@@ -30,14 +31,14 @@ _LEARNING = {
 }  # fmt: skip
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m fusion.calibrate",
         usage="%(prog)s SCORES TRIALS [--apply SCORES...] [--out LLR] [--model FILE] [options]"
         "\n       %(prog)s --model FILE --apply SCORES... --out LLR [options]"
         "\n       %(prog)s --explain LLR... [--p-target P]",
-        description="Turn the scores of a system into log-likelihood ratios.",
+        description=COMMANDS["calibrate"].sentence,
     )
     add = parser.add_argument
     add(
@@ -328,4 +329,4 @@ def _quality(paths: list[Path], wanted: list[str], trials: Trials) -> tuple[list
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fusion.commands import COMMANDS
 from fusion.metrics.points import parse_points
 from fusion.terminal.inputs import (
     add_column_options,
@@ -25,12 +26,12 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m fusion.compare",
         usage="%(prog)s A B [C...] --trials T [options]",
-        description="Is one system better than another? Differences, intervals, p-values.",
+        description=COMMANDS["compare"].sentence,
     )
     add = parser.add_argument
     add(
@@ -120,4 +121,4 @@ def _finite(text: str) -> float:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

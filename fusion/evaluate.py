@@ -12,6 +12,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion.commands import COMMANDS
 from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
 from fusion.terminal.inputs import (
     add_trial_options,
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from fusion.terminal.evaluate_text import Asked
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m fusion.evaluate",
         usage="%(prog)s SCORES... TRIALS [options]",
-        description="Error rates of score files: EER, minDCF, intervals, DET and ROC plots.",
+        description=COMMANDS["evaluate"].sentence,
     )
     add = parser.add_argument
     add(
@@ -201,4 +202,4 @@ def _write_json(
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion.commands import COMMANDS
 from ivector.base.cli import SEED, Parser, run, whole
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ class Part:
 
         speaker = np.array(self.speaker)
         return speaker[self.enrol] == speaker[self.test]
+
+    @property
+    def sides(self) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers from 0 of the speaker of either side of each trial (T,)."""
+        import numpy as np
+
+        speaker = np.unique(self.speaker, return_inverse=True)[1]
+        return speaker[self.enrol], speaker[self.test]
 
 
 def simulate(n_speakers: int, first: int = 1, random_state: int = 0) -> Part:
@@ -177,12 +186,12 @@ def write_part(folder: Path, part: Part) -> None:
     )
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m fusion.example",
         usage="%(prog)s OUT_DIR [options]",
-        description="Write simulated scores of three systems, to try the commands on.",
+        description=COMMANDS["example"].sentence,
     )
     add = parser.add_argument
     add("out", metavar="OUT_DIR", type=Path, help="folder to write dev/ and eval/ to")
@@ -217,4 +226,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion.commands import COMMANDS
 from fusion.metrics.points import parse_points
 from fusion.terminal.inputs import add_trial_options, check_trial_options, systems
 from ivector.base.cli import SEED, Parser, number, run, whole
@@ -33,13 +34,13 @@ _LEARNING = {
 }  # fmt: skip
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m fusion.fuse",
         usage="%(prog)s SCORES... TRIALS [--apply SCORES...] [--out FUSED] [--model FILE] [options]"
         "\n       %(prog)s --model FILE --apply SCORES... --out FUSED [options]",
-        description="Linear logistic fusion of systems to log-likelihood ratios.",
+        description=COMMANDS["fuse"].sentence,
     )
     add = parser.add_argument
     add(
@@ -334,4 +335,4 @@ def _match(
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

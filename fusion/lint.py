@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusion.commands import COMMANDS
 from fusion.terminal.inputs import add_choice_of_columns
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
@@ -23,12 +24,12 @@ if TYPE_CHECKING:
     from fusion.formats.linting import File
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m fusion.lint",
         usage="%(prog)s FILES... [options]",
-        description="Check score files and trial lists, and say all that is wrong with them.",
+        description=COMMANDS["lint"].sentence,
     )
     add = parser.add_argument
     add("files", nargs="+", metavar="FILES", type=Path,
@@ -148,4 +149,4 @@ def _write_json(path: Path, files: Sequence[File], numbers: dict[str, int]) -> N
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -17,6 +17,13 @@ Names are imported on first use, so that importing the package (or one of its co
 modules) loads neither numba nor scikit-learn before they are needed.
 """
 
+import sys
+
+if sys.version_info < (3, 10):  # noqa: UP036  # told before any line that an older one cannot read
+    _told = f"ivector-plda needs Python 3.10 or later, and {sys.executable} is older"
+    # A command ends with this line alone.
+    raise SystemExit(f"error: {_told}") if sys.argv[:1] == ["-m"] else ImportError(_told)
+
 from ivector.base.lazy import attach
 
 __version__ = "0.1.0"

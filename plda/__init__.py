@@ -15,10 +15,23 @@ A back-end in one line, as in Kaldi's speaker-identification recipes:
 
 >>> from sklearn.pipeline import make_pipeline
 >>> from plda import LDA, PLDA, Center, LengthNorm
->>> backend = make_pipeline(Center(), LDA(40), LengthNorm(), PLDA())  # doctest: +SKIP
->>> backend.fit(X, speakers)                                          # doctest: +SKIP
->>> project, plda = backend[:-1], backend[-1]                         # doctest: +SKIP
->>> scores = plda.score_matrix(project.transform(enrol), project.transform(test))  # doctest: +SKIP
+>>> backend = make_pipeline(Center(), LDA(40), LengthNorm(), PLDA())
+
+on 8 vectors of each of 100 speakers, here random ones:
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> speakers = np.repeat(np.arange(100), 8)
+>>> X = rng.normal(size=(100, 60))[speakers] + rng.normal(size=(800, 60))
+>>> backend = backend.fit(X[::2], speakers[::2])
+
+Who of them speaks, and log-likelihood ratios of any pair, also of speakers unknown to it:
+
+>>> backend.predict(X[1::100]).tolist()
+[0, 12, 25, 37, 50, 62, 75, 87]
+>>> project, plda = backend[:-1], backend[-1]
+>>> plda.score_matrix(project.transform(X[:3]), project.transform(X[:5])).shape
+(3, 5)
 
 Names are imported on first use.
 """

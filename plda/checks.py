@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import Any
 
 import numpy as np
 
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
-
-# Modules that a warning's reader did not write; contextlib holds our decorators.
-_INNER = ("plda", "contextlib", "sklearn")
+from ivector.base.errors import (
+    DataError,
+    DegenerateDataWarning,
+    NotNumbersError,
+    UsageError,
+    warn_caller,
+)
 
 
 def check_vectors(X: Any, name: str = "X", n_dims: int | None = None) -> np.ndarray:
@@ -74,25 +75,40 @@ def _as_float(X: Any, name: str) -> np.ndarray:
         raise
     except (TypeError, ValueError) as error:
         # TypeError stays one, as scikit-learn's users expect of an argument of the wrong type.
-        kind = DataError if isinstance(error, ValueError) else _NotNumbers
+        kind = DataError if isinstance(error, ValueError) else NotNumbersError
         raise kind(f"{name} is not an array of numbers: {error}") from error
     return X
 
 
-class _NotNumbers(DataError, TypeError):
-    """An array of things that are not numbers."""
+def check_training(estimator: Any, X: Any) -> np.ndarray:
+    """`check_vectors` for the ``fit`` of a scikit-learn estimator.
+
+    Sets its ``n_features_in_`` and, of a data frame, ``feature_names_in_``.
+    """
+    vectors = check_vectors(X)
+    note_features(estimator, X)
+    return vectors
 
 
 def check_input(estimator: Any, X: Any) -> np.ndarray:
     """`check_vectors` for the ``transform`` of a scikit-learn estimator, against its ``fit``."""
-    X = check_vectors(X)
-    expected = getattr(estimator, "n_features_in_", X.shape[1])
-    if X.shape[1] != expected:
+    vectors = check_vectors(X)
+    expected = getattr(estimator, "n_features_in_", vectors.shape[1])
+    if vectors.shape[1] != expected and not hasattr(X, "columns"):
         raise DataError(
-            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting"
+            f"X has {vectors.shape[1]} features, but {type(estimator).__name__} is expecting"
             f" {expected} features as input; were the vectors made by the same extractor?"
         )
-    return X
+    note_features(estimator, X, reset=False)
+    return vectors
+
+
+def note_features(estimator: Any, X: Any, reset: bool = True) -> None:
+    """Note number and names of features; without `reset` compare them, in scikit-learn's words."""
+    # Here, as readers of files need these checks without scikit-learn.
+    from ivector.base.estimators import note_columns
+
+    note_columns(estimator, X, reset=reset)
 
 
 def check_labels(
@@ -112,13 +128,17 @@ def check_labels(
         )
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
+        y = _only_column(y)
     if y.shape != (n_vectors,):
         raise DataError(
             f"y has shape {y.shape} but X holds {n_vectors} vectors; give one speaker label each"
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise DataError("y contains NaN or infinity; give every vector a speaker label")
+    if y.dtype.kind == "f" and (y != np.floor(y)).any():
+        raise DataError(
+            "Unknown label type: y holds fractions; give speakers as strings or integers"
+        )
     try:
         classes, index = np.unique(y, return_inverse=True)
     except TypeError as error:
@@ -129,6 +149,16 @@ def check_labels(
             " labels must be speakers, not data sets"
         )
     return classes, index
+
+
+def _only_column(y: np.ndarray) -> np.ndarray:
+    from sklearn.exceptions import DataConversionWarning
+
+    warn_caller(
+        "A column-vector y was passed when a 1d array was expected; its only column is used",
+        DataConversionWarning,
+    )
+    return y[:, 0]
 
 
 def check_counts(counts: Any, n_vectors: int, name: str = "n_enrol") -> np.ndarray:
@@ -142,6 +172,25 @@ def check_counts(counts: Any, n_vectors: int, name: str = "n_enrol") -> np.ndarr
     if not (np.isfinite(values).all() and (values > 0).all()):
         raise DataError(f"{name} must be positive: it is the number of utterances averaged")
     return np.broadcast_to(values, (n_vectors,))
+
+
+def check_priors(priors: Any, n_classes: int) -> np.ndarray:
+    """Return prior probabilities (n_classes,), equal ones for None.
+
+    Raises
+    ------
+    UsageError
+        Not one positive number for each class, or numbers that do not sum to 1.
+    """
+    if priors is None:
+        return np.full(n_classes, 1 / n_classes)
+    values = np.asarray(priors, dtype=np.float64)
+    if values.shape != (n_classes,) or not (values > 0).all() or abs(values.sum() - 1) > 1e-6:
+        raise UsageError(
+            f"priors must be {n_classes} positive numbers that sum to 1, in the order of classes_,"
+            f" got {priors!r}"
+        )
+    return values
 
 
 def check_diagonal_model(
@@ -210,7 +259,4 @@ def refuse_equal_vectors(variance: float, mean: np.ndarray, n_vectors: int) -> N
 
 def warn_degenerate(message: str) -> None:
     """Give a `DegenerateDataWarning` that points at the call from outside of this package."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INNER:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, DegenerateDataWarning, stacklevel=level)
+    warn_caller(message, DegenerateDataWarning)

@@ -5,7 +5,7 @@ N vectors, D dimensions, K classes (speakers).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +64,13 @@ def class_statistics(
     return ClassStatistics(counts, means, scatter)
 
 
-def class_means(X: np.ndarray, index: np.ndarray, n_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (K,) and means (K, D) of the classes of X, in float64."""
+def class_means(
+    X: np.ndarray,
+    index: np.ndarray,
+    n_classes: int,
+    function: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts (K,) and means (K, D) of the classes of X, or of `function` of its rows; float64."""
     counts = np.bincount(index, minlength=n_classes).astype(np.float64)
     order = np.argsort(index, kind="stable")
     sums = np.zeros((n_classes, X.shape[1]))
@@ -73,7 +78,9 @@ def class_means(X: np.ndarray, index: np.ndarray, n_classes: int) -> tuple[np.nd
         block = order[rows]
         labels = index[block]
         starts = np.flatnonzero(np.diff(labels, prepend=-1))
-        sums[labels[starts]] += np.add.reduceat(X[block].astype(np.float64), starts, axis=0)
+        vectors = X[block].astype(np.float64)
+        values = vectors if function is None else function(vectors)
+        sums[labels[starts]] += np.add.reduceat(values, starts, axis=0)
     return counts, sums / counts[:, None]
 
 

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import DataError, UsageError
@@ -89,8 +89,11 @@ NORMS = {
 }
 
 
-class ScoreNorm(BaseEstimator):
+class ScoreNorm(TransformerMixin, BaseEstimator):
     """Normalise scores by those of a cohort.
+
+    `fit` sees scores against the cohort, a row for each enrolment (and one for each test);
+    `transform` normalises a score matrix of the same enrolments and tests, in the same order.
 
     Parameters
     ----------
@@ -108,43 +111,55 @@ class ScoreNorm(BaseEstimator):
     test_mean_, test_std_ : ndarray (n_test,)
         μ_t and σ_t; for kind "z" a single 0 and 1. For "as2" both are of each side's own N
         highest, and only bound the deviations that each trial has.
+    n_features_in_ : int
+        Size of the cohort: of the enrolments', or for kind "t" of the tests'.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> norm = ScoreNorm("s").fit(rng.normal(5, 2, (3, 50)), rng.normal(5, 2, (4, 50)))
-    >>> norm.transform(np.full((3, 4), 5.0)).shape
-    (3, 4)
+    Two enrolments, the second with scores that are all 10 higher; three tests:
+
+    >>> cohort = [[1.0, 2, 3], [11, 12, 13]]
+    >>> ScoreNorm("z").fit(cohort).transform([[2.0, 2, 4], [12, 12, 14]]).round(2).tolist()
+    [[0.0, 0.0, 2.45], [0.0, 0.0, 2.45]]
     """
 
-    def __init__(self, kind="as", top_n=200):
+    def __init__(self, kind: str = "as", top_n: int = 200):
         self.kind = kind
         self.top_n = top_n
 
     def fit(
-        self, enrol_cohort: Any = None, test_cohort: Any = None, cohort_cohort: Any = None
+        self,
+        X: Any = None,
+        y: Any = None,
+        cohort_cohort: Any = None,
+        *,
+        enrol_cohort: Any = None,
+        test_cohort: Any = None,
     ) -> ScoreNorm:
         """Learn the statistics of cohort scores; what `kind` does not use may be None.
 
         Parameters
         ----------
-        enrol_cohort : array_like (n_enrol, n_cohort), or iterator over blocks of its rows
+        X : array_like (n_enrol, n_cohort), or iterator over blocks of its rows
             Enrolments against cohort utterances. Blocks are for matrices larger than the memory;
             "as2" needs them whole.
-        test_cohort : array_like (n_test, n_cohort), or iterator over blocks of its rows
+        y : array_like (n_test, n_cohort), or iterator over blocks of its rows
             Cohort models against tests, a row for each test.
         cohort_cohort : array_like (n_cohort_models, n_cohort_utterances)
-            For "zt": the models behind `test_cohort`'s columns against the utterances behind
-            `enrol_cohort`'s. NaN marks an utterance against its own speaker, which is left out.
+            For "zt": the models behind `y`'s columns against the utterances behind `X`'s. NaN
+            marks an utterance against its own speaker, which is left out.
+        enrol_cohort, test_cohort
+            `X` and `y` by names that say what they are; errors use them.
 
         Raises
         ------
         DataError
             Scores missing, not finite, of a cohort of fewer than two, or all equal.
         UsageError
-            An unknown kind, or a `top_n` below 2.
+            An unknown kind, a `top_n` below 2, or scores given by both names.
         """
+        enrol_cohort = _one_of(X, enrol_cohort, "X", "enrol_cohort")
+        test_cohort = _one_of(y, test_cohort, "y", "test_cohort")
         if self.kind not in NORMS:
             raise UsageError(f"kind must be one of {', '.join(NORMS)}, got {self.kind!r}")
         norm = NORMS[self.kind]
@@ -161,7 +176,8 @@ class ScoreNorm(BaseEstimator):
         self.enrol_mean_, self.enrol_std_, width = self._statistics(enrol, "enrolments")
         if norm.cohort:
             test = self._z_normalised(test, cohort_cohort, width)
-        self.test_mean_, self.test_std_, _ = self._statistics(test, "tests")
+        self.test_mean_, self.test_std_, of_tests = self._statistics(test, "tests")
+        self.n_features_in_ = width or of_tests
         if norm.crossed:
             self._fit_cross(check_vectors(enrol_cohort), check_vectors(test_cohort))
         return self
@@ -178,7 +194,7 @@ class ScoreNorm(BaseEstimator):
             if width and block.shape[1] != width:
                 raise DataError(f"{name}: blocks of {width} and of {block.shape[1]} columns")
             if block.shape[1] < 2:
-                raise DataError(f"{name} holds a cohort of {block.shape[1]}; give two or more")
+                raise DataError(f"{name} has 1 feature(s), a cohort of one; give two or more")
             if not width and NORMS[self.kind].adaptive and block.shape[1] < self.top_n:
                 warn_degenerate(
                     f"{name} holds a cohort of {block.shape[1]}, fewer than top_n={self.top_n}; "
@@ -347,6 +363,12 @@ class ScoreNorm(BaseEstimator):
                 (test[0] + self.test_mean_[columns], test[1]),
             )
         return out
+
+
+def _one_of(scores: Any, named: Any, name: str, other: str) -> Any:
+    if scores is not None and named is not None:
+        raise UsageError(f"{name} and {other} are the same scores; give one of them")
+    return named if scores is None else scores
 
 
 def _indicator(top: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -9,20 +9,26 @@ experiment           what steps share: who is trained and tested, features, back
 corpora              one module for each corpus: its folder becomes data directories and trials
 cluster              SLURM, Kubernetes and Kubeflow
 
-Commands of its own, ``python -m recipes.NAME``:
+Commands of its own, ``python -m recipes.NAME``, and what lists them:
 
-prepare              stage 0 alone: a corpus becomes data directories and trials
-validate             every defect of a data directory or a prepared corpus
-inner_folds          training speakers cut into folds, to choose options without the trials
-select               the best options on such folds
+program              the program ``ivector-plda``: every command of the toolkit, and the recipes
+commands             the table of these commands; the recipes by name
+__main__             ``python -m recipes``: lists both, or runs one
+
+prepare              turn a corpus into data directories and trials, as stage 0
+validate             name every defect of a data directory or a prepared corpus
+inner_folds          cut training speakers into folds, to choose options without the trials
+select               try options on inner folds, and print the best first
 
 The recipes of the other systems, ``voxsrc.sh``, ``tiny_voxceleb.sh``, ``deep_speaker.sh``,
 ``vggm_identification.sh`` and ``conformer_identification.sh``, use:
 
-miniature            small generated data of exactly the original formats
-train_embedding      networks of the verification systems
+miniature            generate a small corpus in the layout of a real one
+train_embedding      train a network of the verification systems; resumes where it was stopped
 normalise_scores     cosine scores normalised by the training speakers
-cut_speakers         a folder of speakers cut for closed-set identification
-identify_classical   i-vectors and GMM-UBM on such a cut
-identify_report      one table of all systems on it
+cut_speakers         cut a folder of speakers for closed-set identification
+identify_classical   i-vectors and GMM-UBM on a closed set
+identify_report      one table of all systems on a closed set
 """
+
+import ivector  # noqa: F401  # first, as it tells a Python that is too old

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Conformer speaker classification on stored log-mel features: training, accuracy on held-out
-# utterances, output.csv for the test set, and a sweep with its report.
+# Conformer speaker identification on stored log-mel features.
+#
+# Training, accuracy on held-out utterances, output.csv for the test set, and a sweep with its report.
 #
 #   bash recipes/conformer_identification.sh --miniature        generated features, in two minutes
 #   bash recipes/conformer_identification.sh --data-dir DIR     metadata.json, mapping.json,
@@ -72,8 +73,6 @@ The options are the variables on top of recipes/conformer_identification.sh, wit
 Stages: 0 data, 1 training, 2 accuracy, 3 output.csv, 4 sweep and report, 5 classical systems and one
 table (of --corpus-dir)."
 
-here=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 given=() flag=
 for word in "$@"; do  # the bare flag becomes --miniature true
   if [ -n "$flag" ]; then
@@ -97,7 +96,9 @@ case " ${given[*]+${given[*]}} " in *" --miniature true "* | *" --miniature=true
   sweep_steps=200 sweep_batch_sizes= sweep_lrs= sweep_widths= sweep_models= ;;
 esac
 set -- ${given[@]+"${given[@]}"}
-. recipes/parse_options.sh
+. "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
+here=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 fail() { echo "conformer_identification.sh: error: $1" >&2; exit 2; }
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
 for name in stage stop_stage train_per_speaker held_out num_blocks num_heads frames batch_size warmup steps validations crops \
@@ -114,6 +115,7 @@ case "$variant" in json | csv) ;; *) fail "--variant is json or csv, got '$varia
 for name in corpus_dir data_dir network_config exp; do  # relative to where the command was given
   case "${!name}" in "" | /*) ;; *) printf -v "$name" '%s' "$here/${!name}" ;; esac
 done
+[ ! -f "$here/$mfcc_config" ] || mfcc_config=$here/$mfcc_config
 NEEDS=${NEEDS:+$NEEDS,}dnn
 . recipes/path.sh || exit 1
 set -euo pipefail

@@ -20,6 +20,7 @@ from ivector.base.cli import Parser, run, whole
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
 from ivector.data import DataDir, Trial, write_data_dir, write_enroll, write_trials
+from recipes.commands import COMMANDS
 from recipes.corpora.common import Recording
 from recipes.corpora.folder import read_folder
 
@@ -92,11 +93,11 @@ def write_cut(
     write_trials(folder / "trials", [Trial(r.speaker, r.utterance, True) for r in sorted(test)])
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m recipes.cut_speakers",
-        description="Cut a folder of speakers into utterances to train on and to test.",
+        description=COMMANDS["cut-speakers"].sentence,
     )
     add = parser.add_argument
     add("--corpus-dir", type=Path, required=True, metavar="DIR",
@@ -124,4 +125,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

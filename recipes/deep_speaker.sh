@@ -47,11 +47,11 @@ Stages: 0 corpus, 1 log-mel energies, 2 softmax, 3 triplets, 4 scores, 5 error r
 A training that was stopped is resumed by the same command; SIGTERM saves it and exits with 75."
 
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh" || exit 1
-absolute corpus_dir data exp network_config
 name=deep_speaker
 [ $miniature = false ] || name=$name-miniature
 data=${data:-data/$name}
 exp=${exp:-exp/$name}
+absolute corpus_dir data exp network_config
 
 if within 0; then
   if [ $miniature = true ]; then

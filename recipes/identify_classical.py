@@ -27,6 +27,7 @@ import numpy as np
 
 from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, whole
 from ivector.base.files import write_text
+from recipes.commands import COMMANDS
 from recipes.cut_speakers import CLOSED_SET
 from recipes.engine.code import code_digest
 from recipes.engine.marks import digest, read_mark, require, tell
@@ -39,11 +40,11 @@ UTTERANCES_AT_ONCE = 64
 CPU_SECONDS = "cpu_seconds"
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m recipes.identify_classical",
-        description="The classical systems on a closed set.",
+        description=COMMANDS["identify-classical"].sentence,
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder that recipes.cut_speakers has made")
@@ -273,4 +274,4 @@ def _training_seconds(task: Task) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from recipes.commands import COMMANDS
 
 REPORT = "report.md"
 NAMES = {
@@ -208,11 +209,11 @@ def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m recipes.identify_report",
-        description="One table of all systems on a closed set, and a report.",
+        description=COMMANDS["identify-report"].sentence,
     )
     parser.add_argument("exp", type=Path, metavar="EXP", help="a sub-folder for each system")
     return parser
@@ -227,4 +228,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -23,6 +23,7 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.data import read_enroll
+from recipes.commands import COMMANDS
 from recipes.experiment.protocol import folds, read_utt2spk
 
 LEAST = 2  # speakers to test in a part, and to train on beside it
@@ -156,9 +157,11 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: {total} trials between training speakers")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Arguments of the command."""
-    parser = Parser(prog="python -m recipes.inner_folds", description=__doc__)
+    parser = Parser(
+        prog="python -m recipes.inner_folds", description=COMMANDS["inner-folds"].sentence
+    )
     parser.add_argument("--data", type=Path, required=True, help="data folder made by stage 0")
     parser.add_argument("--out", type=Path, required=True, help="data folder to make")
     parser.add_argument("--num-folds", type=whole(2), default=4, help="inner folds of each fold")
@@ -173,4 +176,4 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -37,6 +37,7 @@ from ivector.base.errors import UsageError
 from ivector.base.files import atomic_write, write_text
 from ivector.base.log import progress
 from ivector.base.shards import map_shards
+from recipes.commands import COMMANDS
 from recipes.corpora.synthetic import stream
 
 RATE = 16000
@@ -297,9 +298,9 @@ def _former(mark: Path) -> dict[str, Any] | None:
     return former if isinstance(former, dict) else None
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
-    parser = Parser(prog="python -m recipes.miniature", description=str(__doc__).splitlines()[0])
+    parser = Parser(prog="python -m recipes.miniature", description=COMMANDS["miniature"].sentence)
     add = parser.add_argument
     add("corpus", choices=tuple(MAKERS), help="whose layout")
     add("out", type=Path, help="folder to make")
@@ -330,7 +331,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 def cli() -> int:
     """Entry point."""
-    return run(build_parser(), main)
+    return run(make_parser(), main)
 
 
 if __name__ == "__main__":

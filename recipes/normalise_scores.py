@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ivector.base.cli import Parser, run, whole
 from ivector.base.errors import DataError
+from recipes.commands import COMMANDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,10 +86,10 @@ def to_unit_interval(scores: np.ndarray) -> np.ndarray:
     return 0.5 + 0.5 * scores / (1 + np.abs(scores))
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
-        prog="python -m recipes.normalise_scores", description=str(__doc__).splitlines()[0]
+        prog="python -m recipes.normalise_scores", description=COMMANDS["normalise-scores"].sentence
     )
     add = parser.add_argument
     add("vectors", type=Path, help=".npz, .ark or .scp of dnn.extract, with those of the cohort")
@@ -118,4 +119,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

@@ -17,6 +17,7 @@ from typing import Any
 
 from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.base.files import read_lines
+from recipes.commands import COMMANDS
 from recipes.corpora import NAMES
 from recipes.corpora.common import AUDIO, find_files
 from recipes.engine.code import code_digest
@@ -30,9 +31,9 @@ LOOKED_AT = 2000  # recordings that must still be there for an output to be comp
 _IDLE = {"out", "corpus", "force", "nj", "backend", "scheduler", "dry_run", "verbose", "module"}
 
 
-def make_parser(prog: str = "recipes.prepare") -> Parser:
+def make_parser(prog: str = "python -m recipes.prepare") -> Parser:
     """Make the parser, with one sub-command for each corpus."""
-    parser = Parser(prog=prog, description=str(__doc__).splitlines()[0])
+    parser = Parser(prog=prog, description=COMMANDS["prepare"].sentence)
     commands = parser.add_subparsers(dest="corpus", metavar="NAME", required=True)
     for name in NAMES:
         module = importlib.import_module(f"recipes.corpora.{name}")

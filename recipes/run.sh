@@ -25,7 +25,7 @@ stages= needs= dry_run=false
 check() {  # check PYTHON OPTION...: set the variables; wrong options, or --help, end the script
   local python=$1 status=0
   shift
-  told=$("$python" -m recipes.steps check "$@" 2>&1) || status=$?
+  told=$(PYTHONDONTWRITEBYTECODE=1 "$python" -m recipes.steps check "$@" 2>&1) || status=$?
   case $status in
     0) eval "$(grep -E '^(stages|needs|dry_run)=' <<<"$told")" ;;
     2) printf '%s\n' "$told" >&2; exit 2 ;;
@@ -33,10 +33,20 @@ check() {  # check PYTHON OPTION...: set the variables; wrong options, or --help
     *) return 1 ;;
   esac
 }
-install() { NEEDS=${NEEDS:+$NEEDS,}$needs; . recipes/path.sh || exit 1; }
+install() {  # or, of a dry run, say what would be installed, and end
+  local status=0
+  NEEDS=${NEEDS:+$NEEDS${needs:+,}}$needs NO_INSTALL=$dry_run
+  . recipes/path.sh || status=$?
+  [ $status -ne 3 ] || { echo "run.sh: stages can be planned when they are there${stages:+: $stages}"; exit 0; }
+  [ $status -eq 0 ] || exit 1
+}
 if check "${PYTHON:-python3}" "$@"; then
   install
 else  # it needs a package itself
+  case " $* " in
+    *" --dry-run false "*) ;;
+    *" --dry-run "* | *" --dry-run=true "*) dry_run=true ;;
+  esac
   install
   check "$PYTHON" "$@" || { printf '%s\n' "$told" >&2; exit 1; }
   install

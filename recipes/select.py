@@ -35,6 +35,7 @@ from ivector.pipeline import FrontEnd
 from ivector.statistics import baum_welch
 from ivector.total_variability.model import TotalVariability
 from plda import PLDA
+from recipes.commands import COMMANDS
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import (
     Protocol,
@@ -162,9 +163,9 @@ def main(arguments: argparse.Namespace) -> None:
         write_text(arguments.json, json.dumps(rows, indent=1) + "\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
     """Arguments of the command."""
-    parser = Parser(prog="python -m recipes.select", description=__doc__)
+    parser = Parser(prog="python -m recipes.select", description=COMMANDS["select"].sentence)
     parser.add_argument("--data", type=Path, required=True, help="made by recipes.inner_folds")
     parser.add_argument("--features", type=Path, required=True, help="EXP/features of stage 1")
     parser.add_argument("--num-components", type=whole(1), nargs="+", default=[16, 32, 64])
@@ -184,7 +185,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def cli() -> int:
     """Entry point."""
-    return run(build_parser(), main)
+    return run(make_parser(), main)
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ Stages: 0 corpus, 1 log-mel store, 2 training, 3 scores and submissions, 4 error
 A training that was stopped is resumed by the same command; SIGTERM saves it and exits with 75."
 
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh" || exit 1
-absolute corpus_dir lists_dir data exp musan rirs network_config
 name=tiny_voxceleb_network
 [ $miniature = false ] || name=$name-miniature
 data=${data:-data/$name}
 exp=${exp:-exp/$name}
+absolute corpus_dir lists_dir data exp musan rirs network_config
 [ $miniature = false ] || corpus_dir=${corpus_dir:-$data/corpus}
 lists=${lists_dir:-$corpus_dir}
 case $submit in cosine | as-norm) ;; *) fail "--submit is cosine or as-norm, not '$submit'" ;; esac

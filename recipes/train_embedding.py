@@ -21,6 +21,7 @@ from dnn.configuration.sections import NetworkConfig, check_together
 from dnn.extra import told_extra
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError, UsageError
+from recipes.commands import COMMANDS
 
 if TYPE_CHECKING:
     from dnn.data.augment import Choose
@@ -149,11 +150,11 @@ def _validation(arguments: argparse.Namespace, told: dict[str, Any]) -> TrialVal
     return TrialValidation.from_lists(source, read_trials(arguments.trials), enroll)
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m recipes.train_embedding",
-        description="Train an embedding network on recordings or stored features; resumes.",
+        description=COMMANDS["train-embedding"].sentence,
         epilog="Exit codes: 0 trained; 1 bad data; 2 wrong usage; 75 stopped by SIGTERM and saved, "
         "run the same command again.",
     )
@@ -189,7 +190,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def cli() -> int:
     """Entry point."""
-    return run(build_parser(), main)
+    return run(make_parser(), main)
 
 
 if __name__ == "__main__":

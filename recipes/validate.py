@@ -17,11 +17,12 @@ from ivector.base.errors import DataError
 from ivector.base.files import read_lines
 from ivector.data import LABELS
 from ivector.data_checks import validate
+from recipes.commands import COMMANDS
 
 
 def make_parser() -> Parser:
     """Make the parser."""
-    parser = Parser(prog="recipes.validate", description=str(__doc__).splitlines()[0])
+    parser = Parser(prog="python -m recipes.validate", description=COMMANDS["validate"].sentence)
     parser.add_argument("dir", type=Path, metavar="DIR", help="data directory, or prepared corpus")
     parser.add_argument(
         "--audio",

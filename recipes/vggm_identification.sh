@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# VGG-M speaker identification on binary records: training, test, predictions, a second network, and
-# a sweep over batch size, learning rate and width with its report.
+# VGG-M speaker identification on binary records.
+#
+# Training, test, predictions, a second network, and a sweep over batch size, learning rate and width
+# with its report.
 #
 #   bash recipes/vggm_identification.sh --miniature             generated records, in two minutes
 #   bash recipes/vggm_identification.sh --data-dir DIR          DIR/voxceleb-abridged-N.bin
@@ -68,8 +70,6 @@ The options are the variables on top of recipes/vggm_identification.sh, with das
 Stages: 0 data, 1 training, 2 test, 3 predictions, 4 second network, 5 sweep and report, 6 classical
 systems and one table (of --corpus-dir)."
 
-here=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 given=() flag=
 for word in "$@"; do  # the bare flag becomes --miniature true
   if [ -n "$flag" ]; then
@@ -93,7 +93,9 @@ case " ${given[*]+${given[*]}} " in *" --miniature true "* | *" --miniature=true
   second= sweep_batch_sizes= sweep_lrs= sweep_widths= ;;
 esac
 set -- ${given[@]+"${given[@]}"}
-. recipes/parse_options.sh
+. "$(dirname "${BASH_SOURCE[0]}")/parse_options.sh"
+here=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 fail() { echo "vggm_identification.sh: error: $1" >&2; exit 2; }
 [ $# -eq 0 ] || fail "unexpected argument '$1'; options are --NAME VALUE"
 for name in stage stop_stage train_per_speaker held_out frames batch_size validations workers threads seed; do
@@ -109,6 +111,7 @@ done
 for name in corpus_dir data_dir classes test_data network_config exp; do  # relative to where the command was given
   case "${!name}" in "" | /*) ;; *) printf -v "$name" '%s' "$here/${!name}" ;; esac
 done
+[ ! -f "$here/$mfcc_config" ] || mfcc_config=$here/$mfcc_config
 NEEDS=${NEEDS:+$NEEDS,}dnn
 . recipes/path.sh || exit 1
 set -euo pipefail

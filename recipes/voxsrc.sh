@@ -56,11 +56,11 @@ Stages: 0 corpus, 1 log-mel store, 2 training, 3 scores, 4 error rates.
 A training that was stopped is resumed by the same command; SIGTERM saves it and exits with 75."
 
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh" || exit 1
-absolute corpus_dir test_dir data exp network_config
 name=voxsrc
 [ $miniature = false ] || name=$name-miniature
 data=${data:-data/$name}
 exp=${exp:-exp/$name}
+absolute corpus_dir test_dir data exp network_config
 
 if within 0; then
   if [ $miniature = true ]; then

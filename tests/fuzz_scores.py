@@ -30,8 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzz_cases import Case, house, make, pairs, plain_files
 
+import fusion.commands
 import fusion.formats.parsing
-from ivector.base.cli import run
+from ivector.base.commands import run_command
 
 SLOW_S = 30.0
 
@@ -71,11 +72,11 @@ def commands() -> dict[str, tuple[list[str], float]]:
 
 def check(case: Case, name: str, arguments: list[str], folder: Path) -> str:
     """Run a command on a case in a folder; "" or what is wrong."""
-    module = importlib.import_module(f"fusion.{name.partition(',')[0]}")
+    command = name.partition(",")[0]
     out, err = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = run(module.build_parser(), module.main, arguments)
+            status = run_command("fusion", fusion.commands.COMMANDS, [command, *arguments])
     except SystemExit as error:
         return f"exits with {error.code}: {err.getvalue()[-300:]}"
     except BaseException:
@@ -90,7 +91,7 @@ def check(case: Case, name: str, arguments: list[str], folder: Path) -> str:
     if expected is not None and status != expected:
         return f"status {status}, expected {expected}: {said[-300:]}{out.getvalue()[-300:]}"
     if status == 1 and not (linting and out.getvalue()):
-        if "\n" in said or not said.startswith(f"python -m fusion.{name.partition(',')[0]}: error"):
+        if "\n" in said or not said.startswith(f"python -m fusion.{command}: error"):
             return f"message is not one line: {said[-300:]}"
         if not any(file in said.partition("error: ")[2] for file in NAMED):
             return f"message names no file: {said}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dnn.commands import COMMANDS
 from dnn.configuration.files import toml_text, write_config
 from dnn.configuration.presets import PRESETS
 from dnn.extra import told_extra
@@ -16,11 +17,11 @@ from ivector.base.cli import Parser, run
 from ivector.base.errors import UsageError
 
 
-def build_parser() -> Parser:
+def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m dnn.configuration",
-        description="Write the configuration that a task has by default.",
+        description=COMMANDS["configuration"].sentence,
     )
     add = parser.add_argument
     add("task", nargs="?", choices=tuple(PRESETS), metavar="TASK",
@@ -48,4 +49,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run(build_parser(), main))
+    raise SystemExit(run(make_parser(), main))

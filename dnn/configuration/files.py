@@ -44,6 +44,13 @@ def read_config(path: str | os.PathLike, preset: Preset) -> dict[str, Any]:
         The file cannot be read.
     UsageError
         It is neither TOML nor JSON, or holds a key that is unknown or whose value is wrong.
+
+    Examples
+    --------
+    >>> from dnn.configuration import PRESETS
+    >>> _ = Path("mine.json").write_text('{"model": {"name": "ecapa"}, "training": {"steps": 500}}')
+    >>> read_config("mine.json", PRESETS["train"])
+    {'model.name': 'ecapa', 'training.steps': 500}
     """
     values = {}
     for section, table in _load(Path(path)).items():
@@ -78,6 +85,14 @@ def write_config(
         The name ends neither in .toml nor in .json.
     DataError
         It cannot be written.
+
+    Examples
+    --------
+    >>> from dnn.configuration import PRESETS
+    >>> preset = PRESETS["train"]
+    >>> write_config("mine.toml", preset.config(), preset.without)
+    >>> print(Path("mine.toml").read_text().splitlines()[0])
+    [model]  # The network.
     """
     if Path(path).suffix == ".json":
         write_text(path, json.dumps(_given(config, without), indent=1) + "\n")

@@ -26,6 +26,14 @@ def add_options(parser: argparse.ArgumentParser, preset: Preset, *leave: str) ->
     preset : Preset
     *leave : str
         Fields for which the command has options of its own.
+
+    Examples
+    --------
+    >>> from dnn.configuration import PRESETS
+    >>> parser = argparse.ArgumentParser()
+    >>> add_options(parser, PRESETS["train"])
+    >>> configure(parser.parse_args(["--model", "ecapa"]), PRESETS["train"])["model.name"]
+    'ecapa'
     """
     parser.add_argument(
         "--config", type=Path, metavar="FILE",
@@ -60,6 +68,15 @@ def configure(
     UsageError
         Something that is no value of its field, or a field that the task does not take. What goes
         together is looked at by `dnn.configuration.sections.check_together`.
+
+    Examples
+    --------
+    >>> from dnn.configuration import PRESETS
+    >>> parser = argparse.ArgumentParser()
+    >>> add_options(parser, PRESETS["train"])
+    >>> config = configure(parser.parse_args(["--lr", "0.01", "--steps", "500"]), PRESETS["train"])
+    >>> config.schedule.lr, config.training.steps
+    (0.01, 500)
     """
     config = preset.config()
     if arguments.config is not None:

@@ -39,6 +39,14 @@ class Preset(NamedTuple):
         Fields of which it takes some names only.
     single : collection of str
         Fields of several values that take one on the command line.
+
+    Examples
+    --------
+    >>> preset = PRESETS["deep-speaker"]
+    >>> preset.config()["model.name"]
+    'deep-speaker-rescnn'
+    >>> preset.without["features.num_mel_bins"]
+    'Deep Speaker takes 64'
     """
 
     name: str

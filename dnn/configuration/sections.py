@@ -308,6 +308,12 @@ class NetworkConfig:
     """A network and its training; by default those of ``python -m dnn.train``.
 
     Fields are also had by their key, ``config["batches.frames"]``, and changed by it, `changed`.
+
+    Examples
+    --------
+    >>> config = NetworkConfig().changed({"model.name": "ecapa", "batches.batch_size": 128})
+    >>> config["model.name"], config.batches.batch_size, config.schedule.lr
+    ('ecapa', 128, 0.001)
     """
 
     model: Model = field(default_factory=Model)

@@ -62,6 +62,14 @@ def save_network(
     ------
     DataError
         The folder cannot be written.
+
+    Examples
+    --------
+    >>> from dnn import build
+    >>> network = build("xvector", n_features=20, channels=(8, 8, 8, 8, 16), embedding_dim=4)
+    >>> save_network("exported", network)
+    >>> sorted(path.name for path in Path("exported").iterdir())
+    ['config.json', 'network.safetensors']
     """
     from safetensors.torch import save
 
@@ -97,6 +105,14 @@ def load_network(folder: str | os.PathLike) -> SpeakerNetwork:
     ------
     DataError
         A file is missing or damaged, or the weights are not those of the configuration.
+
+    Examples
+    --------
+    >>> from dnn import build
+    >>> network = build("xvector", n_features=20, channels=(8, 8, 8, 8, 16), embedding_dim=4)
+    >>> save_network("xvector", network)
+    >>> load_network("xvector").embedding_dim
+    4
     """
     from dnn.models import build_from_config
 
@@ -112,6 +128,15 @@ def load_classifier(folder: str | os.PathLike) -> SpeakerClassifier:
     ------
     DataError
         It was trained by a loss without classes, or exported without it.
+
+    Examples
+    --------
+    >>> from dnn import build, build_loss
+    >>> network = build("xvector", n_features=20, channels=(8, 8, 8, 8, 16), embedding_dim=4)
+    >>> loss = build_loss("softmax", network.head_dim, 2)
+    >>> save_network("classifier", network, loss, ["ann", "bob"])
+    >>> load_classifier("classifier").speakers
+    ['ann', 'bob']
     """
     from dnn.losses.classification import Classifier
     from dnn.losses.table import build_loss_from_config

@@ -7,7 +7,8 @@ D  dimensions of a frame
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ivector.base.jit import njit
 
 
 @njit(cache=True, nogil=True)

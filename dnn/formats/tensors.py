@@ -7,9 +7,11 @@ import pickle
 
 import numpy as np
 
+from dnn.extra import told_extra
 from ivector.base.errors import DataError
 
 
+@told_extra()
 def read_tensor(path: str | os.PathLike) -> np.ndarray:
     """Read features from a ``.pt`` file that ``torch.save`` wrote of one tensor.
 
@@ -41,6 +43,7 @@ def read_tensor(path: str | os.PathLike) -> np.ndarray:
     return np.ascontiguousarray(loaded.detach().to(torch.float32).numpy())
 
 
+@told_extra()
 def write_tensor(path: str | os.PathLike, features: np.ndarray) -> None:
     """Write features (n_frames, n_features) as ``torch.save`` does, whole or not at all."""
     import torch

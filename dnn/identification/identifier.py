@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dnn.data.sources import Source
+from dnn.extra import told_extra
 from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import atomic_path, write_text
 
@@ -44,6 +45,13 @@ class Answers(NamedTuple):
     """Log-posteriors (N, C), the seconds that took, and what is right.
 
     `labels` are (N,) int64; `cpu_seconds` are of this process, summed over its threads.
+
+    Examples
+    --------
+    >>> scores = np.log([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.5, 0.3, 0.2]])
+    >>> answers = Answers(scores, seconds=0.5, labels=np.array([0, 1, 2]))
+    >>> round(answers.accuracy, 2), answers.confusion.tolist()
+    (0.67, [[1, 0, 0], [0, 1, 0], [1, 0, 0]])
     """
 
     scores: np.ndarray
@@ -108,6 +116,16 @@ def score_classes(
     DataError
         Features that the network does not take, an utterance without frames, or posteriors that
         are not finite.
+
+    Examples
+    --------
+    >>> from dnn import build, build_loss
+    >>> from dnn.data.sources import ArraySource
+    >>> from dnn.embedding.export import SpeakerClassifier
+    >>> network, loss = build("xvector-small", n_features=8), build_loss("softmax", 128, 2)
+    >>> source = ArraySource(["u1", "u2", "u3"], list(np.ones((3, 30, 8), np.float32)))
+    >>> score_classes(SpeakerClassifier(network, loss, ["ann", "bob"]), source).shape
+    (3, 2)
     """
     from dnn.embedding.trials import Crops
 
@@ -130,6 +148,17 @@ def answer(
     """Score utterances whose speakers are known, against the clock.
 
     Takes and raises what `score_classes` does.
+
+    Examples
+    --------
+    >>> from dnn import build, build_loss
+    >>> from dnn.data.sources import ArraySource
+    >>> from dnn.embedding.export import SpeakerClassifier
+    >>> network, loss = build("xvector-small", n_features=8), build_loss("softmax", 128, 2)
+    >>> source = ArraySource(["u1", "u2", "u3"], list(np.ones((3, 30, 8), np.float32)))
+    >>> answers = answer(SpeakerClassifier(network, loss, ["ann", "bob"]), source, [0, 0, 1])
+    >>> answers.scores.shape, answers.seconds > 0
+    ((3, 2), True)
     """
     begin, cpu_begin = time.perf_counter(), time.process_time()
     scores = score_classes(classifier, source, **options)
@@ -180,6 +209,17 @@ class IdentificationValidation:
     ----------
     seconds, cpu_seconds : float
         Spent in all calls, by the clock and by the processor, to be taken off the training's.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dnn import build, build_loss
+    >>> from dnn.data.sources import ArraySource
+    >>> network, loss = build("xvector-small", n_features=8), build_loss("softmax", 128, 2)
+    >>> source = ArraySource(["u1", "u2", "u3"], list(np.ones((3, 30, 8), np.float32)))
+    >>> validation = IdentificationValidation(source, [0, 0, 1])  # for a Trainer, or called:
+    >>> sorted(validation(network, loss, torch.device("cpu")))
+    ['accuracy', 'top5']
     """
 
     criterion = "accuracy"
@@ -219,6 +259,12 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
         No utterances, or a label beyond the classes.
     UsageError
         A k below 1 or beyond the number of classes.
+
+    Examples
+    --------
+    >>> scores = np.array([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3]])
+    >>> [top_k_accuracy(scores, np.array([0, 2]), k) for k in (1, 2)]
+    [0.5, 1.0]
     """
     n_classes = scores.shape[1]
     if not 1 <= k <= n_classes:
@@ -235,7 +281,13 @@ def top_k_accuracy(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def worst_pairs(confusion: np.ndarray, speakers: Sequence[str]) -> list[dict[str, Any]]:
-    """Who is taken most often for whom: ``{"speaker", "taken_for", "utterances"}`` by number."""
+    """Who is taken most often for whom: ``{"speaker", "taken_for", "utterances"}`` by number.
+
+    Examples
+    --------
+    >>> worst_pairs(np.array([[9, 1], [0, 10]]), ["ann", "bob"])
+    [{'speaker': 'ann', 'taken_for': 'bob', 'utterances': 1}]
+    """
     wrong = confusion - np.diag(np.diag(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[:WORST_PAIRS]
     rows, columns = np.unravel_index(order, wrong.shape)
@@ -247,7 +299,13 @@ def worst_pairs(confusion: np.ndarray, speakers: Sequence[str]) -> list[dict[str
 
 
 def wilson_interval(n_right: int, n_tests: int) -> tuple[float, float]:
-    """95 % interval of a share, for independent tests (E. B. Wilson, JASA 1927)."""
+    """95 % interval of a share, for independent tests (E. B. Wilson, JASA 1927).
+
+    Examples
+    --------
+    >>> [round(share, 3) for share in wilson_interval(95, 100)]
+    [0.888, 0.978]
+    """
     share, square = n_right / n_tests, Z**2 / n_tests
     middle = (share + square / 2) / (1 + square)
     half = Z * np.sqrt(share * (1 - share) / n_tests + square / (4 * n_tests)) / (1 + square)
@@ -255,7 +313,15 @@ def wilson_interval(n_right: int, n_tests: int) -> tuple[float, float]:
 
 
 def measures(answers: Answers, speakers: Sequence[str]) -> dict[str, Any]:
-    """What a test is worth, as plain numbers for a file: shares, counts and speed."""
+    """What a test is worth, as plain numbers for a file: shares, counts and speed.
+
+    Examples
+    --------
+    >>> scores = np.log([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]])
+    >>> told = measures(Answers(scores, 0.5, np.array([0, 1, 1, 1])), ["ann", "bob"])
+    >>> told["top1"], told["by_speaker"]
+    (0.75, {'ann': [1, 1], 'bob': [2, 3]})
+    """
     confusion, n_tests = answers.confusion, len(answers.labels)
     right, tests = np.diag(confusion), confusion.sum(axis=1)
     return {
@@ -291,6 +357,12 @@ def plot_confusion(
         Another ending.
     DataError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> plot_confusion("confusion.png", np.array([[9, 1], [0, 10]]), ["ann", "bob"])
+    >>> Path("confusion.png").exists()
+    True
     """
     path = Path(path)
     kind = path.suffix[1:].lower()
@@ -322,15 +394,30 @@ def plot_confusion(
 def write_predictions(
     path: str | os.PathLike, ids: Sequence[str], categories: Sequence[str]
 ) -> None:
-    """Write ``Id,Category`` with a header, as the speaker-classification task takes it."""
+    """Write ``Id,Category`` with a header, as the speaker-classification task takes it.
+
+    Examples
+    --------
+    >>> write_predictions("predictions.csv", ["u1", "u2"], ["ann", "bob"])
+    >>> Path("predictions.csv").read_text().split()
+    ['Id,Category', 'u1,ann', 'u2,bob']
+    """
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerows([("Id", "Category"), *zip(ids, categories, strict=True)])
     write_text(path, rows.getvalue())
 
 
+@told_extra()
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Hardware and software that speeds are of: processor, cores, memory, GPU, torch."""
+    """Hardware and software that speeds are of: processor, cores, memory, GPU, torch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> describe_machine(torch.device("cpu"))["device"]
+    'cpu'
+    """
     import platform
 
     import torch

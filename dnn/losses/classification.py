@@ -14,17 +14,30 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.layers import at_least_float32
 from dnn.registry import config_of
 from ivector.base.errors import UsageError
 
+with told_extra():
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
+
 
 class SpeakerLoss(nn.Module):
-    """Base of all losses; a loss defines `value`, and keeps its options as attributes."""
+    """Base of all losses; a loss defines `value`, and keeps its options as attributes.
+
+    Examples
+    --------
+    >>> class Spread(SpeakerLoss):
+    ...     name = "spread"
+    ...
+    ...     def value(self, embedding, labels):
+    ...         return embedding.square().mean()
+    >>> Spread()(torch.tensor([[1.0, 3.0]]), torch.tensor([0])).item()
+    5.0
+    """
 
     name: ClassVar[str]
 
@@ -65,6 +78,13 @@ class Classifier(SpeakerLoss):
     Attributes
     ----------
     n_dims, n_classes : int
+
+    Examples
+    --------
+    >>> from dnn.losses import build_loss
+    >>> loss = build_loss("am-softmax", n_dims=4, n_classes=3)
+    >>> isinstance(loss, Classifier), tuple(loss.logits(torch.randn(5, 4)).shape)
+    (True, (5, 3))
     """
 
     n_dims: int
@@ -83,6 +103,14 @@ class Softmax(Classifier):
     n_dims, n_classes : int
     label_smoothing : float
         Share of the target spread evenly over all classes.
+
+    Examples
+    --------
+    >>> loss = Softmax(n_dims=4, n_classes=3)
+    >>> embeddings, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    >>> loss(embeddings, labels).backward()
+    >>> tuple(loss.output.weight.grad.shape)
+    (3, 4)
     """
 
     name = "softmax"
@@ -117,6 +145,14 @@ class AmSoftmax(Classifier):
         m, at least 0; `set_margin` changes it in training.
     scale : float
         s; sets how sure the classifier can become.
+
+    Examples
+    --------
+    >>> loss = AmSoftmax(n_dims=2, n_classes=2, margin=0.5, scale=1.0)
+    >>> _ = loss.weight.data.copy_(torch.eye(2))
+    >>> embedding, label = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
+    >>> loss.logits(embedding).tolist(), round(loss(embedding, label).item(), 3)
+    ([[1.0, 0.0]], 0.474)
     """
 
     name = "am-softmax"
@@ -170,6 +206,15 @@ class AamSoftmax(AmSoftmax):
     scale : float
         s.
     easy_margin : bool
+
+    Examples
+    --------
+    >>> loss = AamSoftmax(n_dims=2, n_classes=2, margin=0.2, scale=10.0)
+    >>> _ = loss.weight.data.copy_(torch.eye(2))
+    >>> loss.logits(torch.tensor([[2.0, 0.0]])).tolist()
+    [[10.0, 0.0]]
+    >>> round(loss.with_margin(torch.tensor(0.5)).item(), 3)  # cos(60° + 0.2)
+    0.318
     """
 
     name = "aam-softmax"
@@ -211,6 +256,12 @@ class MarginSchedule:
     initial : float
     shape : {"linear", "exponential"}
         Exponential rises fast at first: 1 − 10^(−3 f) of the way at the fraction f.
+
+    Examples
+    --------
+    >>> margin = MarginSchedule(0.2, start=100, end=300)
+    >>> [round(margin(step), 2) for step in (0, 100, 200, 300, 1000)]
+    [0.0, 0.0, 0.1, 0.2, 0.2]
     """
 
     def __init__(

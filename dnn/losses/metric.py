@@ -5,12 +5,14 @@ Dimension legend: N utterances, D embedding dimensions, M speakers of a batch, K
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.losses.classification import SpeakerLoss
 from ivector.base.errors import DataError, UsageError
+
+with told_extra():
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 
 class Triplet(SpeakerLoss):

@@ -37,12 +37,25 @@ def build_loss(name: str, n_dims: int, n_classes: int, **options: Any) -> Speake
     ------
     UsageError
         An unknown name or option.
+
+    Examples
+    --------
+    >>> loss = build_loss("aam-softmax", n_dims=4, n_classes=100, margin=0.3)
+    >>> loss.margin, tuple(loss.weight.shape)
+    (0.3, (100, 4))
     """
     sizes = {"n_dims": n_dims, "n_classes": n_classes} if name in CLASSIFIERS else {}
     return create(LOSSES, "loss", name, {**options, **sizes})
 
 
 def build_loss_from_config(config: Mapping[str, Any]) -> SpeakerLoss:
-    """A loss with fresh weights, of the structure that ``loss.config()`` told."""
+    """A loss with fresh weights, of the structure that ``loss.config()`` told.
+
+    Examples
+    --------
+    >>> config = build_loss("softmax", n_dims=4, n_classes=3).config()
+    >>> build_loss_from_config(config).n_classes
+    3
+    """
     name, options = split_config(config, "loss")
     return create(LOSSES, "loss", name, options)

@@ -62,11 +62,28 @@ def build(name: str, **options: Any) -> SpeakerNetwork:
     ------
     UsageError
         An unknown name or option, or options that make no network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = build("xvector", n_features=20, channels=(8, 8, 8, 8, 16), embedding_dim=4)
+    >>> features = torch.randn(2, 50, 20)  # two utterances of 50 frames
+    >>> tuple(network(features).shape)
+    (2, 4)
     """
     return create(MODELS, "model", name, options)
 
 
 def build_from_config(config: Mapping[str, Any]) -> SpeakerNetwork:
-    """A model with fresh weights, of the structure that ``model.config()`` told."""
+    """A model with fresh weights, of the structure that ``model.config()`` told.
+
+    Examples
+    --------
+    >>> config = build("ecapa", n_features=20, channels=16, embedding_dim=4).config()
+    >>> config["name"], config["options"]["embedding_dim"]
+    ('ecapa', 4)
+    >>> build_from_config(config).embedding_dim
+    4
+    """
     name, options = split_config(config, "model")
     return build(name, **options)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.layers import FrameLinear
+
+with told_extra():
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 
 def relative_positions(n_frames: int, dim: int, like: Tensor) -> Tensor:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.registry import config_of
 from ivector.base.errors import DataError, UsageError
+
+with told_extra():
+    import torch
+    from torch import Tensor, nn
 
 
 class SpeakerNetwork(nn.Module):

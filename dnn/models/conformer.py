@@ -24,15 +24,17 @@ Dimension legend: B batch, T frames, d model dimension, H heads, K = d / H.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.attention import RelativeAttention, relative_positions
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.folding import fold_behind
 from dnn.models.layers import FrameLinear, as_frame_image, as_frames, frame_mask
 from dnn.models.pooling import build_pooling
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 
 class ConvolutionModule(nn.Module):

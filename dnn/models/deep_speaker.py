@@ -29,9 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.layers import (
     as_frame_image,
@@ -43,6 +41,10 @@ from dnn.models.layers import (
 )
 from dnn.models.pooling import Pooling, build_pooling
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 
 class BinwiseNorm(nn.Module):

@@ -19,12 +19,14 @@ Dimension legend: B batch, T frames.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.base import check_positive
 from dnn.models.deep_speaker import ConvClip, DeepSpeaker
 from dnn.models.layers import convolved_lengths
 from dnn.models.pooling import build_pooling
+
+with told_extra():
+    from torch import Tensor, nn
 
 
 class DeepSpeakerGru(DeepSpeaker):

@@ -25,10 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.layers import (
     Pointwise,
@@ -40,6 +37,11 @@ from dnn.models.layers import (
 )
 from dnn.models.pooling import build_pooling
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 
 class ConvReluNorm(nn.Module):

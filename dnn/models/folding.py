@@ -11,8 +11,11 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
-import torch
-from torch import Tensor, nn
+from dnn.extra import told_extra
+
+with told_extra():
+    import torch
+    from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -21,6 +24,14 @@ def fold(model: Network) -> Network:
     """A copy of a model in evaluation mode with its batch norms folded where that is exact.
 
     It extracts; it must not be trained, and its weights do not load into a model from `build`.
+
+    Examples
+    --------
+    >>> from dnn import build
+    >>> network = build("xvector", n_features=20, channels=(8, 8, 8, 8, 16), embedding_dim=4).eval()
+    >>> features = torch.randn(2, 50, 20)
+    >>> torch.allclose(fold(network)(features), network(features), atol=1e-4)
+    True
     """
     folded = copy.deepcopy(model).eval()
     # Outer modules first: they may know more of what stands beside a norm than the inner ones.

@@ -17,9 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from dnn.extra import told_extra
+
+with told_extra():
+    import torch
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 
 def as_frame_image(frames: Tensor) -> Tensor:

@@ -16,11 +16,13 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.layers import FrameLinear, at_least_float32, masked_mean
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch
+    from torch import Tensor, nn
 
 VARIANCE_FLOOR = 1e-10
 

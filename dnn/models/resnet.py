@@ -25,9 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.folding import fold_behind
 from dnn.models.layers import (
@@ -39,6 +37,10 @@ from dnn.models.layers import (
 )
 from dnn.models.pooling import build_pooling, mean_and_variance
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 STRIDES = (1, 2, 2, 1)  # of layer1 … layer4, over time and frequency
 REDUCTION = 8

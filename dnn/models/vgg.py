@@ -25,14 +25,16 @@ Dimension legend: B batch, T frames, C channels, F frequency bins.
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.folding import fold_behind
 from dnn.models.layers import convolved_lengths, frame_mask, image_mask, zero_padding
 from dnn.models.pooling import build_pooling
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 # (outputs, kernel, stride, padding) of conv1 … conv5; (kernel, stride), time × frequency, of the
 # max pooling behind each.

@@ -28,14 +28,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from dnn.extra import told_extra
 from dnn.models.base import SpeakerNetwork, check_positive
 from dnn.models.folding import fold_into_affine, fold_into_statistics
 from dnn.models.layers import Pointwise, as_frame_image, as_frames, frame_mask
 from dnn.models.pooling import StatisticsPooling, build_pooling
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch.nn.functional as F
+    from torch import Tensor, nn
 
 CONTEXT = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # (kernel, dilation) of frame1 … frame5
 

@@ -12,12 +12,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
 from dnn.configuration.sections import Augmentation, NetworkConfig, check_together
 from dnn.data.augment import SpecAugment
 from dnn.data.batches import CropBatches
 from dnn.data.labelled import LabelledSet
+from dnn.extra import told_extra
 from dnn.losses.classification import AmSoftmax, MarginSchedule, SpeakerLoss
 from dnn.losses.table import LOSSES, build_loss
 from dnn.models import build
@@ -30,6 +29,9 @@ from dnn.training.schedules import Schedule, build_schedule
 from dnn.training.trainer import Trainer
 from dnn.training.validation import Validation
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch
 
 logger = logging.getLogger("training")
 

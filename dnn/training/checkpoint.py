@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dnn.extra import told_extra
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
 
@@ -33,6 +34,7 @@ _DAMAGED = (
 )
 
 
+@told_extra()
 def save_checkpoint(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
     """Write a checkpoint; a process killed meanwhile leaves the former one.
 
@@ -53,6 +55,7 @@ def save_checkpoint(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
         torch.save({"format": FORMAT, **state}, file)
 
 
+@told_extra()
 def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read a checkpoint to the CPU.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from dnn.extra import told_extra
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def joined() -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
+@told_extra()
 def pick_device(name: str, ranks: Ranks) -> torch.device:
     """The device of a process by name; "auto" takes its GPU if there is one.
 

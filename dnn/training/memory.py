@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
+from dnn.extra import told_extra
 from ivector.base.errors import DataError
+
+with told_extra():
+    import torch
 
 
 def too_large(

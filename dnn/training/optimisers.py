@@ -6,11 +6,13 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-from torch import nn
-
+from dnn.extra import told_extra
 from dnn.training.options import OPTIMISERS
 from ivector.base.errors import UsageError
+
+with told_extra():
+    import torch
+    from torch import nn
 
 
 def build_optimiser(

@@ -39,6 +39,12 @@ class TrainingOptions:
     tensorboard : bool
     seed : int
         Of dropout.
+
+    Examples
+    --------
+    >>> options = TrainingOptions(n_steps=1000, average_decay=0.999)
+    >>> options.optimiser, options.save_every
+    ('adamw', 500)
     """
 
     n_steps: int

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from dnn.extra import told_extra
 from dnn.losses.classification import Classifier, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
 from ivector.base.log import LOG_EVERY_S
+
+with told_extra():
+    import torch
+    from torch import Tensor, nn
 
 
 class Objective(nn.Module):

@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from dnn.data.prefetch import Batch, Batches, Prefetch
 from dnn.embedding.export import save_network
+from dnn.extra import told_extra
 from dnn.losses.classification import MarginSchedule, SpeakerLoss
 from dnn.models.base import SpeakerNetwork
 from dnn.training.agreement import check_agreement
@@ -45,6 +44,10 @@ from dnn.training.steps import Clock, Measured, Meter, Objective, StopRequest, s
 from dnn.training.validation import Validation
 from ivector.base.errors import DataError, NotFiniteError
 
+with told_extra():
+    import torch
+    from torch import Tensor, nn
+
 logger = logging.getLogger("training")
 
 NETWORK, SCALARS, CURVES = "network", "scalars.jsonl", "curves.png"
@@ -56,6 +59,12 @@ class Outcome(NamedTuple):
 
     `step` updates are done; `finished` is False where SIGTERM stopped it; `best` is the best value
     of the validation's criterion, None without one.
+
+    Examples
+    --------
+    >>> outcome = Outcome(step=120, finished=False, best=None)
+    >>> "done" if outcome.finished else f"stopped at step {outcome.step}; run it again"
+    'stopped at step 120; run it again'
     """
 
     step: int
@@ -100,6 +109,20 @@ class Trainer:
         Options that do not go together.
     DataError
         Labels beyond the loss's classes.
+
+    Examples
+    --------
+    >>> from dnn import build, build_loss
+    >>> from dnn.data.batches import CropBatches
+    >>> from dnn.data.sources import ArraySource
+    >>> from dnn.training.schedules import WarmupCosine
+    >>> features = np.random.default_rng(0).standard_normal((4, 40, 8), np.float32)
+    >>> source = ArraySource(["ann-1", "ann-2", "bob-1", "bob-2"], list(features))
+    >>> batches = CropBatches(source, [0, 0, 1, 1], n_frames=30, batch_size=4)
+    >>> network, loss = build("xvector-small", n_features=8), build_loss("aam-softmax", 128, 2)
+    >>> options, rates = TrainingOptions(n_steps=2), WarmupCosine(1e-3, n_steps=2)
+    >>> Trainer(network, loss, batches, "training", options, rates, device="cpu").fit()
+    Outcome(step=2, finished=True, best=None)
     """
 
     def __init__(
@@ -148,7 +171,11 @@ class Trainer:
         DataError
             A batch too large for the GPU, data that cannot be read, or a checkpoint of another
             model in the folder.
+        MissingExtraError
+            The network could not be saved in the end, as safetensors is not installed.
         """
+        with told_extra():
+            import safetensors  # noqa: F401
         self._resume()
         devices = [self.device] if self.device.type == "cuda" else []
         fixed = np.ndim(getattr(self.batches, "n_frames", (0,))) == 0

@@ -1,6 +1,7 @@
 """From scores to calibrated log-likelihood ratios (llr), of one system or of several.
 
 one_system        `Calibration`: the scores of one system become llr; three methods.
+estimator         What both are as scikit-learn classifiers: labels, decisions, probabilities.
 methods           Its parts: input checks, PAV with knots, two Gaussians, thresholds.
 logistic          Prior-weighted logistic regression, by which calibration and fusion learn.
 kernels_logistic  The loops of logistic: standardising; cost, gradient, Hessian in one pass.

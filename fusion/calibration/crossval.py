@@ -61,6 +61,17 @@ def cross_validate(
         Arrays that do not fit together, or too few speakers for every model to see both classes.
     UsageError
         Fewer than 3 blocks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusion import LinearFusion, cross_validate
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> S = np.column_stack([part.scores["cosine"], part.scores["plda"]])
+    >>> llr = cross_validate(LinearFusion(), S, part.target, *part.sides)
+    >>> llr.shape == part.target.shape, bool(llr[part.target].mean() > 0 > llr[~part.target].mean())
+    (True, True)
     """
     from sklearn.base import clone
 
@@ -77,10 +88,11 @@ def cross_validate(
     for held_out, training in _parts(enrol, test, target, n_folds):
         model = clone(estimator)
         if extra is None:
-            llr[held_out] = model.fit(table[training], target[training]).transform(table[held_out])
+            found = model.fit(table[training], target[training]).transform(table[held_out])
         else:
             model.fit(table[training], target[training], extra[training])
-            llr[held_out] = model.transform(table[held_out], extra[held_out])
+            found = model.transform(table[held_out], extra[held_out])
+        llr[held_out] = np.ravel(found)  # which may be a data frame of one column
     return llr
 
 

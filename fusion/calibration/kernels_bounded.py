@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from fusion.calibration.kernels_logistic import BLOCK, FAST, exp_of_minus, log_of_one_plus
+from ivector.base.jit import njit
 
 
 @njit(inline="always")

@@ -11,7 +11,8 @@ Dimension legend: N trials, d columns, B trials of a block.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ivector.base.jit import njit
 
 # Inputs were found finite, so that NaN need not be respected; sums may be re-ordered.
 FAST = {"reassoc", "contract", "arcp", "nsz", "nnan"}

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from fusion.calibration.bounded import BoundedFit, bound, fit_bounded
-from fusion.calibration.logistic import LogisticFit, binary_labels, fit_logistic
+from fusion.calibration.estimator import LlrClassifier, number_table
+from fusion.calibration.logistic import LogisticFit, fit_logistic
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 MISSING = ("refuse", "fallback")
@@ -32,14 +33,17 @@ _COLLINEAR = 1e-6
 _TIE_RIDGE = 1e-8
 
 
-class LinearFusion(BaseEstimator):
-    """Fuse systems to natural-log likelihood ratios, ``S @ weights_ + offset_``.
+class LinearFusion(LlrClassifier):
+    """Fuse systems to natural-log likelihood ratios, ``X @ weights_ + offset_``.
+
+    As a scikit-learn classifier it tells targets from nontargets: `decision_function` and
+    `transform` are the llr, `predict` and `predict_proba` decide at `prior`.
 
     Parameters
     ----------
     prior : float
         Prior probability of a target for which the logistic cost is least. It weighs the classes
-        and does not shift the llr; low ones care more for false alarms.
+        and does not shift the llr; low ones care more for false alarms. `predict` decides at it.
     ridge : float
         Penalty of the squared weights of standardised scores, as in `fit_logistic`; for few
         training trials or for systems that are much alike. 1e-3 is little.
@@ -49,7 +53,8 @@ class LinearFusion(BaseEstimator):
         What to do with trials that lack the score (NaN) of a system: raise, or fuse the systems
         that are there with weights trained for them.
     names : sequence of str, optional
-        Names of the systems, for messages and the saved model.
+        Names of the systems, for messages and the saved model; those of the columns of a data
+        frame by default.
     bounded : bool
         Whether to take some trials for outliers (`fusion.calibration.bounded`): they neither tilt
         the weights, nor is any llr larger than their share, found in training, allows.
@@ -75,8 +80,25 @@ class LinearFusion(BaseEstimator):
         Systems that are not combinations of others, of the K.
     objective_ : list of float
         Cost after each iteration of the training of all systems.
+    classes_ : ndarray (2,)
+        Labels of nontargets and targets.
     n_features_in_ : int
         K.
+    feature_names_in_ : ndarray (K,) of str
+        If it was trained on a data frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusion import LinearFusion
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.random(2000) < 0.5
+    >>> S = np.where(y, 2, 0)[:, None] + rng.standard_normal((2000, 2))  # two systems
+    >>> fusion = LinearFusion().fit(S, y)
+    >>> fusion.weights_.round().tolist()
+    [2.0, 2.0]
+    >>> fusion.transform([[2, 2], [0, 0]]).round().tolist()
+    [4.0, -4.0]
     """
 
     def __init__(
@@ -95,15 +117,15 @@ class LinearFusion(BaseEstimator):
         self.names = names
         self.bounded = bounded
 
-    def fit(self, S: ArrayLike, y: ArrayLike) -> LinearFusion:
+    def fit(self, X: ArrayLike, y: ArrayLike) -> LinearFusion:
         """Train on scored trials.
 
         Parameters
         ----------
-        S : array-like (N, K)
+        X : array-like (N, K)
             Scores, in any units; NaN where a system has none.
         y : array-like (N,) bool
-            Whether a trial is a target.
+            Whether a trial is a target; or any two labels, of which the last is the targets'.
 
         Raises
         ------
@@ -114,9 +136,11 @@ class LinearFusion(BaseEstimator):
             An impossible option.
         """
         self._check_options()
-        table = self._table(S)
-        target = binary_labels(y, len(table))
-        self._check_names(table.shape[1])
+        self._check_names(X, reset=True)
+        table = self._table(X)
+        self._refuse_infinite(table)
+        target, classes = self._targets(y, len(table))
+        self._check_systems(table.shape[1])
         self._refuse_unusable(table)
         self.n_features_in_ = table.shape[1]
         present = ~np.isnan(table)
@@ -131,25 +155,20 @@ class LinearFusion(BaseEstimator):
                         pattern, *self._fit_pattern(table, target, pattern),
                     )  # fmt: skip
         self._keep(sorted(fits.values(), key=lambda f: (-f[0].sum(), f[1].objective[-1])))
+        self.classes_ = classes
         return self
 
-    def transform(self, S: ArrayLike) -> np.ndarray:
-        """Log-likelihood ratios (N,) of the scores (N, K).
-
-        Raises
-        ------
-        DataError
-            An infinite score, another number of systems than in training, or a missing score that
-            cannot be done without.
-        """
-        if not hasattr(self, "weights_"):
-            raise UsageError("the fusion is not trained yet; call fit first")
-        table = self._table(S)
+    def _llr(self, X: ArrayLike) -> np.ndarray:
+        check_is_fitted(self, "classes_")
+        self._check_names(X, reset=False)
+        table = self._table(X)
         if table.shape[1] != self.n_features_in_:
             raise DataError(
-                f"scores of {table.shape[1]} systems, the fusion was trained on "
-                f"{self.n_features_in_}: {', '.join(self._names(self.n_features_in_))}"
+                f"X has {table.shape[1]} features, but LinearFusion is expecting "
+                f"{self.n_features_in_} features as input: scores of "
+                f"{', '.join(self._names(self.n_features_in_))}"
             )
+        self._refuse_infinite(table)
         present = ~np.isnan(table)
         if present.all():
             return self._bound(table @ self.weights_ + self.offset_, 0)
@@ -172,12 +191,14 @@ class LinearFusion(BaseEstimator):
     def _bound(self, llr: np.ndarray, m: int) -> np.ndarray:
         return bound(llr, *self.pattern_outlier_log_odds_[m]) if self.bounded else llr
 
-    def fit_transform(self, S: ArrayLike, y: ArrayLike) -> np.ndarray:
-        """Log-likelihood ratios (N,) of the trials trained on, which flatter the fusion."""
-        return self.fit(S, y).transform(S)
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "fallback"
+        return tags
 
     def to_dict(self) -> dict[str, Any]:
         """Options and learned numbers, fit for JSON."""
+        check_is_fitted(self, "classes_")
         options = {**self.get_params(), "names": self._names(self.n_features_in_)}
         patterns = [
             {
@@ -198,7 +219,7 @@ class LinearFusion(BaseEstimator):
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> LinearFusion:
-        """The fusion that `to_dict` told of; everything but `objective_`.
+        """The fusion that `to_dict` told of; all but `objective_`, with labels False and True.
 
         Raises
         ------
@@ -211,9 +232,9 @@ class LinearFusion(BaseEstimator):
             if not all(isinstance(name, str) for name in fusion.names or ()):
                 raise TypeError("names that are no texts")
             n_systems = len(fusion.names or ())
-            fusion._check_names(n_systems)
+            fusion._check_systems(n_systems)
             patterns = list(content["patterns"])
-            fusion.n_features_in_ = n_systems
+            fusion.n_features_in_, fusion.classes_ = n_systems, np.array([False, True])
             fusion.patterns_ = np.zeros((len(patterns), n_systems), bool)
             fusion.pattern_weights_ = np.zeros(fusion.patterns_.shape)
             for m, pattern in enumerate(patterns):
@@ -293,7 +314,7 @@ class LinearFusion(BaseEstimator):
         if self.missing not in MISSING:
             raise UsageError(f"missing must be one of {', '.join(MISSING)}, got {self.missing!r}")
 
-    def _check_names(self, n_systems: int) -> None:
+    def _check_systems(self, n_systems: int) -> None:
         if self.names is None:
             return
         if len(self.names) != n_systems:
@@ -302,20 +323,22 @@ class LinearFusion(BaseEstimator):
             raise UsageError("a name is given to two systems; name them apart")
 
     def _names(self, n_systems: int) -> list[str]:
-        return [*self.names] if self.names else [f"system {k + 1}" for k in range(n_systems)]
+        names: Any = self.names or getattr(self, "feature_names_in_", ())
+        return [str(name) for name in names] or [f"system {k + 1}" for k in range(n_systems)]
 
     def _list(self, pattern: np.ndarray) -> str:
         return ", ".join(name for name, here in zip(self._names(len(pattern)), pattern) if here)
 
-    def _table(self, S: ArrayLike) -> np.ndarray:
-        try:
-            table = np.asarray(S, np.float64)
-        except (TypeError, ValueError):
-            raise DataError(
-                "the scores are not numbers; give an array (n_trials, n_systems)"
-            ) from None
+    def _table(self, X: ArrayLike) -> np.ndarray:
+        table = number_table(X)
         if table.ndim != 2 or not table.size:
-            raise DataError(f"scores of shape {table.shape}; give (n_trials, n_systems)")
+            raise DataError(
+                f"scores of shape {table.shape}; give (n_trials, n_systems). Reshape your data if "
+                "it is one trial or one system"
+            )
+        return table
+
+    def _refuse_infinite(self, table: np.ndarray) -> None:
         infinite = np.isinf(table).sum(axis=0)
         if infinite.any():
             k = int(np.argmax(infinite > 0))
@@ -323,7 +346,6 @@ class LinearFusion(BaseEstimator):
                 f"{infinite[k]} of {len(table)} scores of {self._names(table.shape[1])[k]} are "
                 "infinite; mend the scoring"
             )
-        return table
 
     def _refuse_unusable(self, table: np.ndarray) -> None:
         present = ~np.isnan(table)
@@ -351,8 +373,8 @@ class LinearFusion(BaseEstimator):
             if count
         )
         raise DataError(
-            f"missing scores: of {len(present)} trials {counts}; score them, take them out, or "
-            'fuse what is there with missing="fallback"'
+            f"missing scores (NaN): of {len(present)} trials {counts}; score them, take them out, "
+            'or fuse what is there with missing="fallback"'
         )
 
     def _refuse_degenerate(

@@ -107,6 +107,14 @@ def fit_logistic(
         The classes are separable: the weights are those with a ridge of one over the trials of
         the smaller class. Or columns are combinations of others: of all best weights, those of
         least squares are taken.
+
+    Examples
+    --------
+    >>> from fusion import fit_logistic
+    >>> scores = [-2.0, -1.0, 0.5, -0.5, 1.0, 2.0]
+    >>> fit = fit_logistic(scores, [0, 0, 0, 1, 1, 1])
+    >>> print(f"llr = {fit.weights[0]:.2f} score {fit.offset:+.2f}")
+    llr = 1.35 score +0.00
     """
     if not 0 < prior < 1:
         raise UsageError(f"the prior of a target must be between 0 and 1, got {prior}")
@@ -196,7 +204,7 @@ def refuse_one_class(target: np.ndarray) -> None:
     n_targets = int(np.count_nonzero(target))
     if not n_targets or n_targets == len(target):
         missing = "nontarget" if n_targets else "target"
-        raise DataError(f"there are no {missing} trials; training needs both classes")
+        raise DataError(f"there are no {missing} trials, only one class; training needs both")
 
 
 @dataclass(frozen=True)

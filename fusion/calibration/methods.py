@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fusion.calibration.estimator import number_table
 from fusion.metrics.curve import OperatingPoints
 from ivector.base.errors import DataError, DegenerateDataWarning
 
@@ -27,30 +28,31 @@ def crossing(slope: float, offset: float) -> float:
     return float(-offset / slope)
 
 
-def score_column(scores: ArrayLike) -> np.ndarray:
-    """Scores (N,) of (N,) or (N, 1), finite."""
-    try:
-        values = np.asarray(scores, np.float64)
-    except (TypeError, ValueError):
-        raise DataError("the scores are not numbers") from None
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1 or not len(values):
-        raise DataError(f"scores of shape {np.shape(scores)}; give (n_trials,)")
+def scores_and_measures(X: ArrayLike, quality: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (N,) and measures (N, Q), finite, of scores alone or of a table (N, 1 + Q)."""
+    table = number_table(X)
+    columns = table[:, None] if table.ndim == 1 else table
+    if columns.ndim != 2 or not len(columns):
+        raise DataError(f"scores of shape {table.shape}; give (n_trials,)")
+    values = np.ascontiguousarray(columns[:, 0])
     refuse_infinite(values, "scores")
     if np.abs(values).max() > LARGEST:
         raise DataError(f"a score is {values[np.abs(values).argmax()]:g}; mend the scoring")
-    return values
-
-
-def quality_table(quality: ArrayLike | None, n_trials: int) -> np.ndarray:
-    """Measures (N, Q), finite; Q is 0 without any."""
     if quality is None:
-        return np.empty((n_trials, 0))
-    try:
-        table = np.asarray(quality, np.float64)
-    except (TypeError, ValueError):
-        raise DataError("the quality measures are not numbers") from None
+        measures = np.ascontiguousarray(columns[:, 1:])
+        refuse_infinite(measures, "quality measures")
+        return values, measures
+    if columns.shape[1] > 1:
+        raise DataError(
+            "quality measures are given twice, as columns beside the score and as quality; give "
+            "them once"
+        )
+    return values, quality_table(quality, len(values))
+
+
+def quality_table(quality: ArrayLike, n_trials: int) -> np.ndarray:
+    """Measures (N, Q), finite, of (N, Q) or (N,)."""
+    table = number_table(quality, "quality measures")
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or len(table) != n_trials:
         raise DataError(

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from fusion.calibration.bounded import bound, fit_bounded, unbound
-from fusion.calibration.logistic import binary_labels, fit_logistic, refuse_one_class
+from fusion.calibration.estimator import LlrClassifier
+from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.methods import (
     LARGEST,
     crossing,
@@ -39,8 +39,7 @@ from fusion.calibration.methods import (
     gaussian_threshold,
     knot_threshold,
     pav_knots,
-    quality_table,
-    score_column,
+    scores_and_measures,
 )
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
@@ -62,8 +61,13 @@ _LEARNED: dict[str, dict[str, Any]] = {
 }
 
 
-class Calibration(BaseEstimator):
+class Calibration(LlrClassifier):
     """Turn scores into natural-log likelihood ratios.
+
+    Scores are an array (N,), or the first column of a table (N, 1 + Q) whose other columns are
+    quality measures of the trials, such as the logarithm of a duration; these can also be given as
+    `quality`. As a scikit-learn classifier it tells targets from nontargets: `decision_function`
+    and `transform` are the llr, `predict` and `predict_proba` decide at `prior`.
 
     Parameters
     ----------
@@ -71,7 +75,8 @@ class Calibration(BaseEstimator):
         "logistic" needs few trials and keeps the order; "isotonic" bends as the scores ask for
         and needs many; "gaussian" is for scores that are Gaussian in each class.
     prior : float
-        Prior of a target at which "logistic" should serve best; the others have no use for it.
+        Prior of a target at which "logistic" should serve best, and at which `predict` and
+        `predict_proba` of all methods decide.
     ridge : float
         Penalty of "logistic", as in `fit_logistic`.
     bounded : bool
@@ -80,10 +85,17 @@ class Calibration(BaseEstimator):
     interactions : bool
         Whether quality measures also change the slope of the score, not only the offset.
     names : sequence of str, optional
-        Of the quality measures, for messages and the saved model.
+        Of the quality measures, for messages and the saved model; those of the columns of a
+        data frame by default.
 
     Attributes
     ----------
+    classes_ : ndarray (2,)
+        Labels of nontargets and targets.
+    n_features_in_ : int
+        1 + Q.
+    feature_names_in_ : ndarray (1 + Q,) of str
+        If it was trained on a data frame.
     coef_ : ndarray (1 + Q,) or (1 + 2 Q,) float64
         "logistic": factors of the score, of the standardised quality measures and, with
         interactions, of their products with the score.
@@ -103,6 +115,19 @@ class Calibration(BaseEstimator):
         "isotonic": scores and their llr; in between linear, outside constant.
     means_, variances_ : ndarray (2,) float64
         "gaussian": of nontargets and targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusion import Calibration
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.random(2000) < 0.3
+    >>> scores = np.where(y, 0.6, 0.2) + 0.2 * rng.standard_normal(2000)
+    >>> calibration = Calibration(prior=0.1).fit(scores, y)
+    >>> calibration.transform([0.0, 0.2, 0.8]).round().tolist()
+    [-4.0, -2.0, 4.0]
+    >>> calibration.predict([0.0, 0.2, 0.8]).tolist()
+    [False, False, True]
     """
 
     def __init__(
@@ -121,16 +146,18 @@ class Calibration(BaseEstimator):
         self.interactions = interactions
         self.names = names
 
-    def fit(self, scores: ArrayLike, y: ArrayLike, quality: ArrayLike | None = None) -> Calibration:
+    def fit(self, X: ArrayLike, y: ArrayLike, quality: ArrayLike | None = None) -> Calibration:
         """Train on scored trials.
 
         Parameters
         ----------
-        scores : array-like (N,) or (N, 1)
+        X : array-like (N,) or (N, 1 + Q)
+            Scores, and with "logistic" quality measures beside them. Durations serve best as
+            logarithms.
         y : array-like (N,) bool
-            Whether a trial is a target.
+            Whether a trial is a target; or any two labels, of which the last is the targets'.
         quality : array-like (N, Q) or (N,), optional
-            Measures of each trial, for "logistic". Durations serve best as logarithms.
+            The measures, if `X` has none.
 
         Raises
         ------
@@ -146,47 +173,58 @@ class Calibration(BaseEstimator):
             The classes are separable; or the parabola of "gaussian" turns among the scores.
         """
         self._check_options()
-        values = score_column(scores)
-        target = binary_labels(y, len(values))
-        refuse_one_class(target)
+        values, measures = scores_and_measures(X, quality)
+        target, classes = self._targets(y, len(values))
+        # Measures given apart leave the names of the score's table incomplete: none are kept.
+        self._check_names(X if quality is None else measures, reset=True)
         if not np.ptp(values):
             raise DataError(
                 f"all {len(values)} scores are {values[0]:g}, which tells nothing; mend the scoring"
             )
-        if quality is not None and self.method != "logistic":
+        if measures.shape[1] and self.method != "logistic":
             raise UsageError(f'quality measures need method="logistic", not {self.method!r}')
         if self.method == "isotonic":
             self.knots_, self.llr_ = pav_knots(values, target)
         elif self.method == "gaussian":
             self.means_, self.variances_ = fit_gaussians(values, target)
         else:
-            self._fit_logistic(values, target, quality)
+            self._fit_logistic(values, target, measures)
+        self.n_features_in_, self.classes_ = 1 + measures.shape[1], classes
         return self
 
-    def transform(self, scores: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
-        """Log-likelihood ratios (N,) of scores (N,) or (N, 1), with their measures (N, Q).
+    def transform(self, X: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
+        """Log-likelihood ratios (N,) of scores, with their measures as in training.
+
+        After ``set_output(transform="pandas")`` they are the column ``llr`` of a data frame.
 
         Raises
         ------
         DataError
             Values that are not finite, or not the measures trained on.
         """
-        check_is_fitted(self)
-        values = score_column(scores)
-        if self.method == "logistic":
-            llr = self._affine(values, self._measures(quality, len(values)))
-            return bound(llr, *self.outlier_log_odds_) if self.bounded else llr
-        if quality is not None:
-            raise DataError(f"a {self.method} calibration takes no quality measures")
-        if self.method == "isotonic":
-            return np.interp(values, self.knots_, self.llr_)
-        return gaussian_llr(values, self.means_, self.variances_)
+        return self._llr(X, quality)
 
     def fit_transform(
-        self, scores: ArrayLike, y: ArrayLike, quality: ArrayLike | None = None
+        self, X: ArrayLike, y: ArrayLike, quality: ArrayLike | None = None
     ) -> np.ndarray:
         """Log-likelihood ratios (N,) of the trials trained on, which flatter the calibration."""
-        return self.fit(scores, y, quality).transform(scores, quality)
+        return self.fit(X, y, quality)._llr(X, quality)
+
+    def decision_function(self, X: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
+        """Log-likelihood ratios (N,), always as an array."""
+        return self._llr(X, quality)
+
+    def predict(self, X: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
+        """Label (N,) of the class that is more probable at the prior."""
+        return self._decide(self._llr(X, quality))
+
+    def predict_proba(self, X: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
+        """Probabilities (N, 2) of nontarget and target at the prior."""
+        return np.exp(self._log_posterior(self._llr(X, quality)))
+
+    def predict_log_proba(self, X: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
+        """Logarithms (N, 2) of `predict_proba`."""
+        return self._log_posterior(self._llr(X, quality))
 
     def threshold(self, point: OperatingPoint, quality: ArrayLike | None = None) -> float:
         """Lowest score at which to accept a trial, at an operating point.
@@ -205,7 +243,7 @@ class Calibration(BaseEstimator):
         DataError
             Lower scores speak for one speaker, so that no score is the lowest to accept.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "classes_")
         aim = float(point.threshold)
         if self.method == "logistic":
             measures = self.mean_ if quality is None else np.atleast_1d(np.asarray(quality, float))
@@ -218,7 +256,7 @@ class Calibration(BaseEstimator):
 
     def parameters(self) -> dict[str, float]:
         """Learned numbers by name: "logistic" and "gaussian"; none of "isotonic"."""
-        check_is_fitted(self)
+        check_is_fitted(self, "classes_")
         if self.method == "gaussian":
             names = ["mean of nontargets", "mean of targets"]
             names += ["variance of nontargets", "variance of targets"]
@@ -235,8 +273,8 @@ class Calibration(BaseEstimator):
 
     def to_dict(self) -> dict[str, Any]:
         """Options and learned numbers, fit for JSON."""
-        check_is_fitted(self)
-        names = None if self.names is None else [str(name) for name in self.names]
+        check_is_fitted(self, "classes_")
+        names = self._given_names()
         learned = {name: getattr(self, name).tolist() for name in _LEARNED[self.method]}
         if self.method == "logistic":
             learned.update(offset_=float(self.offset_), separable_=bool(self.separable_))
@@ -244,7 +282,7 @@ class Calibration(BaseEstimator):
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Calibration:
-        """The calibration that `to_dict` told of; everything but `objective_`.
+        """The calibration that `to_dict` told of; all but `objective_`, with labels False and True.
 
         Raises
         ------
@@ -264,9 +302,41 @@ class Calibration(BaseEstimator):
                 model.offset_ = float(content["offset_"])
                 model.separable_ = bool(content["separable_"])
             model._check_learned()
+            model.n_features_in_ = 1 + (len(model.mean_) if model.method == "logistic" else 0)
+            model.classes_ = np.array([False, True])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"not a calibration of this toolkit, or damaged ({error})") from None
         return model
+
+    def _llr(self, X: ArrayLike, quality: ArrayLike | None = None) -> np.ndarray:
+        check_is_fitted(self, "classes_")
+        if quality is None:
+            self._check_names(X, reset=False)
+        values, measures = scores_and_measures(X, quality)
+        if measures.shape[1] != self.n_features_in_ - 1:
+            raise self._other_measures(measures.shape[1], quality is not None, np.ndim(X))
+        if self.method == "isotonic":
+            return np.interp(values, self.knots_, self.llr_)
+        if self.method == "gaussian":
+            return gaussian_llr(values, self.means_, self.variances_)
+        self._warn_outside(measures)
+        llr = self._affine(values, measures)
+        return bound(llr, *self.outlier_log_odds_) if self.bounded else llr
+
+    def _other_measures(self, n_given: int, apart: bool, n_axes: int) -> DataError:
+        """Error of a number of quality measures that is not the one trained on."""
+        n_measures = self.n_features_in_ - 1
+        names = ", ".join(self._names(n_measures)) if n_measures else "none"
+        if apart:
+            return DataError(
+                f"{n_given} quality measures, the calibration was trained on {n_measures}: {names}"
+            )
+        beside = f"needs the quality measures {names}" if n_measures else "takes the score alone"
+        reshape = ". Reshape your data if it is one trial" if n_axes < 2 else ""
+        return DataError(
+            f"X has {1 + n_given} features, but Calibration is expecting {1 + n_measures} features "
+            f"as input: the calibration {beside}{reshape}"
+        )
 
     def _check_options(self) -> None:
         if self.method not in METHODS:
@@ -304,10 +374,7 @@ class Calibration(BaseEstimator):
 
     # --- logistic -----------------------------------------------------------------------------
 
-    def _fit_logistic(
-        self, values: np.ndarray, target: np.ndarray, quality: ArrayLike | None
-    ) -> None:
-        measures = quality_table(quality, len(values))
+    def _fit_logistic(self, values: np.ndarray, target: np.ndarray, measures: np.ndarray) -> None:
         n_measures = measures.shape[1]
         if self.names is not None and len(self.names) != n_measures:
             raise UsageError(f"{len(self.names)} names for {n_measures} quality measures")
@@ -344,32 +411,27 @@ class Calibration(BaseEstimator):
                 llr += values * (standard @ self.coef_[1 + n_measures :])
         return llr
 
-    def _measures(self, quality: ArrayLike | None, n_trials: int) -> np.ndarray:
-        """Checked measures (N, Q) of trials to calibrate."""
-        names = self._names(len(self.mean_))
-        if quality is None and names:
-            raise DataError(f"the calibration needs the quality measures {', '.join(names)}")
-        measures = quality_table(quality, n_trials)
-        if measures.shape[1] != len(names):
-            raise DataError(
-                f"{measures.shape[1]} quality measures, the calibration was trained on "
-                f"{len(names)}: {', '.join(names) or 'none'}"
-            )
+    def _warn_outside(self, measures: np.ndarray) -> None:
+        """Warn of measures (N, Q) that training has not seen."""
         ends = self.range_.reshape(-1, 2)
         margin = 0.1 * (ends[:, 1] - ends[:, 0])
         beyond = (measures < ends[:, 0] - margin) | (measures > ends[:, 1] + margin)
         outside = beyond.mean(axis=0)
-        for name, share, (low, high) in zip(names, outside, ends):
+        for name, share, (low, high) in zip(self._names(len(ends)), outside, ends):
             if share > 0.05:
                 warnings.warn(
                     f"{share:.0%} of trials have a {name} far outside of the {low:g} to {high:g} "
                     "trained on: their llr are a guess; train on trials like them",
                     DegenerateDataWarning,
-                    stacklevel=3,
+                    stacklevel=4,
                 )
-        return measures
+
+    def _given_names(self) -> list[str] | None:
+        """Names of the quality measures: those given, or of the columns beside the score."""
+        if self.names is not None:
+            return [str(name) for name in self.names]
+        columns = getattr(self, "feature_names_in_", ())
+        return [str(name) for name in columns[1:]] or None
 
     def _names(self, n_measures: int) -> list[str]:
-        if self.names is not None:
-            return [*self.names]
-        return [f"quality {k + 1}" for k in range(n_measures)]
+        return self._given_names() or [f"quality {k + 1}" for k in range(n_measures)]

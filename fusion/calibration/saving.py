@@ -43,6 +43,15 @@ def save_model(
         The file cannot be written.
     UsageError
         The model is of no known kind, or has numbers that are not finite.
+
+    Examples
+    --------
+    >>> from fusion import LinearFusion, load_model, save_model
+    >>> S, y = [[-2, -1], [1, -1], [-1, 2], [2, 1], [1, 1], [-1, 0]], [0, 0, 0, 1, 1, 1]
+    >>> fusion = LinearFusion(names=["plda", "cosine"]).fit(S, y)
+    >>> save_model("fusion.json", fusion, {"speakers": 3})
+    >>> load_model("fusion.json").names
+    ['plda', 'cosine']
     """
     names = {names: kind for kind, names in KINDS.items()}
     kind = names.get((type(model).__module__, type(model).__name__))
@@ -58,7 +67,16 @@ def save_model(
 
 
 def load_model(path: str | os.PathLike) -> Any:
-    """Read what `save_model` wrote: a Calibration or a LinearFusion; raises as `read_model`."""
+    """Read what `save_model` wrote: a Calibration or a LinearFusion; raises as `read_model`.
+
+    Examples
+    --------
+    >>> from fusion import Calibration, load_model, save_model
+    >>> calibration = Calibration().fit([-2.0, -1.0, 0.5, -0.5, 1.0, 2.0], [0, 0, 0, 1, 1, 1])
+    >>> save_model("calibration.json", calibration)
+    >>> load_model("calibration.json").parameters() == calibration.parameters()
+    True
+    """
     return read_model(path)[0]
 
 

@@ -20,6 +20,12 @@ def describe_llr(llr: float, prior: float | None = None) -> str:
         The llr is not a number.
     UsageError
         The prior is not between 0 and 1.
+
+    Examples
+    --------
+    >>> from fusion import describe_llr
+    >>> print(describe_llr(2.3))
+    llr 2.3: these recordings are ten times more probable if one person spoke both than if two did.
     """
     if math.isnan(llr):
         raise DataError("a llr that is not a number says nothing; mend the scoring")

@@ -14,7 +14,21 @@ from fusion.metrics.table import METRICS, PRIMARY, Key
 
 @dataclass(frozen=True)
 class Disagreement:
-    """A trial, and the log-likelihood ratios that two systems give it on one scale."""
+    """A trial, and the log-likelihood ratios that two systems give it on one scale.
+
+    Examples
+    --------
+    >>> from fusion import compare_systems
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
+    >>> found = compare_systems(systems, part.target, *part.sides, n_bootstrap=200)
+    >>> most = found.versus[0].disagreements[0]
+    >>> part.ids[part.enrol[most.trial]], part.ids[part.test[most.trial]], most.target
+    ('spk011-2', 'spk011-3', True)
+    >>> most.a > most.b
+    True
+    """
 
     trial: int
     target: bool
@@ -33,6 +47,19 @@ class Part:
     n_targets, n_nontargets, n_speakers : int
     differences : dict
         As of `fusion.intervals.paired.PairedResult`; empty if the part is too small.
+
+    Examples
+    --------
+    >>> from fusion import compare_systems
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
+    >>> gender = [part.gender[k] for k in part.enrol]
+    >>> found = compare_systems(
+    ...     systems, part.target, *part.sides, conditions={"gender": gender}, n_bootstrap=200
+    ... )
+    >>> [(p.condition, p.name, p.n_speakers) for p in found.versus[0].parts]
+    [('gender', 'f', 20), ('gender', 'm', 20)]
     """
 
     condition: str
@@ -63,6 +90,19 @@ class Versus:
         Largest first.
     scale : str
         On which scale they disagree, in words.
+
+    Examples
+    --------
+    >>> from fusion import compare_systems
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
+    >>> plda = compare_systems(systems, part.target, *part.sides, n_bootstrap=200).versus[0]
+    >>> plda.name
+    'plda'
+    >>> eer = plda.differences["eer", 0]
+    >>> round(eer.a, 2), round(eer.b, 2), plda.p_values["eer", 0] < 0.05
+    (0.09, 0.1, False)
     """
 
     name: str
@@ -90,6 +130,19 @@ class Comparison:
     n_bootstrap, n_speakers, n_targets, n_nontargets : int
     at : str
         What the thresholds are, in words.
+
+    Examples
+    --------
+    >>> from fusion import compare_systems
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
+    >>> found = compare_systems(systems, part.target, *part.sides, n_bootstrap=200)
+    >>> found.first, found.n_speakers, found.n_targets
+    ('cosine', 40, 240)
+    >>> print(found.conclusions()[0])
+    No difference in EER between cosine and plda can be told with these 40 speakers: plda - cosine
+    is +0.68 %, 95 % interval ... (p = ...).
     """
 
     first: str

@@ -106,6 +106,20 @@ def compare_systems(
         Too few speakers, one class only, NaN, or arrays of different lengths.
     UsageError
         Fewer than two systems, no operating point, or an impossible option.
+
+    Examples
+    --------
+    >>> from fusion import compare_systems
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
+    >>> found = compare_systems(systems, part.target, *part.sides, n_bootstrap=200)
+    >>> for sentence in found.conclusions():
+    ...     print(sentence)
+    No difference in EER between cosine and plda can be told with these 40 speakers: plda - cosine
+    is +0.68 %, 95 % interval ... (p = ...).
+    cosine is better in minDCF (P_tar 0.01).
+    No difference can be told in min Cllr.
     """
     if len(systems) < 2 or not points or top < 0:
         raise UsageError("a comparison needs two systems, an operating point and top of 0 or more")
@@ -137,7 +151,14 @@ def compare_systems(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number (S. Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    """P-values corrected for their number (S. Holm, Scandinavian Journal of Statistics 6, 1979).
+
+    Examples
+    --------
+    >>> from fusion.comparison import holm
+    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
     values = np.asarray(p_values)
     order = np.argsort(values, kind="stable")
     stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
@@ -260,5 +281,5 @@ def _one_scale(trials: _Trials, scores: list[np.ndarray]) -> tuple[list[np.ndarr
         ]
         return llr, "llr by logistic calibration, each trial's learnt from other speakers"
     except DataError:
-        llr = [Calibration().fit(v, trials.target).transform(v) for v in scores]
+        llr = [Calibration().fit(v, trials.target).decision_function(v) for v in scores]
         return llr, "llr by logistic calibration, learnt from the same trials for want of speakers"

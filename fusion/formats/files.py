@@ -43,7 +43,7 @@ _WRITE_LINES = 1 << 16
 
 
 def read_scores(paths: Paths, score_column: str = "auto", label_column: str = "auto") -> Scores:
-    """Read a score file, or several as one.
+    r"""Read a score file, or several as one.
 
     Parameters
     ----------
@@ -62,6 +62,15 @@ def read_scores(paths: Paths, score_column: str = "auto", label_column: str = "a
         a finite score; or several columns could be the same thing.
     UsageError
         A column is named that a file has not.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_scores
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> scores = read_scores("scores")
+    >>> scores.values.tolist(), [scores.test_ids[k] for k in scores.test]
+    ([2.5, -1.0], ['utt1', 'utt2'])
     """
     scores = read_pairs(paths, True, Chosen(score_column, label_column))
     assert isinstance(scores, Scores)
@@ -69,7 +78,7 @@ def read_scores(paths: Paths, score_column: str = "auto", label_column: str = "a
 
 
 def read_trials(paths: Paths, label_column: str = "auto") -> Trials:
-    """Read a trial list, or several as one.
+    r"""Read a trial list, or several as one.
 
     Parameters
     ----------
@@ -82,6 +91,15 @@ def read_trials(paths: Paths, label_column: str = "auto") -> Trials:
     DataError
         A file is missing, empty, not UTF-8 text, or a line is not a trial; or several columns
         could be the same thing.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_trials
+    >>> _ = Path("trials").write_text("spk1 utt1 target\nspk1 utt2 nontarget\n")
+    >>> trials = read_trials("trials")
+    >>> trials.labels.tolist(), trials.enrol_ids, trials.test_ids
+    ([1, 0], ['spk1'], ['utt1', 'utt2'])
     """
     trials = read_pairs(paths, False, Chosen(label=label_column))
     assert isinstance(trials, Trials)
@@ -89,7 +107,18 @@ def read_trials(paths: Paths, label_column: str = "auto") -> Trials:
 
 
 def write_trial_scores(path: str | os.PathLike, trials: Trials, values: ArrayLike) -> None:
-    """Write the scores (n_trials,) of a trial list, by `write_scores`."""
+    r"""Write the scores (n_trials,) of a trial list, by `write_scores`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion.formats import read_trials, write_trial_scores
+    >>> _ = Path("trials").write_text("spk1 utt1 target\nspk1 utt2 nontarget\n")
+    >>> write_trial_scores("scores", read_trials("trials"), [2.5, -1.0])
+    >>> print(Path("scores").read_text(), end="")
+    spk1 utt1 2.500000
+    spk1 utt2 -1.000000
+    """
     enrol = (trials.enrol_ids[i] for i in trials.enrol)
     test = (trials.test_ids[j] for j in trials.test)
     write_scores(path, enrol, test, np.asarray(values, np.float64))
@@ -125,6 +154,15 @@ def write_scores(
     DataError
         A score is not finite, an id is empty or has a blank in it, the lengths differ, or the
         file cannot be written.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import write_scores
+    >>> write_scores("scores", ["spk1", "spk1"], ["utt1", "utt2"], [2.5, -1.0], decimals=2)
+    >>> print(Path("scores").read_text(), end="")
+    spk1 utt1 2.50
+    spk1 utt2 -1.00
     """
     if isinstance(scores, np.ndarray):
         scores = (value for block in _blocks_of(scores) for value in block)

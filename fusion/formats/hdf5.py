@@ -28,6 +28,7 @@ import numpy as np
 from fusion.formats.layouts import LARGEST, NONTARGET, TARGET, UNKNOWN
 from fusion.formats.records import Report, refuse
 from ivector.base.errors import DataError, UsageError
+from ivector.base.extras import told_extra
 from ivector.base.files import atomic_path
 
 if TYPE_CHECKING:
@@ -45,14 +46,11 @@ _MOST_PACKED = 1100  # deflate packs at most 1032 bytes into one
 
 
 def h5py_module() -> Any:
-    """h5py, or a DataError that says how to get it."""
-    try:
+    """h5py, or a MissingExtraError that says how to get it."""
+    with told_extra():
         import h5py
-    except ImportError:
-        raise DataError(
-            "HDF5 files need h5py, which is not installed; pip install ivector-plda[hdf5]"
-        ) from None
-    return h5py
+
+        return h5py
 
 
 @contextmanager

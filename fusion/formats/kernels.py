@@ -9,7 +9,8 @@ uint8.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ivector.base.jit import njit
 
 _LF, _QUOTE, _PLUS, _MINUS, _POINT, _ZERO, _NINE = 10, 34, 43, 45, 46, 48, 57
 _IS_BLANK, _IS_END = 1, 2

@@ -11,7 +11,7 @@ from fusion.formats.tables import ScoredTrials, Scores, Trials, complaint, show_
 def align(
     scores: Scores, trials: Trials, *, subset: bool = False, allow_duplicates: bool = False
 ) -> ScoredTrials:
-    """Give every trial its score, matched by the pair of ids.
+    r"""Give every trial its score, matched by the pair of ids.
 
     Parameters
     ----------
@@ -29,6 +29,16 @@ def align(
         Trials without a score, scores without a trial, trials given twice, or given twice with
         contradictory labels or scores, labels beside the scores that contradict the list; with the
         count, and files and lines of the first.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import align, read_scores, read_trials
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> _ = Path("trials").write_text("spk1 utt2 nontarget\nspk1 utt1 target\n")
+    >>> scored = align(read_scores("scores"), read_trials("trials"))
+    >>> scored.values.tolist()
+    [-1.0, 2.5]
     """
     if same_order(scores, trials):
         # As toolkits score a list from top to bottom: half of the memory, a fraction of the time.
@@ -63,7 +73,17 @@ def align(
 
 
 def same_order(scores: Scores, trials: Trials) -> bool:
-    """Whether the scores are of the trials, one each and in their order."""
+    r"""Whether the scores are of the trials, one each and in their order.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion.formats import read_scores, read_trials, same_order
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> _ = Path("trials").write_text("spk1 utt2 nontarget\nspk1 utt1 target\n")
+    >>> same_order(read_scores("scores"), read_trials("trials"))
+    False
+    """
     return (
         len(scores) == len(trials)
         and all(mine == theirs for mine, theirs in _names(scores, trials))

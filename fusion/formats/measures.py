@@ -72,13 +72,22 @@ class Columns:
 
 
 def read_columns(path: str | os.PathLike) -> Columns:
-    """Read a table of values by trial or by recording.
+    r"""Read a table of values by trial or by recording.
 
     Raises
     ------
     DataError
         The file is missing, empty, not UTF-8 text, has no header with the ids, a line has another
         number of cells, a cell is empty, a number is not finite, or a row's ids come twice.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_columns
+    >>> _ = Path("columns.csv").write_text("id,gender,duration\nutt1,f,3.5\nutt2,m,12\n")
+    >>> columns = read_columns("columns.csv")
+    >>> columns.names, columns.values["duration"].tolist()
+    (['gender', 'duration'], [3.5, 12.0])
     """
     lines = _lines(path)
     number, line = next(((n, text) for n, text in lines if text.strip()), (0, ""))
@@ -203,7 +212,7 @@ def _number(text: str) -> float:
 
 
 def trial_columns(tables: Columns | Sequence[Columns], trials: Trials) -> dict[str, np.ndarray]:
-    """Values (n_trials,) of every column for the trials of a list, in its order.
+    r"""Values (n_trials,) of every column for the trials of a list, in its order.
 
     A column ``snr`` of a table by recording gives ``enrol_snr`` and ``test_snr``. Where none of
     the ids of one side is in such a table, as with models of several recordings, that side is
@@ -215,6 +224,16 @@ def trial_columns(tables: Columns | Sequence[Columns], trials: Trials) -> dict[s
         A trial, or a recording of a side that the table knows, has no row.
     UsageError
         Two tables have a column of the same name.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_columns, read_trials, trial_columns
+    >>> _ = Path("columns.csv").write_text("id,duration\nutt1,3.5\nutt2,12\n")
+    >>> _ = Path("trials").write_text("utt1 utt2 target\n")
+    >>> columns = trial_columns(read_columns("columns.csv"), read_trials("trials"))
+    >>> {name: values.tolist() for name, values in columns.items()}
+    {'enrol_duration': [3.5], 'test_duration': [12.0]}
     """
     found: dict[str, np.ndarray] = {}
     for table in [tables] if isinstance(tables, Columns) else tables:

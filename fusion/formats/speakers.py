@@ -87,7 +87,7 @@ def read_enrolments(path: str | os.PathLike, utt2spk: dict[str, str]) -> dict[st
 def mapped_speakers(
     trials: Trials, utt2spk: dict[str, str], models: dict[str, str] | None = None
 ) -> TrialSpeakers:
-    """Speakers of trials by a map from utterances, and one from enrolment models if there is one.
+    r"""Speakers of trials by a map from utterances, and one from enrolment models if there is one.
 
     A model that neither map has is taken for a speaker's name, if it is one.
 
@@ -95,6 +95,16 @@ def mapped_speakers(
     ------
     DataError
         An id has no speaker, or a label contradicts the speakers.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import mapped_speakers, read_trials
+    >>> _ = Path("trials").write_text("utt1 utt2 target\nutt1 utt3 nontarget\n")
+    >>> utt2spk = {"utt1": "anna", "utt2": "anna", "utt3": "ben"}
+    >>> speakers = mapped_speakers(read_trials("trials"), utt2spk)
+    >>> speakers.n_speakers, speakers.enrol.tolist(), speakers.test.tolist()
+    (2, [0, 0], [0, 1])
     """
     names = set(utt2spk.values())
     sides = dict(utt2spk) if models is None else {**utt2spk, **models}
@@ -131,11 +141,20 @@ def _refuse_contradictions(trials: Trials, same: np.ndarray) -> None:
 
 
 def linked_speakers(trials: Trials) -> TrialSpeakers:
-    """Speakers of trials as far as the target trials tell them.
+    r"""Speakers of trials as far as the target trials tell them.
 
     A target trial joins its model and its test utterance; an id found on both sides is one
     recording; what is joined, directly or through others, is one speaker. A model or an utterance
     without a target trial stays a speaker of its own.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import linked_speakers, read_trials
+    >>> _ = Path("trials").write_text("m1 utt1 target\nm2 utt1 nontarget\nm2 utt2 target\n")
+    >>> speakers = linked_speakers(read_trials("trials"))
+    >>> speakers.n_speakers, speakers.enrol.tolist(), speakers.test.tolist()
+    (2, [0, 1, 1], [0, 0, 1])
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

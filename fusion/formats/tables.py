@@ -16,7 +16,7 @@ SCORE_COLUMNS = ("auto", *SCORE_PLACES)
 
 @dataclass(frozen=True)
 class Scores:
-    """Scored trials as read.
+    r"""Scored trials as read.
 
     Parameters
     ----------
@@ -31,6 +31,15 @@ class Scores:
         Labels beside the scores, if the files have some; -1 unknown.
     enrol_sided, test_sided : list of str, optional
         The ids with the sides of their recordings, ``segment:side``, if the files name sides.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_scores
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> scores = read_scores("scores")
+    >>> len(scores), scores.values.tolist(), scores.enrol.tolist(), scores.enrol_ids
+    (2, [2.5, -1.0], [0, 0], ['spk1'])
     """
 
     enrol: np.ndarray
@@ -49,7 +58,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Trials:
-    """A trial list as read.
+    r"""A trial list as read.
 
     Parameters
     ----------
@@ -62,6 +71,15 @@ class Trials:
         The file and line of each row.
     enrol_sided, test_sided : list of str, optional
         As of `Scores`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import read_trials
+    >>> _ = Path("trials").write_text("spk1 utt1 target\nspk1 utt2 nontarget\n")
+    >>> trials = read_trials("trials")
+    >>> len(trials), trials.labels.tolist(), trials.test.tolist(), trials.test_ids
+    (2, [1, 0], [0, 1], ['utt1', 'utt2'])
     """
 
     enrol: np.ndarray
@@ -79,12 +97,22 @@ class Trials:
 
 @dataclass(frozen=True)
 class ScoredTrials:
-    """Trials with their scores, in the order of the trial list.
+    r"""Trials with their scores, in the order of the trial list.
 
     Parameters
     ----------
     trials : Trials
     values : ndarray (n,) float64
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion import align, read_scores, read_trials
+    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
+    >>> _ = Path("trials").write_text("spk1 utt2 nontarget\nspk1 utt1 target\n")
+    >>> tar, non = align(read_scores("scores"), read_trials("trials")).split()
+    >>> tar.tolist(), non.tolist()
+    ([2.5], [-1.0])
     """
 
     trials: Trials

@@ -25,7 +25,21 @@ _SPLITS = 10
 
 
 class AnalyticResult(MetricIntervals):
-    """What `analytic_interval` found."""
+    """What `analytic_interval` found.
+
+    Examples
+    --------
+    >>> from fusion import OperatingPoint, analytic_interval
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> found = analytic_interval(
+    ...     part.scores["plda"], part.target, *part.sides, points=[OperatingPoint(0.01)]
+    ... )
+    >>> list(found.intervals)
+    [('eer', 0), ('min_dcf', 0), ('min_cllr', 0)]
+    >>> found.eer.low < found.eer.estimate < found.eer.high, len(found.min_dcf)
+    (True, 1)
+    """
 
 
 def analytic_interval(
@@ -62,6 +76,15 @@ def analytic_interval(
         Too few speakers, one class only, NaN, or arrays of different lengths.
     UsageError
         An impossible level.
+
+    Examples
+    --------
+    >>> from fusion import analytic_interval
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> eer = analytic_interval(part.scores["plda"], part.target, *part.sides).eer
+    >>> print(f"EER {eer.estimate:.2f}, from {eer.low:.2f} to {eer.high:.2f}")
+    EER 0.10, from 0.08 to 0.15
     """
     check_level(level)
     (values,), target, *sides = checked_trials([scores], is_target, enrol_speaker, test_speaker)

@@ -55,6 +55,14 @@ def top_k_interval(
         What `fusion.top_k_accuracy` raises, or fewer than two speakers.
     UsageError
         An impossible k, level or number of replicates.
+
+    Examples
+    --------
+    >>> from fusion import top_k_interval
+    >>> scores = [[3, 1], [2, 1], [1, 4], [3, 2]]
+    >>> found = top_k_interval(scores, [0, 0, 1, 1], list("aabb"), n_bootstrap=200)
+    >>> found.estimate, found.low <= found.estimate <= found.high
+    (0.75, True)
     """
     check_drawing(n_bootstrap, level)
     rng = np.random.default_rng(random_state)
@@ -97,6 +105,15 @@ def fnir_interval(
         draw none that is enrolled, or only such.
     UsageError
         An impossible rate, rank, level or number of replicates.
+
+    Examples
+    --------
+    >>> from fusion import fnir_interval
+    >>> scores = [[3, 1], [2, 1], [1, 4], [2, 3], [1, 2], [0, 1], [2, 1], [1, 0]]
+    >>> labels = [0, 0, 1, 1, -1, -1, -1, -1]  # -1: a speaker who is not enrolled
+    >>> found = fnir_interval(scores, labels, list("aabbccdd"), fpir=0.25, n_bootstrap=200)
+    >>> found.estimate, found.low <= found.estimate <= found.high
+    (0.25, True)
     """
     check_drawing(n_bootstrap, level)
     rng = np.random.default_rng(random_state)

@@ -9,9 +9,9 @@ M = 2 + P or 3 + 2 P statistics.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fusion.metrics.kernels import crossing, lower_hull
+from ivector.base.jit import njit
 
 # The metrics that the kernel computes, in the order of its columns; the last two need LLRs.
 COMPUTED = ("eer", "min_dcf", "min_cllr", "cllr", "act_dcf")

@@ -10,7 +10,17 @@ from fusion.metrics.table import METRICS, Key
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its confidence interval; error rates are fractions."""
+    """An estimate and its confidence interval; error rates are fractions.
+
+    Examples
+    --------
+    >>> from fusion import analytic_interval
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> eer = analytic_interval(part.scores["plda"], part.target, *part.sides, level=0.9).eer
+    >>> print(f"{eer.estimate:.2f}, {eer.low:.2f} to {eer.high:.2f} ({eer.level:.0%})")
+    0.10, 0.08 to 0.14 (90%)
+    """
 
     estimate: float
     low: float
@@ -55,6 +65,19 @@ class Difference:
         Of b - a.
     p_value : float
         Two-sided, of no difference.
+
+    Examples
+    --------
+    >>> from fusion import paired_bootstrap
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> cosine, plda = part.scores["cosine"], part.scores["plda"]
+    >>> found = paired_bootstrap(cosine, plda, part.target, *part.sides)
+    >>> eer = found.differences["eer", 0]
+    >>> round(eer.a, 2), round(eer.b, 2)
+    (0.09, 0.1)
+    >>> bool(eer.interval.low < eer.b - eer.a < eer.interval.high)
+    True
     """
 
     a: float

@@ -30,7 +30,25 @@ _EACH_ONCE = np.empty(0, np.int64)
 
 
 class DetCurve(NamedTuple):
-    """Error rates (K,) at thresholds (K,), ascending; the last threshold is +inf."""
+    """Error rates (K,) at thresholds (K,), ascending; the last threshold is +inf.
+
+    Examples
+    --------
+    >>> from fusion import det_curve
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> curve = det_curve(tar, non)
+    >>> for p_miss, p_fa, threshold in zip(*(values.tolist() for values in curve)):
+    ...     print(p_miss, p_fa, threshold)
+    0.0 1.0 -3.0
+    0.0 0.75 -2.0
+    0.0 0.5 -1.0
+    0.25 0.5 0.0
+    0.25 0.25 1.0
+    0.5 0.25 1.5
+    0.5 0.0 2.0
+    0.75 0.0 3.0
+    1.0 0.0 inf
+    """
 
     p_miss: np.ndarray
     p_fa: np.ndarray
@@ -38,7 +56,18 @@ class DetCurve(NamedTuple):
 
 
 class CrossEntropy(NamedTuple):
-    """Empirical cross-entropies (G,) in bits: as given, after PAV, and without scores."""
+    """Empirical cross-entropies (G,) in bits: as given, after PAV, and without scores.
+
+    Examples
+    --------
+    >>> from fusion import ece
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> entropy = ece(tar, non, [-1.0, 0.0, 1.0])
+    >>> entropy.actual.round(2).tolist()
+    [0.67, 0.79, 0.65]
+    >>> entropy.default.round(2).tolist()
+    [0.84, 1.0, 0.84]
+    """
 
     prior_log_odds: np.ndarray
     actual: np.ndarray
@@ -47,7 +76,18 @@ class CrossEntropy(NamedTuple):
 
 
 class BayesError(NamedTuple):
-    """Error rates (G,): at the Bayes threshold, at the best one, and without scores."""
+    """Error rates (G,): at the Bayes threshold, at the best one, and without scores.
+
+    Examples
+    --------
+    >>> from fusion import bayes_error
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> error = bayes_error(tar, non, [-1.0, 0.0, 1.0])
+    >>> error.actual.round(2).tolist()
+    [0.93, 0.75, 0.5]
+    >>> error.minimum.tolist()
+    [0.5, 0.5, 0.5]
+    """
 
     prior_log_odds: np.ndarray
     actual: np.ndarray
@@ -78,6 +118,16 @@ class OperatingPoints:
     ------
     DataError
         A class has no scores, or a score is not a number.
+
+    Examples
+    --------
+    >>> from fusion import OperatingPoints
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> points = OperatingPoints(tar, non)
+    >>> points.eer(), points.min_dcf(0.5), round(points.cllr(), 2)
+    (0.25, 0.5, 0.79)
+    >>> points.n_targets, len(points.thresholds)
+    (4, 9)
     """
 
     def __init__(self, tar: ArrayLike, non: ArrayLike, keep: bool = False):

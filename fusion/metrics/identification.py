@@ -80,6 +80,13 @@ def top_k_accuracy(
         Shapes that do not fit, NaN, a label that is no model, or a test of nobody enrolled.
     UsageError
         A k below 1 or beyond the number of models.
+
+    Examples
+    --------
+    >>> from fusion import top_k_accuracy
+    >>> scores = [[3, 1, 0], [1, 2, 4], [0, 1, 5], [2, 1, 0]]
+    >>> top_k_accuracy(scores, [0, 1, 2, 0]), top_k_accuracy(scores, [0, 1, 2, 0], k=2)
+    (0.75, 1.0)
     """
     return float(in_top_k(scores, labels, k, models=models).mean())
 
@@ -110,6 +117,16 @@ def confusion(
     counts : ndarray (M, M) float64
         Tests of the row's model taken for the column's. A test whose highest score several models
         share counts in equal parts, so that the diagonal sums to the tests that are right.
+
+    Examples
+    --------
+    >>> from fusion import confusion
+    >>> scores = [[3, 1, 0], [1, 2, 4], [0, 1, 5], [2, 1, 0]]
+    >>> found = confusion(scores, ["ann", "ben", "eve", "ann"], models=["ann", "ben", "eve"])
+    >>> found.models.tolist()
+    ['ann', 'ben', 'eve']
+    >>> found.counts.tolist()
+    [[2.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 1.0]]
     """
     table, columns = _checked(scores, labels, models)
     _refuse_unknown(columns)
@@ -156,6 +173,19 @@ def identification_curve(
         speakers.
     UsageError
         A rank below 1 or beyond the number of models.
+
+    Examples
+    --------
+    >>> from fusion import identification_curve
+    >>> scores = [[3, 1, 0], [1, 2, 4], [0, 1, 5], [2, 1, 0]]
+    >>> labels = [0, 1, 2, -1]  # the last test is of nobody enrolled
+    >>> curve = identification_curve(scores, labels)
+    >>> curve.fpir.tolist()
+    [1.0, 0.0, 0.0, 0.0]
+    >>> curve.fnir.round(2).tolist()
+    [0.0, 0.33, 0.67, 1.0]
+    >>> curve.thresholds.tolist()
+    [2.0, 3.0, 5.0, inf]
     """
     _, own, found, other = open_set(scores, labels, rank=rank, models=models)
     other, order = np.sort(other), np.argsort(own)
@@ -201,6 +231,14 @@ def fnir_at_fpir(
 
     Takes and raises what `identification_curve` does; also UsageError for an `fpir` that is not
     between 0 and 1.
+
+    Examples
+    --------
+    >>> from fusion import fnir_at_fpir
+    >>> scores = [[3, 1, 0], [1, 2, 4], [0, 1, 5], [2, 1, 0]]
+    >>> labels = [0, 1, 2, -1]  # the last test is of nobody enrolled
+    >>> round(fnir_at_fpir(scores, labels, fpir=0.5), 2)
+    0.33
     """
     if not 0 <= fpir <= 1:
         raise UsageError(f"a false-positive identification rate is from 0 to 1, got {fpir}")

@@ -8,7 +8,8 @@ Dimension legend: K points of a curve.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ivector.base.jit import njit
 
 
 @njit(cache=True)

@@ -45,6 +45,13 @@ class OperatingPoint:
     UsageError
         The prior is not strictly between 0 and 1, a cost is not positive and finite, or they are
         so extreme that the cost has no float64.
+
+    Examples
+    --------
+    >>> from fusion import OperatingPoint
+    >>> point = OperatingPoint(0.01, c_miss=10)
+    >>> round(point.threshold, 2), round(point.prior, 3), point.label
+    (2.29, 0.092, 'P_tar 0.01, C_miss 10, C_fa 1')
     """
 
     p_target: float
@@ -103,6 +110,14 @@ def cost_weights(
     ------
     UsageError
         What `OperatingPoint` raises.
+
+    Examples
+    --------
+    >>> from fusion.metrics import cost_weights
+    >>> [round(weight, 6) for weight in cost_weights(0.01)]
+    [1.0, 99.0]
+    >>> [round(weight, 6) for weight in cost_weights(0.01, normalised=False)]
+    [0.01, 0.99]
     """
     OperatingPoint(p_target, c_miss, c_fa)  # refuses the impossible
     miss, accept = c_miss * p_target, c_fa * (1 - p_target)
@@ -136,6 +151,14 @@ def parse_points(words: Sequence[str]) -> list[OperatingPoint]:
     ------
     UsageError
         A word is none of these, impossible, or given twice.
+
+    Examples
+    --------
+    >>> from fusion import parse_points
+    >>> [point.label for point in parse_points(["0.05", "0.01:10:1"])]
+    ['P_tar 0.05', 'P_tar 0.01, C_miss 10, C_fa 1']
+    >>> len(parse_points(["sre16"]))
+    2
     """
     found: dict[OperatingPoint, None] = {}
     for number, word in enumerate(words):

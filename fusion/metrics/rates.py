@@ -52,6 +52,13 @@ def eer(tar: ArrayLike, non: ArrayLike) -> float:
     ------
     DataError
         A class has no scores, or a score is not a number.
+
+    Examples
+    --------
+    >>> from fusion import eer
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> eer(tar, non)
+    0.25
     """
     return OperatingPoints(tar, non).eer()
 
@@ -61,6 +68,13 @@ def eer_interpolated(tar: ArrayLike, non: ArrayLike) -> float:
 
     What is got from scikit-learn's ``roc_curve`` by solving FNR = FPR. Takes and raises what
     `eer` does.
+
+    Examples
+    --------
+    >>> from fusion import eer_interpolated
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> eer_interpolated(tar, non)
+    0.25
     """
     return OperatingPoints(tar, non).eer_interpolated()
 
@@ -90,6 +104,13 @@ def min_dcf(
         A class has no scores, or a score is not a number.
     UsageError
         An impossible prior or cost.
+
+    Examples
+    --------
+    >>> from fusion import min_dcf
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> min_dcf(tar, non, p_target=0.5)
+    0.5
     """
     return OperatingPoints(tar, non).min_dcf(p_target, c_miss, c_fa, normalised)
 
@@ -105,6 +126,13 @@ def act_dcf(
     """Detection cost at the Bayes threshold, ln(C_fa (1 - P_tar) / (C_miss P_tar)).
 
     Takes log-likelihood ratios (natural logarithm); otherwise like `min_dcf`.
+
+    Examples
+    --------
+    >>> from fusion import act_dcf
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> act_dcf(tar, non, p_target=0.5)
+    0.75
     """
     tar_llr, non_llr = checked(tar_llr, "target"), checked(non_llr, "nontarget")
     weights = cost_weights(p_target, c_miss, c_fa, normalised)
@@ -138,6 +166,15 @@ def c_primary(
         A class has no scores, or a score is not a number.
     UsageError
         No such preset, or no points.
+
+    Examples
+    --------
+    >>> from fusion import c_primary
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> c_primary(tar, non, "sre16")
+    1.0
+    >>> c_primary(tar, non, "sre16", minimum=True)
+    0.5
     """
     return OperatingPoints(tar_llr, non_llr).c_primary(points, minimum)
 
@@ -151,12 +188,31 @@ def det_curve(tar: ArrayLike, non: ArrayLike) -> DetCurve:
         From (0, 1), everything accepted, to (1, 0).
     thresholds : ndarray (K,) float64
         Ascending; the last is +inf.
+
+    Examples
+    --------
+    >>> from fusion import det_curve
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> p_miss, p_fa, thresholds = det_curve(tar, non)
+    >>> p_miss.tolist()
+    [0.0, 0.0, 0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 1.0]
+    >>> p_fa.tolist()
+    [1.0, 0.75, 0.5, 0.5, 0.25, 0.25, 0.0, 0.0, 0.0]
     """
     return OperatingPoints(tar, non).rates()
 
 
 def rocch(tar: ArrayLike, non: ArrayLike) -> DetCurve:
-    """Vertices of the ROC convex hull, like `det_curve` (BOSARIS's ``rocch``)."""
+    """Vertices of the ROC convex hull, like `det_curve` (BOSARIS's ``rocch``).
+
+    Examples
+    --------
+    >>> from fusion import rocch
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> hull = rocch(tar, non)
+    >>> hull.p_miss.tolist(), hull.p_fa.tolist()
+    ([0.0, 0.0, 0.5, 1.0], [1.0, 0.5, 0.0, 0.0])
+    """
     points = OperatingPoints(tar, non)
     return points.rates(points.hull)
 
@@ -171,6 +227,16 @@ def pav(tar: ArrayLike, non: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     -------
     tar_llr, non_llr : ndarray (n_targets,), (n_nontargets,)
         Natural logarithm, in the order of the scores.
+
+    Examples
+    --------
+    >>> from fusion import pav
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> tar_llr, non_llr = pav(tar, non)
+    >>> tar_llr.round(2).tolist()
+    [0.0, 0.0, inf, inf]
+    >>> non_llr.round(2).tolist()
+    [-inf, -inf, 0.0, 0.0]
     """
     points = OperatingPoints(tar, non)
     return points.pav(tar), points.pav(non)
@@ -181,13 +247,30 @@ def cllr(tar_llr: ArrayLike, non_llr: ArrayLike) -> float:
 
     N. Brümmer, J. du Preez, "Application-independent evaluation of speaker detection", 2006,
     equation 41; takes natural logarithms and raises what `eer` does.
+
+    Examples
+    --------
+    >>> from fusion import cllr
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> round(cllr(tar, non), 2)
+    0.79
+    >>> cllr([0.0], [0.0])  # llrs that tell nothing
+    1.0
     """
     tar_llr, non_llr = checked(tar_llr, "target"), checked(non_llr, "nontarget")
     return mean_bits(tar_llr, non_llr)
 
 
 def min_cllr(tar: ArrayLike, non: ArrayLike) -> float:
-    """`cllr` after the best monotone recalibration (`pav`), in bits."""
+    """`cllr` after the best monotone recalibration (`pav`), in bits.
+
+    Examples
+    --------
+    >>> from fusion import cllr, min_cllr
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> round(min_cllr(tar, non), 2), round(cllr(tar, non), 2)
+    (0.5, 0.79)
+    """
     return OperatingPoints(tar, non).min_cllr()
 
 
@@ -216,6 +299,13 @@ def ece(tar_llr: ArrayLike, non_llr: ArrayLike, prior_log_odds: ArrayLike) -> Cr
         A class has no scores, or a score is not a number.
     UsageError
         Log-odds that are not finite.
+
+    Examples
+    --------
+    >>> from fusion import ece
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> ece(tar, non, [-2.0, 0.0, 2.0]).actual.round(2).tolist()
+    [0.43, 0.79, 0.41]
     """
     return OperatingPoints(tar_llr, non_llr).ece(prior_log_odds)
 
@@ -241,5 +331,12 @@ def bayes_error(
     prior_log_odds, actual, minimum, default : ndarray (G,)
         Errors at the Bayes threshold, minus the prior log-odds; at the best threshold; and of the
         better decision without scores.
+
+    Examples
+    --------
+    >>> from fusion import bayes_error
+    >>> tar, non = [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]
+    >>> bayes_error(tar, non, [-1.0, 0.0, 1.0]).actual.round(2).tolist()
+    [0.93, 0.75, 0.5]
     """
     return OperatingPoints(tar_llr, non_llr).bayes_error(prior_log_odds, normalised)

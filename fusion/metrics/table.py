@@ -108,6 +108,15 @@ class Metric:
     influence : callable, optional
         Its influence function, of what `function` takes: what each trial costs
         (`fusion.metrics.trial_costs`); without one, it is found numerically.
+
+    Examples
+    --------
+    >>> from fusion.metrics import METRICS, OperatingPoints
+    >>> eer = METRICS["eer"]
+    >>> eer.heading(), eer.lower_is_better
+    ('EER %', True)
+    >>> eer.measure(OperatingPoints([-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5]))
+    0.25
     """
 
     name: str

@@ -69,6 +69,15 @@ def plot_det(
         Neither PNG nor SVG, or no systems.
     DataError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import os
+    >>> from fusion import OperatingPoints, plot_det
+    >>> system = OperatingPoints([-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5])
+    >>> plot_det("det.png", {"plda": system}, p_target=[0.01])
+    >>> os.path.exists("det.png")
+    True
     """
     with saved_figure(path, systems) as figure:
         axes = draw_det(figure, PAPER, systems, marks(p_target), intervals)
@@ -105,14 +114,33 @@ def draw_det(
 
 
 def det_band() -> np.ndarray:
-    """False-alarm rates (G,) at which to bootstrap the band of a DET plot."""
+    """False-alarm rates (G,) at which to bootstrap the band of a DET plot.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fusion.plots import det_band
+    >>> rates = det_band()
+    >>> bool((np.diff(rates) > 0).all()), bool(0 < rates[0] < rates[-1] < 1)
+    (True, True)
+    """
     from scipy.special import ndtr, ndtri
 
     return ndtr(np.linspace(ndtri(1e-5), ndtri(0.99), 200))
 
 
 def plot_roc(path: str | os.PathLike, systems: Systems, title: str = "") -> None:
-    """Draw ROC curves (thin: their convex hulls); parameters as in `plot_det`."""
+    """Draw ROC curves (thin: their convex hulls); parameters as in `plot_det`.
+
+    Examples
+    --------
+    >>> import os
+    >>> from fusion import OperatingPoints, plot_roc
+    >>> system = OperatingPoints([-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5])
+    >>> plot_roc("roc.svg", {"plda": system})
+    >>> os.path.exists("roc.svg")
+    True
+    """
     with saved_figure(path, systems) as figure:
         finish(figure, draw_roc(figure, PAPER, systems), title, "lower right")
 
@@ -163,6 +191,14 @@ def plot_score_histogram(
         Neither PNG nor SVG.
     DataError
         A class has no scores, a score is not a number, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import os
+    >>> from fusion import plot_score_histogram
+    >>> plot_score_histogram("scores.png", [-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5])
+    >>> os.path.exists("scores.png")
+    True
     """
     points = OperatingPoints(tar, non)
     with saved_figure(path, {"": points}, (7.2, 4.8)) as figure:

@@ -81,6 +81,15 @@ def plot_tippett(path: str | os.PathLike, systems: Systems, title: str = "") -> 
         Neither PNG nor SVG, or no systems.
     DataError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import os
+    >>> from fusion import OperatingPoints, plot_tippett
+    >>> system = OperatingPoints([-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5])
+    >>> plot_tippett("tippett.png", {"plda": system})
+    >>> os.path.exists("tippett.png")
+    True
     """
     with saved_figure(path, systems, (7.2, 5.4)) as figure:
         finish(figure, draw_tippett(figure, PAPER, systems), title)
@@ -119,6 +128,15 @@ def plot_reliability(path: str | os.PathLike, systems: Systems, title: str = "")
     """Draw log-likelihood ratios as given against those found in the trials (PAV).
 
     Parameters and errors as of `plot_tippett`.
+
+    Examples
+    --------
+    >>> import os
+    >>> from fusion import OperatingPoints, plot_reliability
+    >>> system = OperatingPoints([-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5])
+    >>> plot_reliability("reliability.png", {"plda": system})
+    >>> os.path.exists("reliability.png")
+    True
     """
     with saved_figure(path, systems, (6.4, 7.6)) as figure:
         finish(figure, draw_reliability(figure, PAPER, systems), title)
@@ -175,6 +193,15 @@ def plot_ape(
         Neither PNG nor SVG, or no systems.
     DataError
         The file cannot be written.
+
+    Examples
+    --------
+    >>> import os
+    >>> from fusion import OperatingPoints, plot_ape
+    >>> system = OperatingPoints([-1.0, 1.0, 2.0, 3.0], [-3.0, -2.0, 0.0, 1.5])
+    >>> plot_ape("ape.png", {"plda": system}, points=[0.01])
+    >>> os.path.exists("ape.png")
+    True
     """
     with saved_figure(path, systems, (7.2, 5.4)) as figure:
         finish(figure, draw_ape(figure, PAPER, systems, marks(points)), title)

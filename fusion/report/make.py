@@ -42,6 +42,16 @@ class Report:
     intervals : dict of str to BootstrapResult
         Bands of the DET curves; empty without a bootstrap.
     points : list of OperatingPoint
+
+    Examples
+    --------
+    >>> from fusion import make_report
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=20)
+    >>> report = make_report(part.target, *part.sides, {"plda": part.scores["plda"]}, n_bootstrap=0)
+    >>> report.record()["trials"]["targets"], report.html()[:15]
+    (120, '<!DOCTYPE html>')
+    >>> report.write("report.html")  # and beside it report.md and report.json
     """
 
     content: Record
@@ -155,6 +165,16 @@ def make_report(
         A score is NaN, arrays differ in length, a class or the speakers are too few.
     UsageError
         No systems, `llr` names none of them, a point is given twice, or too few replicates.
+
+    Examples
+    --------
+    >>> from fusion import make_report
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=20)
+    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
+    >>> report = make_report(part.target, *part.sides, systems, n_bootstrap=50, title="Two systems")
+    >>> print(report.markdown().splitlines()[0])
+    # Two systems
     """
     _check_options(systems, llr, points, n_bootstrap)
     target, sides, scores = _checked(labels, enrol_speaker, test_speaker, systems)

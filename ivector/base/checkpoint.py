@@ -52,10 +52,11 @@ class Checkpoint:
 
     Examples
     --------
-    >>> checkpoint = Checkpoint("exp/tv.checkpoint")  # doctest: +SKIP
-    >>> tv = TotalVariability(400).fit(stats, ubm=ubm, checkpoint=checkpoint)  # doctest: +SKIP
-    >>> tv.save("exp/tv.npz")  # doctest: +SKIP
-    >>> checkpoint.clear()  # doctest: +SKIP
+    >>> from ivector import DiagonalGMM
+    >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> checkpoint = Checkpoint("ubm.checkpoint")
+    >>> ubm = DiagonalGMM(2, random_state=0).fit(X, checkpoint=checkpoint)
+    >>> checkpoint.clear()  # once the model is saved
     """
 
     def __init__(self, folder: Any):

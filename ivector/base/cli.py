@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from ivector.base.errors import UserError
+from ivector.base.extras import describe_missing
 from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.shards import use_backend
 from ivector.base.workers import BACKENDS
@@ -118,10 +120,18 @@ def run(
 
 def guarded(prog: str, body: Callable[[], int | None]) -> int:
     """Call `body`, and turn a user's mistake into one line; the exit status as of `run`."""
+    _print_anything()
     try:
         return body() or 0
     except UserError as error:
         return _complain(prog, str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        if not (text := describe_missing(error)):
+            raise
+        return _complain(prog, text, 1)
+    except UnicodeEncodeError as error:
+        text = f"{error.object!a} cannot be written in {error.encoding}; set PYTHONUTF8=1"
+        return _complain(prog, text, 1)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -134,6 +144,13 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except KeyboardInterrupt as error:
         print(f"{prog}: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
+
+
+def _print_anything() -> None:
+    """Print what an encoding lacks as ?, and file names that are not UTF-8 as they are."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
 
 
 def _describe(error: OSError) -> str:

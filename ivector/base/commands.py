@@ -16,6 +16,11 @@ class Command(NamedTuple):
     module: str
     line: str
 
+    @property
+    def sentence(self) -> str:
+        """The line as the command's help opens with it."""
+        return f"{self.line[0].upper()}{self.line[1:]}."
+
 
 def run_command(
     package: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None
@@ -56,4 +61,8 @@ def run_command(
         )
         return 2
     module = importlib.import_module(commands[name].module)
-    return run(module.make_parser(), module.main, words)
+    kept, sys.argv = sys.argv, [sys.argv[0], *words]  # as by the command's own door
+    try:
+        return run(module.make_parser(), module.main, words)
+    finally:
+        sys.argv = kept

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
+# Modules that the reader of a warning did not write; contextlib holds our decorators.
+_INNER = ("ivector", "plda", "dnn", "fusion", "sklearn", "contextlib")
+
 
 class UserError(ValueError):
     """A mistake in input or usage; its text names the thing, what is wrong and the cure."""
@@ -37,3 +43,11 @@ class ScaleWarning(UserWarning):
 
 class ObjectiveWarning(UserWarning):
     """A training objective fell, which EM in exact arithmetic cannot do."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Give a warning that points at the call from outside of the toolkit and scikit-learn."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in _INNER:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

@@ -65,9 +65,11 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb") -> Iterator[IO[Any]]
     path : path-like
         Where the file will stand; missing folders are made.
     mode : {"wb", "w"}
-        Text is UTF-8 with Unix line ends.
+        Text is UTF-8 with Unix line ends; of paths in another encoding, it holds the bytes.
     """
-    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    text: dict[str, Any] = {}
+    if "b" not in mode:
+        text = {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
     with atomic_path(path) as temporary:
         with open(temporary, mode, **text) as file:
             yield file

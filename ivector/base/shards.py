@@ -18,6 +18,7 @@ from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.extras import told_extra
 from ivector.base.forks import are_forked, run_forked
 from ivector.base.workers import (
     BACKENDS,
@@ -64,7 +65,9 @@ def use_backend(name: str = "loky", scheduler: str | None = None) -> Backend:
     Raises
     ------
     UsageError
-        No such backend, a scheduler without ``dask``, or Dask is not installed.
+        No such backend, or a scheduler without ``dask``.
+    MissingExtraError
+        Dask is not installed.
     """
     global _chosen
     if name not in BACKENDS:
@@ -72,12 +75,8 @@ def use_backend(name: str = "loky", scheduler: str | None = None) -> Backend:
     if scheduler and name != "dask":
         raise UsageError(f"--scheduler is of --backend dask, not of {name}")
     if name == "dask":
-        try:
+        with told_extra():
             import distributed  # noqa: F401
-        except ImportError:
-            raise UsageError(
-                "--backend dask needs Dask: pip install 'ivector-plda[scale]'"
-            ) from None
     former, _chosen = _chosen, Backend(name, scheduler or None)
     return former
 

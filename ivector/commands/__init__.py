@@ -10,6 +10,7 @@ from ivector.base.commands import Command
 
 COMMANDS = {
     "log-mel-store": Command(
-        "ivector.commands.log_mel_store", "compute the log-mel energies of a corpus once"
+        "ivector.commands.log_mel_store",
+        "compute the log-mel energies of a corpus once, for networks",
     ),
 }

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from ivector.base.cli import Parser, add_parallel_options
+from ivector.commands import COMMANDS
 from ivector.data import DataDir, read_data_dir, read_wav_scp
 from ivector.features.store.reader import PRESETS, STORAGES, LogMelStore
 
@@ -16,7 +17,7 @@ from ivector.features.store.reader import PRESETS, STORAGES, LogMelStore
 def make_parser() -> Parser:
     """Make the parser."""
     parser = Parser(
-        prog="python -m ivector.features.store", description=str(__doc__).splitlines()[0]
+        prog="python -m ivector.features.store", description=COMMANDS["log-mel-store"].sentence
     )
     parser.add_argument("data", type=Path, help="data directory, or a wav.scp file")
     parser.add_argument("out", type=Path, help="folder of the store")

@@ -6,16 +6,16 @@ import inspect
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 from ivector.features.audio import FULL_SCALE
 from ivector.features.frames import check_real
 from ivector.features.frontend import FLOAT_EPSILON, Frontend, make_window, mel_triangles
 from ivector.features.scale import check_full_scale, samples_in_16_bit, warn_of_scale
-from ivector.features.stateless import Stateless, warn_caller
+from ivector.features.stateless import Stateless
 
 Window = str | Callable[[int], np.ndarray]
 
@@ -42,7 +42,13 @@ class Features(Stateless):
                 pass
         return self
 
-    def transform(self, X: Any) -> Any:
+    @overload
+    def transform(self, X: np.ndarray) -> np.ndarray: ...
+
+    @overload
+    def transform(self, X: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+
+    def transform(self, X: np.ndarray | Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
         """Compute features.
 
         Parameters

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
-from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 from ivector.features.frames import check_frames, check_whole
-from ivector.features.stateless import Stateless, check_columns, warn_caller
+from ivector.features.stateless import Stateless, check_columns
 
 GLOBAL_VARIANCE_FLOOR = 1e-20  # of Kaldi's ApplyCmvn
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from ivector.base.jit import njit
 from ivector.base.lanes import LANES, exponent, load, mantissa, maximum, splat, sqrt, store
 from ivector.features.kernels_fft import power_spectrum
 

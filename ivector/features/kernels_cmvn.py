@@ -10,7 +10,8 @@ Arrays are C-contiguous and writable; the callers see to it, and to the values.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ivector.base.jit import njit
 
 VARIANCE_FLOOR = 1e-10  # of Kaldi's SlidingWindowCmn
 BLOCK_FRAMES = 32  # frames filtered together: their sums stay in the first-level cache

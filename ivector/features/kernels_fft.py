@@ -14,8 +14,8 @@ frames stands at [n · L, (n + 1) · L).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ivector.base.jit import njit
 from ivector.base.lanes import LANES, load, splat, store
 
 QUARTER = np.float32(0.25)

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ivector.base.errors import ScaleWarning, UsageError
+from ivector.base.errors import ScaleWarning, UsageError, warn_caller
 from ivector.features.audio import FULL_SCALE, LARGEST, check_samples
-from ivector.features.stateless import warn_caller
 
 # Resampling, lossy coding and mixing make floats in ±1 overshoot.
 LARGEST_FLOAT = 2.0

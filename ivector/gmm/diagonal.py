@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ivector.base.checkpoint import Checkpoint
 from ivector.gmm import kernels
 from ivector.gmm.em import BaseGMM
 from ivector.gmm.engine import DiagonalEngine
 from ivector.gmm.mixture import check_posterior_options
-from ivector.gmm.statistics import CONSTANT, Data, GMMStatistics, as_shards, check_frames
+from ivector.gmm.statistics import CONSTANT, GMMStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +57,7 @@ class DiagonalGMM(BaseGMM):
     means_ : ndarray (n_components, n_features)
     covariances_ : ndarray (n_components, n_features)
         Variances.
+    n_features_in_ : int
     log_likelihood_ : list of float
         Log-likelihood per frame (nats) at the start of every iteration.
     n_iter_ : int
@@ -67,10 +67,14 @@ class DiagonalGMM(BaseGMM):
     Examples
     --------
     >>> import numpy as np
-    >>> X = np.random.default_rng(0).normal(size=(5000, 2)) + [[5, -5]]
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(size=(3000, 2)) + 5, rng.normal(size=(1000, 2)) - 5])
     >>> ubm = DiagonalGMM(2, random_state=0).fit(X)
-    >>> ubm.means_.shape
-    (2, 2)
+    >>> heavy = int(ubm.weights_.argmax())
+    >>> ubm.weights_[heavy].round(2).item(), ubm.means_[heavy].round().tolist()
+    (0.75, [5.0, 5.0])
+    >>> (ubm.predict(X[:3]) == heavy).tolist()
+    [True, True, True]
     """
 
     def __init__(
@@ -99,41 +103,6 @@ class DiagonalGMM(BaseGMM):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
-
-    def fit(self, X: Data, y: Any = None, *, checkpoint: Checkpoint | None = None) -> DiagonalGMM:
-        """Train by EM.
-
-        Parameters
-        ----------
-        X : ndarray (n_frames, n_features), or sequence of loaders
-            A loader is a picklable callable without arguments that returns such a block; one
-            block per process is in memory at a time.
-        y : ignored
-        checkpoint : Checkpoint, optional
-            Keeps the state after every iteration and the sums of the one under way; a training
-            that was stopped goes on from there, to the same bytes.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        DataError
-            NaN or infinity, blocks of different dimension, fewer frames than components.
-        UsageError
-            An option out of range.
-
-        Warns
-        -----
-        DegenerateDataWarning
-            Few frames a component, constant features, starved components.
-        ObjectiveWarning
-            The log-likelihood fell.
-        """
-        self._check_options()
-        self._train(as_shards(X), checkpoint)
-        return self
 
     def _begin(self, shards: list[Any]) -> None:
         from ivector.gmm.init import initialise
@@ -199,7 +168,7 @@ class DiagonalGMM(BaseGMM):
         """
         n = check_posterior_options(n, 0.0, len(self.parameters()[0]))
         engine = self._engine()
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         out = np.empty((len(X), n), np.int32)
         for rows, extended in engine.blocks(X):
             out[rows] = engine.select(extended, n)
@@ -227,7 +196,7 @@ class DiagonalGMM(BaseGMM):
         """
         n = check_posterior_options(num_gselect, min_post, len(self.parameters()[0]))
         engine = self._engine()
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         indices = np.empty((len(X), n), np.int32)
         posts = np.empty((len(X), n), np.float32)
         for rows, extended in engine.blocks(X):
@@ -243,7 +212,16 @@ class DiagonalGMM(BaseGMM):
 
 
 def global_variances(statistics: GMMStatistics) -> np.ndarray:
-    """Variances (D,) of all frames; a constant dimension is given the smallest of the others."""
+    """Variances (D,) of all frames; a constant dimension is given the smallest of the others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ubm = DiagonalGMM(1).set_parameters([1.0], [[0.0, 0.0]], [[1.0, 1.0]])
+    >>> statistics = ubm.accumulate(np.array([[1.0, 7.0], [5.0, 7.0]]))
+    >>> global_variances(statistics).round(3).tolist()
+    [4.0, 4.0]
+    """
     mean, variances = statistics.global_moments()
     if variances.ndim == 2:
         variances = np.diagonal(variances)

@@ -20,9 +20,10 @@ from ivector.base.errors import (
     ObjectiveWarning,
     UsageError,
 )
+from ivector.base.estimators import column_names
 from ivector.base.workers import one_thread
 from ivector.gmm.mixture import Mixture
-from ivector.gmm.statistics import GMMStatistics, check_frames, load_shard
+from ivector.gmm.statistics import Data, GMMStatistics, as_shards, check_frames, load_shard
 
 logger = logging.getLogger(__name__)
 
@@ -62,8 +63,46 @@ class BaseGMM(Mixture):
         if self.min_weight >= 1:
             raise UsageError(f"min_weight must be below 1, got {self.min_weight}")
 
-    def _train(self, shards: list[Any], checkpoint: Checkpoint | None) -> None:
+    def fit(self: Model, X: Data, y: Any = None, *, checkpoint: Checkpoint | None = None) -> Model:
+        """Train by EM.
+
+        Parameters
+        ----------
+        X : ndarray (n_frames, n_features), or sequence of loaders
+            A loader is a picklable callable without arguments that returns such a block; one
+            block per process is in memory at a time.
+        y : ignored
+        checkpoint : Checkpoint, optional
+            Keeps the state after every iteration and the sums of the one under way; a training
+            that was stopped goes on from there, to the same bytes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            NaN or infinity, blocks of different dimension, fewer frames than components.
+        UsageError
+            An option out of range.
+
+        Warns
+        -----
+        DegenerateDataWarning
+            Few frames a component, constant features, starved components; of full covariances,
+            fewer than 10 frames a dimension and component, or features without full rank.
+        ObjectiveWarning
+            The log-likelihood fell.
+        """
+        self._check_options()
+        self._train(X, checkpoint)
+        return self
+
+    def _train(self, X: Data, checkpoint: Checkpoint | None) -> None:
         """Start and run EM, or go on from a checkpoint."""
+        shards = as_shards(X)
+        column_names(self, X, reset=True)
         options = {"class": type(self).__name__, "shards": len(shards)}
         options |= identifying(self.get_params(deep=False))
         state = None if checkpoint is None else checkpoint.begin(options)
@@ -74,6 +113,22 @@ class BaseGMM(Mixture):
         else:
             context = self._restore(*state)
         self._expectation_maximisation(shards, context, checkpoint)
+
+    def fit_predict(self, X: Data, y: Any = None, **options: Any) -> np.ndarray:
+        """Train, then give the most probable component of each frame (n_frames,).
+
+        Parameters
+        ----------
+        X : ndarray (n_frames, n_features), or sequence of loaders
+        y : ignored
+        **options
+            Of `fit`.
+        """
+        self.fit(X, **options)
+        frames: Any = X
+        if hasattr(X, "shape"):
+            return self.predict(frames)
+        return np.concatenate([self.predict(load_shard(shard)) for shard in as_shards(X)])
 
     def _begin(self, shards: list[Any]) -> Any:
         """Set the starting parameters; returns the context of the first E-step."""
@@ -211,7 +266,7 @@ class BaseGMM(Mixture):
         DataError
             Wrong dimension, NaN or infinity, or indices that are not components.
         """
-        X = check_frames(X, self.n_features)
+        X = check_frames(X, self.n_features, type(self).__name__)  # Blocks of `fit` have no names.
         return self._accumulate(X, self._check_selected(X, selected))
 
     def _check_selected(self, X: np.ndarray, selected: np.ndarray | None) -> np.ndarray | None:

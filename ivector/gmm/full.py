@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ivector.base.checkpoint import Checkpoint
 from ivector.base.errors import DegenerateDataWarning, UsageError
 from ivector.gmm import kernels
 from ivector.gmm.diagonal import DiagonalGMM, global_variances
 from ivector.gmm.em import BaseGMM
 from ivector.gmm.engine import FullEngine, cholesky
 from ivector.gmm.mixture import check_posterior_options
-from ivector.gmm.statistics import CONSTANT, Data, GMMStatistics, as_shards, check_frames
+from ivector.gmm.statistics import CONSTANT, GMMStatistics
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +66,7 @@ class FullGMM(BaseGMM):
     weights_ : ndarray (n_components,)
     means_ : ndarray (n_components, n_features)
     covariances_ : ndarray (n_components, n_features, n_features)
+    n_features_in_ : int
     log_likelihood_ : list of float
         Log-likelihood per frame (nats) over the selected components, at the start of every
         iteration.
@@ -78,6 +78,17 @@ class FullGMM(BaseGMM):
     During `fit` components are selected with the diagonal mixture it started from, as Kaldi's
     ``train_full_ubm.sh`` does: the set of a frame stays the same, so that the log-likelihood
     cannot fall. Afterwards they are selected with the diagonal of the model itself.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(5000, 2)) @ [[1, 0.8], [0, 0.6]]
+    >>> diagonal = DiagonalGMM(1, random_state=0).fit(X)
+    >>> ubm = FullGMM(init=diagonal).fit(X)
+    >>> ubm.covariances_.round(1).tolist()
+    [[[1.0, 0.8], [0.8, 1.0]]]
+    >>> ubm.bic(X) < diagonal.bic(X)
+    True
     """
 
     _full = True
@@ -131,46 +142,12 @@ class FullGMM(BaseGMM):
             weights, means, np.einsum("cdd->cd", covariances)
         )
 
-    def fit(self, X: Data, y: Any = None, *, checkpoint: Checkpoint | None = None) -> FullGMM:
-        """Train by EM.
-
-        Parameters
-        ----------
-        X : ndarray (n_frames, n_features), or sequence of loaders
-            A loader is a picklable callable without arguments that returns such a block; one
-            block per process is in memory at a time.
-        y : ignored
-        checkpoint : Checkpoint, optional
-            Keeps the state after every iteration and the sums of the one under way; a training
-            that was stopped goes on from there, to the same bytes.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        DataError
-            NaN or infinity, blocks of different dimension, fewer frames than components.
-        UsageError
-            An option out of range.
-
-        Warns
-        -----
-        DegenerateDataWarning
-            Fewer than 10 frames a dimension and component, features without full rank, starved
-            components.
-        ObjectiveWarning
-            The log-likelihood fell.
-        """
-        self._check_options()
+    def _check_options(self) -> None:
+        super()._check_options()
         if self.num_gselect < 1 or not self.max_condition > 1:
             raise UsageError("num_gselect must be at least 1 and max_condition above 1")
         if np.ndim(self.variance_floor):
             raise UsageError("variance_floor of a full mixture is one number, a fraction")
-        self._checked_amount = False
-        self._train(as_shards(X), checkpoint)
-        return self
 
     def _begin(self, shards: list[Any]) -> tuple[np.ndarray, ...]:
         """Set the starting parameters, as option ``init`` says; return the selecting mixture."""
@@ -178,7 +155,8 @@ class FullGMM(BaseGMM):
         if isinstance(init, str):
             init = DiagonalGMM(
                 self.n_components, init=init, variance_floor=self.variance_floor,
-                min_weight=self.min_weight, remove_starved=self.remove_starved,
+                min_weight=self.min_weight, min_occupancy=min(self.min_occupancy, 10.0),
+                remove_starved=self.remove_starved,
                 n_jobs=self.n_jobs, random_state=self.random_state, verbose=self.verbose,
             )  # fmt: skip
         if not isinstance(init, DiagonalGMM | FullGMM):
@@ -236,8 +214,7 @@ class FullGMM(BaseGMM):
         return self._replace(weights, means, covariances, fed)
 
     def _maximise(self, total: GMMStatistics, context: Any) -> Any:
-        if not self._checked_amount:
-            self._checked_amount = True
+        if len(self.log_likelihood_) == 1:
             warn_if_scarce(total)
         kept = self._update(total)
         return tuple(array[kept] for array in context)
@@ -288,7 +265,7 @@ class FullGMM(BaseGMM):
         """
         n = check_posterior_options(num_gselect, min_post, len(self.parameters()[0]))
         engine = self._engine()
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         indices = np.empty((len(X), n), np.int32)
         posts = np.empty((len(X), n), np.float32)
         for rows, extended in engine.blocks(X, engine.block_size(n)):

@@ -162,7 +162,7 @@ def check_amount(summary: Summary, n_components: int, per_component: float = 20.
     if distinct < n_components:
         raise DataError(
             f"{n_components} components need as many distinct frames, got {distinct} in "
-            f"{n_frames}; use fewer components or more data"
+            f"{n_frames} sample(s); use fewer components or more data"
         )
     if n_frames < per_component * n_components:
         warnings.warn(

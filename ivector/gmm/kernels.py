@@ -10,11 +10,12 @@ maximum is a chain of dependent steps, which the vectoriser leaves alone).
 import math
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from ivector.base.jit import njit
 
 F4 = np.float32
 I4 = np.int32
@@ -37,7 +38,7 @@ def _bitcast(typing_context, bits):
 _float_of_bits: Any = intrinsic(_bitcast)
 
 
-@numba.njit(inline="always", fastmath=FAST)
+@njit(inline="always", fastmath=FAST)
 def _exp(x):
     """exp(x) for x ≤ 0 in float32: 2^k exp(r), exp(r) by Cephes' polynomial of degree 7."""
     x = max(x, F4(-87.0))
@@ -54,7 +55,7 @@ def _exp(x):
     return p * _float_of_bits((k + I4(127)) << I4(23))
 
 
-@numba.njit(cache=True, fastmath={"reassoc", "contract"}, nogil=True)
+@njit(cache=True, fastmath={"reassoc", "contract"}, nogil=True)
 def extend(frames, centre, inverse_scale, limit, out):
     """Write the extended frames [z, z², 1] to `out` (n, 2 D + 1) float32.
 
@@ -85,7 +86,7 @@ def extend(frames, centre, inverse_scale, limit, out):
     return unusable
 
 
-@numba.njit(inline="always", fastmath=FAST)
+@njit(inline="always", fastmath=FAST)
 def _fold(row, buffer, width):
     """Fold a row to at most `width` maxima of disjoint groups; return their number."""
     half = (len(row) + 1) // 2
@@ -101,7 +102,7 @@ def _fold(row, buffer, width):
     return half
 
 
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def exp_rows(logs, log_sums, inverse_sums):
     """Replace each row of `logs` (n, K) by exp(row − max row); give log Σ exp and 1 / Σ exp.
 
@@ -132,7 +133,7 @@ def exp_rows(logs, log_sums, inverse_sums):
         inverse_sums[t] = F4(1.0) / total
 
 
-@numba.njit(inline="always", fastmath=FAST)
+@njit(inline="always", fastmath=FAST)
 def _rank(values, size, rank):
     """Write to ``rank[:size]`` the place of each of ``values[:size]``, 0 for the largest.
 
@@ -147,7 +148,7 @@ def _rank(values, size, rank):
             rank[j] += I4(1) if before else I4(0)
 
 
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def top_n(logs, best):
     """Write the indices of the N largest of each row of `logs`, largest first.
 
@@ -191,7 +192,7 @@ def top_n(logs, best):
             best[t, j] = order[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def prune(posts, floor):
     """Set posteriors below `floor` to zero and rescale each row to sum to one, in place.
 

@@ -12,9 +12,9 @@ computed, which the products of BLAS do not offer at these sizes without twice t
 
 import math
 
-import numba
 import numpy as np
 
+from ivector.base.jit import njit
 from ivector.base.lanes import LANES, load, splat, spread, store
 
 F4 = np.float32
@@ -22,7 +22,7 @@ FAST = {"reassoc", "contract", "nsz"}
 CHUNK = 32  # Frames whose weighted differences wait in the first-level cache.
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def group_pairs(selected, n_components):
     """Sort (frame, slot) pairs by component: counting sort, frames of a component in order.
 
@@ -52,7 +52,7 @@ def group_pairs(selected, n_components):
     return order, offsets
 
 
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def pair_logs(frames, order, offsets, means, factors, constants, count, logs):
     """Write constant_c − ½ |L_c⁻¹ (z − μ_c)|² of each pair to `logs`, four pairs at a time.
 
@@ -112,7 +112,7 @@ def pair_logs(frames, order, offsets, means, factors, constants, count, logs):
                 logs[order[start + r]] = constants[c] - F4(0.5) * energy
 
 
-@numba.njit(cache=True, fastmath=FAST, nogil=True)
+@njit(cache=True, fastmath=FAST, nogil=True)
 def add_grams(frames, order, offsets, means, posts, count, grams):
     """Add Σ γ v vᵀ with v = [z − μ_c, 1, 0 …] over the pairs of each component to `grams`.
 

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from llvmlite import binding
 
+from ivector.base.jit import njit
 from ivector.base.lanes import LANES, load, splat, store
 from ivector.gmm.kernels_pairs import spread
 
@@ -41,7 +42,7 @@ def panels(parameters: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(blocks.transpose(0, 2, 1))
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def scores(extended, parameters, out):
     """Write extended frames times parameters to `out`, four frames by a panel at a time.
 
@@ -79,7 +80,7 @@ def scores(extended, parameters, out):
             _store4(y, t3 * size + panel * PANEL, d0, d1, d2, d3)
 
 
-@numba.njit(inline="always")
+@njit(inline="always")
 def _store4(y, at, v0, v1, v2, v3):
     store(y, at, v0)
     store(y, at + LANES, v1)
@@ -87,13 +88,13 @@ def _store4(y, at, v0, v1, v2, v3):
     store(y, at + 3 * LANES, v3)
 
 
-@numba.njit(inline="always")
+@njit(inline="always")
 def _add2(y, at, v0, v1):
     store(y, at, load(y, at) + v0)
     store(y, at + LANES, load(y, at + LANES) + v1)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def moments(posts, extended, out):
     """Add the transposed posteriors times the extended frames to `out`.
 

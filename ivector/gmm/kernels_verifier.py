@@ -3,17 +3,18 @@
 M models, n frames, N selected components a frame, C components, D feature dimensions.
 """
 
-import numba
 import numpy as np
 
+from ivector.base.jit import njit
 
-@numba.njit(cache=True)
+
+@njit(cache=True)
 def _log_sum_exp(logs):
     top = logs.max()
     return top + np.log(np.exp(logs - top).sum())
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def llr_per_model(frames, selected, base, shifts, penalties):
     """Mean over frames of log p(x | model) − log p(x | UBM), over the frame's selected components.
 

@@ -43,6 +43,14 @@ def map_adapt(
         A relevance that is not positive, or unknown `parameters`.
     DataError
         Statistics of another model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ubm = DiagonalGMM(1).set_parameters([1.0], [[0.0]], [[1.0]])
+    >>> speaker = np.full((16, 1), 3.0)
+    >>> map_adapt(ubm, ubm.accumulate(speaker), relevance=16).means_.round(3).tolist()
+    [[1.5]]
     """
     if not relevance > 0:
         raise UsageError(f"relevance must be positive, got {relevance}")

@@ -9,22 +9,24 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, DensityMixin, clone
 from sklearn.utils import check_random_state
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.estimators import UnfittedError, column_names
 from ivector.gmm import kernels
 from ivector.gmm.statistics import check_frames
 
 Model = TypeVar("Model", bound="Mixture")
 
 
-class Mixture(BaseEstimator):
+class Mixture(DensityMixin, BaseEstimator):
     """Parameters of `DiagonalGMM` and `FullGMM`, and what can be asked of them.
 
     A subclass has the hooks ``_engine`` and ``_colour``.
     """
 
+    n_features_in_: int
     weights_: np.ndarray
     means_: np.ndarray
     covariances_: np.ndarray
@@ -40,13 +42,13 @@ class Mixture(BaseEstimator):
 
         Raises
         ------
-        UsageError
+        UnfittedError
             There are none yet.
         """
         try:
             return self.weights_, self.means_, self.covariances_
         except AttributeError:
-            raise UsageError(
+            raise UnfittedError(
                 f"this {type(self).__name__} has no parameters yet; call fit, or read a model"
             ) from None
 
@@ -79,6 +81,7 @@ class Mixture(BaseEstimator):
         for array in arrays:
             array.flags.writeable = False
         self.weights_, self.means_, self.covariances_ = arrays
+        self.n_features_in_ = arrays[1].shape[1]
         return self
 
     def with_parameters(
@@ -107,14 +110,12 @@ class Mixture(BaseEstimator):
     _full = False
 
     def __sklearn_clone__(self: Model) -> Model:
-        """Copy of the options, without what was learned; a model as `init` stays as it is.
+        """Copy of the options, without what was learned; a trained `init` stays as it is.
 
         (scikit-learn would take the trained parameters from it, and with them its meaning.)
         """
         options = self.get_params(deep=False)
-        return type(self)(
-            **{k: v if k == "init" else clone(v, safe=False) for k, v in options.items()}
-        )
+        return type(self)(**{name: clone_option(value) for name, value in options.items()})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -138,6 +139,12 @@ class Mixture(BaseEstimator):
             made = cache[name] = make()
         return made
 
+    def check_input(self, X: Any) -> np.ndarray:
+        """Return frames (n_frames, n_features) as `check_frames` does, fit for this model."""
+        frames = check_frames(X, self.n_features, type(self).__name__)
+        column_names(self, X, reset=False)
+        return frames
+
     def _engine(self) -> Any:
         raise NotImplementedError
 
@@ -147,7 +154,7 @@ class Mixture(BaseEstimator):
 
     def score_samples(self, X: np.ndarray) -> np.ndarray:
         """Log-likelihood log p(x_t) (n_frames,), natural logarithm, over all components."""
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         out = np.empty(len(X))
         for rows, logs in self._log_prob_blocks(X):
             log_sums, inverse = np.empty((2, len(logs)), np.float32)
@@ -168,9 +175,30 @@ class Mixture(BaseEstimator):
             raise DataError("no frames to score")
         return float(logs.mean())
 
+    def n_parameters(self) -> int:
+        """Count the free parameters: weights (C − 1), means and covariances."""
+        n_components, dim = self.parameters()[1].shape
+        one = dim * (dim + 1) // 2 if self._full else dim
+        return n_components * (dim + one) + n_components - 1
+
+    def bic(self, X: np.ndarray) -> float:
+        """Bayesian information criterion −2 log p(X) + p log n; the lower, the better.
+
+        Parameters
+        ----------
+        X : ndarray (n_frames, n_features)
+            Neighbouring frames are not independent, so that it favours more components on
+            speech than on drawn samples.
+        """
+        return -2 * self.score(X) * len(X) + self.n_parameters() * float(np.log(len(X)))
+
+    def aic(self, X: np.ndarray) -> float:
+        """Akaike information criterion −2 log p(X) + 2 p; see `bic`."""
+        return -2 * self.score(X) * len(X) + 2 * self.n_parameters()
+
     def log_prob(self, X: np.ndarray) -> np.ndarray:
         """Joint log-probabilities log w_c N(x_t | c) (n_frames, n_components), float32."""
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         out = np.empty((len(X), len(self.weights_)), np.float32)
         for rows, logs in self._log_prob_blocks(X):
             out[rows] = logs
@@ -178,7 +206,7 @@ class Mixture(BaseEstimator):
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Posteriors γ_t(c) over all components (n_frames, n_components), float32."""
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         out = np.empty((len(X), len(self.weights_)), np.float32)
         for rows, logs in self._log_prob_blocks(X):
             log_sums, inverse = np.empty((2, len(logs)), np.float32)
@@ -188,7 +216,7 @@ class Mixture(BaseEstimator):
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Most probable component of each frame (n_frames,)."""
-        X = check_frames(X, self.n_features)
+        X = self.check_input(X)
         out = np.empty(len(X), np.int32)
         for rows, logs in self._log_prob_blocks(X):
             out[rows] = logs.argmax(axis=1)
@@ -216,6 +244,11 @@ class Mixture(BaseEstimator):
 
     def _colour(self, noise: np.ndarray, labels: np.ndarray) -> np.ndarray:
         raise NotImplementedError
+
+
+def clone_option(value: Any) -> Any:
+    """Copy of an option for a copy of its estimator; a trained mixture is the option itself."""
+    return value if hasattr(value, "means_") else clone(value, safe=False)
 
 
 def check_posterior_options(num_gselect: int, min_post: float, n_components: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError
+from ivector.base.estimators import as_matrix, check_columns
 
 # A variance below this fraction of the mean square is rounding: the dimension is constant.
 CONSTANT = 1e-10
@@ -82,31 +83,31 @@ class GMMStatistics:
         return mean, self.second.sum(axis=0) / count - square
 
 
-def check_frames(X: Any, n_features: int | None = None) -> np.ndarray:
+def check_frames(X: Any, n_features: int | None = None, model: str = "the model") -> np.ndarray:
     """Return a block of frames as a C-contiguous float32 or float64 (n_frames, n_features).
+
+    Parameters
+    ----------
+    X : array_like
+    n_features : int, optional
+        Dimension that it must have.
+    model : str
+        Whose dimension that is, for the error.
 
     Raises
     ------
     DataError
         Not two-dimensional, not real numbers, or not of the model's dimension.
     """
-    X = np.asarray(X)
-    if X.ndim != 2:
-        raise DataError(
-            f"features must be (n_frames, n_features), got shape {X.shape}; "
-            "give one recording as a matrix, many as one stacked matrix or as loaders"
-        )
-    if X.dtype.kind not in "fiu":
-        raise DataError(f"features must be real numbers, got dtype {X.dtype}")
-    if n_features is not None and X.shape[1] != n_features:
-        raise DataError(
-            f"features have {X.shape[1]} dimensions, the model {n_features}; "
-            "extract them with the options the model was trained with"
-        )
-    if not X.shape[1]:
-        raise DataError("features have no dimensions")
-    if X.dtype not in (np.float32, np.float64):
-        X = X.astype(np.float32 if X.dtype == np.float16 else np.float64)
+    X = as_matrix(
+        X,
+        "features (n_frames, n_features)",
+        "give one recording as a matrix, many as one stacked matrix or as loaders. Reshape your "
+        "data: one frame is x[None, :]",
+    )
+    if n_features is not None:
+        cure = "extract them with the options the model was trained with"
+        check_columns(X.shape[1], n_features, model, cure)
     return np.ascontiguousarray(X)
 
 
@@ -118,7 +119,7 @@ def as_shards(X: Data) -> list[Any]:
     DataError
         No data, or not data.
     """
-    if not isinstance(X, np.ndarray) and not hasattr(X, "__array__"):
+    if not any(hasattr(X, name) for name in ("__array__", "toarray")):
         if not isinstance(X, Iterable):
             raise DataError(
                 f"training data must be a matrix or a list of loaders, got {type(X).__name__}"

@@ -49,6 +49,14 @@ def accumulate(
     DataError
         Shapes that do not match, NaN, infinity or negative posteriors (names the frame), a
         component out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> indices, posts = np.array([[0, 2], [2, 1]]), np.array([[0.5, 0.5], [1.0, 0.0]])
+    >>> zeroth, first = accumulate(indices, posts, np.array([[2.0], [4.0]]), n_components=3)
+    >>> zeroth.tolist(), first.tolist()
+    ([0.5, 0.0, 1.5], [[1.0], [0.0], [5.0]])
     """
     # Here, as whoever only reads statistics does without Numba.
     from ivector.statistics.kernels import scatter_statistics
@@ -84,6 +92,14 @@ def accumulate_second(
     Returns
     -------
     ndarray (n_components, n_features, n_features) of float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> indices, posts = np.array([[0], [1]]), np.array([[1.0], [0.5]])
+    >>> second = accumulate_second(indices, posts, np.array([[2.0], [4.0]]), n_components=2)
+    >>> second.round(6).tolist()
+    [[[4.0]], [[8.0]]]
     """
     indices, posts, features = _check_posteriors(indices, posts, X, n_components)
     n_selected, n_features = indices.shape[1], features.shape[1]

@@ -53,6 +53,18 @@ class BaumWelchStatistics:
     Notes
     -----
     float32 and float64 arrays are kept as given, without a copy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> zeroth = np.array([[20.0, 80.0], [50.0, 50.0], [30.0, 10.0]])
+    >>> stats = BaumWelchStatistics(zeroth, np.zeros((3, 2, 60)))
+    >>> stats
+    BaumWelchStatistics(3 utterances, 2 components, 60 features; zeroth, first order, raw)
+    >>> stats.pool([[0, 2], [1]]).zeroth.tolist()  # utterances 0 and 2 are of one speaker
+    [[50.0, 90.0], [50.0, 50.0]]
+    >>> len(stats[1:] + stats)
+    5
     """
 
     def __init__(
@@ -80,6 +92,11 @@ class BaumWelchStatistics:
         return self.first.shape[2]
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """(n_utterances, n_components, n_features), as scikit-learn's splitters ask for."""
+        return self.first.shape
+
+    @property
     def n_frames(self) -> float:
         """Sum of all posteriors, in frames."""
         return float(self.zeroth.sum(dtype=np.float64))
@@ -105,6 +122,8 @@ class BaumWelchStatistics:
 
         The second-order sum stays only where all utterances are asked for in one slice.
         """
+        if isinstance(key, tuple) and len(key) == 2 and key[1] is Ellipsis:
+            key = key[0]  # As scikit-learn asks for rows of what has a shape.
         if isinstance(key, (int, np.integer)):
             key = [key]
         try:

@@ -63,6 +63,18 @@ def baum_welch(
         Features of another dimension, or with NaN or infinity; names the utterance.
     UsageError
         A UBM without parameters, or options out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ivector import DiagonalGMM
+    >>> rng = np.random.default_rng(0)
+    >>> ubm = DiagonalGMM(4, random_state=0).fit(rng.normal(size=(2000, 3)))
+    >>> stats = baum_welch(ubm, [rng.normal(size=(300, 3)), rng.normal(size=(500, 3))])
+    >>> stats
+    BaumWelchStatistics(2 utterances, 4 components, 3 features; zeroth, first order, centred)
+    >>> stats.zeroth.sum(axis=1).round().tolist()  # frames
+    [300.0, 500.0]
     """
     if dtype not in ("float32", "float64"):
         raise UsageError(f"dtype is 'float32' or 'float64', got {dtype!r}")

@@ -4,7 +4,8 @@ Dimensions: n frames, k selected components a frame, C components, D feature dim
 """
 
 import numpy as np
-from numba import njit
+
+from ivector.base.jit import njit
 
 
 @njit(cache=True, nogil=True)

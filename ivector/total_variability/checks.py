@@ -55,8 +55,14 @@ def check_warm_start(model: Any) -> None:
         )
 
 
-def check_memory(model: Any) -> None:
+def check_memory(model: Any, shape: tuple[int, ...]) -> None:
     """Refuse to train where the sums alone exceed option `memory`.
+
+    Parameters
+    ----------
+    model : TotalVariability
+    shape : (int, int, int)
+        Components, features and rank.
 
     Raises
     ------
@@ -64,7 +70,6 @@ def check_memory(model: Any) -> None:
         They do.
     """
     if model.memory:
-        shape = model.subspace().projection.shape
         require_memory(
             training_bytes(*shape),
             model.memory,

@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from ivector.base.budget import MIB
-from ivector.base.errors import UsageError
+from ivector.base.estimators import UnfittedError
 from ivector.base.files import load_model, save_model
 from ivector.total_variability.subspace import BATCH_BYTES, Derived, Subspace, derive
 
@@ -29,6 +29,7 @@ class FittedExtractor(BaseEstimator):
 
     memory: int
     model_: Subspace
+    n_features_in_: int
     objective_: list[float]
 
     def subspace(self) -> Subspace:
@@ -36,11 +37,11 @@ class FittedExtractor(BaseEstimator):
 
         Raises
         ------
-        UsageError
+        UnfittedError
             There are none yet.
         """
         if not hasattr(self, "model_"):
-            raise UsageError("this TotalVariability is not trained: call fit, load or a reader")
+            raise UnfittedError("this TotalVariability is not trained: call fit, load or a reader")
         return self.model_
 
     def set_subspace(self, model: Subspace) -> None:
@@ -48,16 +49,21 @@ class FittedExtractor(BaseEstimator):
         # C order, as a file gives it back: a product's last digits may depend on the order.
         arrays = (np.ascontiguousarray(a) for a in (model.projection, model.precision))
         self.model_ = replace(model, projection=next(arrays), precision=next(arrays))
-        self._derived: Derived | None = None
+        self.n_features_in_ = int(np.prod(model.projection.shape[:2]))
+        self._cache: dict[str, Derived] = {}
 
     def derived(self) -> Derived:
         """Return what extraction needs of the parameters, computed once."""
         model = self.subspace()
-        if getattr(self, "_derived", None) is None:
+        if "derived" not in self._cache:
             batch = min(BATCH_BYTES, self.memory * MIB // 8 or BATCH_BYTES)
-            self._derived = replace(derive(model), batch_bytes=batch)
-        assert self._derived is not None
-        return self._derived
+            self._cache["derived"] = replace(derive(model), batch_bytes=batch)
+        return self._cache["derived"]
+
+    @property
+    def _n_features_out(self) -> int:
+        """Number of elements of an i-vector, for ``get_feature_names_out``."""
+        return self.subspace().rank
 
     @property
     def weights_(self) -> np.ndarray:
@@ -123,5 +129,6 @@ class FittedExtractor(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         # The derived matrices are as large as the model and quickly made again.
         state = dict(super().__getstate__())
-        state.pop("_derived", None)
+        if "_cache" in state:
+            state["_cache"] = {}
         return state

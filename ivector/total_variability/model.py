@@ -15,10 +15,10 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
-from sklearn.base import TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 
 from ivector.base.checkpoint import Checkpoint, identifying, sum_shards
@@ -28,8 +28,10 @@ from ivector.base.errors import (
     ObjectiveWarning,
     UsageError,
 )
+from ivector.base.estimators import column_names
 from ivector.base.shards import map_shards
 from ivector.base.workers import one_thread
+from ivector.statistics.accumulation import ubm_means
 from ivector.statistics.batch import BaumWelchStatistics
 from ivector.total_variability.checks import (
     check_memory,
@@ -42,6 +44,7 @@ from ivector.total_variability.fitted import FittedExtractor
 from ivector.total_variability.initial import initial_subspace
 from ivector.total_variability.m_step import m_step, update_prior
 from ivector.total_variability.shards import (
+    Data,
     Shard,
     accumulate_shard,
     evidence_shard,
@@ -49,6 +52,12 @@ from ivector.total_variability.shards import (
     shards_of,
 )
 from ivector.total_variability.subspace import Subspace
+from ivector.total_variability.supervectors import (
+    as_statistics,
+    is_matrix,
+    one_gaussian,
+    with_scatter,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +65,7 @@ logger = logging.getLogger(__name__)
 _ROUNDING = 1e-6
 
 
-class TotalVariability(TransformerMixin, FittedExtractor):
+class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, FittedExtractor):
     """I-vector extractor: a linear subspace of a GMM's means, trained by EM.
 
     Parameters
@@ -115,11 +124,35 @@ class TotalVariability(TransformerMixin, FittedExtractor):
         function per frame.
     n_frames_, n_utterances_ : float, int
         Of the training data.
+    n_features_in_ : int
+        ``n_components · n_features``, the length of a supervector.
+
+    Notes
+    -----
+    A matrix in place of statistics holds supervectors: each row is an utterance, seen once. That
+    is plain factor analysis x = m + T w + ε, with the mean and the diagonal Σ of the rows to
+    begin with (Kenny et al. 2005 call the columns of T eigenvoices); in the classical form it
+    ends where scikit-learn's ``FactorAnalysis`` does, but for `covariance_floor`. With a `ubm` a
+    row is cut into the means of its components, each with a full or diagonal Σ_c of its own as
+    the UBM has it; that is also what keeps Σ small where supervectors are long. As a row is no
+    frame, `gaussian_min_count` plays no part.
+
+    In a search or cross-validation, statistics are split by utterances and lose the second-order
+    sum, which is one for all: set ``update_covariance=False``.
 
     Examples
     --------
-    >>> tv = TotalVariability(rank=400, random_state=0).fit(stats, ubm=ubm)  # doctest: +SKIP
-    >>> vectors = tv.transform(stats)  # doctest: +SKIP
+    >>> import numpy as np
+    >>> from ivector import BaumWelchStatistics, DiagonalGMM
+    >>> rng = np.random.default_rng(0)
+    >>> ubm = DiagonalGMM(2, random_state=0).fit(rng.normal(size=(1000, 3)))
+    >>> means = 0.5 * rng.normal(size=(50, 2, 3))  # 50 utterances of 100 frames a component
+    >>> stats = BaumWelchStatistics(np.full((50, 2), 100.0), 100 * means)
+    >>> tv = TotalVariability(4, update_covariance=False).fit(stats, ubm=ubm)
+    >>> tv.transform(stats).shape
+    (50, 4)
+    >>> TotalVariability(2).fit_transform(means.reshape(50, 6)).shape  # supervectors
+    (50, 2)
     """
 
     def __init__(
@@ -155,10 +188,15 @@ class TotalVariability(TransformerMixin, FittedExtractor):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
     @one_thread()
     def fit(
         self,
-        X: BaumWelchStatistics | Sequence[Shard],
+        X: Data,
         y: Any = None,
         *,
         ubm: Any = None,
@@ -170,10 +208,12 @@ class TotalVariability(TransformerMixin, FittedExtractor):
         ----------
         X : BaumWelchStatistics, or sequence of them or of picklable functions without arguments
             that return one, or several as an iterable (`StatisticsFile` does); only one block is
-            held in memory at a time (one a job).
+            held in memory at a time (one a job). Or supervectors (n_utterances, n_components *
+            n_features), see the class's notes.
         y : ignored
         ubm : FullGMM or DiagonalGMM
-            The fitted model whose posteriors made the statistics; not needed with `warm_start`.
+            The fitted model whose posteriors made the statistics; not needed with `warm_start`
+            or supervectors.
         checkpoint : Checkpoint, optional
             Keeps the state after every iteration and the sums of the one under way; a training
             that was stopped goes on from there, to the same bytes.
@@ -197,6 +237,12 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             The objective fell.
         """
         check_options(self)
+        min_count = self.gaussian_min_count
+        whole = is_matrix(X)
+        column_names(self, X if whole else None, reset=True)
+        if whole:
+            X, ubm = self._supervectors(X, ubm)
+            min_count = 1.0  # A row is no frame, but an utterance.
         shards = shards_of(X)
         self.objective_: list[float] = []
         identity = {"shards": len(shards), **identifying(self.get_params())}
@@ -207,7 +253,7 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             check_warm_start(self)
         else:
             self.set_subspace(self._start(shards, ubm))
-        check_memory(self)
+        check_memory(self, self.subspace().projection.shape)
         if state is None:
             self._keep(checkpoint)
         for iteration in range(len(self.objective_), self.n_iter):
@@ -215,9 +261,11 @@ class TotalVariability(TransformerMixin, FittedExtractor):
                 shards, None if checkpoint is None else checkpoint.sums(iteration)
             )
             if iteration == 0:
-                self._check_data(total)
-            self._record(objective(self.model_, total.evidence, total.zeroth, total.second))
-            self.set_subspace(self._maximisation(total))
+                self._check_data(total, min_count)
+            value = objective(self.model_, total.evidence, total.zeroth, total.second)
+            # Without the scatter, what Kaldi's form gains by moving the means is not in it.
+            self._record(value, total.second is not None or not self.model_.offset)
+            self.set_subspace(self._maximisation(total, min_count))
             self._keep(checkpoint)
         return self
 
@@ -236,9 +284,15 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             self.n_utterances_, self.n_frames_ = values["n_utterances"], values["n_frames"]
         logger.info("total variability goes on after iteration %d", len(self.objective_))
 
+    @overload
+    def transform(self, X: Data, *, return_cov: Literal[False] = False) -> np.ndarray: ...
+
+    @overload
+    def transform(self, X: Data, *, return_cov: Literal[True]) -> tuple[np.ndarray, np.ndarray]: ...
+
     def transform(
-        self, X: BaumWelchStatistics | Sequence[Shard], *, return_cov: bool = False
-    ) -> Any:
+        self, X: Data, *, return_cov: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, ...]:
         """I-vectors: posterior means of w, Kaldi's prior offset already subtracted.
 
         An utterance without frames gets the prior's mean, zero.
@@ -256,6 +310,8 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             Only with `return_cov`.
         """
         derived = self.derived()
+        if is_matrix(X):
+            X = self._known_supervectors(X)
         parts = list(
             map_shards(
                 extract_shard,
@@ -269,8 +325,10 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             return tuple(np.concatenate(arrays) for arrays in zip(*parts))
         return np.concatenate([ivectors for ivectors, _ in parts])
 
-    def score(self, X: BaumWelchStatistics | Sequence[Shard], y: Any = None) -> float:
+    def score(self, X: Data, y: Any = None) -> float:
         """Log-likelihood per frame (nats), alignments fixed; see `objective_`."""
+        if is_matrix(X):
+            X = with_scatter(self._known_supervectors(X))
         parts = list(
             map_shards(evidence_shard, shards_of(X), nj=self.n_jobs, derived=self.derived())
         )
@@ -281,6 +339,25 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             np.sum([zeroth for _, zeroth, _ in parts], axis=0),
             np.sum(scatters, axis=0) if len(scatters) == len(parts) else None,
         )
+
+    def _supervectors(self, X: Any, ubm: Any) -> tuple[BaumWelchStatistics, Any]:
+        """Training statistics of supervectors, and the UBM given or one Gaussian in its place."""
+        shape: Any = None
+        if ubm is not None:
+            shape = ubm_means(ubm).shape
+        elif self.warm_start and hasattr(self, "model_"):
+            shape = self.model_.projection.shape[:2]
+        raw = as_statistics(X, shape)
+        check_memory(self, (*raw.shape[1:], self.rank))
+        stats = with_scatter(raw)
+        return stats, ubm if shape else one_gaussian(stats)
+
+    def _known_supervectors(self, X: Any) -> BaumWelchStatistics:
+        """Raw statistics of supervectors like those of `fit`."""
+        C, D = self.subspace().projection.shape[:2]
+        stats = as_statistics(X, (C, D))
+        column_names(self, X, reset=False)
+        return stats
 
     def _start(self, shards: Sequence[Shard], ubm: Any) -> Subspace:
         if ubm is None:
@@ -306,17 +383,18 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             needs_second=self.update_covariance,
         )
 
-    def _maximisation(self, total: Accumulators) -> Subspace:
+    def _maximisation(self, total: Accumulators, min_count: float) -> Subspace:
         model = m_step(
             self.model_,
             total,
             self.update_covariance,
-            self.gaussian_min_count,
+            min_count,
             self.covariance_floor,
         )
         return update_prior(model, total, self.diagonalise) if self.min_divergence else model
 
-    def _record(self, value: float) -> None:
+    def _record(self, value: float, complete: bool) -> None:
+        """Keep the objective; warn of a fall where it is complete, so that EM forbids one."""
         previous = self.objective_[-1] if self.objective_ else -np.inf
         self.objective_.append(value)
         logger.info(
@@ -324,7 +402,7 @@ class TotalVariability(TransformerMixin, FittedExtractor):
             len(self.objective_),
             value,
         )
-        if value < previous - _ROUNDING * abs(previous):
+        if complete and value < previous - _ROUNDING * abs(previous):
             warnings.warn(
                 f"the objective fell from {previous:.6f} to {value:.6f} per frame in iteration "
                 f"{len(self.objective_)}; flooring of covariances or too few data can do this",
@@ -332,10 +410,10 @@ class TotalVariability(TransformerMixin, FittedExtractor):
                 stacklevel=4,
             )
 
-    def _check_data(self, total: Accumulators) -> None:
+    def _check_data(self, total: Accumulators, min_count: float) -> None:
         self.n_utterances_ = total.n_utterances
         self.n_frames_ = float(total.zeroth.sum())
         if not self.n_frames_:
             raise DataError("the training statistics hold no frames; check features and VAD")
-        for text in degeneracies(total, self.subspace().rank, self.gaussian_min_count):
+        for text in degeneracies(total, self.subspace().rank, min_count):
             warnings.warn(text, DegenerateDataWarning, stacklevel=4)

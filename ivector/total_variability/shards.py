@@ -20,15 +20,17 @@ from ivector.total_variability.subspace import Derived
 
 Loaded = BaumWelchStatistics | Iterable[BaumWelchStatistics]
 Shard = BaumWelchStatistics | Callable[[], Loaded]
+# What an extractor takes; an array holds supervectors.
+Data = BaumWelchStatistics | Sequence[Shard] | np.ndarray
 
 # A shard's accumulators cost as much as some hundred utterances, so shards should be longer.
 _MIN_SHARD, _MAX_SHARDS = 1000, 16
 
 
-def shards_of(X: BaumWelchStatistics | Sequence[Shard]) -> list[Shard]:
+def shards_of(X: Data) -> list[Shard]:
     """Shards that depend on the data alone; a batch's second-order sum goes with its first."""
     if not isinstance(X, BaumWelchStatistics):
-        shards = list(X)
+        shards: list[Shard] = list(X)
         if not shards:
             raise DataError("no statistics: the list of shards is empty")
         return shards

@@ -14,11 +14,12 @@ from typing import Any
 from ivector.base.cli import Parser
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, read_lines
+from plda.commands import COMMANDS
 
 
 def make_parser() -> Parser:
     """Describe the command line."""
-    parser = Parser(prog="python -m plda.score", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m plda.score", description=COMMANDS["score"].sentence)
     parser.add_argument("model", help="Kaldi's plda file, or a back-end .npz ending in PLDA")
     parser.add_argument("enrol", help="enrolment vectors: Kaldi archive, or .npz (ids, vectors)")
     parser.add_argument("test", help="test vectors, likewise")

@@ -22,12 +22,15 @@ from ivector.base.files import atomic_write
 from ivector.base.kaldi import KaldiReader, KaldiWriter
 from plda.models import BACKENDS
 from plda.models.plda import PLDA
+from plda.scoring.identification import SPEAKERS
 from plda.transforms.affine import Affine
 from plda.transforms.centring import Center, Whiten
 from plda.transforms.discriminant import LDA, WCCN
 from plda.transforms.length import LengthNorm
 
 _KIND = "back-end"
+# Options that came later are left out at their defaults, so that earlier versions read the file.
+_LATER: dict[str, Any] = {"smoothing": 0.0, "priors": None}
 _TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
 
 
@@ -44,6 +47,15 @@ def read_plda(path: str | os.PathLike) -> PLDA:
     ------
     DataError
         Missing, cut, not a PLDA model, of dimensions that do not fit, or with negative ψ.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> text = "<Plda>  [ 1 2 ]\\n [\\n 1 0\\n 0 1 ]\\n [ 3 0.5 ]\\n</Plda> "
+    >>> _ = Path("plda.txt").write_text(text)
+    >>> model = read_plda("plda.txt")
+    >>> model.mean_.tolist(), model.psi_.tolist()
+    ([1.0, 2.0], [3.0, 0.5])
     """
     reader = KaldiReader(path)
     reader.expect("<Plda>")
@@ -65,6 +77,13 @@ def write_plda(model: PLDA, path: str | os.PathLike, binary: bool = True) -> Non
     path : path-like
     binary : bool
         Kaldi's binary form, else text.
+
+    Examples
+    --------
+    >>> model = PLDA.from_diagonal([1, 2], [[1, 0], [0, 1]], [3, 0.5])
+    >>> write_plda(model, "plda")
+    >>> read_plda("plda").psi_.tolist()
+    [3.0, 0.5]
     """
 
     def write(out: KaldiWriter) -> None:
@@ -78,7 +97,15 @@ def write_plda(model: PLDA, path: str | os.PathLike, binary: bool = True) -> Non
 
 
 def read_transform(path: str | os.PathLike) -> Affine:
-    """Read a matrix (k, D) or affine matrix (k, D + 1) of Kaldi, such as ``transform.mat``."""
+    """Read a matrix (k, D) or affine matrix (k, D + 1) of Kaldi, such as ``transform.mat``.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("transform.txt").write_text(" [\\n  1 1 10 ]\\n")
+    >>> read_transform("transform.txt").transform([[2.0, 3.0]]).tolist()
+    [[15.0]]
+    """
     matrix = KaldiReader(path).matrix()
     if matrix.size == 0 or not np.isfinite(matrix).all():
         raise DataError(f"{path}: an empty matrix, or one that is not finite")
@@ -94,6 +121,12 @@ def write_transform(transform: Any, path: str | os.PathLike, binary: bool = True
         An `Affine` is written in its own precision, others in float32 as by Kaldi.
     path : path-like
     binary : bool
+
+    Examples
+    --------
+    >>> write_transform(Center().fit([[0.0, 2], [2, 6]]), "transform.mat")
+    >>> read_transform("transform.mat").affine().tolist()
+    [[1.0, 0.0, -1.0], [0.0, 1.0, -4.0]]
     """
     if not hasattr(transform, "affine"):
         raise UsageError(f"{type(transform).__name__} is not affine; Kaldi has no file for it")
@@ -103,7 +136,15 @@ def write_transform(transform: Any, path: str | os.PathLike, binary: bool = True
 
 
 def read_mean(path: str | os.PathLike) -> Center:
-    """Read Kaldi's ``mean.vec`` as a transformer that subtracts it."""
+    """Read Kaldi's ``mean.vec`` as a transformer that subtracts it.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("mean.txt").write_text(" [ 1 4 ]\\n")
+    >>> read_mean("mean.txt").transform([[1.0, 5.0]]).tolist()
+    [[0.0, 1.0]]
+    """
     mean = KaldiReader(path).vector()
     if mean.size == 0 or not np.isfinite(mean).all():
         raise DataError(f"{path}: an empty vector, or one that is not finite")
@@ -111,7 +152,14 @@ def read_mean(path: str | os.PathLike) -> Center:
 
 
 def write_mean(center: Center, path: str | os.PathLike, binary: bool = True) -> None:
-    """Write the mean that `center` subtracts as Kaldi's ``mean.vec`` (float32 in binary)."""
+    """Write the mean that `center` subtracts as Kaldi's ``mean.vec`` (float32 in binary).
+
+    Examples
+    --------
+    >>> write_mean(Center().fit([[0.0, 2], [2, 6]]), "mean.vec")
+    >>> read_mean("mean.vec").mean_.tolist()
+    [1.0, 4.0]
+    """
     given = getattr(center.mean, "dtype", None)
     dtype = "f8" if given == np.float64 else "f4"
     _write(path, lambda out: out.vector(center.mean_), binary, dtype)
@@ -124,13 +172,30 @@ def _write(
         write(KaldiWriter(file, binary, dtype))
 
 
-def save_model(model: Any, path: str | os.PathLike) -> None:
+def save_model(model: Any, path: str | os.PathLike, speakers: bool = False) -> None:
     """Save a fitted transformer, a PLDA model or a pipeline of them as ``.npz``.
 
     Parameters
     ----------
     model : estimator of this package, or sklearn Pipeline of such
     path : path-like
+    speakers : bool
+        Keep the enrolled speakers, so that what is loaded can ``predict``: a vector for each
+        speaker of training, more than the model itself where they are many, and their names.
+
+    Raises
+    ------
+    UsageError
+        An estimator that is none of this package's, or labels that are neither strings nor
+        numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plda import Center, load_model
+    >>> save_model(Center().fit([[0.0, 2], [2, 6]]), "center.npz")
+    >>> load_model("center.npz").mean_.tolist()
+    [1.0, 4.0]
     """
     steps = model.steps if isinstance(model, Pipeline) else [("model", model)]
     arrays: dict[str, np.ndarray] = {}
@@ -142,14 +207,29 @@ def save_model(model: Any, path: str | os.PathLike) -> None:
         for key, value in estimator.get_params(deep=False).items():
             if isinstance(value, (np.ndarray, list, tuple)):
                 arrays[f"{name}/{key}"] = np.asarray(value)
-            else:
+            elif key not in _LATER or value != _LATER[key]:
                 plain[key] = value.item() if isinstance(value, np.generic) else value
-        for key, value in vars(estimator).items():
-            if key.endswith("_"):
-                arrays[f"{name}/{key}"] = np.asarray(value)
+        for key, value in kept(estimator, speakers).items():
+            arrays[f"{name}/{key}"] = _plain_array(key, value)
         described.append({"name": name, "class": type(estimator).__name__, "options": plain})
     options = {"pipeline": isinstance(model, Pipeline), "steps": json.dumps(described)}
     files.save_model(path, _KIND, arrays, options)
+
+
+def kept(estimator: BaseEstimator, speakers: bool = False) -> dict[str, Any]:
+    """What a file keeps of a fitted estimator, by attribute: what was learnt, not of whom."""
+    learnt = {key: value for key, value in vars(estimator).items() if key.endswith("_")}
+    return {key: learnt[key] for key in learnt if speakers or key not in SPEAKERS}
+
+
+def _plain_array(key: str, value: Any) -> np.ndarray:
+    """As an array without pickles: strings of a data frame are objects, and become strings."""
+    array = np.asarray(value)
+    if array.dtype == object:
+        array = np.asarray(array.tolist())
+    if array.dtype == object:
+        raise UsageError(f"{key} holds neither strings nor numbers, which a file cannot keep")
+    return array
 
 
 def load_model(path: str | os.PathLike) -> Any:
@@ -159,6 +239,13 @@ def load_model(path: str | os.PathLike) -> Any:
     ------
     DataError
         Missing, damaged, or of another kind.
+
+    Examples
+    --------
+    >>> from plda import LengthNorm, save_model
+    >>> save_model(LengthNorm(scale=False), "norm.npz")
+    >>> load_model("norm.npz")
+    LengthNorm(scale=False)
     """
     arrays, options = files.load_model(path, _KIND)
     steps, known = [], _classes()

@@ -40,6 +40,14 @@ def read_ids_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
     ------
     DataError
         Missing, damaged, empty, an id twice, or vectors of different lengths.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("ivectors.txt").write_text("utt1  [ 1 2 ]\\nutt2  [ 3 4 ]\\n")
+    >>> ids, vectors = read_ids_vectors("ivectors.txt")
+    >>> ids, vectors.tolist()
+    (['utt1', 'utt2'], [[1.0, 2.0], [3.0, 4.0]])
     """
     path = Path(path)
     pairs = _npz_pairs(path) if path.suffix == ".npz" else _ark_pairs(path)
@@ -71,6 +79,12 @@ def write_ids_vectors(path: str | os.PathLike, ids: Sequence[str], vectors: Any)
         Unique, without white space.
     vectors : array_like (n_vectors, n_dims)
         Written in their own precision.
+
+    Examples
+    --------
+    >>> write_ids_vectors("ivectors.ark", ["utt1", "utt2"], [[1.0, 2], [3, 4]])
+    >>> read_ids_vectors("ivectors.ark")[0]
+    ['utt1', 'utt2']
     """
     path = Path(path)
     vectors = check_vectors(vectors, "vectors")
@@ -92,7 +106,15 @@ def write_ids_vectors(path: str | os.PathLike, ids: Sequence[str], vectors: Any)
 
 
 def read_counts(path: str | os.PathLike) -> dict[str, int]:
-    """Read Kaldi's ``num_utts`` (``speaker count`` a line) as {speaker: count}."""
+    """Read Kaldi's ``num_utts`` (``speaker count`` a line) as {speaker: count}.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> _ = Path("num_utts").write_text("ann 3\\nbob 1\\n")
+    >>> read_counts("num_utts")
+    {'ann': 3, 'bob': 1}
+    """
     counts: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split()

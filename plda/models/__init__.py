@@ -20,7 +20,8 @@ class Entry(NamedTuple):
     The class is an estimator with ``fit(X, y)`` on vectors (n_vectors, n_dims) and their speakers,
     and ``scorer(enrol, test, n_enrol)``; where it takes every enrolment vector on its own,
     ``scorer`` has ``enrol_labels``, too. Options of training are its parameters; ``smooth(share)``
-    is optional.
+    is optional. As a `plda.scoring.identification.Identifier` it has ``enrol(X, y)`` and
+    ``predict(X)``.
     """
 
     module: str

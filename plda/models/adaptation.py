@@ -43,7 +43,7 @@ def adapt_plda(
     Returns
     -------
     PLDA
-        With the in-domain mean.
+        With the in-domain mean; speakers are to be enrolled anew.
 
     Raises
     ------
@@ -51,6 +51,16 @@ def adapt_plda(
         NaN, or vectors of another dimension.
     UsageError
         A negative scale.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plda import PLDA
+    >>> model = PLDA.from_covariances(np.zeros(2), np.eye(2), np.eye(2))
+    >>> X = 1 + 3 * np.random.default_rng(0).normal(size=(2000, 2))
+    >>> adapted = adapt_plda(model, X)
+    >>> adapted.mean_.round().tolist(), bool((adapted.within_covariance_.diagonal() > 2).all())
+    ([1.0, 1.0], True)
     """
     check_is_fitted(model)
     X = check_input(model, X)

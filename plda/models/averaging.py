@@ -28,6 +28,12 @@ def mean_per_class(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     means : ndarray (K, D)
         Of the dtype of X.
     counts : ndarray (K,) of int
+
+    Examples
+    --------
+    >>> classes, means, counts = mean_per_class([[1.0, 2], [3, 4], [5, 5]], ["b", "b", "a"])
+    >>> classes.tolist(), means.tolist(), counts.tolist()
+    (['a', 'b'], [[5.0, 5.0], [2.0, 3.0]], [1, 2])
     """
     X = check_vectors(X)
     classes, index = check_labels(y, len(X), min_classes=1)

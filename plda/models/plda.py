@@ -15,10 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import ObjectiveWarning, UsageError
 from ivector.base.workers import one_thread
-from plda.checks import check_input, check_labels, check_range, check_vectors
+from plda.checks import check_input, check_labels, check_range, check_vectors, note_features
 from plda.linalg import class_statistics, diagonalise
 from plda.models.em import absolute_floor, em_step, floor_eigenvalues, objective
-from plda.models.two_covariance import TwoCovariance
+from plda.models.two_covariance import TwoCovariance, smoothed
 
 
 class PLDA(TwoCovariance):
@@ -32,6 +32,12 @@ class PLDA(TwoCovariance):
     covariance_floor : float
         W's eigenvalues are floored at this fraction of the total covariance's greatest; of no
         effect on data of full rank, it keeps the model usable on others.
+    smoothing : float
+        Share of B that is added to W after training, as `smooth` does: 0 to 1. Raise it where
+        there are few speakers or utterances.
+    priors : array_like (K,), optional
+        Prior probabilities of the speakers that `predict` chooses from, in the order of
+        ``classes_``; equal by default.
 
     Attributes
     ----------
@@ -45,32 +51,47 @@ class PLDA(TwoCovariance):
         W and B.
     objective_ : list of float
         Kaldi's objective per vector after each iteration: the log-likelihood of the training
-        vectors, short of the constant −½ D Σ_k log n_k.
+        vectors, short of the constant −½ D Σ_k log n_k; before smoothing.
+    classes_ : ndarray (K,)
+        Speakers that `predict` chooses from: those of training, until `enrol` sets others. A
+        model that was read from a file or made from another one has none.
+    class_means_ : ndarray (K, D)
+        Means of their length-normalised utterances, in the transformed space.
+    class_counts_ : ndarray (K,) of int
+        Numbers of their utterances.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (D,) of str
+        Of a data frame whose columns have names.
 
     Examples
     --------
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> speakers = np.repeat(np.arange(50), 8)
-    >>> X = 2 * rng.normal(size=(50, 4))[speakers] + rng.normal(size=(400, 4))
+    >>> X = 2 * rng.normal(size=(50, 20))[speakers] + rng.normal(size=(400, 20))
     >>> plda = PLDA().fit(X, speakers)
     >>> scores = plda.score_matrix(X[:3], X[[1, 100]])
     >>> scores.shape, bool(scores[0, 0] > scores[0, 1])
     ((3, 2), True)
+    >>> plda.predict(X[[1, 100]]).tolist(), plda.predict_proba(X[[1, 100]]).shape
+    ([0, 12], (2, 50))
     """
 
-    def __init__(self, n_iter=10, covariance_floor=1e-6):
+    def __init__(
+        self,
+        n_iter: int = 10,
+        covariance_floor: float = 1e-6,
+        smoothing: float = 0.0,
+        priors: Any = None,
+    ):
         self.n_iter = n_iter
         self.covariance_floor = covariance_floor
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.required = True
-        return tags
+        self.smoothing = smoothing
+        self.priors = priors
 
     @one_thread()
     def fit(self, X: Any, y: Any = None) -> PLDA:
-        """Train by EM (Kaldi's ``PldaEstimator``).
+        """Train by EM (Kaldi's ``PldaEstimator``) and enrol the speakers of training.
 
         Parameters
         ----------
@@ -92,7 +113,8 @@ class PLDA(TwoCovariance):
         if not isinstance(self.n_iter, (int, np.integer)) or self.n_iter < 1:
             raise UsageError(f"n_iter must be an integer of at least 1, got {self.n_iter!r}")
         relative_floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
-        X = check_vectors(X)
+        smoothing = check_range("smoothing", self.smoothing, 0.0, 1.0)
+        given, X = X, check_vectors(X)
         classes, index = check_labels(y, len(X), self)
         stats = class_statistics(X, index, len(classes))
         floor = absolute_floor(stats, relative_floor)
@@ -108,8 +130,9 @@ class PLDA(TwoCovariance):
             transform, psi = diagonalise(within, between)
             self.objective_.append(objective(stats, centred, transform, psi))
             self._warn_of_fall(iteration)
-        self.set_diagonal(mean, transform, psi)
-        return self
+        self.set_diagonal(mean, *smoothed(transform, psi, smoothing))
+        note_features(self, given)
+        return self._set_speakers(X, classes, index)
 
     def _warn_of_fall(self, iteration: int) -> None:
         if iteration == 0:
@@ -123,8 +146,11 @@ class PLDA(TwoCovariance):
                 stacklevel=4,
             )
 
-    def score(self, X: Any, y: Any) -> float:
+    def objective(self, X: Any, y: Any) -> float:
         """Kaldi's objective of labelled vectors per vector, as in `objective_`.
+
+        Tells models of the same vectors apart by speakers that they were not trained on; `score`
+        is the share of vectors whose speaker is predicted.
 
         Parameters
         ----------

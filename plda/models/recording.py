@@ -38,6 +38,15 @@ def score_recording(model: PLDA, X: Any, target_energy: float = 0.5, **options: 
     Never more components are kept than the segments' covariance has rank, where Kaldi takes an
     arbitrary direction of its null space; hence fewer segments than dimensions may score
     differently there. Segments that are all equal are scored without projection.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plda import PLDA
+    >>> model = PLDA.from_covariances(np.zeros(3), np.eye(3), 4 * np.eye(3))
+    >>> segments = np.array([[4.0, 0, 1], [5, 1, 0], [-4, 1, 1]])  # the last is of someone else
+    >>> (score_recording(model, segments) > 0).astype(int).tolist()
+    [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
     """
     X = check_input(model, X)
     energy = check_range("target_energy", target_energy, 0.0, 1.0)

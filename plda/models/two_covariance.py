@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy import linalg
-from sklearn.base import BaseEstimator, TransformerMixin
+from scipy import linalg, special
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import DataError, UsageError
@@ -23,19 +23,23 @@ from plda.checks import (
     check_counts,
     check_diagonal_model,
     check_input,
+    check_labels,
+    check_priors,
     check_range,
     check_vectors,
 )
-from plda.linalg import diagonalise
+from plda.linalg import class_means, diagonalise
 from plda.models.averaging import mean_per_class
+from plda.scoring.identification import Identifier
 from plda.scoring.likelihood_ratio import llr_scorer, log_likelihood_ratio
 from plda.scoring.pairs import PairScorer
+from plda.transforms.base import VectorTransformer
 from plda.transforms.length import length_norm
 
 Model = TypeVar("Model", bound="TwoCovariance")
 
 
-class TwoCovariance(TransformerMixin, BaseEstimator):
+class TwoCovariance(Identifier, ClassNamePrefixFeaturesOutMixin, VectorTransformer):
     """Model of mean, transform T and ψ; a subclass trains them.
 
     Attributes
@@ -56,6 +60,12 @@ class TwoCovariance(TransformerMixin, BaseEstimator):
     psi_: np.ndarray
     objective_: list[float]
     n_features_in_: int
+    class_means_: np.ndarray
+    class_counts_: np.ndarray
+    normalize_length_: bool
+    simple_length_norm_: bool
+    # Equal ones, where a subclass does not have them as a parameter.
+    priors: Any = None
 
     @classmethod
     def from_diagonal(cls: type[Model], mean: Any, transform: Any, psi: Any) -> Model:
@@ -99,7 +109,11 @@ class TwoCovariance(TransformerMixin, BaseEstimator):
         return cls.from_diagonal(mean, *diagonalise(within, between))
 
     def set_diagonal(self, mean: np.ndarray, transform: np.ndarray, psi: np.ndarray) -> None:
-        """Replace the parameters, mean (D,), transform (D, D) and ψ (D,), unchecked."""
+        """Replace the parameters, mean (D,), transform (D, D) and ψ (D,), unchecked.
+
+        Enrolled speakers are forgotten, as what is kept of them depends on the parameters.
+        """
+        self.forget_speakers()
         self.mean_, self.transform_, self.psi_ = mean, transform, psi
         self.n_features_in_ = len(mean)
 
@@ -140,9 +154,21 @@ class TwoCovariance(TransformerMixin, BaseEstimator):
         ndarray (n_vectors, D)
             float32 if X is, else float64. A vector equal to the mean stays zero.
         """
+        return self._checked_latent(X, n_utts, normalize_length, simple_length_norm)
+
+    def _checked_latent(
+        self, X: Any, n_utts: Any, normalize_length: bool, simple_length_norm: bool
+    ) -> np.ndarray:
+        """`transform`, but always an ndarray, whatever ``set_output`` was asked for."""
         check_is_fitted(self)
         X = check_input(self, X)
         counts = check_counts(n_utts, len(X), "n_utts")
+        latent = self._latent(X, counts, normalize_length, simple_length_norm)
+        return latent.astype(X.dtype, copy=False)
+
+    def _latent(
+        self, X: np.ndarray, counts: np.ndarray, normalize_length: bool, simple_length_norm: bool
+    ) -> np.ndarray:
         latent = (X - self.mean_) @ self.transform_.T
         if normalize_length and simple_length_norm:
             latent = length_norm(latent)
@@ -150,7 +176,83 @@ class TwoCovariance(TransformerMixin, BaseEstimator):
             squares = _expected_squares(latent, self.psi_, counts)
             squares[squares == 0] = 1.0
             latent *= np.sqrt(latent.shape[1] / squares)[:, None]
-        return latent.astype(X.dtype, copy=False)
+        return latent
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.psi_)
+
+    def enrol(
+        self: Model,
+        X: Any,
+        y: Any,
+        normalize_length: bool = True,
+        simple_length_norm: bool = False,
+    ) -> Model:
+        """Set the speakers that `predict` chooses from; the model's parameters stay.
+
+        By the book, as `scorer` with ``enrol_labels``: each utterance is length-normalised, and
+        a speaker's mean with its count is all that is kept.
+
+        Parameters
+        ----------
+        X : array_like (N, D)
+        y : array_like (N,)
+            Speaker of each vector; need not be among those trained on.
+        normalize_length, simple_length_norm : bool
+            As for `transform`; what is predicted is treated the same.
+
+        Returns
+        -------
+        self
+            With the attributes ``classes_`` (K,), ``class_means_`` (K, D) in the diagonal space,
+            and ``class_counts_`` (K,).
+        """
+        check_is_fitted(self)
+        X = check_input(self, X)
+        classes, index = check_labels(y, len(X), self, min_classes=1)
+        return self._set_speakers(X, classes, index, normalize_length, simple_length_norm)
+
+    def _set_speakers(
+        self: Model,
+        X: np.ndarray,
+        classes: np.ndarray,
+        index: np.ndarray,
+        normalize_length: bool = True,
+        simple_length_norm: bool = False,
+    ) -> Model:
+        def latent(block: np.ndarray) -> np.ndarray:
+            return self._latent(block, np.ones(len(block)), normalize_length, simple_length_norm)
+
+        counts, self.class_means_ = class_means(X, index, len(classes), latent)
+        self.classes_, self.class_counts_ = classes, counts.astype(np.int64)
+        self.normalize_length_ = bool(normalize_length)
+        self.simple_length_norm_ = bool(simple_length_norm)
+        return self
+
+    def class_scores(self, X: Any) -> np.ndarray:
+        """Log-likelihood ratios (N, K) of vectors (N, D) with every enrolled speaker.
+
+        A speaker's is that of `score_matrix` by the book; where `priors` are given, log(K·prior)
+        is added, which is 0 for equal ones.
+        """
+        self.check_enrolled()
+        latent = self._checked_latent(X, 1, self.normalize_length_, self.simple_length_norm_)
+        scorer = llr_scorer(self.psi_, self.class_means_, latent, self.class_counts_)
+        log_priors = np.log(check_priors(self.priors, len(self.classes_)) * len(self.classes_))
+        return scorer.matrix().T + log_priors
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Natural logarithms of `predict_proba`, (N, K)."""
+        return special.log_softmax(self.class_scores(X), axis=1)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Posterior probabilities (N, K) of the enrolled speakers, in the order of ``classes_``.
+
+        Each vector of `X` (N, D) is taken to be of one of them: they sum to 1. What the model
+        does not know of a speaker enrolled with few utterances is integrated out.
+        """
+        return special.softmax(self.class_scores(X), axis=1)
 
     def smooth(self: Model, factor: float) -> Model:
         """Make a model with W + `factor`·B for W (``ivector-copy-plda --smoothing``).
@@ -163,13 +265,12 @@ class TwoCovariance(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        A model of the same class.
+        A model of the same class, without enrolled speakers. The parameter ``smoothing`` of `PLDA`
+        does the same in training.
         """
         check_is_fitted(self)
-        within = 1 + check_range("factor", factor, 0.0, 1.0) * self.psi_
-        return self.with_parameters(
-            self.mean_, self.transform_ / np.sqrt(within)[:, None], self.psi_ / within
-        )
+        factor = check_range("factor", factor, 0.0, 1.0)
+        return self.with_parameters(self.mean_, *smoothed(self.transform_, self.psi_, factor))
 
     def project(self: Model, projection: Any) -> Model:
         """Make the model of projected vectors, x → P x (Kaldi's ``Plda::ApplyTransform``).
@@ -258,9 +359,9 @@ class TwoCovariance(TransformerMixin, BaseEstimator):
             With ``matrix()``, ``blocks()`` and ``trials(i, j)``. Scores are float32 if both
             sides are, else float64.
         """
-        norm = {"normalize_length": normalize_length, "simple_length_norm": simple_length_norm}
-        latent_test = self.transform(test, **norm)
-        latent = self.transform(enrol, n_enrol, **norm)
+        norm = (normalize_length, simple_length_norm)
+        latent_test = self._checked_latent(test, 1, *norm)
+        latent = self._checked_latent(enrol, n_enrol, *norm)
         if enrol_labels is not None:
             if np.any(np.asarray(n_enrol) != 1):
                 raise UsageError("enrol_labels counts the utterances itself; leave n_enrol at 1")
@@ -321,6 +422,14 @@ class TwoCovariance(TransformerMixin, BaseEstimator):
             Natural-log likelihood ratios.
         """
         return self.scorer(enrol, test, n_enrol, **options).trials(i, j, out)
+
+
+def smoothed(
+    transform: np.ndarray, psi: np.ndarray, factor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """T (D, D) and ψ (D,) of the model with W + `factor`·B for W."""
+    within = 1 + factor * psi
+    return transform / np.sqrt(within)[:, None], psi / within
 
 
 def _expected_squares(latent: np.ndarray, psi: np.ndarray, counts: np.ndarray) -> np.ndarray:

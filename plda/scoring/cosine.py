@@ -11,26 +11,57 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from plda.checks import check_vectors
+from plda.checks import check_input, check_labels, check_training, check_vectors
+from plda.linalg import class_means
+from plda.scoring.identification import Identifier
 from plda.scoring.pairs import PairScorer
 from plda.transforms.length import length_norm
 
 
-class Cosine(BaseEstimator):
-    """Cosines as a back-end like the others; nothing is learnt.
+class Cosine(Identifier, BaseEstimator):
+    """Cosines as a back-end like the others; nothing is learnt but who the speakers are.
+
+    Attributes
+    ----------
+    classes_ : ndarray (K,)
+        Speakers that `predict` chooses from, of training or of `enrol`.
+    class_means_ : ndarray (K, D)
+        Means of their vectors.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (D,) of str
+        Of a data frame whose columns have names.
 
     Examples
     --------
     >>> import numpy as np
     >>> X = np.eye(2)
-    >>> Cosine().fit(X, [0, 1]).scorer(X, X).matrix()
+    >>> cosine = Cosine().fit(X, ["ann", "bob"])
+    >>> cosine.scorer(X, X).matrix()
     array([[1., 0.],
            [0., 1.]])
+    >>> cosine.predict([[3, 1]]).tolist()
+    ['ann']
     """
 
+    class_means_: np.ndarray
+
     def fit(self, X: Any, y: Any = None) -> Cosine:
-        """Nothing to learn."""
+        """Enrol the speakers of training, if labels are given; scores need nothing else."""
+        check_training(self, X)
+        self.forget_speakers()
+        return self if y is None else self.enrol(X, y)
+
+    def enrol(self, X: Any, y: Any) -> Cosine:
+        """Set the speakers that `predict` chooses from, of vectors (N, D) and labels (N,)."""
+        X = check_input(self, X)
+        self.classes_, index = check_labels(y, len(X), self, min_classes=1)
+        self.class_means_ = class_means(X, index, len(self.classes_))[1]
         return self
+
+    def class_scores(self, X: Any) -> np.ndarray:
+        """Cosines (N, K) of vectors (N, D) with the mean of every enrolled speaker."""
+        self.check_enrolled()
+        return cosine_scores(check_input(self, X), self.class_means_)
 
     def scorer(self, enrol: Any, test: Any, n_enrol: Any = 1) -> PairScorer:
         """Prepare the cosines of enrolment (N, D), each a mean of vectors, and test (M, D)."""
@@ -52,6 +83,13 @@ def cosine_scorer(enrol: Any, test: Any, normalize_length: bool = True) -> PairS
     -------
     PairScorer
         With ``matrix()``, ``blocks()`` and ``trials(i, j)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scorer = cosine_scorer(2 * np.eye(2), np.eye(2))
+    >>> scorer.shape, scorer.trials([0, 0], [0, 1]).tolist()
+    ((2, 2), [1.0, 0.0])
     """
     enrol = check_vectors(enrol, "enrol")
     test = check_vectors(test, "test", enrol.shape[1])
@@ -75,6 +113,11 @@ def cosine_scores(enrol: Any, test: Any, *, out: np.ndarray | None = None) -> np
     -------
     ndarray (N, M)
         float32 if both sides are, else float64; 0 for a vector of length zero.
+
+    Examples
+    --------
+    >>> cosine_scores([[3, 4]], [[1, 0], [0, 1]]).round(3).tolist()
+    [[0.6, 0.8]]
     """
     return cosine_scorer(enrol, test).matrix(out)
 
@@ -82,12 +125,24 @@ def cosine_scores(enrol: Any, test: Any, *, out: np.ndarray | None = None) -> np
 def cosine_trials(
     enrol: Any, test: Any, i: Any, j: Any, *, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Cosines of listed trials, row i[t] of `enrol` with row j[t] of `test`, (n_trials,)."""
+    """Cosines of listed trials, row i[t] of `enrol` with row j[t] of `test`, (n_trials,).
+
+    Examples
+    --------
+    >>> cosine_trials([[3, 4], [1, 0]], [[1, 0]], i=[0, 1], j=[0, 0]).round(3).tolist()
+    [0.6, 1.0]
+    """
     return cosine_scorer(enrol, test).trials(i, j, out)
 
 
 def dot_products(
     enrol: Any, test: Any, i: Any, j: Any, *, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Inner products of listed trials (Kaldi's ``ivector-compute-dot-products``), (n_trials,)."""
+    """Inner products of listed trials (Kaldi's ``ivector-compute-dot-products``), (n_trials,).
+
+    Examples
+    --------
+    >>> dot_products([[3, 4], [1, 0]], [[1, 0]], i=[0, 1], j=[0, 0]).tolist()
+    [3.0, 1.0]
+    """
     return cosine_scorer(enrol, test, normalize_length=False).trials(i, j, out)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numba
+from ivector.base.jit import njit
 
 
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath=True, nogil=True)
 def row_products(left, right, i, j, out):
     """Inner products of listed rows: out[t] = left[i[t]] · right[j[t]].
 

@@ -32,6 +32,15 @@ class PairScorer:
     shape : tuple of int
         (n_enrol, n_test).
     dtype : dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scorer = PairScorer(np.array([[1.0, 2], [0, 1]]), np.array([[3.0, 0], [1, 1]]))
+    >>> scorer.matrix().tolist()
+    [[3.0, 3.0], [0.0, 1.0]]
+    >>> scorer.trials([0, 1], [0, 1]).tolist()
+    [3.0, 1.0]
     """
 
     def __init__(self, left: np.ndarray, right: np.ndarray):

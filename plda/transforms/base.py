@@ -9,16 +9,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from plda.checks import check_input, warn_degenerate
 
 
-class LinearTransformer(TransformerMixin, BaseEstimator):
+class VectorTransformer(TransformerMixin, BaseEstimator):
+    """One that keeps float32 vectors float32."""
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+class LinearTransformer(VectorTransformer):
     """x → A (x − mean), with A (n_components, D) or None for the identity."""
 
     mean_: np.ndarray
+    n_features_in_: int
 
     def transform(self, X: Any) -> np.ndarray:
         """Transform vectors.
@@ -58,7 +72,17 @@ class LinearTransformer(TransformerMixin, BaseEstimator):
         return np.hstack([projection, -(projection @ self.mean_)[:, None]])
 
 
-class LabelledTransformer(LinearTransformer):
+class Projection(ClassNamePrefixFeaturesOutMixin, LinearTransformer):
+    """One whose features are new; their names are the class's and a number: lda0, lda1, …"""
+
+    projection_: np.ndarray
+
+    @property
+    def _n_features_out(self) -> int:
+        return len(self.projection_)
+
+
+class LabelledProjection(Projection):
     """One that is fitted on labelled vectors."""
 
     def __sklearn_tags__(self):

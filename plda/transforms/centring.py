@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.base import OneToOneFeatureMixin
 
 from ivector.base.errors import UsageError
 from ivector.base.workers import one_thread
@@ -16,14 +17,15 @@ from plda.checks import (
     check_labels,
     check_n_components,
     check_range,
+    check_training,
     check_vectors,
     refuse_equal_vectors,
 )
 from plda.linalg import class_means, floored_eigh, total_covariance
-from plda.transforms.base import LinearTransformer, warn_rank
+from plda.transforms.base import LinearTransformer, Projection, warn_rank
 
 
-class Center(LinearTransformer):
+class Center(OneToOneFeatureMixin, LinearTransformer):
     """Subtract the mean (Kaldi's ``ivector-subtract-global-mean``).
 
     Parameters
@@ -37,16 +39,24 @@ class Center(LinearTransformer):
     Attributes
     ----------
     mean_ : ndarray (n_features,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray (n_features,) of str
+        Of a data frame whose columns have names.
+
+    Examples
+    --------
+    >>> Center().fit_transform([[0.0, 2], [2, 6]])
+    array([[-1., -2.],
+           [ 1.,  2.]])
     """
 
-    def __init__(self, mean=None, per_class=False):
+    def __init__(self, mean: Any = None, per_class: bool = False):
         self.mean = mean
         self.per_class = per_class
 
     def fit(self, X: Any, y: Any = None) -> Center:
         """Find the mean of `X` (n_vectors, n_features)."""
-        X = check_vectors(X)
-        self.n_features_in_ = X.shape[1]
+        X = check_training(self, X)
         if self.mean is not None:
             mean = check_vectors(np.atleast_2d(self.mean), "mean", X.shape[1])[0]
             self.mean_ = mean.astype(np.float64)
@@ -58,7 +68,7 @@ class Center(LinearTransformer):
         return self
 
 
-class Whiten(LinearTransformer):
+class Whiten(Projection):
     """Make the total covariance the identity, by its principal components.
 
     Parameters
@@ -78,9 +88,25 @@ class Whiten(LinearTransformer):
     projection_ : ndarray (n_components, n_features)
     explained_variance_ : ndarray (n_components,)
         Floored eigenvalues.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (n_features,) of str
+        Of a data frame whose columns have names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(100, 3)) @ [[3, 0, 0], [1, 2, 0], [0, 0, 1]]
+    >>> out = Whiten(2).fit_transform(X)
+    >>> bool(np.allclose(np.cov(out.T, bias=True), np.eye(2)))
+    True
     """
 
-    def __init__(self, n_components=None, method="pca", covariance_floor=1e-6):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        method: str = "pca",
+        covariance_floor: float = 1e-6,
+    ):
         self.n_components = n_components
         self.method = method
         self.covariance_floor = covariance_floor
@@ -88,7 +114,7 @@ class Whiten(LinearTransformer):
     @one_thread()
     def fit(self, X: Any, y: Any = None) -> Whiten:
         """Find the principal components of `X` (n_vectors, n_features)."""
-        X = check_vectors(X)
+        X = check_training(self, X)
         n_vectors, n_dims = X.shape
         keep = check_n_components(self.n_components, n_dims, n_dims)
         floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
@@ -102,7 +128,6 @@ class Whiten(LinearTransformer):
         if rank < keep:
             warn_rank("total covariance", rank, n_dims, n_vectors, floor, f"Whiten({rank})")
         projection = vectors[:, :keep].T / np.sqrt(values[:keep, None])
-        self.n_features_in_ = n_dims
         self.mean_ = mean
         self.explained_variance_ = values[:keep]
         self.projection_ = vectors @ projection if self.method == "zca" else projection

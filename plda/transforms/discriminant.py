@@ -21,15 +21,15 @@ from plda.checks import (
     check_labels,
     check_n_components,
     check_range,
-    check_vectors,
+    check_training,
     refuse_equal_vectors,
     warn_degenerate,
 )
 from plda.linalg import class_statistics, eigh_descending, floored_eigh
-from plda.transforms.base import LabelledTransformer, warn_rank
+from plda.transforms.base import LabelledProjection, warn_rank
 
 
-class LDA(LabelledTransformer):
+class LDA(LabelledProjection):
     """Linear discriminant analysis with the numbers of Kaldi's ``ivector-compute-lda``.
 
     Normalises the within-class covariance (divided by N, not N − K), floored relative to its
@@ -53,9 +53,26 @@ class LDA(LabelledTransformer):
     projection_ : ndarray (n_components, n_features)
     between_variance_ : ndarray (n_components,)
         Between-class variance of each output dimension.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (n_features,) of str
+        Of a data frame whose columns have names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> speakers = np.repeat(["ann", "bob", "cid"], 20)
+    >>> X = 3 * rng.normal(size=(3, 5)).repeat(20, axis=0) + rng.normal(size=(60, 5))
+    >>> LDA(2).fit(X, speakers).transform(X).shape
+    (60, 2)
     """
 
-    def __init__(self, n_components=None, total_covariance_factor=0.0, covariance_floor=1e-6):
+    def __init__(
+        self,
+        n_components: int | None = None,
+        total_covariance_factor: float = 0.0,
+        covariance_floor: float = 1e-6,
+    ):
         self.n_components = n_components
         self.total_covariance_factor = total_covariance_factor
         self.covariance_floor = covariance_floor
@@ -63,7 +80,7 @@ class LDA(LabelledTransformer):
     @one_thread()
     def fit(self, X: Any, y: Any = None) -> LDA:
         """Fit on vectors `X` (n_vectors, n_features) of speakers `y` (n_vectors,)."""
-        X = check_vectors(X)
+        X = check_training(self, X)
         n_vectors, n_dims = X.shape
         classes, index = check_labels(y, n_vectors, self)
         keep = check_n_components(self.n_components, n_dims, min(n_dims, len(classes) - 1))
@@ -87,14 +104,13 @@ class LDA(LabelledTransformer):
             )
         whiten = vectors.T / np.sqrt(values)[:, None]
         variances, rotation = eigh_descending(whiten @ between @ whiten.T)
-        self.n_features_in_ = n_dims
         self.mean_ = stats.mean
         self.between_variance_ = np.maximum(variances[:keep], 0.0)
         self.projection_ = rotation[:, :keep].T @ whiten
         return self
 
 
-class WCCN(LabelledTransformer):
+class WCCN(LabelledProjection):
     """Within-class covariance normalisation, x → B'(x − mean) with B B' = W⁻¹ (Hatch 2006).
 
     W is the average over classes of the classes' covariances, so that every speaker counts the
@@ -110,15 +126,28 @@ class WCCN(LabelledTransformer):
     mean_ : ndarray (n_features,)
     projection_ : ndarray (n_features, n_features)
         B', upper triangular.
+    n_features_in_ : int
+    feature_names_in_ : ndarray (n_features,) of str
+        Of a data frame whose columns have names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> speakers, offsets = np.repeat(np.arange(30), 10), np.array([[1, 0], [0, 5]])
+    >>> X = np.random.default_rng(0).normal(size=(300, 2)) @ offsets
+    >>> out = WCCN().fit_transform(X, speakers).reshape(30, 10, 2)
+    >>> within = np.mean([np.cov(own.T, bias=True) for own in out], axis=0)
+    >>> bool(np.allclose(within, np.eye(2)))
+    True
     """
 
-    def __init__(self, covariance_floor=1e-6):
+    def __init__(self, covariance_floor: float = 1e-6):
         self.covariance_floor = covariance_floor
 
     @one_thread()
     def fit(self, X: Any, y: Any = None) -> WCCN:
         """Fit on vectors `X` (n_vectors, n_features) of speakers `y` (n_vectors,)."""
-        X = check_vectors(X)
+        X = check_training(self, X)
         n_vectors, n_dims = X.shape
         classes, index = check_labels(y, n_vectors, self)
         floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
@@ -133,7 +162,6 @@ class WCCN(LabelledTransformer):
                 "within-class covariance", rank, n_dims, n_vectors, floor, f"Whiten({rank}) before"
             )
         inverse = (vectors / values) @ vectors.T
-        self.n_features_in_ = n_dims
         self.mean_ = stats.mean
         self.projection_ = linalg.cholesky((inverse + inverse.T) / 2)
         return self

@@ -14,12 +14,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin
 
-from plda.checks import check_input, check_vectors, warn_degenerate
+from plda.checks import check_input, check_training, warn_degenerate
+from plda.transforms.base import VectorTransformer
 
 
-class LengthNorm(TransformerMixin, BaseEstimator):
+class LengthNorm(OneToOneFeatureMixin, VectorTransformer):
     """Scale every vector to the same length (Kaldi's ``ivector-normalize-length``).
 
     Vectors of length zero stay so.
@@ -29,14 +30,25 @@ class LengthNorm(TransformerMixin, BaseEstimator):
     scale : bool
         To length √D, the expected length of a vector of unit covariance, as Kaldi does by
         default; False gives unit length (``--scaleup=false``).
+
+    Attributes
+    ----------
+    n_features_in_ : int
+    feature_names_in_ : ndarray (n_features,) of str
+        Of a data frame whose columns have names.
+
+    Examples
+    --------
+    >>> LengthNorm(scale=False).transform([[3.0, 4.0]]).round(3).tolist()
+    [[0.6, 0.8]]
     """
 
-    def __init__(self, scale=True):
+    def __init__(self, scale: bool = True):
         self.scale = scale
 
     def fit(self, X: Any, y: Any = None) -> LengthNorm:
         """Note the dimension of `X` (n_vectors, n_features)."""
-        self.n_features_in_ = check_vectors(X).shape[1]
+        check_training(self, X)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -51,7 +63,14 @@ class LengthNorm(TransformerMixin, BaseEstimator):
 
 
 def length_norm(X: np.ndarray, scale: bool = True) -> np.ndarray:
-    """Vectors (n_vectors, n_dims) scaled to length √n_dims, or 1 if not `scale`; zeros stay."""
+    """Vectors (n_vectors, n_dims) scaled to length √n_dims, or 1 if not `scale`; zeros stay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> length_norm(np.array([[3.0, 4.0]]), scale=False).round(3).tolist()
+    [[0.6, 0.8]]
+    """
     # The maximum is taken out first, so that squares neither overflow nor vanish.
     largest = np.abs(X).max(axis=1, keepdims=True).astype(np.float64)
     if not largest.all():

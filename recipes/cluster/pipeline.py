@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:  # run as a script, of a copy that is not installed
     sys.path.insert(0, str(ROOT))
 
+from ivector.base.cli import guarded  # noqa: E402
+from ivector.base.extras import told_extra  # noqa: E402
 from recipes.systems import DEFAULT_SYSTEMS, SHARED, STAGES, trunk_of  # noqa: E402
 from recipes.systems import SYSTEMS as TABLE  # noqa: E402
 
@@ -205,13 +207,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             words = whole_command(step, arguments.systems, VOLUME + "/RUN", arguments.options)
             print(f"# {step.name}\n{words}")
         return 0
-    try:
+    return guarded("pipeline.py", lambda: _build(arguments))
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    """Compile the pipeline, or run it here."""
+    with told_extra():
         import kfp  # noqa: F401
-    except ImportError:
-        print(
-            "pipeline.py: error: kfp is not installed; pip install -e .[pipeline]", file=sys.stderr
-        )
-        return 2
     if arguments.compile:
         compile_pipeline(
             arguments.compile,

@@ -4,7 +4,8 @@ What counts are the syntax trees of the project's modules that the step's module
 and through others, without what changes no number: comments, layout, docstrings, and the arguments
 of ``raise`` and of calls that log, warn or print. What a step takes by name from a table (networks,
 back-ends) it names itself, so that another entry does not count. Trees are read once a
-change of a file, and kept beside the compiled modules where that folder can be written.
+change of a file, and kept beside the compiled modules where that folder can be written; not beside
+what pip has installed.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
 # Of the frame around the computations: how something is run, refused, said or kept is no result.
 IDLE = (
     "recipes.engine", "recipes.systems", "recipes.validate", "recipes.steps.__main__",
-    "ivector.base.log", "ivector.base.cli",
+    "ivector.base.log", "ivector.base.cli", "ivector.base.commands", "ivector.base.extras",
+    "recipes.commands", "fusion.commands", "dnn.commands",
 )  # fmt: skip
 # Calls that only say something: of these names, or methods of these objects.
-_SAYING, _SPEAKERS = {"print", "warn_degenerate"}, {"logger", "logging", "warnings"}
+_SAYING, _SPEAKERS = {"print", "warn_degenerate", "warn_caller"}, {"logger", "logging", "warnings"}
 _KEPT = "syntax-trees.json"
 
 
@@ -117,7 +119,7 @@ def _home() -> Path:
 
 def keep_trees() -> None:
     """Keep what was read of changed files for the next process, where that can be written."""
-    if _changed:
+    if _changed and (ROOT / "setup.cfg").is_file():
         with contextlib.suppress(OSError, DataError):
             write_text(_home() / _KEPT, json.dumps({"reader": _reader(), **_trees()}))
         _changed.clear()

@@ -212,7 +212,8 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
     UsageError
         In one line: which option, which value, what is allowed.
     """
-    given, configs = TABLE.read_arguments(words, here or Path.cwd())
+    start = here or Path.cwd()
+    given, configs = TABLE.read_arguments(words, start)
     files: dict[str, Given] = {}
     for path in configs:
         files.update(TABLE.read_config(path, path.parent if here is None else here))
@@ -228,8 +229,8 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
     mine = {**files, **given}
     base = _configured(label, [])
     common = _checked({**base, **mine}, mine)
-    common.data = common.data or ROOT / "data" / label
-    common.exp = common.exp or ROOT / "exp" / label
+    common.data = common.data or start / "data" / label
+    common.exp = common.exp or start / "exp" / label
     of = {}
     for name in SYSTEMS:
         layers = {**_configured(label, [trunk_of(name), name]), **mine}

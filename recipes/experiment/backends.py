@@ -37,13 +37,13 @@ def train(
 ) -> float | None:
     """Train on normalised vectors (n_vectors, n_dims) into a folder; the objective, if any."""
     from ivector.base.files import write_text
-    from plda.formats.models import save_model, write_plda
+    from plda.formats.models import kept, save_model, write_plda
     from plda.models.two_covariance import TwoCovariance
 
     untrained = make(scoring)
     given = {n: getattr(values, o) for n, o in PARAMETERS.items() if hasattr(untrained, n)}
     model = untrained.set_params(**given).fit(X, y)
-    if not any(name.endswith("_") for name in vars(model)):
+    if kept(model).keys() <= {"n_features_in_"}:
         return None  # nothing is learnt
     objective = [float(value) for value in getattr(model, "objective_", ())]
     if values.plda_smoothing and hasattr(model, "smooth"):

@@ -14,7 +14,7 @@ from dnn.data.labelled import (
 )
 from dnn.data.sources import ArraySource
 from dnn.embedding.export import SpeakerClassifier
-from dnn.identify import build_parser, main
+from dnn.identify import main, make_parser
 from dnn.losses.table import build_loss
 from dnn.models import build
 from ivector.base.cli import run
@@ -25,7 +25,7 @@ SMALL = ("--width", "0.06", "--model-option", "n_blocks=1", "--batch-size", "12"
 
 def identify(*words):
     """Exit code of the command."""
-    return run(build_parser(), main, list(map(str, words)))
+    return run(make_parser(), main, list(map(str, words)))
 
 
 def fails(capsys, code, *words):

@@ -55,7 +55,7 @@ def test_options_and_a_file_of_them_train_to_the_same_bytes(tmp_path):
         words[out] = str(tmp_path / name)
         if name == "file":
             del words[steps : steps + 2]
-        assert run(train.build_parser(), train.main, words) == 0
+        assert run(train.make_parser(), train.main, words) == 0
         weights.append((tmp_path / name / "network" / "network.safetensors").read_bytes())
     assert weights[0] == weights[1]
 

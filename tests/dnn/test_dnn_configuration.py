@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 
@@ -221,7 +219,7 @@ def test_what_does_not_go_together_is_told_by_its_options(values, text):
 
 BEFORE = {
     "train": (
-        train.build_parser,
+        train.make_parser,
         "--model --model-option --loss --margin --frames --batch-size --per-speaker --epochs "
         "--steps --optimiser --lr --schedule --warmup --weight-decay --average --accumulate "
         "--device --threads --workers --compile --save-every --tensorboard --seed --held-out "
@@ -237,7 +235,7 @@ BEFORE = {
         },
     ),
     "deep-speaker": (
-        deep_speaker.build_parser,
+        deep_speaker.make_parser,
         "--features --utt2spk --librispeech --sets --out --init --architecture --channels --steps "
         "--batch-size --per-speaker --frames --lr --save-every --workers --threads --device --seed",
         {
@@ -246,7 +244,7 @@ BEFORE = {
         },
     ),
     "identification": (
-        lambda: subparser(identify.build_parser(), "train"),
+        lambda: subparser(identify.make_parser(), "train"),
         "--classes --features --normalise --pack --out --keep --validation --held-out --model "
         "--width --model-option --loss --margin --frames --batch-size --epochs --steps --lr "
         "--warmup --optimiser --weight-decay --mask --precision --workers --validations "
@@ -260,7 +258,7 @@ BEFORE = {
         },
     ),
     "embedding": (
-        train_embedding.build_parser,
+        train_embedding.make_parser,
         "--features --data --utt2spk --out --model --model-option --normalise --loss --margin "
         "--frames --batch-size --per-speaker --epochs --steps --lr --decay --decay-every --warmup "
         "--weight-decay --save-every --compile --device --threads --workers --seed --num-mel-bins "
@@ -307,10 +305,10 @@ def test_networks_of_run_sh_have_the_defaults_that_they_had():
 
 def test_a_single_length_leaves_the_words_behind_it_to_others():
     words = ["train", "--frames", "80", "a.bin", "--mask", "b.bin", "--out", "x"]
-    arguments = identify.build_parser().parse_args(words[:4] + words[6:])
+    arguments = identify.make_parser().parse_args(words[:4] + words[6:])
     assert arguments.data == [Path("a.bin")]
     assert configure(arguments, PRESETS["identification"]).batches.frames == (80,)
-    arguments = identify.build_parser().parse_args(["train", *words[4:]])
+    arguments = identify.make_parser().parse_args(["train", *words[4:]])
     assert arguments.data == [Path("b.bin")]
 
 
@@ -319,21 +317,21 @@ def test_a_single_length_leaves_the_words_behind_it_to_others():
 
 @tomllib
 def test_a_file_to_start_from(tmp_path, capsys):
-    from dnn.configuration.__main__ import build_parser, main
+    from dnn.configuration.__main__ import main, make_parser
     from ivector.base.cli import run
 
-    assert run(build_parser(), main, ["xvector"]) == 0
+    assert run(make_parser(), main, ["xvector"]) == 0
     printed = capsys.readouterr().out
     (tmp_path / "mine.toml").write_text(printed)
     values = read_config(tmp_path / "mine.toml", STEP)
     assert STEP.config().changed(values) == STEP.config()
     assert "training.seed" not in values and "# pooling =  # how frames" in printed
-    assert run(build_parser(), main, ["train", "--out", str(tmp_path / "x.json")]) == 0
+    assert run(make_parser(), main, ["train", "--out", str(tmp_path / "x.json")]) == 0
     assert json.loads((tmp_path / "x.json").read_text())["schedule"]["lr"] == 1e-3
-    assert run(build_parser(), main, []) == 2
+    assert run(make_parser(), main, []) == 2
     (tmp_path / "page.md").write_text("nothing")
     pytest.importorskip("torch")
-    assert run(build_parser(), main, ["--page", str(tmp_path / "page.md")]) == 1
+    assert run(make_parser(), main, ["--page", str(tmp_path / "page.md")]) == 1
     assert "lacks the marks" in capsys.readouterr().err
 
 
@@ -347,46 +345,3 @@ def test_the_page_s_tables_are_those_of_the_declarations(tmp_path):
     update(copy)
     said = "run python -m dnn.configuration --page docs/networks.md"
     assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8"), said
-
-
-WITHOUT_TORCH = """
-import sys
-sys.modules["torch"] = sys.modules["safetensors"] = None
-import dnn, dnn.configuration
-from dnn import deep_speaker, extract, identify, train, verify
-from ivector.base.cli import run
-from ivector.base.errors import UserError
-from recipes import train_embedding
-for command in (train, deep_speaker, identify, extract, verify, train_embedding):
-    assert "--help" in command.build_parser().format_help()
-config = dnn.configuration.PRESETS["train"].config().changed({"model.name": "ecapa"})
-told = []
-for use in (
-    lambda: dnn.build("ecapa"),
-    lambda: dnn.Trainer,
-    lambda: dnn.build_loss("softmax", 2, 2),
-    lambda: dnn.fold,
-    lambda: dnn.load_network("nowhere"),
-    lambda: config.changed({"model.pooling": "average"}),
-):
-    try:
-        use()
-    except (UserError, ImportError) as error:
-        told.append(str(error))
-assert len(told) == 6 and all("pip install 'ivector-plda[dnn]'" in text for text in told), told
-words = "--features f --utt2spk u --out o".split()
-sys.exit(run(train.build_parser(), train.main, words))
-"""
-
-
-def test_without_torch_one_line_names_the_extra():
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TORCH], cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    lines = done.stderr.splitlines()
-    assert done.returncode == 1, done.stderr
-    assert lines == [
-        "python -m dnn.train: error: networks need torch, which is not installed: "
-        "pip install 'ivector-plda[dnn]'"
-    ]

@@ -198,14 +198,14 @@ def test_command(tmp_path, caplog):
     argv = [str(tmp_path / "exp"), "--features", str(tmp_path), "--threads", "1"]
     argv += ["--out", str(tmp_path / "x.npz"), "--device", "cpu"]
     vad = ["--vad", str(tmp_path / "vad.scp")]
-    assert run(command.build_parser(), command.main, [*argv, *vad]) == 0
+    assert run(command.make_parser(), command.main, [*argv, *vad]) == 0
     arrays, _ = load_model(tmp_path / "x.npz", "vectors")
     source = open_front_end(tmp_path, tmp_path / "vad.scp")
     assert arrays["ids"].tolist() == source.ids
     expected = [alone(model, source.read(i)) for i in range(4)]
     np.testing.assert_allclose(arrays["vectors"], expected, rtol=2e-3, atol=2e-4)
     assert "was trained" not in caplog.text
-    assert run(command.build_parser(), command.main, argv) == 0
+    assert run(command.make_parser(), command.main, argv) == 0
     assert "was trained with VAD decisions" in caplog.text
 
 
@@ -224,7 +224,7 @@ def test_command_with_mistakes(tmp_path, capsys, change, code, text):
     kaldi_features(tmp_path)
     save_network(tmp_path / "network", small())
     argv = [str(tmp_path), "--features", str(tmp_path), "--out", str(tmp_path / "x.ark"), *change]
-    assert run(command.build_parser(), command.main, argv) == code
+    assert run(command.make_parser(), command.main, argv) == code
     assert text in capsys.readouterr().err.splitlines()[-1]
     assert not Path("x.txt").exists()
 
@@ -242,9 +242,9 @@ def test_curves(tmp_path, capsys):
         lines += ['{"step": 10, "validation_eer": 0.2, "validation_accuracy": 0.4}', ""]
         (tmp_path / name / "scalars.jsonl").write_text("\n".join(lines))
     argv = [str(tmp_path / "one"), str(tmp_path / "two"), "--out", str(tmp_path / "c.svg")]
-    assert run(curves.build_parser(), curves.main, argv) == 0
+    assert run(curves.make_parser(), curves.main, argv) == 0
     first = (tmp_path / "c.svg").read_bytes()
-    assert run(curves.build_parser(), curves.main, argv) == 0
+    assert run(curves.make_parser(), curves.main, argv) == 0
     assert (tmp_path / "c.svg").read_bytes() == first and b"<svg" in first
     plot_curves(tmp_path / "one.png", tmp_path / "one" / "scalars.jsonl", "One")
     assert (tmp_path / "one.png").read_bytes().startswith(b"\x89PNG")
@@ -252,5 +252,5 @@ def test_curves(tmp_path, capsys):
         plot_curves(tmp_path / "c.pdf", tmp_path / "one" / "scalars.jsonl")
     with pytest.raises(UsageError, match="nothing to plot"):
         plot_curves(tmp_path / "c.png", {})
-    assert run(curves.build_parser(), curves.main, [str(tmp_path), "--out", "c.png"]) == 1
-    assert run(curves.build_parser(), curves.main, [argv[0], argv[0], "--out", "c.png"]) == 2
+    assert run(curves.make_parser(), curves.main, [str(tmp_path), "--out", "c.png"]) == 1
+    assert run(curves.make_parser(), curves.main, [argv[0], argv[0], "--out", "c.png"]) == 2

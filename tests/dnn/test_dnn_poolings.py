@@ -83,7 +83,7 @@ def test_a_pooling_made_up_here_trains_saves_loads_and_extracts(name, extremes, 
         "--model", name, "--pooling", extremes, *options, "--steps", 3, "--batch-size", 8,
         "--frames", 30, "--device", "cpu", "--threads", 1,
     ]  # fmt: skip
-    assert run(train.build_parser(), train.main, list(map(str, words))) == 0
+    assert run(train.make_parser(), train.main, list(map(str, words))) == 0
     told = json.loads((out / "network" / "config.json").read_text())["model"]["options"]
     assert told["pooling"] == extremes
     model = load_network(out / "network")
@@ -91,7 +91,7 @@ def test_a_pooling_made_up_here_trains_saves_loads_and_extracts(name, extremes, 
 
     vectors = tmp_path / "vectors.npz"
     words = [out, "--features", features / "feats.scp", "--out", vectors, "--device", "cpu"]
-    assert run(extract.build_parser(), extract.main, list(map(str, words))) == 0
+    assert run(extract.make_parser(), extract.main, list(map(str, words))) == 0
     ids, together = read_vectors(vectors)
     source = open_front_end(features / "feats.scp")
     assert ids == source.ids and together.shape == (16, 8) and np.ptp(together, axis=0).min() > 0
@@ -107,13 +107,13 @@ def test_a_file_names_it_too(extremes, features, tmp_path):
         tmp_path / "out", "--config", tmp_path / "mine.json", "--steps", 1, "--batch-size", 4,
         "--frames", 20, "--device", "cpu", "--threads", 1,
     ]  # fmt: skip
-    assert run(train.build_parser(), train.main, list(map(str, words))) == 0
+    assert run(train.make_parser(), train.main, list(map(str, words))) == 0
     assert isinstance(load_network(tmp_path / "out" / "network").pooling, Extremes)
 
 
 def test_unknown_ones_are_refused(features, tmp_path, capsys):
     words = ["--features", "f", "--utt2spk", "u", "--out", "o", "--pooling", "extremes"]
-    assert run(train.build_parser(), train.main, words) == 2
+    assert run(train.make_parser(), train.main, words) == 2
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1 and "--pooling: takes one of average, statistics" in told[0]
     with pytest.raises(UsageError, match="no pooling is called 'extremes'"):

@@ -20,7 +20,7 @@ def test_command(tmp_path, capsys):
 
     write_features(tmp_path)
     argv = command(tmp_path, "--held-out", "1", "--trials", str(tmp_path / "trials"))[2:]
-    assert train.main(train.build_parser().parse_args(argv)) == 0
+    assert train.main(train.make_parser().parse_args(argv)) == 0
     config = json.loads((tmp_path / "exp" / "network" / "config.json").read_text())
     assert config["speakers"] == [f"spk{i}" for i in range(6)]
     assert config["vad"] is True and config["model"]["options"]["channels"][-1] == 24
@@ -44,8 +44,8 @@ def test_command_stopped_by_sigterm_exits_with_75(tmp_path, monkeypatch):
 
     monkeypatch.setattr(CropBatches, "get", signalled)
     arguments = command(tmp_path)[2:]
-    assert run(train.build_parser(), train.main, arguments) == train.STOPPED == 75
-    assert run(train.build_parser(), train.main, arguments) == 0
+    assert run(train.make_parser(), train.main, arguments) == train.STOPPED == 75
+    assert run(train.make_parser(), train.main, arguments) == 0
     assert calls == [0, 1, 2, 3]
 
 
@@ -69,7 +69,7 @@ def test_command_with_mistakes(tmp_path, capsys, more, code, text):
 
     write_features(tmp_path)
     try:
-        assert run(train.build_parser(), train.main, command(tmp_path, *more)[2:]) == code
+        assert run(train.make_parser(), train.main, command(tmp_path, *more)[2:]) == code
     except SystemExit as exit:
         assert exit.code == code
     assert text in capsys.readouterr().err.splitlines()[-1]

@@ -137,7 +137,7 @@ class TestVerify:
         return tmp_path
 
     def call(self, *words):
-        return run(verify.build_parser(), verify.main, [str(word) for word in words])
+        return run(verify.make_parser(), verify.main, [str(word) for word in words])
 
     def test_features_go_in_as_in_training(self, folder, model, source):
         words = ("--trials", folder / "trials", "--out", folder / "s", "--score", "first")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fusion import Calibration, load_model, read_scores
-from fusion.calibrate import build_parser, main
+from fusion.calibrate import main, make_parser
 from ivector.base.cli import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def calibrate(world, tmp_path, monkeypatch, capsys):
         with monkeypatch.context() as patch:
             patch.chdir(world)
             try:
-                code: object = run(build_parser(), main, [str(word) for word in words])
+                code: object = run(make_parser(), main, [str(word) for word in words])
             except SystemExit as error:
                 code = error.code
         out = capsys.readouterr()
@@ -62,7 +62,7 @@ def calibrate(world, tmp_path, monkeypatch, capsys):
 
 
 def test_help_is_quick_and_light():
-    code = "import sys, fusion.calibrate as c; c.build_parser().format_help(); print(*sys.modules)"
+    code = "import sys, fusion.calibrate as c; c.make_parser().format_help(); print(*sys.modules)"
     out = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     ).stdout.split()

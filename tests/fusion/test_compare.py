@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from fusion.compare import build_parser, main
+from fusion.compare import main, make_parser
 from ivector.base.cli import run
 
 
@@ -41,7 +41,7 @@ def call(folder, monkeypatch):
     monkeypatch.chdir(folder)
 
     def call(*arguments):
-        return run(build_parser(), main, [str(a) for a in arguments])
+        return run(make_parser(), main, [str(a) for a in arguments])
 
     return call
 

@@ -47,7 +47,7 @@ def corpus(tmp_path, monkeypatch):
 
 
 def call(*arguments):
-    return run(evaluate.build_parser(), evaluate.main, [str(a) for a in arguments])
+    return run(evaluate.make_parser(), evaluate.main, [str(a) for a in arguments])
 
 
 def classes(pairs):

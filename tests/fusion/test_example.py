@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fusion import OperatingPoints, align, read_columns, read_scores, read_trials, trial_columns
-from fusion.example import build_parser, main, simulate
+from fusion.example import main, make_parser, simulate
 from fusion.formats.speakers import mapped_speakers, read_map
 from ivector.base.cli import run
 
@@ -13,7 +13,7 @@ FILES = {"cosine.scores", "plda.scores", "gmm.scores", "trials", "utt2spk", "col
 
 def write(folder, *words):
     try:
-        return run(build_parser(), main, [str(folder), *map(str, words)])
+        return run(make_parser(), main, [str(folder), *map(str, words)])
     except SystemExit as error:
         return error.code
 

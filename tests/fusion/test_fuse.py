@@ -60,7 +60,7 @@ def files(part, *names):
 
 
 def call(*arguments):
-    return run(fuse.build_parser(), fuse.main, [str(a) for a in arguments])
+    return run(fuse.make_parser(), fuse.main, [str(a) for a in arguments])
 
 
 def drop(path, name):
@@ -410,7 +410,7 @@ def test_unfit_numbers_of_speakers(corpus, capsys):
 
 def test_help_is_quick_and_imports_little():
     code = (
-        "import sys, fusion.fuse as f; f.build_parser(); print({'numpy', 'numba'} & {*sys.modules})"
+        "import sys, fusion.fuse as f; f.make_parser(); print({'numpy', 'numba'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "set()\n"

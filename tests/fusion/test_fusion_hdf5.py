@@ -8,6 +8,7 @@ import pytest
 from fusion.formats import hdf5
 from fusion.formats.files import align, read_scores, read_trials, write_scores
 from ivector.base.errors import DataError, UsageError
+from ivector.base.extras import MissingExtraError
 
 h5py = pytest.importorskip("h5py")
 
@@ -191,5 +192,5 @@ def test_write_refuses(tmp_path):
 def test_h5py_is_asked_for(put, monkeypatch):
     path = put(GOOD)
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(DataError, match=r"pip install ivector-plda\[hdf5\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'ivector-plda\[hdf5\]'"):
         read_scores(path)

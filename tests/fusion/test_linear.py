@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 
 from fusion import LinearFusion
@@ -197,7 +198,7 @@ def test_mistakes():
         ((scores, np.ones(4000)), "no nontarget trial"),
         ((scores, np.zeros(4000)), "no target trial"),
         ((scores, target[:-1]), "labels of shape"),
-        ((scores, target * 2), "labels must be 1"),
+        ((scores, target - 1 * (scores[:, 0] > 1)), "3 classes; labels must be 1"),
         ((scores[:, 0], target), "give \\(n_trials, n_systems\\)"),
         (([["a", "b", "c"]], [1]), "not numbers"),
         ((np.empty((0, 3)), []), "shape \\(0, 3\\)"),
@@ -215,9 +216,10 @@ def test_mistakes():
     ):
         with pytest.raises(UsageError, match=message):
             LinearFusion(**options).fit(scores, target)
-    with pytest.raises(UsageError, match="call fit first"):
-        LinearFusion().transform(scores)
-    with pytest.raises(DataError, match=r"scores of 2 systems.*plda, cosine, gmm"):
+    for call in (lambda: LinearFusion().transform(scores), LinearFusion().to_dict):
+        with pytest.raises(NotFittedError):
+            call()
+    with pytest.raises(DataError, match=r"X has 2 features.*3 features.*plda, cosine, gmm"):
         LinearFusion(names=names).fit(scores, target).transform(scores[:, :2])
 
 

@@ -42,7 +42,7 @@ def put(name, lines):
 def call(*arguments):
     """Exit status, and findings by code."""
     arguments = [str(a) for a in arguments]
-    code = run(lint.build_parser(), lint.main, [*arguments, "--json", "found.json"])
+    code = run(lint.make_parser(), lint.main, [*arguments, "--json", "found.json"])
     content = json.loads(Path("found.json").read_text())
     assert code == (1 if content["counts"]["error"] else 0)
     assert sum(content["counts"].values()) == len(content["findings"])
@@ -260,8 +260,8 @@ def test_numbers_of_known_lists_are_of_different_lists():
 def test_usage(corpus, capsys):
     for arguments in ([], ["scores", "--nosuch"]):
         with pytest.raises(SystemExit) as caught:
-            run(lint.build_parser(), lint.main, arguments)
+            run(lint.make_parser(), lint.main, arguments)
         assert caught.value.code == 2
     put("train", ["a b c"])
-    assert run(lint.build_parser(), lint.main, ["scores", "--train", "train"]) == 1
+    assert run(lint.make_parser(), lint.main, ["scores", "--train", "train"]) == 1
     assert "train, line 1: expected 'utterance speaker'" in capsys.readouterr().err

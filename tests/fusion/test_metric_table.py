@@ -100,7 +100,7 @@ def call(folder, monkeypatch, capsys):
 
     def call(module, *arguments):
         words = [str(a) for a in arguments]
-        assert run(module.build_parser(), module.main, words) == 0
+        assert run(module.make_parser(), module.main, words) == 0
         return capsys.readouterr().out
 
     return call

@@ -114,7 +114,7 @@ def corpus(tmp_path, monkeypatch):
 
 
 def call(*arguments):
-    return run(command.build_parser(), command.main, [str(a) for a in arguments])
+    return run(command.make_parser(), command.main, [str(a) for a in arguments])
 
 
 def test_command(corpus, capsys):

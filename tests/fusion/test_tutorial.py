@@ -10,7 +10,6 @@ writes the outputs of the page, and its pictures, anew; then read the sentences 
 
 import contextlib
 import difflib
-import importlib
 import io
 import logging
 import os
@@ -27,10 +26,10 @@ import pytest
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from ivector.base.cli import run
+from fusion.commands import COMMANDS
+from ivector.base.commands import run_command
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "scores.md"
-COMMANDS = {"example", "lint", "evaluate", "calibrate", "fuse", "compare", "report"}
 LEFT_OUT = "…"
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.S | re.M)
 _REAL = re.compile(r"\d+\.\d+")
@@ -85,21 +84,17 @@ class Session:
     def _command(self, command, out):
         if not command or command.startswith("#"):
             return
-        ours = re.fullmatch(r'python -m (fusion\.\w+)( [^;]*)(; echo "[^"]*")?', command)
+        ours = re.fullmatch(r'python -m fusion\.(\w+)( [^;]*)(; echo "[^"]*")?', command)
         if not ours:
             done = subprocess.run(["bash", "-ec", command], capture_output=True, text=True)
             out.write(done.stdout + done.stderr)
             assert done.returncode == 0, f"{command}: {done.stderr}"
             return
-        module = importlib.import_module(ours[1])
         words = [word for text in shlex.split(ours[2]) for word in _expanded(text)]
-        kept, sys.argv = sys.argv, [module.__file__, *words]
         try:
-            code = run(module.build_parser(), module.main, words)
+            code = run_command("fusion", COMMANDS, [ours[1], *words])
         except SystemExit as stop:
             code = stop.code
-        finally:
-            sys.argv = kept
         if ours[3]:
             out.write(shlex.split(ours[3][1:])[1].replace("$?", str(code)) + "\n")
         else:
@@ -247,7 +242,7 @@ def test_pictures_are_those_that_the_blocks_draw(session):
 
 def test_every_command_has_its_place():
     named = {name for step in STEPS for name in re.findall(r"python -m fusion\.(\w+)", step.code)}
-    assert named == COMMANDS
+    assert named == set(COMMANDS)
 
 
 def test_numbers_in_the_sentences_are_in_the_blocks():

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+import typing
 
 import matplotlib
 import pytest
@@ -21,12 +22,13 @@ def _modules():
 
 
 def _public():
-    """(where it is public, name) of what can be called; constants have no docstring."""
+    """(where it is public, name) of what can be called; constants and aliases have no docstring."""
     for name in _modules():
         module = importlib.import_module(name)
         if hasattr(module, "__path__"):
             for public in getattr(module, "__all__", ()):
-                if callable(getattr(module, public)):
+                thing = getattr(module, public)
+                if callable(thing) and typing.get_origin(thing) is None:
                     yield name, public
 
 
@@ -38,7 +40,13 @@ def test_a_public_name_has_an_example_that_runs(module, name):
     assert "+SKIP" not in text, f"{thing.__module__}.{name}: an example that is skipped"
 
 
-@pytest.mark.parametrize("name", _modules())
+def _documented():
+    """All modules, and those of commands that have a public name."""
+    things = (getattr(importlib.import_module(module), name) for module, name in _public())
+    return sorted({*_modules(), *(thing.__module__ for thing in things)})
+
+
+@pytest.mark.parametrize("name", _documented())
 def test_examples_run(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     # What an example writes goes to a folder of its own.

@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 from ivector.base.kaldi import KaldiReader, read_vectors
 from plda import LDA, PLDA, WCCN, Affine, Center, LengthNorm, Whiten
 
-# scikit-learn's checks set n_components=1, which ZCA refuses.
-ZCA = Whiten(method="zca")
-FITTED = [Center(), Center(per_class=True), Whiten(), ZCA, LDA(), WCCN(), PLDA()]
+FITTED = [Center(), Center(per_class=True), Whiten(), Whiten(method="zca"), LDA(), WCCN(), PLDA()]
 names = [repr(estimator) for estimator in FITTED]
 needs_rank = pytest.mark.parametrize("estimator", FITTED[2:], ids=names[2:])
 
@@ -23,11 +20,6 @@ def speakers_and_vectors(rng, n_classes=20, per_class=10, n_dims=6, spread=2.0):
     y = np.repeat(np.arange(n_classes), per_class)
     X = spread * rng.normal(size=(n_classes, n_dims))[y] + rng.normal(size=(len(y), n_dims))
     return X + 5, y
-
-
-@parametrize_with_checks([e for e in [*FITTED, LengthNorm()] if repr(e) != repr(ZCA)])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("estimator", [*FITTED, LengthNorm()], ids=[*names, "LengthNorm"])
@@ -230,7 +222,7 @@ def test_pipeline_separates_speakers_and_clones():
     scores = plda.score_matrix(project.transform(X[::10]), project.transform(X[1::10]))
     assert (np.diag(scores) > np.median(scores)).all()
     assert backend.transform(X).shape == (300, 8)
-    assert np.isfinite(backend.score(X, y))
+    assert backend.score(X, y) > 0.9
 
 
 @pytest.fixture(scope="module")

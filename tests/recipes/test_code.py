@@ -45,6 +45,7 @@ def read_from(monkeypatch):
 def project(tmp_path, read_from):
     """A made-up project, as a function that changes files and gives the digests of two steps."""
     files = {
+        "setup.cfg": "",
         "ivector/__init__.py": '''
             from ivector.base.lazy import attach
             __getattr__, __dir__, __all__ = attach(__name__)''',
@@ -175,6 +176,13 @@ def test_what_was_read_is_kept_for_the_next_process(project, read_from, tmp_path
         assert tuple(map(code.code_digest, names)) == first
 
 
+def test_nothing_is_kept_beside_what_pip_has_installed(project, tmp_path):
+    project()
+    (tmp_path / "project/setup.cfg").unlink()
+    code.keep_trees()
+    assert code._changed and not (tmp_path / "kept").exists()
+
+
 def test_what_another_reader_has_kept_is_read_again(project, read_from, tmp_path):
     """As after an update that reads trees otherwise."""
     first, _ = project()
@@ -298,7 +306,7 @@ CHANGED = "the code of this stage changed"
 
 
 def more_iterations(text: str) -> str:
-    return text.replace("__init__(self, n_iter=10", "__init__(self, n_iter=11")
+    return text.replace("n_iter: int = 10", "n_iter: int = 11")
 
 
 def other_words(text: str) -> str:

@@ -130,7 +130,7 @@ def test_training_speakers_are_cut_in_a_linked_folder(tmp_path):
     out = tmp_path / "link/development"
     given = ["--data", str(tmp_path), "--out", str(out), "--num-folds", "2"]
     for _ in range(2):
-        assert cli.run(inner_folds.build_parser(), inner_folds.main, given) == 0
+        assert cli.run(inner_folds.make_parser(), inner_folds.main, given) == 0
         assert (out / "wav/wav.scp").is_file()
         (out / "wav").unlink()
         (out / "wav").symlink_to("nowhere")  # as after the data were moved
@@ -278,5 +278,5 @@ def test_recordings_of_one_name_are_named(tmp_path, complaint):
 
 def test_no_combination_of_options_to_select_from(tmp_path, complaint):
     options = ["--data", str(tmp_path), "--features", str(tmp_path), "--rank", "4"]
-    assert cli.run(select.build_parser(), select.main, [*options, "--lda-dim", "4"]) == 2
+    assert cli.run(select.make_parser(), select.main, [*options, "--lda-dim", "4"]) == 2
     assert "every --lda-dim is as large as every --rank" in complaint()

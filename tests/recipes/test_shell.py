@@ -1,6 +1,7 @@
 """The shell frame: options as data, never as code; an interpreter that has the packages."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def test_config_is_never_run(script, tmp_path, line):
 FAKE = """#!{bash}
 # An interpreter that says what the files beside it say.
 here={folder}
-if [ "$1" = - ]; then
+if [ "$1" = -c ]; then
   if [ -e "$here/installed" ] && [ "${{0##*/}}" = python ]; then echo; else cat "$here/probe"; fi
 elif [ "$2" = venv ]; then
   mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
@@ -143,19 +144,20 @@ fi
 @pytest.fixture
 def tree(tmp_path):
     """A repository of its own with a fake python3 on the path; returns (root, call)."""
-    root, tools = tmp_path / "a repository", tmp_path / "tools"
+    root, tools = tmp_path / "mein Gerät", tmp_path / "tools"
     (root / "recipes").mkdir(parents=True)
     tools.mkdir()
     shutil.copy(ROOT / "recipes" / "path.sh", root / "recipes")
+    shutil.copy(ROOT / "setup.cfg", root)
     fake = tools / "python3"
     fake.write_text(FAKE.format(bash=BASH, folder=tools))
     fake.chmod(0o755)
     (tools / "probe").write_text("numpy numba\n")
-    for name in ("dirname", "cat", "rm", "mkdir", "cp", "touch", "grep", "tail"):
+    for name in ("dirname", "cat", "rm", "mkdir", "cp", "touch", "grep", "tail", "uname"):
         (tools / name).symlink_to(shutil.which(name))
 
     def call(**more):
-        code = '. recipes/path.sh || exit 1; echo "$PYTHON|$PYTHONPATH|$LC_ALL"'
+        code = '. recipes/path.sh || exit; echo "$PYTHON|$PYTHONPATH|$LC_ALL"'
         return subprocess.run(
             [BASH, "-c", "set -euo pipefail; " + code],
             capture_output=True,
@@ -169,7 +171,7 @@ def tree(tmp_path):
 
 def test_path_takes_the_interpreter_that_has_the_packages(tmp_path):
     env = {**os.environ, "PYTHON": sys.executable, "NEEDS": "test", "PYTHONPATH": "/elsewhere"}
-    code = f'cd /; . "{ROOT}/recipes/path.sh" || exit 1; echo "$PYTHON|$PYTHONPATH|$LC_ALL"'
+    code = f'cd /; . "{ROOT}/recipes/path.sh" || exit; echo "$PYTHON|$PYTHONPATH|$LC_ALL"'
     result = subprocess.run([BASH, "-c", code], capture_output=True, text=True, env=env)
     assert result.stdout.strip() == f"{sys.executable}|{ROOT}:/elsewhere|C"
     assert result.stderr == ""
@@ -181,7 +183,7 @@ def test_path_installs_once(tree):
     assert first.returncode == 0, first.stderr
     python = root / ".venv" / "bin" / "python"
     assert first.stdout.strip() == f"{python}|{root}|C"
-    assert "installing" in first.stderr
+    assert "installing the packages into .venv" in first.stderr and "about 800 MB" in first.stderr
     assert "-c constraints.txt -e .[test]" in (tools / "pip").read_text()
     assert not (root / ".venv" / ".installing").exists()
     second = call(NEEDS="test")
@@ -231,6 +233,196 @@ def test_path_names_cause_and_cure(tree):
     (tools / "python3").unlink()
     assert "no python3 found" in call().stderr
     assert not (root / ".venv").exists()
+
+
+def refused(result, *said):
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    for text in said:
+        assert text in line
+
+
+def test_path_takes_a_given_python_or_refuses_it(tree):
+    root, tools, call = tree
+    given = tools / "mine"
+    shutil.copy(tools / "python3", given)
+    pip = f"{given} -m pip install 'numpy' 'numba'"
+    refused(call(PYTHON=str(given)), pip, "or unset PYTHON")
+    (tools / "probe").write_text("version 3.8\n")
+    refused(call(PYTHON=str(given)), f"PYTHON={given} is Python 3.8; 3.10 or newer is needed")
+    refused(call(PYTHON="/absent"), "PYTHON=/absent does not run")
+    assert not (root / ".venv").exists() and not (tools / "pip").exists()
+    (tools / "probe").write_text("\n")
+    assert call(PYTHON=str(given)).stdout.startswith(f"{given}|")
+    # As a recipe does that is called among the tools.
+    code = f'cd "{tools}"; cd "{root}"; . recipes/path.sh || exit; echo "$PYTHON"'
+    environment = {"PATH": str(tools), "PYTHON": "./mine"}
+    called = subprocess.run([BASH, "-c", code], capture_output=True, text=True, env=environment)
+    assert called.stdout == f"{tools}/./mine\n"
+
+
+def test_path_may_replace_what_it_chose_itself(tree):
+    root, _, call = tree
+    done = call(PYTHON="python3", RECIPE_PYTHON="python3", NEEDS="dnn")
+    assert done.stdout.startswith(f"{root}/.venv/bin/python|")
+    assert "a torch for the CPU that is in .venv already is kept" in done.stderr
+
+
+def test_path_installs_nothing_where_that_is_forbidden(tree):
+    root, tools, call = tree
+    done = call(NO_INSTALL="true")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "would install into .venv, with python3: numpy numba (about 600 MB)" in done.stderr
+    assert not (root / ".venv").exists() and not (tools / "pip").exists()
+
+
+def test_path_in_a_tree_that_cannot_be_written(tree):
+    _, tools, call = tree
+    (tools / "mkdir").unlink()
+    (tools / "mkdir").write_text(f"#!{BASH}\nexit 1\n")
+    (tools / "mkdir").chmod(0o755)
+    done = call()
+    assert done.returncode == 1
+    assert "cannot be written; make an environment elsewhere (python3 -m venv" in done.stderr
+    assert not (tools / "pip").exists()
+
+
+@pytest.fixture
+def installed(tree):
+    """The same where pip has put it: no setup.cfg; (environment, its packages)."""
+    root, _, _ = tree
+    (root / "setup.cfg").unlink()
+    environment = root.parent / "environment"
+    packages = environment / "lib/python3.11/site-packages"
+    packages.mkdir(parents=True)
+    (environment / "bin").mkdir()
+    (root / "recipes").rename(packages / "recipes")
+    return environment, packages
+
+
+def test_path_of_an_installed_toolkit_takes_its_python(installed, tree):
+    environment, packages = installed
+    python = environment / "bin/python3"
+    shutil.copy(tree[1] / "python3", python)
+    (tree[1] / "python3").unlink()
+    code = f'. "{packages}/recipes/path.sh" || exit; echo "$PYTHON|$PYTHONPATH|$NUMBA_CACHE_DIR"'
+
+    def source(**more):
+        return subprocess.run(
+            [BASH, "-c", code], capture_output=True, text=True, env={"PATH": str(tree[1]), **more}
+        )
+
+    refused(source(), f"{python} lacks packages; install them: {python} -m pip install 'numpy'")
+    assert "unset" not in source(PYTHON=str(python)).stderr
+    (tree[1] / "probe").write_text("\n")
+    assert source(HOME="/h").stdout == f"{python}|{packages}|/h/.cache/ivector-plda\n"
+    assert source(HOME="/h", NUMBA_CACHE_DIR="/n").stdout.endswith("|/n\n")
+    (tree[1] / "probe").write_text("stranger\n")
+    refused(source(), f"no Python is found that the toolkit in {packages} was installed with")
+    refused(source(PYTHON=str(python)), "is not the Python that this toolkit was installed with")
+    assert not list(packages.glob("*/.venv")) and not (tree[1] / "pip").exists()
+
+
+REQUIREMENTS = """[options]
+install_requires =
+    numpy>=1.26
+    no-such-thing>=2
+    pytest>=9999
+[options.extras_require]
+one =
+    dask[distributed]>=2024.1
+    nothing_like_it
+all =
+    ivector-plda[one]
+"""
+
+
+@pytest.mark.parametrize(
+    ("needs", "lacks"),
+    [
+        ("", "'no-such-thing>=2' 'pytest>=9999'"),
+        ("one", "'no-such-thing>=2' 'pytest>=9999' 'nothing_like_it'"),
+        ("all,one", "'no-such-thing>=2' 'pytest>=9999' 'nothing_like_it'"),
+    ],
+)
+def test_what_is_needed_is_read_where_it_is_declared(tmp_path, needs, lacks):
+    """In setup.cfg, or in what pip noted of it."""
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    shutil.copy(ROOT / "recipes/path.sh", recipes)
+    (tmp_path / "setup.cfg").write_text(REQUIREMENTS)
+
+    given = {"PYTHON": sys.executable, "NEEDS": needs, "PYTHONPATH": str(tmp_path)}
+
+    def source():
+        return subprocess.run(
+            [BASH, "-c", f'. "{recipes}/path.sh"'], capture_output=True, text=True,
+            env={**os.environ, **given},
+        )  # fmt: skip
+
+    refused(source(), f"pip install {lacks};")
+    (tmp_path / "setup.cfg").unlink()
+    noted = tmp_path / "ivector_plda-0.1.dist-info"
+    noted.mkdir()
+    (noted / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: ivector-plda\nVersion: 0.1\n"
+        "Requires-Dist: numpy>=1.26\nRequires-Dist: no-such-thing>=2\n"
+        "Requires-Dist: pytest>=9999\nRequires-Dist: old; python_version < '3'\n"
+        "Requires-Dist: dask[distributed]>=2024.1; extra == 'one'\n"
+        'Requires-Dist: nothing_like_it; extra == "one"\nProvides-Extra: one\n'
+        "Requires-Dist: ivector-plda[one]; extra == 'all'\nProvides-Extra: all\n"
+    )
+    refused(source(), f"pip install {lacks}")
+
+
+def test_a_dry_run_installs_nothing(tmp_path):
+    """The Python at hand has no packages."""
+    root, tools = tmp_path / "tree", tmp_path / "tools"
+    root.mkdir()
+    tools.mkdir()
+    for name in ("ivector", "plda", "dnn", "fusion", "recipes", "setup.cfg", "constraints.txt"):
+        (root / name).symlink_to(ROOT / name)
+    (tools / "python3").write_text(f'#!{BASH}\nexec "{sys.executable}" -S "$@"\n')
+    (tools / "python3").chmod(0o755)
+    for name in ("dirname", "cat", "date", "grep", "uname"):
+        (tools / name).symlink_to(shutil.which(name))
+    (tmp_path / "my.conf").write_text("dry_run=true\n")
+    for words in (["--dry-run"], ["--config", "my.conf"], ["--dry-run=true", "--xvector-config=x"]):
+        (tmp_path / "x").touch()
+        done = subprocess.run(
+            [BASH, str(root / "recipes/run.sh"), *words], capture_output=True, text=True,
+            cwd=tmp_path, env={"PATH": str(tools)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "would install into .venv, with python3: numpy>=1.26 " in done.stderr
+        assert "stages can be planned when they are there" in done.stdout
+    assert {path.name for path in root.iterdir()} & {".venv", "data", "exp"} == set()
+
+
+SCRIPTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("recipes/**/*.sh", "recipes/**/*.sbatch", "tests/run.sh", ".ci/run")
+    for path in ROOT.glob(pattern)
+)
+# What bash 3.2, as of macOS, or the tools of BSD do not know.
+TOO_NEW = (
+    r"\b(mapfile|readarray|coproc)\b|\b(declare|local|typeset) -[a-z]*[An]|\$\{\w+(,,|\^\^|@)"
+    r"|&>>|\|&|\[\[ -v |\bsed -i|\breadlink -f|\bgrep -P|\bdate \S*%N|\bstat -c|\bnproc\b"
+)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_are_of_an_old_bash_too(name):
+    done = subprocess.run([BASH, "--posix", "-n", name], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    code = [line for line in lines if not line.lstrip().startswith(("#", "eval "))]
+    assert [line for line in code if re.search(TOO_NEW, line)] == []
+
+
+@pytest.mark.parametrize("line", ["mapfile -t x", "local -n a=b", 'echo "${x,,}"', "a |& b"])
+def test_what_is_too_new_is_found(line):
+    assert re.search(TOO_NEW, line)
 
 
 def test_constraints_pin_what_is_installed():

@@ -160,7 +160,7 @@ class TestDeepSpeaker:
         small = "--steps 2 --batch-size 4 --per-speaker 2 --frames 32 --channels 4 --device cpu"
 
         def call(text):
-            parser = deep_speaker.build_parser()
+            parser = deep_speaker.make_parser()
             return run(parser, deep_speaker.main, text.split())
 
         assert call(f"softmax {words} --sets train-clean-100 {small}") == 0
@@ -262,7 +262,7 @@ class TestTraining:
         )]  # fmt: skip
 
     def call(self, words):
-        return run(train_embedding.build_parser(), train_embedding.main, words)
+        return run(train_embedding.make_parser(), train_embedding.main, words)
 
     def test_terminated_training_resumes_to_the_same_weights(self, prepared, tmp_path, request):
         # One that comes too late shall fail the test, not end it.

@@ -18,13 +18,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[3]
+if str(ROOT) not in sys.path:  # run as a script, of a copy that is not installed
+    sys.path.insert(0, str(ROOT))
+
+from ivector.base.cli import guarded  # noqa: E402
+from ivector.base.extras import told_extra  # noqa: E402
+
 DEFAULTS = Path(__file__).with_name("jobqueue.yaml")
 
 
 def configure() -> None:
     """Take what ``~/.config/dask`` says, and where it is silent, ``jobqueue.yaml`` beside this."""
+    import dask_jobqueue  # noqa: F401, I001  (first: it puts its empty defaults)
     import dask
-    import dask_jobqueue  # noqa: F401  (puts its empty defaults first)
     import yaml
 
     own = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
@@ -60,14 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the script."""
     arguments = build_parser().parse_args(argv)
-    try:
+    return guarded("start.py", lambda: _start(arguments))
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    """Keep the cluster until this process is told to end."""
+    with told_extra():
         configure()
-    except ImportError as error:
-        print(
-            f"start.py: error: {error.name} is not installed; pip install -e .[slurm]",
-            file=sys.stderr,
-        )
-        return 2
     if arguments.print:
         with make_cluster() as cluster:
             print(cluster.job_script())
