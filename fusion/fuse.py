@@ -37,6 +37,7 @@ _LEARNING = {
 def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
+        parameters={"missing": "--missing fallback"},
         prog="python -m fusion.fuse",
         usage="%(prog)s SCORES... TRIALS [--apply SCORES...] [--out FUSED] [--model FILE] [options]"
         "\n       %(prog)s --model FILE --apply SCORES... --out FUSED [options]",

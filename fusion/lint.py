@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from fusion.commands import COMMANDS
 from fusion.terminal.inputs import add_choice_of_columns
 from ivector.base.cli import Parser, run
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, in_options
 
 if TYPE_CHECKING:
     from fusion.formats.linting import File
@@ -94,7 +94,8 @@ def _print(file: File) -> None:
     gravity = ("error", "warning", "note").index
     for finding in sorted(file.findings, key=lambda finding: gravity(finding.severity)):
         single = finding.code in ("file", "sign", "chance", "separable")
-        what = finding.message if single else f"{finding.count} × {finding.message}"
+        told = in_options(finding.message)
+        what = told if single else f"{finding.count} × {told}"
         if finding.examples:
             more = ", …" if finding.count > len(finding.examples) else ""
             what += f" ({'; '.join(finding.examples)}{more})"

@@ -214,7 +214,7 @@ def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         raise DataError(f"{path}: damaged; remove its folder to train it again") from error
     if other:
         raise DataError(
-            f"{path}: is of another sweep: {'; '.join(other)}; name another --out, or remove it"
+            f"{path}: is of another sweep: {'; '.join(other)}; name another `out`, or remove it"
         )
     return record
 

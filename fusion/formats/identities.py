@@ -8,15 +8,11 @@ name one side keeps its name, as other lists have it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fusion.formats.records import Growing, Interner
+from fusion.formats.records import Block, Growing, Interner
 from ivector.base.errors import DataError
-
-if TYPE_CHECKING:
-    from fusion.formats.parsing import Block
 
 
 class Late:

@@ -209,9 +209,9 @@ def _halves(whole: list[bytes], rest: list[bytes]) -> bool:
 
 
 def comma_hint(cells: list[bytes], layout: Layout) -> str:
-    """That a line has a cell too many for a decimal comma, if it looks so."""
+    """That a line has too many cells for want of decimal points, if it looks so."""
     halves = itertools.pairwise(cells)
-    if layout.delimiter == "," and len(cells) == layout.width + 1 and any(
+    if layout.delimiter == "," and len(cells) > layout.width and any(
         _BEFORE_COMMA.match(one) and _AFTER_COMMA.match(two) for one, two in halves
     ):  # fmt: skip
         return f"; is it a decimal comma? {POINT}"

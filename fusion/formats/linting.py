@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.formats.headers import SCORE, cells_of, find
+from fusion.formats.headers import SCORE, find, split_line
 from fusion.formats.known_lists import recognise
 from fusion.formats.layouts import (
     AS_FOUND,
@@ -142,7 +142,7 @@ def has_scores(path: str | os.PathLike, columns: Chosen = AS_FOUND) -> bool:
             rows = look(data[start:], delimiter, width)
             if rows:
                 return width == 4 or not looks_like_trials(rows)
-        n = len(cells_of(line, "" if '"' in line else delimiter))
+        n = len(split_line(path, number + skipped, line, delimiter))
         raise DataError(
             f"{path}, line {number + skipped}: has {n} columns; trials have 2 or 3, scores 3 or 4"
         )

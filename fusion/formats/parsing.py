@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from fusion.formats.layouts import (
     read_header,
     score_first,
 )
-from fusion.formats.records import Growing, Interner, Origin, Report, refuse, slices, whole_lines
+from fusion.formats.records import Block, Growing, Interner, Origin, Report, refuse, whole_lines
 from fusion.formats.tables import Scores, Trials
 from ivector.base.errors import DataError, UsageError
 
@@ -44,52 +43,6 @@ FAST_BYTES = 1 << 22  # below, loading the kernels takes longer than they save
 _LOOK_LINES = 10_000
 _BLANK = np.isin(np.arange(256), list(b" \t\n\r\x0b\x0c"))  # what bytes.split() takes for blank
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-
-
-@dataclass(frozen=True)
-class Block:
-    """Consecutive records of a file: cells as tokens, or as places in a text.
-
-    Parameters
-    ----------
-    first : int
-        Number of the line at which the block begins.
-    lines : ndarray (n_records,)
-        Line of each record, from the first.
-    tokens : dict of int to list of bytes, optional
-        Cells of the wanted columns.
-    text : ndarray (n_bytes,) uint8, optional
-    places : dict of int to tuple of two ndarray (n_records,), optional
-        Where the cells of a column start and end in `text`.
-    """
-
-    first: int
-    lines: np.ndarray
-    tokens: dict[int, list[bytes]] | None = None
-    text: np.ndarray | None = None
-    places: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def line(self, row: int) -> int:
-        """Line number of a record."""
-        return self.first + int(self.lines[row])
-
-    def codes(self, column: int, interner: Interner) -> np.ndarray:
-        """Numbers (n_records,) int32 of a column's ids."""
-        if self.tokens is not None:
-            return interner.codes(self.tokens[column])
-        assert self.text is not None and self.places is not None
-        return interner.codes_of(self.text, *self.places[column])
-
-    def cells(self, column: int, rows: np.ndarray) -> list[bytes]:
-        """Some cells of a column."""
-        if self.tokens is not None:
-            return [self.tokens[column][row] for row in rows]
-        assert self.text is not None and self.places is not None
-        starts, ends = self.places[column]
-        return slices(self.text, starts[rows], ends[rows])
 
 
 def read_pairs(

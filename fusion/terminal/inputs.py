@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ivector.base.cli import Parser
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 POOLED = "pooled"
 
 
-def add_trial_options(parser: argparse.ArgumentParser) -> None:
+def add_trial_options(parser: Parser) -> None:
     """Add the options that say how scores and trials are read and whose they are."""
+    parser.parameters |= {
+        "models": "--enroll", "n_bootstrap": "--bootstrap", "n_folds": "--folds",
+    }  # fmt: skip
     add = parser.add_argument
     add("--utt2spk", type=Path, metavar="FILE",
         help="speakers of the test utterances (and of enrolment), to draw in the bootstrap; "

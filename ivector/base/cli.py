@@ -7,10 +7,10 @@ import io
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
 
-from ivector.base.errors import UserError
+from ivector.base.errors import UserError, in_options, set_options
 from ivector.base.extras import describe_missing
 from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.shards import use_backend
@@ -21,13 +21,31 @@ class Parser(argparse.ArgumentParser):
     """ArgumentParser that shows defaults, refuses abbreviations and has ``--verbose``.
 
     A mistake is told in one line, without the usage, which ``--help`` prints.
+
+    Parameters
+    ----------
+    parameters : mapping of str to str, optional
+        What a command types for parameters of the library, where that is not the option of the
+        same name: ``{"n_bootstrap": "--bootstrap"}``.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, parameters: Mapping[str, str] | None = None, **kwargs: Any):
+        self.parameters = dict(parameters or {})
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
         self.add_argument("--verbose", "-v", action="count", default=0, help="more log lines")
+
+    def options(self) -> dict[str, str]:
+        """What to type for each parameter of the library that the command takes."""
+        found = {}
+        for action in self._actions:
+            if action.option_strings:  # a place in a configuration is SECTION.NAME
+                found[action.dest.rpartition(".")[2]] = action.option_strings[0]
+            elif isinstance(action, argparse._SubParsersAction):
+                for sub in action.choices.values():
+                    found |= sub.options()
+        return found | self.parameters
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -108,6 +126,7 @@ def run(
     """
     arguments = parser.parse_args(argv)
     setup_logging(getattr(arguments, "verbose", 0))
+    set_options(parser.options() if isinstance(parser, Parser) else {})
 
     def body() -> int | None:
         with logged_warnings():
@@ -159,5 +178,5 @@ def _describe(error: OSError) -> str:
 
 
 def _complain(prog: str, text: str, code: int) -> int:
-    print(f"{prog}: error: {text}", file=sys.stderr)
+    print(f"{prog}: error: {in_options(text)}", file=sys.stderr)
     return code

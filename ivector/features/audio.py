@@ -258,8 +258,8 @@ def _choose_channel(name: str, samples: np.ndarray, channel: int | str | None) -
     n_channels = samples.shape[1]
     if channel is None and n_channels > 1:
         raise DataError(
-            f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean', "
-            "--channel on the command line"
+            f"{name}: has {n_channels} channels; choose one, such as 0, or mean with "
+            "`channel`, or convert it to one channel"
         )
     if channel == "mean":
         return samples.mean(axis=1)
