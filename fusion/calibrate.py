@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
-from fusion.terminal.inputs import add_trial_options, check_trial_options
+from fusion.terminal.inputs import MOST, add_trial_options, check_trial_options
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -84,7 +84,7 @@ def make_parser() -> Parser:
         "preset such as sre16; 0.01 by default")  # fmt: skip
     add("--explain", nargs="+", type=float, default=[], metavar="LLR",
         help="say what log-likelihood ratios mean; with --p-target also the posterior")  # fmt: skip
-    add("--folds", type=whole(0), default=5,
+    add("--folds", type=whole(0, MOST), default=5,
         help="parts of the speakers in cross-validation, at least 3; 0 for none, where there are "
         "too few speakers")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of the folds")
@@ -192,9 +192,9 @@ def _learn(
     from fusion.terminal import calibrate_text as text
     from fusion.terminal.inputs import speakers
 
-    trials = read_trials(arguments.inputs[-1])
+    trials = read_trials(arguments.inputs[-1], arguments.label_column)
     scored = align(
-        read_scores(arguments.inputs[:-1], arguments.score_column),
+        read_scores(arguments.inputs[:-1], arguments.score_column, arguments.label_column),
         trials,
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
@@ -263,9 +263,9 @@ def _apply(
     from fusion.formats.systems import all_trials
     from fusion.terminal import calibrate_text as text
 
-    read = read_scores(arguments.apply, arguments.score_column)
+    read = read_scores(arguments.apply, arguments.score_column, arguments.label_column)
     listed = arguments.apply_trials
-    trials = read_trials(listed) if listed else all_trials({"": read})
+    trials = read_trials(listed, arguments.label_column) if listed else all_trials({"": read})
     scores = align(
         read, trials, subset=arguments.subset, allow_duplicates=arguments.allow_duplicates
     ).values

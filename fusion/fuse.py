@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
 from fusion.metrics.points import parse_points
-from fusion.terminal.inputs import add_trial_options, check_trial_options, systems
+from fusion.terminal.inputs import MOST, add_trial_options, check_trial_options, systems
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -37,6 +37,7 @@ _LEARNING = {
 def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
+        parameters={"missing": "--missing fallback"},
         prog="python -m fusion.fuse",
         usage="%(prog)s SCORES... TRIALS [--apply SCORES...] [--out FUSED] [--model FILE] [options]"
         "\n       %(prog)s --model FILE --apply SCORES... --out FUSED [options]",
@@ -83,9 +84,9 @@ def make_parser() -> Parser:
     add("--points", "--p-target", dest="p_target", nargs="+", default=["0.01"], metavar="P",
         help="operating points of the table and the guard: prior, prior:c_miss:c_fa, or a "
         "preset such as sre16")  # fmt: skip
-    add("--folds", type=whole(0), default=5,
+    add("--folds", type=whole(0, MOST), default=5,
         help="parts of the speakers in cross-validation; 0 for no table and no guard")  # fmt: skip
-    add("--bootstrap", type=whole(0), default=1000, metavar="N",
+    add("--bootstrap", type=whole(0, MOST), default=1000, metavar="N",
         help="replicates of the guard's intervals; 0 takes every difference for real")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of folds and bootstrap")
     add_trial_options(parser)
@@ -172,9 +173,12 @@ def _learn(
         raise UsageError(
             f"all score files are of one system, {next(iter(given))!r}; name them with NAME=FILE"
         )
-    trials = read_trials([arguments.inputs[-1], *arguments.more_trials])
+    trials = read_trials([arguments.inputs[-1], *arguments.more_trials], arguments.label_column)
     table = join(
-        {name: read_scores(paths, arguments.score_column) for name, paths in given.items()},
+        {
+            name: read_scores(paths, arguments.score_column, arguments.label_column)
+            for name, paths in given.items()
+        },
         trials,
         missing=arguments.missing == "fallback",
         subset=arguments.subset,
@@ -278,8 +282,15 @@ def _apply(
     names = list(fusion.names or ())
     learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names
     given = _match(arguments.apply, arguments.pool, learnt, names, fusion.missing == "fallback")
-    scores = {name: read_scores(paths, arguments.score_column) for name, paths in given.items()}
-    trials = read_trials(arguments.apply_trials) if arguments.apply_trials else all_trials(scores)
+    scores = {
+        name: read_scores(paths, arguments.score_column, arguments.label_column)
+        for name, paths in given.items()
+    }
+    trials = (
+        read_trials(arguments.apply_trials, arguments.label_column)
+        if arguments.apply_trials
+        else all_trials(scores)
+    )
     joined = join(
         scores,
         trials,
