@@ -26,7 +26,7 @@ from dnn.configuration.presets import PRESETS
 from dnn.configuration.sections import NetworkConfig, check_together
 from dnn.extra import told_extra
 from ivector.base.cli import Parser, run, whole
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, Exit, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,6 @@ LOG_MEL: dict[str, Any] = {
 }
 ARCHITECTURES = {"rescnn": "deep-speaker-rescnn", "gru": "deep-speaker-gru"}
 PHASES = ("softmax", "triplet")
-STOPPED = 75
 
 
 def build_network(
@@ -275,7 +274,7 @@ def main(arguments: argparse.Namespace) -> int:
     source, utt2spk = _open(arguments)
     data = LabelledSet(source, *make_labels(source.ids, utt2spk))
     trainer = make_trainer(config, data, arguments.out, arguments.init)
-    return 0 if trainer.fit().finished else STOPPED
+    return 0 if trainer.fit().finished else Exit.STOPPED
 
 
 def _configure(arguments: argparse.Namespace) -> NetworkConfig:

@@ -21,7 +21,7 @@ from dnn.configuration.sections import NetworkConfig, check_together
 from dnn.extra import told_extra
 from dnn.models import MODELS
 from ivector.base.cli import Parser, number, run, whole
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, Exit, UsageError
 
 if TYPE_CHECKING:
     from dnn.data.labelled import FrontEnd, LabelledSet
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("identification")
 
-STOPPED = 75
 PRESET = PRESETS["identification"]
 
 
@@ -135,7 +134,7 @@ def _train(arguments: argparse.Namespace) -> int:
     config, front_end, data, other = _open_training(arguments)
     trained = train_identifier(data, arguments.out, config, front_end, other, arguments.keep)
     if not trained.finished:
-        return STOPPED
+        return Exit.STOPPED
     logger.info("the network is in %s", trained.network)
     return 0
 
@@ -195,7 +194,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         raise UsageError("a sweep needs a --test set, or --held-out")
     factors = Factors(arguments.batch_sizes, arguments.lrs, arguments.widths, arguments.models)
     if not run_sweep(data, other, arguments.out, config, front_end, factors):
-        return STOPPED
+        return Exit.STOPPED
     print((arguments.out / "report.md").read_text(encoding="utf-8"), end="")
     return 0
 

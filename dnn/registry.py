@@ -83,7 +83,7 @@ def read_options(words: Iterable[str], option: str = "--model-option") -> dict[s
             if not equals:
                 raise ValueError
             options[name] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UsageError(
                 f"{option}: takes NAME=VALUE with a value in JSON, not {word!r}"
             ) from None

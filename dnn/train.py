@@ -24,7 +24,7 @@ from dnn.configuration.sections import NetworkConfig, check_together
 from dnn.extra import told_extra
 from dnn.losses.table import CLASSIFIERS
 from ivector.base.cli import Parser, run, whole
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, Exit, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("training")
 
-STOPPED = 75
 PRESET = PRESETS["train"]
 
 
@@ -99,7 +98,7 @@ def main(arguments: argparse.Namespace) -> int:
         finished = trainer.fit().finished
     if finished:
         logger.info("the network is in %s", arguments.out / "network")
-    return 0 if finished else STOPPED
+    return 0 if finished else Exit.STOPPED
 
 
 def _front_end(config: NetworkConfig) -> dict[str, Any]:

@@ -8,7 +8,6 @@ EXP/report.md with training curves, confusions, options and hardware.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from ivector.base.foreign.boundary import read_json
 from recipes.commands import COMMANDS
 
 REPORT = "report.md"
@@ -174,13 +174,7 @@ def _machine(systems: Sequence[System]) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: missing or damaged; train and test the system again") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: damaged; train and test the system again")
-    return record
+    return read_json(path, "the record of a tested system")
 
 
 def _percent(share: float) -> str:

@@ -33,8 +33,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, whole
-from ivector.base.errors import UsageError
+from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, write_text
+from ivector.base.foreign.boundary import read_json
 from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from recipes.commands import COMMANDS
@@ -292,10 +293,9 @@ def _move(source: Path, target: Path) -> None:
 
 def _former(mark: Path) -> dict[str, Any] | None:
     try:
-        former = json.loads(mark.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(mark, "a mark")
+    except DataError:
         return None
-    return former if isinstance(former, dict) else None
 
 
 def make_parser() -> Parser:

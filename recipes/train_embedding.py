@@ -20,7 +20,7 @@ from dnn.configuration.presets import PRESETS
 from dnn.configuration.sections import NetworkConfig, check_together
 from dnn.extra import told_extra
 from ivector.base.cli import Parser, run
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, Exit, UsageError
 from recipes.commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("training")
 
-STOPPED = 75
 PRESET = PRESETS["embedding"]
 
 
@@ -185,7 +184,7 @@ def main(arguments: argparse.Namespace) -> int:
     from dnn.training.builder import use_threads
 
     use_threads(config)
-    return 0 if make_trainer(arguments, config).fit().finished else STOPPED
+    return 0 if make_trainer(arguments, config).fit().finished else Exit.STOPPED
 
 
 def cli() -> int:

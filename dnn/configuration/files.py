@@ -22,8 +22,8 @@ from typing import Any
 
 from dnn.configuration.presets import Preset
 from dnn.configuration.sections import FIELDS, SECTIONS, NetworkConfig
-from ivector.base.errors import DataError, UsageError
-from ivector.base.files import write_text
+from ivector.base.errors import UsageError
+from ivector.base.files import read_lines, write_text
 
 KINDS = (".toml", ".json")
 
@@ -153,12 +153,7 @@ def nearest(word: str, names: Iterable[str]) -> str:
 def _load(path: Path) -> dict[str, Any]:
     if path.suffix not in KINDS:
         raise _wrong_ending(path)
-    try:
-        content = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
+    content = "\n".join(read_lines(path))
     try:
         loaded = json.loads(content) if path.suffix == ".json" else _read_toml(path, content)
     except (ValueError, RecursionError) as error:

@@ -28,6 +28,7 @@ from dnn.data.sources import Source, make_labels
 from dnn.formats.tensors import read_tensor, write_tensor
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines, write_text
+from ivector.base.foreign.boundary import read_json
 from ivector.base.log import progress
 
 TRAIN_CSV, TEST_CSV = "train_label.csv", "test_id.csv"
@@ -243,17 +244,11 @@ def _rows(path: Path, utterances: Any, where: str) -> list[tuple[str, int]]:
 
 
 def _load_json(path: Path) -> dict[str, Any]:
-    try:
-        table = json.loads("\n".join(read_lines(path)))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{error.lineno}: not JSON: {error.msg}; fetch it again") from None
-    if not isinstance(table, dict):
-        raise DataError(f"{path}: expected a JSON object")
-    return table
+    return read_json(path, "a description of features")
 
 
 def _field(path: Path, table: Mapping[str, Any], name: str, kind: type) -> Any:
-    if not isinstance(table.get(name), kind):
+    if not isinstance(table.get(name), kind) or isinstance(table[name], bool):
         raise DataError(f"{path}: has no {name}, or it is something else than a {kind.__name__}")
     return table[name]
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dnn.extra import told_extra
-from ivector.base.errors import DataError, UserError
+from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, write_text
+from ivector.base.foreign.boundary import foreign, read_bytes, read_json
+from ivector.base.foreign.schema import check_types
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
+_MOST_JSON = 1 << 24
+_CONFIG = {
+    "format": int,
+    "model": dict,
+    "loss": (dict, type(None)),
+    "speakers": (list, type(None)),
+    "vad": (bool, type(None)),
+}
 
 
 class SpeakerClassifier(NamedTuple):
@@ -169,35 +179,27 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
         It is missing or not such a file.
     """
     path = Path(folder) / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON text; export the network again") from error
-    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
-        raise DataError(f"{path}: not a network's configuration")
-    if not isinstance(config.get("format"), int) or config["format"] > FORMAT:
+    config = read_json(path, "a network's configuration", _MOST_JSON)
+    check_types(path, config, _CONFIG, "a network's configuration")
+    if not 1 <= config["format"] <= FORMAT:
         raise DataError(f"{path}: format {config.get('format')} is not one this version reads")
     return config
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Configuration and tensors of a folder."""
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
     config = read_config(folder)
     path = folder / WEIGHTS
-    try:
-        content = path.read_bytes()
+    with foreign(path, "a safetensors file", "export it again"):
+        content = read_bytes(path, "a safetensors file")
         tensors = load(content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
-        raise DataError(f"{path}: not a safetensors file, or cut; export it again") from error
-    (size,) = struct.unpack("<Q", content[:8])
-    told = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get("model")
+        (size,) = struct.unpack("<Q", content[:8])
+        told = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get("model")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise DataError(f"{path}: tensor {name} holds NaN or infinity; train it again")
     if told is not None and told != json.dumps(config["model"], sort_keys=True):
         raise DataError(f"{path}: belongs to another {CONFIG} than the one beside it")
     return config, tensors
@@ -216,7 +218,7 @@ def _filled(
     try:
         with torch.device("meta"):  # shapes only: neither time nor random numbers are spent
             module = build(config[part])
-    except (UserError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever options of the wrong sort make a constructor raise
         raise DataError(f"{folder / CONFIG}: {part}: {error}") from error
     prefix = f"{part}."
     given = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -251,9 +251,9 @@ def read_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
         The file is missing or damaged, or holds something else.
     """
     if Path(path).suffix == ".npz":
-        from ivector.base.files import load_model
+        from ivector.base.files import VECTORS, load_model
 
-        arrays, _ = load_model(path, "vectors")
+        arrays, _ = load_model(path, "vectors", VECTORS)
         return arrays["ids"].tolist(), arrays["vectors"]
     from ivector.formats.arks import read_matrix
 

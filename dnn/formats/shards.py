@@ -18,8 +18,10 @@ from typing import Any, NamedTuple
 from dnn.formats.mapped import MappedFiles
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_path
+from ivector.base.foreign.boundary import foreign, parse_json
 
 MOST_FILES = 5000
+_MOST_JSON = 1 << 20
 DESCRIPTION = ("sample_id", "speaker_id", "youtube_id", "utterance_id", "num_frames",
                "sampling_rate", "class_idx")  # fmt: skip
 
@@ -93,19 +95,21 @@ def _read_shard(shard: Path) -> list[Described]:
     descriptions: dict[str, dict[str, Any]] = {}
     name = "its first member"
     try:
-        with tarfile.open(shard, "r:") as archive:
+        with foreign(shard, "a tar archive"), tarfile.open(shard, "r:") as archive:
             for info in archive:
                 name, path = info.name, PurePosixPath(info.name)
                 if not info.isfile() or path.suffix not in (".wav", ".json"):
                     continue
+                if info.size < 0:
+                    raise DataError(f"{shard}: {name} has {info.size} bytes; fetch it again")
                 stem = str(path.with_suffix(""))
                 if path.suffix == ".wav":
                     audio[stem] = Member(str(shard), info.offset_data, info.size, info.name)
                 else:
                     descriptions[stem] = _description(archive, info, shard)
-    except OSError as error:
-        raise DataError(f"{shard}: cannot be read: {error.strerror or error}") from error
-    except tarfile.TarError as error:
+    except DataError as error:
+        if not isinstance(error.__cause__, tarfile.TarError):
+            raise
         raise DataError(
             f"{shard}: cut or damaged after {name}, or no tar archive; fetch it again"
         ) from error
@@ -118,14 +122,10 @@ def _read_shard(shard: Path) -> list[Described]:
 
 
 def _description(archive: tarfile.TarFile, info: tarfile.TarInfo, shard: Path) -> dict[str, Any]:
+    if info.size > _MOST_JSON:
+        raise DataError(f"{shard}: {info.name} has {info.size} bytes; fetch the shard again")
     file = archive.extractfile(info)
-    try:
-        table = json.loads(file.read()) if file else None
-    except ValueError:
-        table = None
-    if not isinstance(table, dict):
-        raise DataError(f"{shard}: {info.name} is not a JSON object; fetch the shard again")
-    return table
+    return parse_json(f"{shard}: {info.name}", file.read() if file else b"", "a description")
 
 
 def _describe(shard: Path, stem: str, member: Member, table: dict[str, Any]) -> Described:

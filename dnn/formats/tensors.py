@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 
 import numpy as np
 
 from dnn.extra import told_extra
 from ivector.base.errors import DataError
+from ivector.base.foreign.boundary import foreign, require_room
 
 
 @told_extra()
@@ -27,23 +29,41 @@ def read_tensor(path: str | os.PathLike) -> np.ndarray:
     """
     import torch
 
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except pickle.UnpicklingError as error:
-        raise DataError(_refusal(path, str(error))) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(
-            f"{path}: not a tensor that torch saved, or damaged; fetch it again"
-        ) from error
+    with foreign(path, "a tensor that torch saved", "fetch it again"):
+        require_unpacked(path)
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise DataError(_refusal(path, str(error))) from None
     if not isinstance(loaded, torch.Tensor) or loaded.ndim != 2 or loaded.is_complex():
         what = tuple(loaded.shape) if isinstance(loaded, torch.Tensor) else type(loaded).__name__
         raise DataError(f"{path}: holds {what}, expected a tensor (n_frames, n_features)")
+    if loaded.layout != torch.strided or loaded.is_quantized or loaded.is_meta:
+        raise DataError(f"{path}: holds a tensor that is sparse, quantised or without numbers")
+    # A view may repeat few numbers without end.
+    if loaded.numel() * loaded.element_size() > os.path.getsize(path):
+        raise DataError(f"{path}: {tuple(loaded.shape)} are more numbers than the file holds")
     return np.ascontiguousarray(loaded.detach().to(torch.float32).numpy())
 
 
 @told_extra()
+def require_unpacked(path: str | os.PathLike) -> None:
+    """Refuse a file of torch whose members are packed, or too large for the memory.
+
+    Raises
+    ------
+    DataError
+        torch itself packs none, and would make room for whatever they say.
+    """
+    size = os.path.getsize(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = max(size, sum(member.file_size for member in archive.infolist()))
+        if size > os.path.getsize(path):
+            raise DataError(f"{path}: refused: it is packed, which torch does not do")
+    require_room(path, 2 * size, "its content")
+
+
 def write_tensor(path: str | os.PathLike, features: np.ndarray) -> None:
     """Write features (n_frames, n_features) as ``torch.save`` does, whole or not at all."""
     import torch

@@ -27,6 +27,7 @@ from dnn.identification.training import (
 )
 from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import write_text
+from ivector.base.foreign.boundary import foreign, read_json
 
 logger = logging.getLogger("sweep")
 
@@ -207,11 +208,9 @@ def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
     if not path.exists():
         return None
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+    with foreign(path, "a trial of a sweep", "remove its folder to train it again"):
+        record = read_json(path, "a trial of a sweep")
         other = differences(identity, record["identity"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged; remove its folder to train it again") from error
     if other:
         raise DataError(
             f"{path}: is of another sweep: {'; '.join(other)}; name another --out, or remove it"

@@ -15,6 +15,7 @@ from dnn.data.labelled import FrontEnd, LabelledSet
 from dnn.losses.table import CLASSIFIERS
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
+from ivector.base.foreign.boundary import foreign, read_json
 
 if TYPE_CHECKING:
     from dnn.training.trainer import Trainer
@@ -197,11 +198,9 @@ def read_speed(folder: str | os.PathLike) -> dict[str, Any]:
         It is missing or damaged.
     """
     path = Path(folder) / SPEED
-    try:
-        speed = json.loads(path.read_text(encoding="utf-8"))
+    with foreign(path, "the speed of a training", "train again in another folder"):
+        speed = read_json(path, "the speed of a training")
         float(speed["instances_per_s"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: missing or damaged; train again in another folder") from error
     return speed
 
 

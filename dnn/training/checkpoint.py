@@ -15,26 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from dnn.extra import told_extra
+from dnn.formats.tensors import require_unpacked
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
+from ivector.base.foreign.boundary import foreign
+from ivector.base.foreign.schema import check_types
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
 
-# What torch raises for a cut or foreign file.
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    KeyError,
-    ValueError,
-    AttributeError,
-    IndexError,
-    TypeError,
-)
 
-
-@told_extra()
 def save_checkpoint(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
     """Write a checkpoint; a process killed meanwhile leaves the former one.
 
@@ -66,22 +56,18 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """
     import torch
 
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        with file:
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(
-            f"{path}: refused: it holds more than tensors and plain values, or is damaged; take "
-            "a checkpoint that this toolkit wrote"
-        ) from error
-    except _DAMAGED as error:
-        raise DataError(f"{path}: not a checkpoint, or damaged; remove it to start anew") from error
-    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+    with foreign(path, "a checkpoint", "remove it to start anew"):
+        require_unpacked(path)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise DataError(
+                f"{path}: refused: it holds more than tensors and plain values, or is damaged; "
+                "take a checkpoint that this toolkit wrote"
+            ) from error
+    if not isinstance(state, dict):
         raise DataError(f"{path}: not a checkpoint of this toolkit")
+    check_types(path, state, {"format": int}, "a checkpoint of this toolkit")
     if state["format"] > FORMAT:
         raise DataError(f"{path}: format {state['format']} is newer than this version reads")
     return state

@@ -85,7 +85,7 @@ def read_scalars(path: str | os.PathLike) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
             record["step"] = int(record["step"])
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise DataError(f"{path}, line {number}: not a record of a training") from error
         records.append(record)
     return records

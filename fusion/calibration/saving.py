@@ -10,19 +10,21 @@ import json
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
+from ivector.base.foreign.boundary import foreign, read_json
+from ivector.base.foreign.schema import check_types
 
 FORMAT_VERSION = 1
+_WHAT = "a calibration or fusion of this toolkit"
+_TYPES = {"format": int, "kind": str, "model": dict, "training": (dict, type(None))}
 # Kind of a model in files: the module and class that know it by to_dict and from_dict.
 KINDS = {
     "calibration": ("fusion.calibration.one_system", "Calibration"),
     "fusion": ("fusion.calibration.linear", "LinearFusion"),
 }
-_LARGEST_BYTES = 1 << 28  # an isotonic calibration of 10⁸ trials stays far below
 
 
 def save_model(
@@ -93,10 +95,9 @@ def read_model(path: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
     DataError
         The file cannot be read, is damaged, or of an unknown kind or a newer version.
     """
-    content = _content(path)
-    version, kind = content.get("format"), content.get("kind")
-    if not isinstance(version, int) or not isinstance(kind, str):
-        raise DataError(f"{path}: not a calibration or fusion of this toolkit")
+    content = read_json(path, _WHAT)
+    check_types(path, content, _TYPES, _WHAT)
+    version, kind = content["format"], content["kind"]
     if version != FORMAT_VERSION:
         raise DataError(
             f"{path}: format {version} is not known to this version, which reads {FORMAT_VERSION}; "
@@ -106,36 +107,10 @@ def read_model(path: str | os.PathLike) -> tuple[Any, dict[str, Any]]:
         raise DataError(
             f"{path}: holds a {kind!r} model; this version knows {', '.join(sorted(KINDS))}"
         )
-    parts = content.get("model"), content.get("training", {})
-    if not all(isinstance(part, dict) for part in parts):
-        raise DataError(f"{path}: not a calibration or fusion of this toolkit, or damaged")
     module, name = KINDS[kind]
-    try:
-        model = getattr(import_module(module), name).from_dict(parts[0])
-    except (DataError, UsageError) as error:
-        raise DataError(f"{path}: {error}") from None
-    return model, dict(parts[1])  # type: ignore[arg-type]
-
-
-def _content(path: str | os.PathLike) -> dict[str, Any]:
-    """The JSON object of a file."""
-
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is no number of JSON")
-
-    try:
-        if os.path.getsize(path) > _LARGEST_BYTES:
-            raise DataError(f"{path}: too large for a calibration or fusion; is it a score file?")
-        text = Path(path).read_text(encoding="utf-8-sig")
-        content = json.loads(text, parse_constant=refuse)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path}: not a model file in JSON, or damaged ({error})") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: not a calibration or fusion of this toolkit")
-    return content
+    with foreign(path, _WHAT):
+        try:
+            model = getattr(import_module(module), name).from_dict(content["model"])
+        except (DataError, UsageError) as error:
+            raise DataError(f"{path}: {error}") from None
+    return model, content.get("training") or {}

@@ -18,6 +18,7 @@ Reading takes whichever of these names a file has. Needs h5py, the extra ``hdf5`
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,9 +28,10 @@ import numpy as np
 
 from fusion.formats.layouts import LARGEST, NONTARGET, TARGET, UNKNOWN
 from fusion.formats.records import Report, refuse
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.extras import told_extra
 from ivector.base.files import atomic_path
+from ivector.base.foreign.boundary import require_room
 
 if TYPE_CHECKING:
     from fusion.formats.tables import Scores, Trials
@@ -60,17 +62,9 @@ def _opened(path: str | os.PathLike) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (
-        OSError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        OverflowError,
-        MemoryError,
-    ) as error:
-        if isinstance(error, (DataError, UsageError)):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises nearly anything for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: is damaged or no HDF5 file: {reason[:120]}") from error
 
@@ -141,8 +135,7 @@ def _ids(path: str | os.PathLike, file: Any, names: Sequence[str], what: str) ->
     data = _first(file, names)
     if data is None:
         raise DataError(f"{path}: has no ids of {what}; expected {names[0]!r} or {names[1]!r}")
-    if data.size > _MOST_PACKED * os.path.getsize(path):
-        raise DataError(f"{path}: is damaged: {data.name} claims to have {data.size} ids")
+    _require_stored(path, data)
     found = []
     for item in np.ravel(data[()]).tolist():
         if not isinstance(item, (bytes, str)):
@@ -161,6 +154,17 @@ def _ids(path: str | os.PathLike, file: Any, names: Sequence[str], what: str) ->
     return found
 
 
+def _require_stored(path: str | os.PathLike, data: Any) -> None:
+    """Refuse a dataset of more numbers than its file can hold: one that is filled, not stored."""
+    n_bytes = data.size * data.dtype.itemsize
+    if n_bytes > _MOST_PACKED * os.path.getsize(path):
+        raise DataError(f"{path}: is damaged: {data.name} claims to have {data.size} elements")
+    if data.chunks is None:
+        return
+    chunk = math.prod(data.chunks) * data.dtype.itemsize
+    require_room(path, chunk, f"a chunk of {data.name}", os.path.getsize(path))
+
+
 def _bands(path: str | os.PathLike, data: Any, shape: tuple[int, int]) -> Iterator[np.ndarray]:
     """Consecutive rows of a matrix, transposed if it is stored so."""
     if data.dtype.kind not in "biuf":
@@ -170,6 +174,7 @@ def _bands(path: str | os.PathLike, data: Any, shape: tuple[int, int]) -> Iterat
             f"{path}: {data.name} is {' x '.join(map(str, data.shape))}, but there are {shape[0]} "
             f"models and {shape[1]} test segments"
         )
+    _require_stored(path, data)
     height = max(1, _CELLS // shape[1])
     for top in range(0, shape[0], height):
         band = slice(top, top + height)
@@ -190,7 +195,10 @@ def _score_rows(
     # Without a mask NaN stands for what was not scored, as PyBOSARIS writes it.
     masks = _bands(path, mask, shape) if mask is not None else None
     for band in _bands(path, matrix, shape):
-        chosen = next(masks) != 0 if masks else ~np.isnan(band)
+        marks = next(masks) if masks else ~np.isnan(band)
+        if not ((marks == 0) | (marks == 1)).all():
+            raise DataError(f"{path}: its mask has values other than 0 and 1")
+        chosen = marks != 0
         row, column = np.nonzero(chosen)
         yield (
             (row + top).astype(np.int32),

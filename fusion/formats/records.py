@@ -10,14 +10,13 @@ import contextlib
 import gzip
 import itertools
 import os
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import IO, Protocol
 
 import numpy as np
 
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, UserError
 
 BLOCK_BYTES = 1 << 21  # what is made of a block stays in cache
 MAX_LINE_BYTES = 1 << 20
@@ -224,7 +223,9 @@ def whole_lines(
                     )
             if rest:
                 yield number, 0, _checked(rest, path, number, report)
-    except (OSError, EOFError, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged gzip raises nearly anything
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read: {reason}") from error
 

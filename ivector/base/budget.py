@@ -120,6 +120,17 @@ def memory_limit() -> int:
     return _limit_mb
 
 
+def room() -> int:
+    """Bytes that may be taken: the limit that was set, else what the machine has free."""
+    if _limit_mb:
+        return _limit_mb * MIB
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return sys.maxsize
+
+
 def memory_share() -> str:
     """Say how much memory the largest process has taken at most, and which share of the limit."""
     peak = peak_memory()

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
+import logging
 import math
 import os
 import sys
+import tempfile
+import traceback
+import zlib
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
-from ivector.base.errors import UserError
+from ivector.base.errors import Exit, UserError
 from ivector.base.extras import describe_missing
 from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.parallel.shards import use_backend
 from ivector.base.parallel.workers import BACKENDS
+
+MOST = 2**62  # of a number that an option takes
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,9 +37,21 @@ class Parser(argparse.ArgumentParser):
         super().__init__(*args, **kwargs)
         self.add_argument("--verbose", "-v", action="count", default=0, help="more log lines")
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """The value of an option; numbers that no computer counts to are refused for all alike."""
+        value = super()._get_value(action, arg_string)  # type: ignore[misc]
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and not -MOST <= value <= MOST:
+            raise argparse.ArgumentError(
+                action, f"takes finite numbers up to {MOST:.0g}, not {arg_string[:40]!r}"
+            )
+        if isinstance(value, Path) and "\0" in arg_string:
+            raise argparse.ArgumentError(action, f"no file has a zero byte in its name: {value!r}")
+        return value
+
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}; see --help\n")
+        self.exit(Exit.USAGE, f"{self.prog}: error: {message}; see --help\n")
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -104,12 +124,12 @@ def run(
     Returns
     -------
     int
-        0; 1 for bad data or an unwritable disk; 2 for wrong usage; 130 when interrupted.
+        One of `Exit`.
     """
-    arguments = parser.parse_args(argv)
-    setup_logging(getattr(arguments, "verbose", 0))
 
     def body() -> int | None:
+        arguments = parser.parse_args(argv)
+        setup_logging(getattr(arguments, "verbose", 0))
         with logged_warnings():
             if hasattr(arguments, "scheduler"):
                 use_backend(arguments.backend, arguments.scheduler)
@@ -119,31 +139,53 @@ def run(
 
 
 def guarded(prog: str, body: Callable[[], int | None]) -> int:
-    """Call `body`, and turn a user's mistake into one line; the exit status as of `run`."""
+    """Call `body`, and turn whatever it raises into one line; the exit status as of `run`."""
     _print_anything()
     try:
-        return body() or 0
+        return body() or Exit.FINE
     except UserError as error:
         return _complain(prog, str(error), error.exit_code)
     except ModuleNotFoundError as error:
         if not (text := describe_missing(error)):
-            raise
-        return _complain(prog, text, 1)
+            return _complain(prog, _fault(error), Exit.FAULT)
+        return _complain(prog, text, Exit.DATA)
     except UnicodeEncodeError as error:
         text = f"{error.object!a} cannot be written in {error.encoding}; set PYTHONUTF8=1"
-        return _complain(prog, text, 1)
+        return _complain(prog, text, Exit.DATA)
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return Exit.FINE
     except MemoryError as error:
         text = f"not enough memory ({error}); take smaller models, fewer jobs or a larger machine"
-        return _complain(prog, text, 1)
+        return _complain(prog, text, Exit.DATA)
     except OSError as error:
-        return _complain(prog, _describe(error), 1)
+        return _complain(prog, _describe(error), Exit.DATA)
     except KeyboardInterrupt as error:
         print(f"{prog}: {str(error) or 'interrupted'}", file=sys.stderr)
-        return 130
+        return Exit.INTERRUPTED
+    except Exception as error:
+        return _complain(prog, _fault(error), Exit.FAULT)
+
+
+def _fault(error: Exception) -> str:
+    """One line on a fault of the program; how it came about goes to a file, or is shown with -v."""
+    details = "".join(traceback.format_exception(error))
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
+    # The same fault has the same reference, whatever the input.
+    reference = f"{zlib.crc32(where.encode()):08x}"
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        print(details, end="", file=sys.stderr)
+        place = "the lines above"
+    else:
+        place = "what --verbose shows"
+        with contextlib.suppress(OSError):
+            handle, place = tempfile.mkstemp(".txt", f"ivector-plda-{reference}-")
+            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(details)
+    text = " ".join(str(error).split())[:200]
+    return f"a fault of this program, reference {reference} ({where}: {text}); report {place}"
 
 
 def _print_anything() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ivector.base.cli import guarded, run
+from ivector.base.errors import Exit
 
 
 class Command(NamedTuple):
@@ -55,7 +56,7 @@ def run_command(
             "all are listed",
             file=sys.stderr,
         )
-        return 2
+        return Exit.USAGE
     module = importlib.import_module(commands[name].module)
     kept, sys.argv = sys.argv, [sys.argv[0], *words]  # as by the command's own door
     try:

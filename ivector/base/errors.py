@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import sys
 import warnings
+from enum import IntEnum
 
 # Modules that the reader of a warning did not write; contextlib holds our decorators.
 _INNER = ("ivector", "plda", "dnn", "fusion", "sklearn", "contextlib")
 
 
+class Exit(IntEnum):
+    """How a command ends; the one table of exit statuses."""
+
+    FINE = 0, "done"
+    DATA = 1, "a file, its content or the disk cannot be used; one line names it"
+    USAGE = 2, "an option or a combination of options makes no sense"
+    FAULT = 70, "a fault of this program; one line has a reference, and names the file with details"
+    STOPPED = 75, "told to end (SIGTERM); the same command goes on from there"
+    INTERRUPTED = 130, "interrupted (Ctrl-C); a recipe goes on by the same command"
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Exit:
+        member = int.__new__(cls, code)
+        member._value_, member.meaning = code, meaning
+        return member
+
+
 class UserError(ValueError):
     """A mistake in input or usage; its text names the thing, what is wrong and the cure."""
 
-    exit_code = 1
+    exit_code = Exit.DATA
 
 
 class DataError(UserError):
@@ -30,7 +49,7 @@ class NotFiniteError(DataError):
 class UsageError(UserError):
     """An option or a combination of options makes no sense (exit code 2)."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 class DegenerateDataWarning(UserWarning):

@@ -7,8 +7,7 @@ import json
 import os
 import shutil
 import time
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -16,8 +15,15 @@ from uuid import uuid4
 import numpy as np
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.arrays import Arrays, open_arrays
+from ivector.base.foreign.boundary import MOST_GROWTH, foreign, parse_json, require_room
+from ivector.base.foreign.schema import Field, Schema, check_shapes, check_types, check_values
 
 FORMAT_VERSION = 1
+HEADER, _WHAT = "_header", "a model file of this toolkit"
+# Vectors by id, as every package keeps them.
+VECTORS: Schema = {"ids": Field(("n",), "text"), "vectors": Field(("n", "D"))}
+_LINE_BYTES = 64  # of a str beside its characters
 MOST_BYTES = 1 << 30  # of a text that is read at once: lists and maps of 10⁷ utterances
 
 
@@ -109,15 +115,14 @@ def read_lines(path: str | os.PathLike) -> list[str]:
     DataError
         The file is missing, unreadable, of over 1 GiB or not UTF-8.
     """
-    try:
+    with foreign(path, "a list or a map"):
         size = os.path.getsize(path)
         if size > MOST_BYTES:
             raise DataError(f"{path}: has {size / 2**30:.1f} GiB; this is not a list or a map")
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text (byte {error.start}); convert it first") from error
+        require_room(path, 3 * size, "its text")
+        content = Path(path).read_bytes()
+        require_room(path, 3 * size + _LINE_BYTES * content.count(b"\n"), "its text")
+        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").splitlines()
 
 
 def save_model(
@@ -133,8 +138,9 @@ def save_model(
         default=_plain,
     )
     with atomic_write(path, "wb") as file:
-        named: dict[str, Any] = {name: np.asarray(value) for name, value in arrays.items()}
-        np.savez(file, _header=np.array(header), **named)
+        named: dict[str, Any] = {HEADER: np.array(header)}
+        named.update({name: np.asarray(value) for name, value in arrays.items()})
+        np.savez(file, **named)
 
 
 def _plain(value: Any) -> Any:
@@ -144,8 +150,20 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"option {value!r} cannot be kept in a file")
 
 
-def load_model(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_model(
+    path: str | os.PathLike,
+    kind: str,
+    schema: Schema | Callable[[dict[str, Any]], Schema] | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Load what `save_model` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : str
+    schema : Schema, or function of the options that returns one, optional
+        What the arrays have to be; others are not read. Without it all are read, of whatever
+        shape.
 
     Returns
     -------
@@ -155,20 +173,45 @@ def load_model(path: str | os.PathLike, kind: str) -> tuple[dict[str, np.ndarray
     Raises
     ------
     DataError
-        Not such a file, damaged, of another kind, or of a newer format.
+        Not such a file, damaged, of another kind, of a newer format, too large for the memory, or
+        no such model.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(str(arrays.pop("_header")))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise DataError(f"{path}: not a model file of this toolkit, or damaged") from error
+    with open_arrays(path, _WHAT) as archive:
+        options = _options(path, kind, read_header(path, archive))
+        chosen = schema(options) if callable(schema) else schema
+        if chosen is None:
+            chosen = {name: Field(None, "plain") for name in archive if name != HEADER}
+        arrays = read_arrays(path, archive, chosen)
+    return arrays, options
+
+
+def read_header(path: str | os.PathLike, archive: Arrays) -> dict[str, Any]:
+    """The JSON header of a file of arrays."""
+    if HEADER not in archive:
+        raise DataError(f"{path}: not a model file of this toolkit, or damaged: it has no header")
+    schema = {HEADER: Field((), "text")}
+    check_shapes(path, {HEADER: archive.declared(HEADER)}, schema)
+    require_room(path, MOST_GROWTH * archive.declared(HEADER).n_bytes, "its header")
+    return parse_json(path, str(archive[HEADER]), _WHAT, True)
+
+
+def read_arrays(path: str | os.PathLike, archive: Arrays, schema: Schema) -> dict[str, np.ndarray]:
+    """The arrays that a schema names, after their sizes and before their values were looked at."""
+    # In the order of the file, so that what is saved again has the same bytes.
+    declared = {name: archive.declared(name) for name in archive if name in schema}
+    check_shapes(path, declared, schema)
+    require_room(path, sum(one.n_bytes for one in declared.values()), "its arrays together")
+    arrays = {name: archive[name] for name in declared}
+    check_values(path, arrays, schema)
+    return arrays
+
+
+def _options(path: str | os.PathLike, kind: str, header: dict[str, Any]) -> dict[str, Any]:
+    check_types(path, header, {"kind": str, "format": int, "options": dict}, _WHAT)
     if header["kind"] != kind:
-        raise DataError(f"{path}: holds a {header['kind']} model, expected {kind}")
-    if header["format"] > FORMAT_VERSION:
+        raise DataError(f"{path}: holds a {header['kind'][:60]} model, expected {kind}")
+    if not 1 <= header["format"] <= FORMAT_VERSION:
         raise DataError(
             f"{path}: format {header['format']} is newer than this version reads; upgrade"
         )
-    return arrays, header["options"]
+    return header["options"]

@@ -13,12 +13,12 @@ import io
 import os
 import struct
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.boundary import read_bytes
 
 _BINARY = b"\0B"
 _DTYPES: dict[bytes, np.dtype] = {b"F": np.dtype("<f4"), b"D": np.dtype("<f8")}
@@ -45,12 +45,7 @@ class KaldiReader:
             data, self.name = source, name or "<bytes>"
         else:
             self.name = name or os.fspath(source)
-            try:
-                data = Path(source).read_bytes()
-            except OSError as error:
-                raise DataError(
-                    f"{self.name}: cannot be read: {error.strerror or error}"
-                ) from error
+            data = read_bytes(source, "a Kaldi model file")
         self.binary = data.startswith(_BINARY)
         self._data = data
         self._pos = 2 if self.binary else 0
@@ -108,7 +103,22 @@ class KaldiReader:
             if self._take(1) != b"\4":
                 raise self.fail("expected a 4-byte integer")
             return int(struct.unpack("<i", self._take(4))[0])
-        return int(self._number())
+        number = self._number()
+        if not number.is_integer():
+            raise self.fail(f"expected an integer, found {number}")
+        return int(number)
+
+    def count(self, least: int = 0) -> int:
+        """Read a number of things that follow, each of which takes a byte at least."""
+        number = self.int32()
+        if not least <= number <= len(self._data):
+            raise self.fail(f"promises {number} of what it does not hold")
+        return number
+
+    def end(self) -> None:
+        """Refuse what follows a model."""
+        if not self.at_end():
+            raise self.fail("goes on behind the model")
 
     def real(self) -> float:
         """Read a float or double."""
@@ -138,7 +148,7 @@ class KaldiReader:
         """Read a vector (n,), in the precision it was written with (text: float64)."""
         if self.binary:
             dtype = self._dtype(b"V")
-            return self._array(self.int32(), dtype)
+            return self._array(self.count(), dtype)
         rows = self._text_rows()
         return np.array([x for row in rows for x in row])
 
@@ -146,7 +156,7 @@ class KaldiReader:
         """Read a matrix (n_rows, n_columns)."""
         if self.binary:
             dtype = self._dtype(b"M")
-            n_rows, n_cols = self.int32(), self.int32()
+            n_rows, n_cols = self.count(), self.count()
             return self._array(n_rows * n_cols, dtype).reshape(n_rows, n_cols)
         rows = self._text_rows()
         if len({len(row) for row in rows}) > 1:
@@ -157,7 +167,7 @@ class KaldiReader:
         """Read a packed symmetric matrix as its lower triangle row by row, (n (n + 1) / 2,)."""
         if self.binary:
             dtype = self._dtype(b"P")
-            n = self.int32()
+            n = self.count()
             return self._array(n * (n + 1) // 2, dtype)
         rows = self._text_rows()
         if [len(row) for row in rows] != list(range(1, len(rows) + 1)):

@@ -7,6 +7,7 @@ killed job leaves no archive that looks whole. The scp holds paths as they were 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import struct
@@ -18,16 +19,18 @@ import kaldiio
 import numpy as np
 from kaldiio.matio import read_kaldi, read_token
 
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, UserError
 from ivector.base.files import atomic_path, read_lines
-
-# What kaldiio raises for a cut or foreign archive.
-_DAMAGED = (ValueError, EOFError, struct.error, AssertionError, IndexError, RuntimeError, KeyError)
+from ivector.base.foreign.boundary import foreign, require_room
 
 # ARK, ARK:OFFSET or ARK:OFFSET[ROWS,COLUMNS], both ends of a range counted in.
 _LOCATION = re.compile(r"(.*?)(?::(\d+))?(?:\[([\d:,]*)\])?", re.DOTALL)
 # How an entry of Kaldi's begins. kaldiio reads others too, pickles and sound among them.
 _BINARY, _TEXT = b"\0B", frozenset(b" \t\r\n[]0123456789+-.einfaEINFA")
+
+# Bytes of a number, by kind; and of what stands before the numbers.
+_ITEMS = {b"FM ": 4, b"DM ": 8, b"FV ": 4, b"DV ": 8}
+_LONGEST_HEAD, _LONGEST_KEY = 32, 1 << 16
 
 # Kaldi's CompressionMethod.
 _COMPRESSION: dict[bool | str, int | None] = {False: None, True: 2, "two-byte": 3}
@@ -98,18 +101,20 @@ def read_ark(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
         The archive is missing, cut in the middle, or something else; names the last good id.
     """
     last = "none"
-    try:
-        with open(path, "rb") as file:
-            while key := read_token(file):
+    with foreign(path, "an archive"), open(path, "rb") as file:
+        while True:
+            try:
+                if not (key := _read_key(file)):
+                    return
                 array = _read_entry(file)
-                last = key
-                yield key, array
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except _DAMAGED as error:
-        raise DataError(
-            f"{path}: the archive is cut or damaged after utterance {last}; make it again"
-        ) from error
+            except (OSError, MemoryError, UserError):
+                raise
+            except Exception as error:
+                raise DataError(
+                    f"{path}: the archive is cut or damaged after utterance {last}; make it again"
+                ) from error
+            last = key
+            yield key, array
 
 
 def read_scp(path: str | os.PathLike) -> dict[str, str]:
@@ -148,9 +153,11 @@ def load_array(key: str, location: str) -> np.ndarray:
             file.seek(offset)
             array = _read_entry(file)
         return array[ranges]
+    except UserError:
+        raise
     except OSError as error:
         raise DataError(f"{key}: {location} cannot be read: {error.strerror or error}") from error
-    except _DAMAGED as error:
+    except Exception as error:
         raise DataError(
             f"{key}: {location}: the archive is cut or damaged; make it again"
         ) from error
@@ -172,9 +179,47 @@ def _read_entry(file: BinaryIO) -> np.ndarray:
     """Read one matrix or vector where the file stands; nothing else, and no pickle."""
     begin = file.read(5)
     file.seek(-len(begin), os.SEEK_CUR)
-    if not begin.startswith(_BINARY) and not _TEXT.issuperset(begin):
+    if begin.startswith(_BINARY):
+        _require_size(file)
+    elif not _TEXT.issuperset(begin):
         raise ValueError("no matrix or vector")
     return np.asarray(read_kaldi(file))
+
+
+def _read_key(file: BinaryIO) -> str | None:
+    """The id that an entry begins with, None at the end."""
+    begin = file.tell()
+    head = file.read(_LONGEST_KEY)
+    if head and b" " not in head and len(head) == _LONGEST_KEY:
+        raise ValueError("no id")
+    file.seek(begin)
+    return read_token(file)
+
+
+def _require_size(file: BinaryIO) -> None:
+    """Refuse a binary entry that declares more than the file holds, before kaldiio makes room."""
+    begin = file.tell()
+    head = file.read(_LONGEST_HEAD)
+    file.seek(begin)
+    kind = head[2:5]
+    if kind[:1] == b"\4":
+        n_numbers, wanted = _size(struct.unpack_from("<i", head, 3)), 5
+    elif kind in _ITEMS and kind[1:2] == b"V":
+        n_numbers, wanted = _size(struct.unpack_from("<i", head, 6)), _ITEMS[kind]
+    elif kind in _ITEMS:
+        n_numbers, wanted = _size(struct.unpack_from("<ixi", head, 6)), _ITEMS[kind]
+    else:
+        at = 13 + (kind[2:] != b" ")
+        n_numbers, wanted = _size(struct.unpack_from("<ii", head, at)), 2 if kind == b"CM2" else 1
+    if n_numbers * wanted > os.fstat(file.fileno()).st_size - begin:
+        raise ValueError("cut")
+    require_room(file.name, 8 * n_numbers, "a matrix")
+
+
+def _size(sizes: tuple[int, ...]) -> int:
+    if min(sizes) < 0:
+        raise ValueError("a negative size")
+    return math.prod(sizes)
 
 
 def load_scp(

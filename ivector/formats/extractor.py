@@ -13,6 +13,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
+from ivector.base.foreign.schema import are_definite
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
 from ivector.total_variability.model import TotalVariability
 from ivector.total_variability.subspace import Subspace
@@ -37,13 +38,14 @@ def read_extractor(path: str | os.PathLike) -> TotalVariability:
     reader.expect("<w_vec>")
     weights = reader.vector().astype(np.float64)
     reader.expect("<M>")
-    n_components = reader.int32()
+    n_components = reader.count(1)
     projection = [reader.matrix().astype(np.float64) for _ in range(n_components)]
     reader.expect("<SigmaInv>")
     precision = [unpack(reader.packed().astype(np.float64)) for _ in range(n_components)]
     reader.expect("<IvectorOffset>")
     offset = reader.real()
     reader.expect("</IvectorExtractor>")
+    reader.end()
     _check(reader, weights, projection, precision, offset)
     model = Subspace(weights, np.stack(projection), np.stack(precision), offset)
     return TotalVariability.from_subspace(model)
@@ -96,10 +98,16 @@ def _check(
     shapes = {matrix.shape for matrix in projection}
     if not projection or len(shapes) != 1 or len(weights) != len(projection):
         raise reader.fail(f"has {len(weights)} weights and {len(projection)} projections, unequal")
-    n_features = projection[0].shape[0]
+    n_features, rank = projection[0].shape
+    if not n_features or rank < 2:
+        raise reader.fail(f"has projections of {n_features} x {rank}, which is no model")
     if any(matrix.shape != (n_features, n_features) for matrix in precision):
         raise reader.fail("has covariances of another dimension than its projections")
     if not (np.isfinite(offset) and offset > 0):
         raise reader.fail(f"has a prior offset of {offset}, which must be positive")
     if not all(np.isfinite(matrix).all() for matrix in [*projection, *precision, weights]):
         raise reader.fail("contains NaN or infinity")
+    if not (weights >= 0).all() or not weights.sum() > 0:
+        raise reader.fail("has a negative weight, or none that is positive")
+    if not are_definite(np.stack(precision)):
+        raise reader.fail("has a covariance that is not positive definite")

@@ -11,12 +11,15 @@ Dimension legend: C components, D feature dimensions.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, load_model, save_model
+from ivector.base.foreign.boundary import foreign
+from ivector.base.foreign.schema import Field, Schema
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.engine import LOG_2PI, cholesky, log_weights
@@ -43,6 +46,7 @@ def read_diag_gmm(path: str | os.PathLike) -> DiagonalGMM:
     precisions = _matrix(reader, natural["means"].shape)
     natural["precisions"] = precisions
     reader.expect("</DiagGMM>")
+    reader.end()
     if not (precisions > 0).all():
         raise DataError(f"{path}: holds a variance that is not positive")
     means = natural["means"] / precisions
@@ -68,6 +72,7 @@ def read_full_gmm(path: str | os.PathLike) -> FullGMM:
             raise DataError(f"{path}: a covariance does not have {dim} dimensions")
         rows.append(packed)
     reader.expect("</FullGMM>")
+    reader.end()
     natural["precisions"] = np.stack(rows)
     precisions = unpack(natural["precisions"])
     try:
@@ -203,15 +208,26 @@ def load_gmm(path: str | os.PathLike) -> DiagonalGMM | FullGMM:
     DataError
         Not such a file, or damaged.
     """
-    arrays, options = load_model(path, "gmm")
+    arrays, options = load_model(path, "gmm", _schema)
     kind = FullGMM if options.pop("covariance", "") == "full" else DiagonalGMM
-    try:
+    with foreign(path, "a mixture of this toolkit"):
         gmm = kind(len(arrays["weights"]), **options)
         gmm.set_parameters(arrays["weights"], arrays["means"], arrays["covariances"])
         gmm.log_likelihood_ = arrays["log_likelihood"].tolist()
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a mixture of this toolkit: {error}") from error
-    return gmm
+        return gmm
+
+
+def _schema(options: Mapping[str, Any]) -> Schema:
+    """What the arrays of a mixture are; C components, D feature dimensions."""
+    full = options.get("covariance") == "full"
+    return {
+        "weights": Field(("C",), least=0),
+        "means": Field(("C", "D")),
+        "covariances": Field(("C", "D", "D"), definite=True)
+        if full
+        else Field(("C", "D"), positive=True),
+        "log_likelihood": Field(("iterations",)),
+    }
 
 
 def read_gmm(path: str | os.PathLike) -> DiagonalGMM | FullGMM:
@@ -222,11 +238,8 @@ def read_gmm(path: str | os.PathLike) -> DiagonalGMM | FullGMM:
     DataError
         None of them.
     """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with foreign(path, "a mixture"), open(path, "rb") as file:
+        head = file.read(64)
     if head.startswith(b"PK"):
         return load_gmm(path)
     if b"<FullGMM" in head:

@@ -34,13 +34,32 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.files import atomic_write, load_model
+from ivector.base.files import atomic_write, read_arrays, read_header
+from ivector.base.foreign.arrays import Arrays, open_arrays
+from ivector.base.foreign.boundary import require_room
+from ivector.base.foreign.schema import Field, Schema, check_types
 from ivector.statistics.batch import BaumWelchStatistics
 
 STORAGES = ("float32", "float16")
 
 _KIND = "Baum-Welch statistics"
 _FORMAT = 2
+_WHAT = "statistics of this toolkit"
+# U utterances, C components, D features, k pairs that are kept; the sums are of all blocks.
+_BLOCK: dict[str, Schema] = {
+    "float32": {"zeroth": Field(("u", "C"), least=0), "first": Field(("u", "C", "D"))},
+    "float16": {
+        "count": Field(("u",), "whole", least=0),
+        "component": Field(("k",), "whole", least=0),
+        "zeroth": Field(("k",), least=0),
+        "offset": Field(("k", "D")),
+        "unit": Field(("D",), positive=True),
+    },
+}
+_SUMS: Schema = {
+    "centre": Field(("C", "D"), optional=True),
+    "second": Field(None, optional=True),
+}
 # Largest offset in units: the unit grows with outliers, so that nothing overflows in float16.
 _LARGEST = 6e4
 
@@ -233,55 +252,69 @@ def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]
     DataError
         Missing, damaged, or another kind of file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            header = json.loads(str(archive["_header"]))
-            if header.get("kind") != _KIND:
-                raise DataError(f"{path}: holds a {header.get('kind')} model, expected {_KIND}")
-            if header["format"] > _FORMAT:
-                raise DataError(
-                    f"{path}: format {header['format']} is newer than this version reads; upgrade"
-                )
-            if header["format"] == 1:
-                yield _read_first_format(path)
-                return
-            yield from _blocks(archive, header)
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (
-        ValueError,
-        KeyError,
-        IndexError,
-        EOFError,
-        zipfile.BadZipFile,
-        AttributeError,
-    ) as error:
-        raise DataError(f"{path}: not statistics of this toolkit, or damaged") from error
+    with open_arrays(path, _WHAT) as archive:
+        header = read_header(path, archive)
+        check_types(path, header, {"kind": str, "format": int}, _WHAT)
+        if header["kind"] != _KIND:
+            raise DataError(f"{path}: holds a {header['kind'][:60]} model, expected {_KIND}")
+        if not 1 <= header["format"] <= _FORMAT:
+            raise DataError(
+                f"{path}: format {header['format']} is newer than this version reads; upgrade"
+            )
+        if header["format"] == 1:
+            arrays = read_arrays(path, archive, {**_BLOCK["float32"], **_SUMS})
+            yield BaumWelchStatistics(
+                arrays["zeroth"], arrays["first"], arrays.get("second"), arrays.get("centre")
+            )
+            return
+        yield from _blocks(path, archive, header)
 
 
-def _read_first_format(path: str | os.PathLike) -> BaumWelchStatistics:
-    arrays, _ = load_model(path, _KIND)
-    return BaumWelchStatistics(
-        arrays["zeroth"], arrays["first"], arrays.get("second"), arrays.get("centre")
-    )
-
-
-def _blocks(archive: Any, header: dict[str, Any]) -> Iterator[BaumWelchStatistics]:
-    centre = archive["centre"] if "centre" in archive.files else None
-    second = _unfold(archive["second"]) if "second" in archive.files else None
-    C, D = header["shape"]
-    for number in range(header["blocks"]):
-        name = f"{number}."
-        if header["storage"] == "float32":
-            zeroth, first = archive[name + "zeroth"], archive[name + "first"]
+def _blocks(
+    path: str | os.PathLike, archive: Arrays, header: dict[str, Any]
+) -> Iterator[BaumWelchStatistics]:
+    C, D, n_blocks = _checked_sizes(path, archive, header)
+    sums = read_arrays(path, archive, _SUMS)
+    second = _unfold(sums["second"]) if "second" in sums else None
+    for number in range(n_blocks):
+        schema = {f"{number}.{name}": f for name, f in _BLOCK[header["storage"]].items()}
+        block = read_arrays(path, archive, schema)
+        block = {name.partition(".")[2]: array for name, array in block.items()}
+        if header["storage"] == "float16":
+            zeroth, first = _unpacked(path, block, C, D)
         else:
-            names = ("count", "component", "zeroth", "offset", "unit")
-            packed = {key: archive[name + key] for key in names}
-            zeroth, first = _unpack(**packed, n_components=C, n_features=D)
-        last = number == header["blocks"] - 1
-        yield BaumWelchStatistics(zeroth, first, second if last else None, centre)
+            zeroth, first = block["zeroth"], block["first"]
+        if first.shape[1:] != (C, D):
+            raise DataError(f"{path}: block {number} is of {first.shape[1:]}, not of {(C, D)}")
+        last = number == n_blocks - 1
+        yield BaumWelchStatistics(zeroth, first, second if last else None, sums.get("centre"))
+
+
+def _checked_sizes(
+    path: str | os.PathLike, archive: Arrays, header: dict[str, Any]
+) -> tuple[int, int, int]:
+    """Components, features and blocks that a header declares."""
+    check_types(path, header, {"storage": str, "blocks": int, "shape": list}, _WHAT)
+    sizes = [*header["shape"], header["blocks"]]
+    whole = all(isinstance(size, int) and not isinstance(size, bool) for size in sizes)
+    if len(sizes) != 3 or not whole or min(sizes) < 1 or header["storage"] not in STORAGES:
+        raise DataError(f"{path}: its header makes no sense; make the statistics again")
+    if header["blocks"] > len(archive):
+        raise DataError(f"{path}: lacks some of its {header['blocks']} blocks; make it again")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _unpacked(
+    path: str | os.PathLike, packed: dict[str, np.ndarray], C: int, D: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Zeroth and first order of a float16 block, whose sizes are looked at first."""
+    count, component = packed["count"], packed["component"]
+    if packed["offset"].shape[1] != D or int(count.sum()) != len(component):
+        raise DataError(f"{path}: a block has another size than its header says; make it again")
+    if len(component) and component.max() >= C:
+        raise DataError(f"{path}: a block has component {component.max()} of {C}; make it again")
+    require_room(path, 4 * len(count) * C * (D + 1), f"a block of {len(count)} utterances")
+    return _unpack(**packed, n_components=C, n_features=D)
 
 
 def _pack(statistics: BaumWelchStatistics, prune: float) -> tuple[dict[str, np.ndarray], float]:

@@ -15,11 +15,23 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from ivector.base.budget import MIB
+from ivector.base.errors import DataError
 from ivector.base.estimators import UnfittedError
 from ivector.base.files import load_model, save_model
+from ivector.base.foreign.boundary import foreign
+from ivector.base.foreign.schema import Field, Schema
 from ivector.total_variability.subspace import BATCH_BYTES, Derived, Subspace, derive
 
 _KIND = "total-variability"
+_SCHEMA: Schema = {
+    "weights": Field(("C",), least=0),
+    "projection": Field(("C", "D", "R")),
+    "precision": Field(("C", "D", "D"), definite=True),
+    "offset": Field((), least=0),
+    "ubm_means": Field(("C", "D"), optional=True),
+    "diagonal": Field((), "truth"),
+    "objective": Field(("iterations",)),
+}
 
 Model = TypeVar("Model", bound="FittedExtractor")
 
@@ -118,12 +130,20 @@ class FittedExtractor(BaseEstimator):
 
     @classmethod
     def load(cls: type[Model], path: str | os.PathLike) -> Model:
-        """Read what `save` wrote."""
-        arrays, options = load_model(path, _KIND)
-        objective = arrays.pop("objective").tolist()
-        extractor = cls(**options)
-        extractor.set_subspace(Subspace.from_arrays(arrays))
-        extractor.objective_ = objective
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        DataError
+            Not such a file, damaged, or no model.
+        """
+        arrays, options = load_model(path, _KIND, _SCHEMA)
+        with foreign(path, "an extractor of this toolkit"):
+            extractor = cls(**options)
+            extractor.set_subspace(Subspace.from_arrays(arrays))
+            extractor.objective_ = arrays["objective"].tolist()
+        if extractor.rank != arrays["projection"].shape[2]:
+            raise DataError(f"{path}: says rank {extractor.rank}, its matrices have another")
         return extractor
 
     def __getstate__(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,10 @@ from sklearn.pipeline import Pipeline
 from ivector.base import files
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
+from ivector.base.foreign.boundary import foreign, parse_json
+from ivector.base.foreign.schema import Field, Schema, check_types
 from ivector.base.kaldi import KaldiReader, KaldiWriter
+from plda.checks import check_diagonal_model
 from plda.models import BACKENDS
 from plda.models.plda import PLDA
 from plda.scoring.identification import SPEAKERS
@@ -28,10 +32,47 @@ from plda.transforms.centring import Center, Whiten
 from plda.transforms.discriminant import LDA, WCCN
 from plda.transforms.length import LengthNorm
 
-_KIND = "back-end"
+_KIND, _WHAT = "back-end", "a back-end of this toolkit"
 # Options that came later are left out at their defaults, so that earlier versions read the file.
 _LATER: dict[str, Any] = {"smoothing": 0.0, "priors": None}
 _TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
+
+# What the classes learn: D dimensions in, K or P out.
+_LEARNT: dict[str, Schema] = {
+    "Center": {"mean_": Field(("D",))},
+    "LDA": {
+        "mean_": Field(("D",)),
+        "between_variance_": Field(("K",), least=0),
+        "projection_": Field(("K", "D")),
+    },
+    "PLDA": {
+        "mean_": Field(("D",)),
+        "transform_": Field(("D", "D")),
+        "psi_": Field(("D",), least=0),
+    },
+    "WCCN": {"mean_": Field(("D",)), "projection_": Field(("D", "D"))},
+    "Whiten": {
+        "mean_": Field(("D",)),
+        "explained_variance_": Field(("K",), least=0),
+        "projection_": Field(("P", "D")),
+    },
+}
+# What else their files may hold: options that are arrays, and of S enrolled speakers.
+_OTHERS: Schema = {
+    "matrix": Field(("K", "E")),
+    "mean": Field(("D",)),
+    "priors": Field(("S",), least=0),
+    "n_features_in_": Field((), "whole", least=1),
+    "feature_names_in_": Field(("D",), "text"),
+    "objective_": Field(("iterations",)),
+    "classes_": Field(("S",), "plain"),
+    "class_means_": Field(("S", "D")),
+    "class_counts_": Field(("S",), positive=True),
+    "normalize_length_": Field((), "truth"),
+    "simple_length_norm_": Field((), "truth"),
+}
+_STEP = {"name": str, "class": str, "options": dict}
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 def _classes() -> dict[str, type]:
@@ -61,6 +102,7 @@ def read_plda(path: str | os.PathLike) -> PLDA:
     reader.expect("<Plda>")
     mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
     reader.expect("</Plda>")
+    reader.end()
     try:
         return PLDA.from_diagonal(mean, transform, psi)
     except DataError as error:
@@ -247,23 +289,70 @@ def load_model(path: str | os.PathLike) -> Any:
     >>> load_model("norm.npz")
     LengthNorm(scale=False)
     """
-    arrays, options = files.load_model(path, _KIND)
-    steps, known = [], _classes()
-    for step in json.loads(options["steps"]):
-        prefix = step["name"] + "/"
-        held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
-        given = {key: value for key, value in held.items() if not key.endswith("_")}
-        if step["class"] not in known:
-            raise DataError(f"{path}: holds a {step['class']}, unknown to this version; upgrade")
-        estimator: BaseEstimator = known[step["class"]](**step["options"], **given)
-        for key, value in held.items():
-            if key.endswith("_"):
-                setattr(estimator, key, _restored(key, value))
-        steps.append((step["name"], estimator))
-    return Pipeline(steps) if options["pipeline"] else steps[0][1]
+    arrays, options = files.load_model(path, _KIND, lambda options: _schema(path, options))
+    known = _classes()
+    with foreign(path, _WHAT):
+        steps = [
+            (step["name"], _restored(path, known[step["class"]], step, arrays))
+            for step in _steps(path, options)
+        ]
+        return Pipeline(steps) if options["pipeline"] else steps[0][1]
 
 
-def _restored(key: str, value: np.ndarray) -> Any:
+def _steps(path: str | os.PathLike, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a file says of its steps: name, class and options of each."""
+    check_types(path, options, {"pipeline": bool, "steps": str}, _WHAT)
+    described = parse_json(path, f'{{"steps": {options["steps"]}}}', _WHAT, True)["steps"]
+    if not isinstance(described, list) or not described:
+        raise DataError(f"{path}: holds no steps; is it a back-end?")
+    for step in described:
+        check_types(path, step if isinstance(step, dict) else {}, _STEP, _WHAT)
+        if not _NAME.fullmatch(step["name"]):
+            raise DataError(f"{path}: a step cannot be named {step['name'][:60]!r}")
+        if step["class"] not in _classes():
+            raise DataError(
+                f"{path}: holds a {step['class'][:60]}, unknown to this version; upgrade"
+            )
+    if len({step["name"] for step in described}) < len(described):
+        raise DataError(f"{path}: two of its steps have one name")
+    return described
+
+
+def _schema(path: str | os.PathLike, options: dict[str, Any]) -> Schema:
+    """What the arrays of a back-end are, ``NAME/ATTRIBUTE``; sizes are those of one step alone."""
+    schema: dict[str, Field] = {}
+    for number, step in enumerate(_steps(path, options)):
+        for name, field in {**_OTHERS, **_LEARNT.get(step["class"], {})}.items():
+            assert field.shape is not None
+            shape = tuple(f"{n}{number}" for n in field.shape)
+            schema[f"{step['name']}/{name}"] = field._replace(shape=shape, optional=True)
+    return schema
+
+
+def _restored(
+    path: str | os.PathLike, cls: type, step: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> Any:
+    prefix = step["name"] + "/"
+    held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
+    given = {key: value for key, value in held.items() if not key.endswith("_")}
+    learnt = _LEARNT.get(step["class"], {})
+    if lacking := [key for key in learnt if key not in held]:
+        # An estimator that was not fitted has none of them.
+        if len(lacking) < len(learnt):
+            raise DataError(f"{path}: lacks {prefix}{lacking[0]}; save the model again")
+    estimator: BaseEstimator = cls(**step["options"], **given)
+    for key, value in held.items():
+        if key.endswith("_"):
+            setattr(estimator, key, _plain(key, value))
+    if hasattr(estimator, "psi_"):
+        try:
+            check_diagonal_model(estimator.mean_, estimator.transform_, estimator.psi_)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+    return estimator
+
+
+def _plain(key: str, value: np.ndarray) -> Any:
     if value.ndim == 0:
         return value.item()
     return value.tolist() if key == "objective_" else value

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import struct
-import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.files import atomic_write, read_lines
+from ivector.base.files import VECTORS, atomic_write, read_arrays, read_lines
+from ivector.base.foreign.arrays import open_arrays
+from ivector.base.foreign.boundary import read_bytes
 from ivector.base.kaldi import KaldiReader, KaldiWriter, read_vectors
 from plda.checks import check_vectors
 
@@ -129,23 +130,13 @@ def read_counts(path: str | os.PathLike) -> dict[str, int]:
 
 
 def _npz_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            ids, vectors = archive["ids"], archive["vectors"]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise DataError(f"{path}: not a file of ids and vectors, or damaged") from error
-    if ids.ndim != 1 or vectors.ndim != 2 or len(ids) != len(vectors):
-        raise DataError(f"{path}: ids of shape {ids.shape}, vectors of shape {vectors.shape}")
-    yield from zip(ids.tolist(), vectors)
+    with open_arrays(path, "a file of ids and vectors") as archive:
+        arrays = read_arrays(path, archive, VECTORS)
+    yield from zip(arrays["ids"].tolist(), arrays["vectors"])
 
 
 def _ark_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    data = read_bytes(path, "an archive of vectors")
     key_end = data.find(b" ")
     if data[key_end + 1 : key_end + 3] != b"\0B":
         yield from read_vectors(path).items()

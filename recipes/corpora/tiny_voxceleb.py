@@ -11,13 +11,13 @@ no labels.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
+from ivector.base.foreign.boundary import read_json
 from recipes.corpora.common import Corpus, Fold, Recording, find_audio, need_folder
 from recipes.corpora.download import extract
 from recipes.corpora.layout import finish
@@ -118,10 +118,7 @@ def _unpack(shard: Path, folder: Path) -> None:
     for path in extract(shard, folder, without_index):
         if path.suffix != ".json" or len(path.relative_to(folder).parts) != 3:
             continue
-        try:
-            speaker = json.loads(path.read_text(encoding="utf-8")).get("speaker_id")
-        except (ValueError, AttributeError):
-            raise DataError(f"{shard}: {path.name} is not a JSON object") from None
+        speaker = read_json(path, f"a description in {shard}").get("speaker_id")
         named = path.relative_to(folder).parts[0]
         if speaker is not None and speaker != named:
             raise DataError(f"{shard}: {named}/.../{path.name} says that the speaker is {speaker}")

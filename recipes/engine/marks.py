@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.boundary import read_json
+from ivector.base.foreign.schema import check_types
 from ivector.base.portable import is_portable
 
 PACKAGES = (
@@ -39,10 +41,24 @@ Upstream = Mapping[str, str] | Sequence[str]
 def read_mark(folder: Path) -> dict[str, Any] | None:
     """Read the mark of a finished stage, or None."""
     try:
-        mark = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        mark = read_json(folder / "done.json", "the mark of a stage")
+    except DataError:
         return None
-    return mark if isinstance(mark, dict) and isinstance(mark.get("stamp"), str) else None
+    return mark if isinstance(mark.get("stamp"), str) else None
+
+
+def read_options(folder: Path) -> dict[str, Any]:
+    """Options that a finished stage was run with.
+
+    Raises
+    ------
+    DataError
+        They are missing or damaged.
+    """
+    path = folder / "options.json"
+    record = read_json(path, "the options of a stage")
+    check_types(path, record, {"options": dict}, "the options of a stage")
+    return record["options"]
 
 
 def require(folder: Path, stage: int, on: Sequence[str] = ()) -> str:
@@ -242,9 +258,8 @@ def find_reasons(
         defect = find_defect(folder, mark)
         return [defect] if defect else []
     try:
-        record = json.loads((folder / "options.json").read_text(encoding="utf-8"))
-        former = dict(_flat(record["options"]))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        former = dict(_flat(read_options(folder)))
+    except (DataError, TypeError, AttributeError):
         return ["options.json: is gone or damaged"]
     present = dict(_flat(dict(options)))
     reasons = [

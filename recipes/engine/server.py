@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ivector.base.cli import guarded
-from ivector.base.errors import UserError
+from ivector.base.errors import Exit, UserError
 from recipes.engine.console import PAST
 from recipes.engine.driver import names_of, run_stage, stages
 from recipes.engine.marks import files_state, sources
@@ -92,7 +92,7 @@ def _fork(settings: Settings, number: int, answers: int) -> int:
     end_with_parent()
     name_process(f"stage {number}")
     sys.stdin = open(os.devnull)
-    status = 70
+    status: int = Exit.FAULT
     try:
         status = obey_signals(lambda: run_stage(settings, number))
         sys.stdout.flush()
@@ -150,10 +150,10 @@ def obey_signals(body: Callable[[], int]) -> int:
     told = []
 
     def end(*_: object) -> None:
-        told.append(75)
+        told.append(Exit.STOPPED)
         stop()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, end)
     status = guarded(PROG, body)
-    return told[0] if told and status == 130 else status
+    return told[0] if told and status == Exit.INTERRUPTED else status

@@ -14,6 +14,7 @@ import numpy as np
 from ivector.base.budget import memory_limit
 from ivector.base.errors import DataError
 from ivector.base.files import load_model, read_lines, save_model
+from ivector.base.foreign.schema import Field
 from ivector.formats.arks import load_array, read_scp
 from ivector.pipeline import FrontEnd
 
@@ -210,4 +211,4 @@ class Kept:
             array = self.function(shard)
             save_model(path, _KEPT, {"array": array}, {})
             return array
-        return load_model(path, _KEPT)[0]["array"]
+        return load_model(path, _KEPT, {"array": Field(None)})[0]["array"]

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ivector.base.files import load_model, save_model
+from ivector.base.files import VECTORS, load_model, save_model
 
 
 def read_vectors(path: Path) -> dict[str, np.ndarray]:
     """Vectors of a stage by utterance id."""
-    arrays, _ = load_model(path, "vectors")
+    arrays, _ = load_model(path, "vectors", VECTORS)
     return dict(zip(arrays["ids"].tolist(), arrays["vectors"]))
 
 

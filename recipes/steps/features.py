@@ -20,6 +20,7 @@ import numpy as np
 from ivector.base.budget import MIB, require_disk, shard_size
 from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.files import read_lines, write_text
+from ivector.base.foreign.boundary import foreign
 from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
@@ -83,7 +84,8 @@ class Extractor:
             # Written last: what stands in it has its archives.
             write_text(rows_path, json.dumps(rows))
             return rows
-        return [tuple(row) for row in json.loads(rows_path.read_text(encoding="utf-8"))]
+        with foreign(rows_path, "rows of a shard", "remove it"):
+            return [tuple(row) for row in json.loads(rows_path.read_text(encoding="utf-8"))]
 
     def _extract(self, index: int, recordings: list[Part]) -> list[Row]:
         # The scale of `read_audio`: what is as good as silent is not to be taken for ±1.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
 from ivector.total_variability.model import TotalVariability
+from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require, resume_folder
 from recipes.experiment.frames import Corpus, Kept, Located, content, frames_of
@@ -49,7 +49,7 @@ def extract(task: Task, work: Path, nj: int) -> None:
     """Extract one fold's i-vectors into `work`."""
     values, fold = task.values, task.fold
     ubm, tv = task.folder("ubm"), task.folder("tv")
-    options = json.loads((tv / "options.json").read_text(encoding="utf-8"))["options"]
+    options = read_options(tv)
     corpus = Corpus(task.run.features, front_end(ubm))
     utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
     accumulate = Accumulator(corpus, ubm, options["num_gselect"], options["min_post"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from plda.formats.models import load_model
 from plda.models import BACKENDS
 from plda.scoring.pairs import PairScorer
+from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require
 from recipes.experiment import backends
@@ -68,7 +68,7 @@ class VectorScorer:
 
 def read_scorer(vectors: dict[str, np.ndarray], folder: Path, enrolment: str) -> VectorScorer:
     """Scorer of a back-end that stage 5 or 8 has left in a folder."""
-    options = json.loads((folder / "options.json").read_text(encoding="utf-8"))["options"]
+    options = read_options(folder)
     transforms = load_model(folder / "transforms.npz")
     return VectorScorer(vectors, transforms, backends.load(folder, options["scoring"]), enrolment)
 

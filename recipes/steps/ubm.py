@@ -10,6 +10,7 @@ from pathlib import Path
 from ivector.base.budget import require_disk, require_memory
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from ivector.base.foreign.boundary import foreign, read_json
 from ivector.base.parallel.checkpoint import Checkpoint
 from ivector.formats.gmm import load_gmm, save_gmm, write_diag_gmm, write_full_gmm
 from ivector.gmm.diagonal import DiagonalGMM
@@ -24,10 +25,11 @@ from recipes.experiment.protocol import read_utt2spk
 
 def front_end(folder: Path) -> FrontEnd:
     """Front-end that a fold's UBM was trained with; later stages read features through it."""
-    try:
-        return FrontEnd(**json.loads((folder / "front_end.json").read_text(encoding="utf-8")))
-    except OSError as error:
-        raise DataError(f"{folder}: stage 2 has not finished; run with --stage 2") from error
+    path = folder / "front_end.json"
+    if not path.is_file():
+        raise DataError(f"{folder}: stage 2 has not finished; run with --stage 2")
+    with foreign(path, "a front-end", "run again with --stage 2"):
+        return FrontEnd(**read_json(path, "a front-end"))
 
 
 def load_ubm(folder: Path) -> DiagonalGMM | FullGMM:

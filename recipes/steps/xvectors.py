@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from dnn.models import MODELS
 from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
+from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import fold_utterances, protocol_digest
@@ -45,7 +45,7 @@ class Extract:
 def extract_fold(task: Task, work: Path, nj: int) -> None:
     """Extract one fold's x-vectors into `work`."""
     network, device = task.folder("network"), device_of(task)
-    options = json.loads((network / "options.json").read_text(encoding="utf-8"))["options"]
+    options = read_options(network)
     corpus = Corpus(task.run.features, front_end(options))
     utterances = corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
     shards = make_shards(utterances, UTTERANCES_PER_SHARD)

@@ -184,7 +184,7 @@ def rewrite(folder, change):
         (lambda c: c["model"]["options"].update(embedding_dim=17), "another config.json"),
         (lambda c: c.update(model="xvector"), "not a network's configuration"),
         (lambda c: c.update(format=7), "format 7"),
-        (lambda c: c.update(format="1"), "format 1"),
+        (lambda c: c.update(format="1"), "its format is 1, expected int"),
     ],
 )
 def test_configuration_of_another_network(folder, change, text):
@@ -217,7 +217,7 @@ def test_damaged_exports(folder):
     whole = path.read_bytes()
     for content in (b"", whole[:-5], whole[:100], b"\xff" * 64, pickle.dumps(Bomb("x"))):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="not a safetensors file, or cut"):
+        with pytest.raises(DataError, match="not a safetensors file, or damaged"):
             load_network(folder)
     path.unlink()
     with pytest.raises(DataError, match="cannot be read"):
@@ -228,7 +228,7 @@ def test_damaged_exports(folder):
     with pytest.raises(DataError, match=r"has a foreign tensor model\.extra"):
         load_network(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(DataError, match="not JSON"):
+    with pytest.raises(DataError, match="configuration in JSON"):
         load_network(folder)
     (folder / "config.json").unlink()
     with pytest.raises(DataError, match="cannot be read"):

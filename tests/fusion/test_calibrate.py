@@ -211,7 +211,6 @@ def test_wrong_data(calibrate, world, tmp_path):
         (("dev.scores", "dev.trials", "--quality", tmp_path / "zero.csv", "--use", "log:d"),
          "not positive"),
         (("--model", tmp_path / "model", "--apply", "eval.scores", "--out", "x"), "not a calib"),
-        (("--explain", "nan"), "not a number"),
     ]  # fmt: skip
     for words, what in cases:
         code, _, errors = calibrate(*words)

@@ -221,7 +221,7 @@ def test_files_that_are_no_models_are_named(tmp_path):
         ("[" * 100_000, "damaged"),
         (good.replace('"format": 1', '"format": 9'), "format 9 .* upgrade"),
         (good.replace('"kind": "calibration"', '"kind": "tea"'), "'tea' model"),
-        (json.dumps({**content, "model": None}), "damaged"),
+        (json.dumps({**content, "model": None}), "its model is None"),
         (json.dumps({**content, "model": {**model, "coef_": [1.0, 2.0]}}), "coefficients"),
         (json.dumps({**content, "model": {**model, "coef_": ["a"]}}), "damaged"),
         (json.dumps({**content, "model": {**model, "offset_": math.nan}}), "NaN"),

@@ -127,7 +127,7 @@ def test_foreign_and_broken_files_are_named(tmp_path, kind, write, read):
 
 def test_foreign_npz_is_named(tmp_path):
     save_model(tmp_path / "a.npz", "gmm", {"weights": np.ones(1)}, {})
-    with pytest.raises(DataError, match="not a mixture"):
+    with pytest.raises(DataError, match="lacks 'means'"):
         load_gmm(tmp_path / "a.npz")
     save_model(tmp_path / "b.npz", "plda", {"weights": np.ones(1)}, {})
     with pytest.raises(DataError, match="holds a plda model"):

@@ -143,7 +143,7 @@ def _difference(former: str, mine: str) -> str:
         was, now = json.loads(former), json.loads(mine)
         name = next(key for key in sorted({**was, **now}) if was.get(key) != now.get(key))
         return f"{name} {was.get(name)!r}, now {now.get(name)!r}"
-    except (ValueError, AttributeError, StopIteration):
+    except (ValueError, AttributeError, StopIteration, RecursionError):
         return "damaged"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -37,9 +38,25 @@ def make_shards(items: Sequence[T], size: int) -> list[Sequence[T]]:
 
 
 def single_threaded(function: Callable[..., R], shard: Any, kwargs: dict[str, Any]) -> R:
-    """Call `function` with every BLAS and OpenMP pool limited to one thread."""
+    """Call `function` with every BLAS and OpenMP pool limited to one thread.
+
+    What it raises can be sent to another process: a library's error that cannot be made again
+    there would take down the pool of workers, and look like the loss of one.
+    """
     with one_thread():
-        return function(shard, **kwargs)
+        try:
+            return function(shard, **kwargs)
+        except Exception as error:
+            if not _can_be_sent(error):
+                raise RuntimeError(f"{type(error).__name__}: {error}") from error
+            raise
+
+
+def _can_be_sent(error: Exception) -> bool:
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:
+        return False
 
 
 _limit_lock = threading.Lock()

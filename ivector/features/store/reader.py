@@ -18,7 +18,6 @@ Files are found relative to the folder, so that it may be moved.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,6 +27,8 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
+from ivector.base.foreign.boundary import read_json
+from ivector.base.foreign.schema import check_types
 from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
 
 STORAGES = ("kaldi", "float16")
@@ -138,13 +139,14 @@ class LogMelStore(Mapping[str, np.ndarray]):
             raise DataError(
                 f"{folder}: no complete log-mel store; make it (python -m ivector.features.store)"
             )
-        try:
-            metadata = json.loads(path.read_text(encoding="utf-8"))
-            version = metadata["format"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: not the description of a log-mel store") from error
-        if version > FORMAT:
+        what = "the description of a log-mel store"
+        metadata = read_json(path, what)
+        check_types(path, metadata, {"format": int, "n_dims": int, "storage": str}, what)
+        version = metadata["format"]
+        if not 1 <= version <= FORMAT:
             raise DataError(f"{path}: format {version} is newer than this version reads; upgrade")
+        if metadata["n_dims"] < 1 or metadata["storage"] not in STORAGES:
+            raise DataError(f"{path}: makes no sense; make the store again")
         return cls(folder, metadata, _read_index(folder / "index"))
 
     def __getitem__(self, utterance: str) -> np.ndarray:
@@ -208,11 +210,11 @@ class LogMelStore(Mapping[str, np.ndarray]):
         path, n_dims = self.folder / place.file, self.n_dims
         offset = place.offset + start * n_dims * FLOAT16.itemsize
         try:
+            if offset + count * n_dims * FLOAT16.itemsize > path.stat().st_size:
+                raise DataError(f"{utterance}: {path} is cut short; make the store again")
             flat = np.fromfile(path, FLOAT16, count * n_dims, offset=offset)
         except OSError as error:
             raise DataError(f"{utterance}: {path}: {error.strerror or error}") from error
-        if len(flat) != count * n_dims:
-            raise DataError(f"{utterance}: {path} is cut short; make the store again")
         return flat.astype(np.float32).reshape(count, n_dims)
 
 
@@ -222,6 +224,8 @@ def _read_index(path: Path) -> dict[str, Place]:
         try:
             utt, file, offset, n_frames = line.split(" ")
             index[utt] = Place(file, int(offset), int(n_frames))
+            if not utt or min(index[utt].offset, index[utt].n_frames) < 0:
+                raise ValueError
         except ValueError:
             raise DataError(f"{path}:{number}: not an index line; make the store again") from None
     return index

@@ -18,6 +18,7 @@ import numpy as np
 from ivector.base.budget import shard_size
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, write_text
+from ivector.base.foreign.boundary import read_json
 from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
@@ -230,8 +231,8 @@ def _size(file: Path) -> int:
 
 def _read_mark(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, "a mark")
+    except DataError:
         return None
 
 
