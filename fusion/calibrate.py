@@ -192,9 +192,9 @@ def _learn(
     from fusion.terminal import calibrate_text as text
     from fusion.terminal.inputs import speakers
 
-    trials = read_trials(arguments.inputs[-1])
+    trials = read_trials(arguments.inputs[-1], arguments.label_column)
     scored = align(
-        read_scores(arguments.inputs[:-1], arguments.score_column),
+        read_scores(arguments.inputs[:-1], arguments.score_column, arguments.label_column),
         trials,
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
@@ -263,9 +263,9 @@ def _apply(
     from fusion.formats.systems import all_trials
     from fusion.terminal import calibrate_text as text
 
-    read = read_scores(arguments.apply, arguments.score_column)
+    read = read_scores(arguments.apply, arguments.score_column, arguments.label_column)
     listed = arguments.apply_trials
-    trials = read_trials(listed) if listed else all_trials({"": read})
+    trials = read_trials(listed, arguments.label_column) if listed else all_trials({"": read})
     scores = align(
         read, trials, subset=arguments.subset, allow_duplicates=arguments.allow_duplicates
     ).values

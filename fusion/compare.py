@@ -78,7 +78,7 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.formats.files import read_trials
     from fusion.formats.layouts import TARGET
 
-    trials = read_trials(arguments.trials)
+    trials = read_trials(arguments.trials, arguments.label_column)
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
     found = compare_systems(
         {name: scored(paths, trials, arguments).values for name, paths in given.items()},

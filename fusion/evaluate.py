@@ -89,7 +89,7 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.terminal.evaluate_text import measured, print_tables
 
     given = systems(arguments.scores, arguments.pool)
-    trials = read_trials([arguments.trials, *arguments.more_trials])
+    trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told: TrialSpeakers | None = None
     if arguments.bootstrap:
         told = speakers(trials, arguments.utt2spk, arguments.enroll)

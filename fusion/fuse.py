@@ -37,6 +37,7 @@ _LEARNING = {
 def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
+        parameters={"missing": "--missing fallback"},
         prog="python -m fusion.fuse",
         usage="%(prog)s SCORES... TRIALS [--apply SCORES...] [--out FUSED] [--model FILE] [options]"
         "\n       %(prog)s --model FILE --apply SCORES... --out FUSED [options]",
@@ -172,9 +173,12 @@ def _learn(
         raise UsageError(
             f"all score files are of one system, {next(iter(given))!r}; name them with NAME=FILE"
         )
-    trials = read_trials([arguments.inputs[-1], *arguments.more_trials])
+    trials = read_trials([arguments.inputs[-1], *arguments.more_trials], arguments.label_column)
     table = join(
-        {name: read_scores(paths, arguments.score_column) for name, paths in given.items()},
+        {
+            name: read_scores(paths, arguments.score_column, arguments.label_column)
+            for name, paths in given.items()
+        },
         trials,
         missing=arguments.missing == "fallback",
         subset=arguments.subset,
@@ -278,8 +282,15 @@ def _apply(
     names = list(fusion.names or ())
     learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names
     given = _match(arguments.apply, arguments.pool, learnt, names, fusion.missing == "fallback")
-    scores = {name: read_scores(paths, arguments.score_column) for name, paths in given.items()}
-    trials = read_trials(arguments.apply_trials) if arguments.apply_trials else all_trials(scores)
+    scores = {
+        name: read_scores(paths, arguments.score_column, arguments.label_column)
+        for name, paths in given.items()
+    }
+    trials = (
+        read_trials(arguments.apply_trials, arguments.label_column)
+        if arguments.apply_trials
+        else all_trials(scores)
+    )
     joined = join(
         scores,
         trials,

@@ -119,8 +119,8 @@ def speaker_blocks(
     names, code = np.unique(np.concatenate([enrol_speaker, test_speaker]), return_inverse=True)
     if len(names) < n_folds:
         raise DataError(
-            f"{len(names)} speakers cannot be dealt into {n_folds} folds; use more speakers or "
-            "fewer folds"
+            f"{len(names)} speakers cannot be dealt into {n_folds} folds; use more speakers"
+            f"{f', or `n_folds` of {len(names)}' if len(names) > 2 else ''}"
         )
     # Speakers with many trials first, each into the block that has least; equals at random.
     share = np.where(target, 1 / max(target.sum(), 1), 1 / max((~target).sum(), 1))

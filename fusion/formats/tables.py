@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.formats.layouts import NONTARGET, TARGET, UNKNOWN
+from fusion.formats.layouts import NONTARGET, SCORE_PLACES, TARGET, UNKNOWN
 from fusion.formats.records import Origin
 from ivector.base.errors import DataError
 
-SCORE_COLUMNS = ("auto", "first", "last")
+SCORE_COLUMNS = ("auto", *SCORE_PLACES)
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Scores:
     enrol_ids, test_ids : list of str
     origin : Origin
         The file and line of each row.
+    labels : ndarray (n,) int8, optional
+        Labels beside the scores, if the files have some; -1 unknown.
+    enrol_sided, test_sided : list of str, optional
+        The ids with the sides of their recordings, ``segment:side``, if the files name sides.
 
     Examples
     --------
@@ -44,6 +48,9 @@ class Scores:
     enrol_ids: list[str]
     test_ids: list[str]
     origin: Origin
+    labels: np.ndarray | None = None
+    enrol_sided: list[str] | None = None
+    test_sided: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -62,6 +69,8 @@ class Trials:
     enrol_ids, test_ids : list of str
     origin : Origin
         The file and line of each row.
+    enrol_sided, test_sided : list of str, optional
+        As of `Scores`.
 
     Examples
     --------
@@ -79,6 +88,8 @@ class Trials:
     enrol_ids: list[str]
     test_ids: list[str]
     origin: Origin
+    enrol_sided: list[str] | None = None
+    test_sided: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

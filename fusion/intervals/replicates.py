@@ -101,7 +101,7 @@ def number_units(enrol: np.ndarray, test: np.ndarray, shared: bool) -> Units:
     units = renumbered(enrol, test, shared)
     fewest = min(units.sizes)
     if fewest < 2:
-        raise DataError("an interval needs at least 2 speakers to draw from; use --bootstrap 0")
+        raise DataError("an interval needs at least 2 speakers to draw from; take trials of more")
     if fewest < _FEW_SPEAKERS:
         warnings.warn(
             f"only {fewest} speakers to draw from: the intervals are rough, use more",

@@ -111,7 +111,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     points, out = parse_points(arguments.points), html_path(arguments.out)
     llr = _llr(arguments.llr, list(given))
-    trials = read_trials([arguments.trials, *arguments.more_trials])
+    trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
     scores = {name: scored(paths, trials, arguments).values for name, paths in given.items()}
     report = make_report(

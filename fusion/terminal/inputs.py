@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ivector.base.cli import Parser
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
 POOLED = "pooled"
 
 
-def add_trial_options(parser: argparse.ArgumentParser) -> None:
+def add_trial_options(parser: Parser) -> None:
     """Add the options that say how scores and trials are read and whose they are."""
+    parser.parameters |= {
+        "models": "--enroll", "n_bootstrap": "--bootstrap", "n_folds": "--folds",
+    }  # fmt: skip
     add = parser.add_argument
     add("--utt2spk", type=Path, metavar="FILE",
         help="speakers of the test utterances (and of enrolment), to draw in the bootstrap; "
@@ -27,12 +31,21 @@ def add_trial_options(parser: argparse.ArgumentParser) -> None:
     add("--enroll", type=Path, metavar="FILE",
         help="'model utterance...' lines, where a model is named neither as an utterance nor as "
         "a speaker of --utt2spk")  # fmt: skip
-    add("--score-column", choices=("auto", "first", "last"), default="auto",
-        help="where the score stands, if ids are numbers too")  # fmt: skip
+    add_choice_of_columns(parser)
     add("--subset", action="store_true",
         help="let score files hold pairs that are not in TRIALS, to measure a part")  # fmt: skip
     add("--allow-duplicates", action="store_true",
         help="count a trial that is listed several times as often")  # fmt: skip
+
+
+def add_choice_of_columns(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the columns of files in which several could be the same."""
+    add = parser.add_argument
+    add("--score-column", default="auto", metavar="NAME",
+        help="column of the scores: its name, or first or last, if ids are "
+        "numbers")  # fmt: skip
+    add("--label-column", default="auto", metavar="NAME",
+        help="name of the column of labels, where a header has several")  # fmt: skip
 
 
 def check_trial_options(arguments: argparse.Namespace) -> None:
@@ -123,7 +136,7 @@ def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> 
     from fusion.formats.files import align, read_scores
 
     found = align(
-        read_scores(paths, arguments.score_column),
+        read_scores(paths, arguments.score_column, arguments.label_column),
         trials,
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,

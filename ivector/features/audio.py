@@ -300,8 +300,8 @@ def _segment(
 def _check_channel(name: str, n_channels: int, channel: int | str | None) -> None:
     if channel is None and n_channels > 1:
         raise DataError(
-            f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean', "
-            "--channel on the command line"
+            f"{name}: has {n_channels} channels; choose one, such as 0, or mean with "
+            "`channel`, or convert it to one channel"
         )
     if channel not in (None, "mean") and int(channel) >= n_channels:  # type: ignore[arg-type]
         raise DataError(f"{name}: has {n_channels} channel(s), there is no channel {channel}")

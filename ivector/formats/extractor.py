@@ -33,7 +33,7 @@ def read_extractor(path: str | os.PathLike) -> TotalVariability:
     if reader.matrix().size:
         raise DataError(
             f"{reader.name}: its weights depend on the i-vector, which this toolkit does not "
-            "support; train it with --use-weights=false"
+            "support; train it with Kaldi's --use-weights=false"
         )
     reader.expect("<w_vec>")
     weights = reader.vector().astype(np.float64)

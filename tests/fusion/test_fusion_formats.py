@@ -51,7 +51,7 @@ def test_numeric_ids(put):
     text = "0024 000240115 2.5\n0024 17 -1.0\n"
     assert as_pairs(read_scores(put(text))) == [("0024", "000240115", 2.5), ("0024", "17", -1.0)]
     ambiguous = put("1 a 2\n3 b 4\n")
-    with pytest.raises(DataError, match=r"line 1: both.*--score-column"):
+    with pytest.raises(DataError, match=r"line 1: both.*`score_column`"):
         read_scores(ambiguous)
     assert as_pairs(read_scores(ambiguous, "first")) == [("a", "2", 1.0), ("b", "4", 3.0)]
     assert as_pairs(read_scores(ambiguous, "last")) == [("1", "a", 2.0), ("3", "b", 4.0)]
@@ -162,7 +162,7 @@ KEY = TRIALS.splitlines()
         (["x y 1.0"], KEY, "3 of 3 trials .* have no score"),
         ([*HOUSE, "spk2 utt_b 9.0"], KEY, r"1 scores .*belong to no.*'spk2 utt_b' \(.*line 4"),
         ([*HOUSE, "new utt_b 9.0"], KEY, r"1 scores .*belong to no trial.*'new utt_b' \(.*line 4"),
-        ([*HOUSE, HOUSE[0]], KEY, r"1 scores of .* repeat .*'spk1 utt_a' \(.*line 4\).*--allow"),
+        ([*HOUSE, HOUSE[0]], KEY, r"1 scores of .* repeat .*'spk1 utt_a' \(.*line 4\).*`allow_dup"),
         ([*HOUSE, "spk1 utt_a 7.0"], KEY, "1 scores of .* contradict an earlier score.*line 4"),
         (HOUSE, [*KEY, KEY[1]], r"1 trials of .* repeat .*'spk1 utt_b' \(.*trials, line 4\)"),
         (HOUSE, [*KEY, "spk1 utt_a nontarget"], "1 trials of .* contradict an earlier label.*4"),
