@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+_MOST = 2**62  # of any number; beyond it no computer counts
 DECLARED = "declared"  # key of a dataclass field's metadata
 MANY = 1000  # values of a list that may have any number
 
@@ -104,7 +105,7 @@ class Declared:
             dict: isinstance(value, Mapping),
         }[self.kind]
         if right and self.kind in (int, float):
-            right = math.isfinite(value) and self.least <= value <= self.most
+            right = -_MOST <= value <= _MOST and self.least <= value <= self.most
             right = right and not (self.steps and value >= 1 and value != int(value))
         elif right and self.choices is not None:
             value = self.synonyms.get(value, value)

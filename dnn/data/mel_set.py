@@ -234,12 +234,14 @@ def _rows(path: Path, utterances: Any, where: str) -> list[tuple[str, int]]:
             name, length = row["feature_path"], row["mel_len"]
         except (TypeError, KeyError):
             name = length = None
-        if not isinstance(name, str) or not isinstance(length, int) or length < 0:
+        if not isinstance(name, str) or not isinstance(length, int) or not 0 <= length < 2**31:
             raise DataError(
                 f"{path}: {where}, utterance {count}: expected feature_path and mel_len, "
                 f"got {row!r}"
             )
         rows.append((name, length))
+    if not rows:
+        raise DataError(f"{path}: {where}: holds no utterances")
     return rows
 
 
@@ -267,10 +269,12 @@ def _read_csv(folder: Path) -> Training:
         raise DataError(f"{path}: a file stands there twice")
     source = TensorFiles(list(utt2spk), [_find(folder, "train", name) for name in utt2spk])
     # Numbers in the order of their values, names in that of the alphabet.
-    names = sorted(
-        set(utt2spk.values()), key=lambda name: (int(name) if name.isdecimal() else -1, name)
-    )
+    names = sorted(set(utt2spk.values()), key=_by_number)
     return Training(source, *make_labels(source.ids, utt2spk, names))
+
+
+def _by_number(name: str) -> tuple[int, str]:
+    return int(name) if name.isdecimal() and len(name) < 19 else -1, name
 
 
 def _csv_rows(path: Path, n_columns: int) -> Iterable[tuple[str, ...]]:

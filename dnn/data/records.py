@@ -184,7 +184,7 @@ def read_classes(path: str | os.PathLike) -> list[str]:
     names: dict[int, str] = {}
     for number, line in _numbered(path):
         key, _, name = line.partition(" ")
-        if not key.isdecimal() or not name.strip():
+        if not key.isdecimal() or len(key) > 18 or not name.strip():
             raise DataError(f"{path}:{number}: expected 'NUMBER NAME', got {line!r}")
         if int(key) in names:
             raise DataError(f"{path}:{number}: class {key} stands there twice")

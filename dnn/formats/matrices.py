@@ -29,8 +29,8 @@ _ROWS: dict[bytes, tuple[np.dtype, float]] = {
     b"CM3": (np.dtype("<u1"), 255.0),
 }
 _KNOT = np.dtype("<u2")
-_LOCATION = re.compile(r"(?P<file>.+):(?P<offset>\d+)(?:\[(?P<range>[^\]]*)\])?")
-_ROW_RANGE = re.compile(r"(\d+):(\d+)")
+_LOCATION = re.compile(r"(?P<file>.+):(?P<offset>\d{1,18})(?:\[(?P<range>[^\]]*)\])?")
+_ROW_RANGE = re.compile(r"(\d{1,18}):(\d{1,18})")
 
 
 class Header(NamedTuple):

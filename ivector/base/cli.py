@@ -161,7 +161,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     """Call `body`, and turn whatever it raises into one line; the exit status as of `run`."""
     _print_anything()
     try:
-        return body() or Exit.FINE
+        return int(body() or Exit.FINE)
     except UserError as error:
         return _complain(prog, str(error), error.exit_code)
     except ModuleNotFoundError as error:
@@ -174,7 +174,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except BrokenPipeError:
         # The reader of our output has gone; point stdout elsewhere so that exit stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FINE
+        return int(Exit.FINE)
     except MemoryError as error:
         text = f"not enough memory ({error}); take smaller models, fewer jobs or a larger machine"
         return _complain(prog, text, Exit.DATA)
@@ -182,7 +182,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
         return _complain(prog, _describe(error), Exit.DATA)
     except KeyboardInterrupt as error:
         print(f"{prog}: {str(error) or 'interrupted'}", file=sys.stderr)
-        return Exit.INTERRUPTED
+        return int(Exit.INTERRUPTED)
     except Exception as error:
         return _complain(prog, _fault(error), Exit.FAULT)
 
@@ -221,4 +221,4 @@ def _describe(error: OSError) -> str:
 
 def _complain(prog: str, text: str, code: int) -> int:
     print(f"{prog}: error: {in_options(text)}", file=sys.stderr)
-    return code
+    return int(code)

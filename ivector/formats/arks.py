@@ -24,7 +24,7 @@ from ivector.base.files import atomic_path, read_lines
 from ivector.base.foreign.boundary import foreign, require_room
 
 # ARK, ARK:OFFSET or ARK:OFFSET[ROWS,COLUMNS], both ends of a range counted in.
-_LOCATION = re.compile(r"(.*?)(?::(\d+))?(?:\[([\d:,]*)\])?", re.DOTALL)
+_LOCATION = re.compile(r"(.*?)(?::(\d{1,18}))?(?:\[((?:\d{0,18}[:,])*\d{0,18})\])?", re.DOTALL)
 # How an entry of Kaldi's begins. kaldiio reads others too, pickles and sound among them.
 _BINARY, _TEXT = b"\0B", frozenset(b" \t\r\n[]0123456789+-.einfaEINFA")
 
@@ -178,7 +178,9 @@ def _split(location: str) -> tuple[str, int, tuple[slice, ...]]:
 def _read_entry(file: BinaryIO) -> np.ndarray:
     """Read one matrix or vector where the file stands; nothing else, and no pickle."""
     begin = file.read(5)
-    file.seek(-len(begin), os.SEEK_CUR)
+    if len(begin) < 5:  # kaldiio would go back by 5, and read the entries before again, for ever
+        raise ValueError("cut")
+    file.seek(-5, os.SEEK_CUR)
     if begin.startswith(_BINARY):
         _require_size(file)
     elif not _TEXT.issuperset(begin):

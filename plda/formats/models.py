@@ -344,6 +344,9 @@ def _restored(
     for key, value in held.items():
         if key.endswith("_"):
             setattr(estimator, key, _plain(key, value))
+    mean = held.get("mean_")
+    if mean is not None and held.get("n_features_in_", len(mean)) != len(mean):
+        raise DataError(f"{path}: {prefix}mean_ has another length than its features")
     if hasattr(estimator, "psi_"):
         try:
             check_diagonal_model(estimator.mean_, estimator.transform_, estimator.psi_)

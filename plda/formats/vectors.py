@@ -121,7 +121,7 @@ def read_counts(path: str | os.PathLike) -> dict[str, int]:
         fields = line.split()
         if not fields:
             continue
-        if len(fields) != 2 or not fields[1].isdigit() or int(fields[1]) < 1:
+        if len(fields) != 2 or not fields[1].isdecimal() or not 1 <= int(fields[1][:19]) < 10**18:
             raise DataError(f"{path}, line {number}: expected 'speaker count', got {line!r}")
         if fields[0] in counts:
             raise DataError(f"{path}, line {number}: speaker {fields[0]} occurs twice")

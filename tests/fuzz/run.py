@@ -164,7 +164,8 @@ def judged(call: Callable[[], Any] | list[str], file: str = "") -> tuple[str, st
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             call()
     except UserError as error:
-        if file and Path(file).parts[0] not in str(error) and Path(file).stem not in str(error):
+        named = "cannot be read" in str(error)  # what a list leads to
+        if file and not (named or any(name in str(error) for name in _names(file))):
             return "fault", f"names no file: {error}"
         return "refused", str(error)
     except KeyboardInterrupt:
@@ -172,6 +173,12 @@ def judged(call: Callable[[], Any] | list[str], file: str = "") -> tuple[str, st
     except BaseException as error:
         return "fault", _where(error)
     return "accepted", ""
+
+
+def _names(file: str) -> Iterator[str]:
+    """Names that a message about a file may have: its own, and those of what it leads to."""
+    yield from (Path(file).parts[0], Path(file).stem)
+    yield from (path.name for path in Path(file).parent.glob("*"))
 
 
 def _judged_command(words: list[str]) -> tuple[str, str]:
@@ -250,6 +257,7 @@ def run_all(fuzzer: Fuzzer, n: int, jobs: int) -> Iterator[Result]:
     context = multiprocessing.get_context("fork")
     waiting = collections.deque(range(a, min(a + BATCH, n)) for a in range(0, n, BATCH))
     workers: list[Worker] = []
+    again: set[int] = set()  # hung once
     with tempfile.TemporaryDirectory() as name:
         while waiting or workers:
             while waiting and len(workers) < jobs:
@@ -271,7 +279,10 @@ def run_all(fuzzer: Fuzzer, n: int, jobs: int) -> Iterator[Result]:
                 workers.remove(worker)
                 shutil.rmtree(Path(name) / f"{worker.numbers.start}", ignore_errors=True)
                 case = worker.state["case"]
-                if case < worker.numbers.stop:
+                if over and case not in again:  # the machine may have been busy
+                    again.add(case)
+                    waiting.appendleft(range(case, worker.numbers.stop))
+                elif case < worker.numbers.stop:
                     kind = fuzzer.kinds[case % len(fuzzer.kinds)]
                     what = f"takes more than {LONGEST_S} s" if over else "the process died"
                     yield Result(case, kind, "fault", f"case {case}: {what}")

@@ -44,12 +44,16 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     Raises
     ------
     DataError
-        Anything was raised within the block; UserErrors pass as they are.
+        Anything was raised within the block; UserErrors that name the file pass as they are.
     """
     try:
         yield
-    except (UserError, ModuleNotFoundError):
+    except ModuleNotFoundError:
         raise
+    except UserError as error:
+        if Path(path).name in str(error):
+            raise
+        raise DataError(f"{path}: {error}") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text (byte {error.start}); convert it first") from error
     except OSError as error:

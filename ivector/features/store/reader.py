@@ -27,7 +27,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
-from ivector.base.foreign.boundary import read_json
+from ivector.base.foreign.boundary import foreign, read_json
 from ivector.base.foreign.schema import check_types
 from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
 
@@ -209,12 +209,10 @@ class LogMelStore(Mapping[str, np.ndarray]):
     def _read_float16(self, utterance: str, place: Place, start: int, count: int) -> np.ndarray:
         path, n_dims = self.folder / place.file, self.n_dims
         offset = place.offset + start * n_dims * FLOAT16.itemsize
-        try:
+        with foreign(f"{utterance}: {path}", "a file of a log-mel store", "make the store again"):
             if offset + count * n_dims * FLOAT16.itemsize > path.stat().st_size:
                 raise DataError(f"{utterance}: {path} is cut short; make the store again")
             flat = np.fromfile(path, FLOAT16, count * n_dims, offset=offset)
-        except OSError as error:
-            raise DataError(f"{utterance}: {path}: {error.strerror or error}") from error
         return flat.astype(np.float32).reshape(count, n_dims)
 
 
