@@ -14,7 +14,6 @@ import contextlib
 import logging
 import os
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -39,11 +38,12 @@ def uses(target: str) -> list[Any]:
 
     if target != "scores":
         return [use for use in uses() if use.kind == target]
+    from fuzz_cases import FORMS
+
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.linting import read
     from fusion.formats.measures import read_columns
     from fusion.formats.speakers import read_map
-    from fuzz_cases import FORMS
 
     found = [
         Use("scores", "text", f"{name}.{what}", lambda r=reader, f=f"{name}.{what}": r(f))
@@ -57,8 +57,9 @@ def uses(target: str) -> list[Any]:
 
 def write_files() -> None:
     """Write whole files of every kind into this folder."""
-    from fuzz import seeds
     from fuzz_cases import FORMS, pairs
+
+    from fuzz import seeds
 
     seeds.write_world()
     for name, form in FORMS.items():
@@ -117,6 +118,7 @@ class Target:
     def mutate(self, content: bytes, most: int, seed: int) -> bytes:
         """Change an input by its format's structure, or as atheris does."""
         import atheris
+
         from fuzz.mutators import mutate
 
         rng = random.Random(seed)

@@ -20,6 +20,7 @@ from house_rules import PACKAGES
 from numba.core import caching
 
 from ivector.base import cli, jit
+from ivector.base.errors import Exit
 from ivector.base.extras import EXTRAS, MissingExtraError, told_extra
 from ivector.base.files import write_text
 
