@@ -16,6 +16,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from ivector.base.commands import run_command
+from ivector.base.errors import Exit
 from recipes.commands import scripts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,11 @@ def page():
         "Each tells its options with `--help`. Where the toolkit is installed, "
         "`ivector-plda fusion evaluate`\nis `python -m fusion evaluate`, and `ivector-plda run` is "
         "`bash recipes/run.sh`.\n\n"
-        "| command | what it does |\n|---|---|\n" + "\n".join(rows) + "\n"
+        "| command | what it does |\n|---|---|\n" + "\n".join(rows) + "\n\n"
+        "## Exit statuses\n\n"
+        "A mistake is told in one line on standard error, which names the file or the option.\n\n"
+        "| status | what it says |\n|---|---|\n"
+        + "".join(f"| {code:d} | {code.meaning} |\n" for code in Exit)
     )
 
 
