@@ -15,6 +15,7 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -304,6 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if os.getuid() or not shutil.which("setpriv"):
         raise SystemExit("faults.py: error: it needs root and setpriv, to become another user")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without its disk taken down
     rows, bad = [], False
     with tempfile.TemporaryDirectory() as name:
         os.chmod(name, 0o755)
