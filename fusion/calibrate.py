@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
-from fusion.terminal.inputs import add_trial_options, check_trial_options
+from fusion.terminal.inputs import MOST, add_trial_options, check_trial_options
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -84,7 +84,7 @@ def make_parser() -> Parser:
         "preset such as sre16; 0.01 by default")  # fmt: skip
     add("--explain", nargs="+", type=float, default=[], metavar="LLR",
         help="say what log-likelihood ratios mean; with --p-target also the posterior")  # fmt: skip
-    add("--folds", type=whole(0), default=5,
+    add("--folds", type=whole(0, MOST), default=5,
         help="parts of the speakers in cross-validation, at least 3; 0 for none, where there are "
         "too few speakers")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of the folds")

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from fusion.commands import COMMANDS
 from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
 from fusion.terminal.inputs import (
+    MOST,
     add_trial_options,
     check_trial_options,
     scored,
     speakers,
     systems,
 )
-from ivector.base.cli import Parser, run
+from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def make_parser() -> Parser:
     add("--llr", action="store_true",
         help="the scores are natural-log likelihood ratios: measure Cllr and the actual costs, of "
         "decisions at the Bayes threshold")  # fmt: skip
-    add("--bootstrap", type=int, default=1000, metavar="N",
+    add("--bootstrap", type=whole(0, MOST), default=1000, metavar="N",
         help="replicates of the intervals; more are steadier and take longer, 0 gives no "
         "intervals")  # fmt: skip
-    add("--seed", type=int, default=0, help="seed of the bootstrap")
+    add("--seed", type=SEED, default=0, help="seed of the bootstrap")
     add_trial_options(parser)
     for name, what in (("det", "DET"), ("roc", "ROC")):
         add(f"--{name}", type=Path, metavar="FILE", help=f"draw {what} curves, .png or .svg")
@@ -119,8 +120,6 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse options that make no sense before anything is read."""
     if arguments.bootstrap and arguments.bootstrap < 20:
         raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
-    if arguments.seed < 0:
-        raise UsageError(f"--seed: must not be negative, got {arguments.seed}")
     check_trial_options(arguments)
     for name in ("det", "roc", "histogram"):
         path = getattr(arguments, name)

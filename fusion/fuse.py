@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
 from fusion.metrics.points import parse_points
-from fusion.terminal.inputs import add_trial_options, check_trial_options, systems
+from fusion.terminal.inputs import MOST, add_trial_options, check_trial_options, systems
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -84,9 +84,9 @@ def make_parser() -> Parser:
     add("--points", "--p-target", dest="p_target", nargs="+", default=["0.01"], metavar="P",
         help="operating points of the table and the guard: prior, prior:c_miss:c_fa, or a "
         "preset such as sre16")  # fmt: skip
-    add("--folds", type=whole(0), default=5,
+    add("--folds", type=whole(0, MOST), default=5,
         help="parts of the speakers in cross-validation; 0 for no table and no guard")  # fmt: skip
-    add("--bootstrap", type=whole(0), default=1000, metavar="N",
+    add("--bootstrap", type=whole(0, MOST), default=1000, metavar="N",
         help="replicates of the guard's intervals; 0 takes every difference for real")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of folds and bootstrap")
     add_trial_options(parser)

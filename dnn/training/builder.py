@@ -241,5 +241,5 @@ def _masks(augmentation: Augmentation) -> SpecAugment | None:
 
 def _named(what: str, name: str | None) -> str:
     if name is None:
-        raise UsageError(f"--{what}: is left to the task, which has not chosen one; give it")
+        raise UsageError(f"`{what}`: is left to the task, which has not chosen one; give it")
     return name

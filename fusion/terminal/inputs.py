@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fusion.formats.tables import ScoredTrials, Trials
 
 POOLED = "pooled"
+MOST = 10**6  # replicates, folds or trials shown that an option asks for
 
 
 def add_trial_options(parser: Parser) -> None:
@@ -120,7 +121,7 @@ def systems(given: list[str], pool: bool = False) -> dict[str, list[Path]]:
     if twice and not pool:
         raise UsageError(
             f"{len(found[twice[0]])} score files are named {twice[0]!r}; name them with "
-            "NAME=FILE, or give --pool if they are parts of one system"
+            "NAME=FILE, or give `pool` if they are parts of one system"
         )
     return found
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 # Modules that the reader of a warning did not write; contextlib holds our decorators.
 _INNER = ("ivector", "plda", "dnn", "fusion", "sklearn", "contextlib")
 
-_PARAMETER = re.compile(r"`([A-Za-z]\w*)`")
+_PARAMETER = re.compile(r"`([A-Za-z]\w*)`(=[\w.]+)?")
 _options: Mapping[str, str] = {}
 
 
@@ -29,7 +29,8 @@ def in_options(message: str) -> str:
     """
 
     def say(match: re.Match[str]) -> str:
-        return _options.get(match[1]) or f"{match[1]} (in Python)"
+        name, value = match[1], match[2] or ""
+        return _options[name] + value if name in _options else f"{name}{value} (in Python)"
 
     return _PARAMETER.sub(say, message) if _options else message
 

@@ -127,7 +127,7 @@ def test_a_scheduler_that_stays_away_is_given_up(monkeypatch):
 def test_backends_are_checked():
     with pytest.raises(UsageError, match="one of loky, threading, dask"):
         use_backend("slurm")
-    with pytest.raises(UsageError, match="--scheduler is of --backend dask"):
+    with pytest.raises(UsageError, match="`scheduler` is of `backend` dask"):
         use_backend("loky", "tcp://host:1")
     assert use_backend() == Backend("loky")
 
