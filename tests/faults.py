@@ -21,14 +21,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from glob import glob
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent / "dnn")]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent / "dnn"))
 import fuzz_cases
 from kill_cases import ROOT, SMALL, compare, defects, leftovers, marked, results, table
 
@@ -53,7 +55,7 @@ class Fault(NamedTuple):
     meet: Callable[[Path, Job], AbstractContextManager]  # in its folder
     fails: bool = False  # whether the job cannot end well
     around: Sequence[str] = ()  # words before each command
-    variables: dict[str, str] = {}
+    variables: Mapping[str, str] = MappingProxyType({})
     needs: Callable[[], str] = str  # what is missing here, if something is
 
 
@@ -255,8 +257,8 @@ class Runner:
         for words in commands:
             words = [self.python if word == "$PYTHON" else word for word in words]
             done = subprocess.run(
-                [*AS_NOBODY, *faulted, *fault.around, *words], env=variables, cwd="/", capture_output=True,
-                text=True, errors="replace", stdin=subprocess.DEVNULL,
+                [*AS_NOBODY, *faulted, *fault.around, *words], env=variables, cwd="/",
+                capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
             )  # fmt: skip
             if done.returncode:
                 break
