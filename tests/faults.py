@@ -224,6 +224,21 @@ def own(folder: Path, user: int) -> None:
         os.chown(path, user, user)
 
 
+def lacking(python: str) -> str:
+    """What keeps these faults from being made here; nothing if they can be."""
+    if os.getuid() or not shutil.which("setpriv"):
+        return "root and setpriv are needed, to become another user"
+    starts = subprocess.run([*AS_NOBODY, "env", python, "-c", "import numpy"], capture_output=True)
+    if starts.returncode:
+        return f"another user cannot run {python}"
+    with tempfile.TemporaryDirectory() as name:
+        words = ["-t", "tmpfs", "tmpfs", name]
+        if subprocess.run(["mount", *words], capture_output=True).returncode:
+            return "no disk can be mounted here"
+        subprocess.run(["umount", name], check=True)
+    return ""
+
+
 class Runner:
     """Runs jobs as nobody in a folder that is a disk of its own."""
 
@@ -305,8 +320,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--job", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--fault", nargs="+", default=[], help="names begin so; default all")
     given = parser.parse_args(argv)
-    if os.getuid() or not shutil.which("setpriv"):
-        raise SystemExit("faults.py: error: it needs root and setpriv, to become another user")
+    if lack := lacking(given.python):
+        raise SystemExit(f"faults.py: error: {lack}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not without its disk taken down
     rows, bad = [], False
     with tempfile.TemporaryDirectory() as name:

@@ -57,7 +57,11 @@ def run_forked(
                 while running:
                     yield running.popleft().result()
         except BaseException:
+            # Nobody waits for their shards any more. Python 3.14 has kill_workers() for it.
+            workers = list((pool._processes or {}).values())
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.kill()
             raise
 
 
