@@ -21,6 +21,12 @@ printf '<%s>' "$nj" "$clean" "$text" "$long_name" "$@"
 """
 
 
+@pytest.fixture(autouse=True)
+def nobody_has_chosen_a_python(monkeypatch):
+    """As in a shell of a user; tests/run.sh has taken one, and says so to what it starts."""
+    monkeypatch.delenv("RECIPE_PYTHON", raising=False)
+
+
 @pytest.fixture
 def script(tmp_path):
     path = tmp_path / "script.sh"
