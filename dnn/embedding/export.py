@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 WEIGHTS, CONFIG = "network.safetensors", "config.json"
 _MOST_JSON = 1 << 24
+_DEPTHS = ("n_blocks", "n_layers")
 _CONFIG = {
     "format": int,
     "model": dict,
@@ -205,6 +206,19 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return config, tensors
 
 
+def _require_depth(folder: Path, config: Mapping[str, Any], n_tensors: int) -> None:
+    """Refuse more blocks or layers than the weights can be of, which would take long to build."""
+    options = config.get("options")
+    for name in _DEPTHS:
+        given = options.get(name, 0) if isinstance(options, Mapping) else 0
+        for count in given if isinstance(given, list) else [given]:
+            if isinstance(count, int) and count > n_tensors:
+                raise DataError(
+                    f"{folder / CONFIG}: {name} is {str(count)[:20]}, but {folder / WEIGHTS} has "
+                    f"{n_tensors} tensors; export it again"
+                )
+
+
 def _filled(
     folder: Path,
     part: str,
@@ -215,6 +229,7 @@ def _filled(
     """A module of the configuration with the weights of the file."""
     import torch
 
+    _require_depth(folder, config[part], len(tensors))
     try:
         with torch.device("meta"):  # shapes only: neither time nor random numbers are spent
             module = build(config[part])

@@ -37,6 +37,7 @@ from dnn.training.schedules import Schedule
 from dnn.training.steps import Clock, Measured, Meter, Objective, StopRequest, seed_step, to_device
 from dnn.training.validation import Validation
 from ivector.base.errors import DataError, NotFiniteError
+from ivector.base.foreign.boundary import foreign
 
 with told_extra():
     import torch
@@ -391,14 +392,14 @@ class Trainer:
 
     def _restore(self, path: Path) -> None:
         state = load_checkpoint(path)
-        if unlike := differences(self._identity(), state.get("identity")):
-            raise DataError(
-                f"{path}: is of another training: {'; '.join(unlike)}; train in another folder, "
-                "or with the former options"
-            )
-        for changed in differences(self._choices(), state.get("training")):
-            logger.warning("%s: resumed although %s", path, changed)
-        try:
+        with foreign(path, "a checkpoint of a training", "remove it to start anew"):
+            if unlike := differences(self._identity(), state.get("identity")):
+                raise DataError(
+                    f"{path}: is of another training: {'; '.join(unlike)}; train in another "
+                    "folder, or with the former options"
+                )
+            for changed in differences(self._choices(), state.get("training")):
+                logger.warning("%s: resumed although %s", path, changed)
             self._modules.load_state_dict(state["modules"])
             self.optimiser.load_state_dict(state["optimiser"])
             if self.average is not None:
@@ -408,8 +409,6 @@ class Trainer:
             self._validated, self._best = int(progress["validated"]), progress["best"]
             self._meter.sums = dict(progress["sums"])
             self._n_records = int(progress["n_records"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise DataError(f"{path}: damaged ({error}); remove it to start anew") from error
         if self.step > self.options.n_steps:
             raise DataError(
                 f"{path}: has {self.step} steps already, {self.options.n_steps} are asked for; "

@@ -52,8 +52,8 @@ class Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(
                 action, f"takes finite numbers up to {MOST:.0g}, not {arg_string[:40]!r}"
             )
-        if isinstance(value, Path) and "\0" in arg_string:
-            raise argparse.ArgumentError(action, f"no file has a zero byte in its name: {value!r}")
+        if "\0" in arg_string:
+            raise argparse.ArgumentError(action, f"has a zero byte: {arg_string[:40]!r}")
         return value
 
     def options(self) -> dict[str, str]:

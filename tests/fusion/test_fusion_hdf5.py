@@ -132,6 +132,7 @@ BAD = {
     "latin-1": ({"modelset": np.array([b"a", b"\xe9"])}, "a name that is not UTF-8"),
     "twice": ({"modelset": names(["a", "a"])}, "has 'a' twice"),
     "nameless": ({"modelset": names(["a", ""])}, "has an empty name"),
+    "shares": ({"score_mask": SCORED * 0.5}, "its mask has values other than 0 and 1"),
     "nothing": ({"score_mask": SCORED * 0}, "its mask holds no trials"),
     "large": ({"scores": SCORES * 1e60}, "the score 1.5e.60 of 'm1 s1' is impossibly large"),
     "NaN": ({"scores": SCORES * np.nan}, "the score nan of 'm1 s1' is not finite"),

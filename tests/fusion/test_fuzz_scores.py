@@ -40,7 +40,7 @@ def test_faults_are_found(monkeypatch, tmp_path):
 
     assert told(lambda arguments: 0) == ""
     assert "status 1, expected 0" in told(lambda arguments: 1)
-    assert "traceback" in told(fail(IndexError("no")))
+    assert "status 70" in told(fail(IndexError("no")))
     case.measured = 1
     assert told(fail(DataError("scores, line 3: bad"))) == ""
     assert "names no file" in told(fail(DataError("bad")))

@@ -109,6 +109,8 @@ def other_json(rng: random.Random, data: bytes) -> bytes:
 
 def _members(data: bytes) -> dict[str, bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(member.file_size for member in archive.infolist()) > 1 << 24:
+            raise ValueError("large already")
         return {name: archive.read(name) for name in archive.namelist()}
 
 
@@ -198,7 +200,7 @@ def members(rng: random.Random, data: bytes) -> bytes:
     elif act == 2:
         found[name] += rng.randbytes(rng.choice([1, 8, 1000]))
     elif act == 3:
-        zeros = b"\0" * rng.choice([1 << 20, 1 << 26, 1 << 28])
+        zeros = b"\0" * rng.choice([1 << 20, 1 << 27])
         size = len(zeros) // 8
         header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({size},), }}\n".encode()
         bomb = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + zeros

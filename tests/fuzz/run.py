@@ -15,9 +15,11 @@ import collections
 import contextlib
 import faulthandler
 import io
+import itertools
 import logging
 import multiprocessing
 import os
+import queue
 import random
 import shutil
 import subprocess
@@ -27,6 +29,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,15 +40,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import fuzz_scores
 
-from fuzz import options, seeds
+from fuzz import audio, options, seeds
 from fuzz.mutators import mutate
 from ivector.base.budget import set_memory_limit
 from ivector.base.errors import Exit, UserError
+from ivector.features.audio import audio_info, read_audio
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB, MORE_MB, LONGEST_S = 256, 200, 10.0
 STATUSES = {*map(int, Exit)} - {Exit.FAULT}
 BATCH = 200
+PROCESS_S = 120.0  # which imports, compiles and shares the machine
 KINDS = ("kaldi", "npz", "json", "network", "tar", "text", "config", "commands", "scores",
          "options", "audio")  # fmt: skip
 
@@ -71,6 +76,8 @@ class Fuzzer:
 
     def check_seeds(self) -> None:
         """Whole files are accepted, and all kernels are compiled before the first fork."""
+        if "audio" in self.kinds:
+            audio.wholes()
         for use in self.uses:
             outcome, wrong = judged(use.call)
             if outcome != "accepted":
@@ -139,19 +146,20 @@ class Fuzzer:
         return Result(number, "scores", "fault" if wrong else "checked", wrong)
 
     def _audio(self, number: int, rng: random.Random) -> Result:
-        from fuzz import audio
-        from ivector.features.audio import read_audio
-
         case = next(iter(audio.cases(rng)))
         path = Path(f"case.{case.suffix}")
         path.write_bytes(case.data)
         found: list[Any] = []
 
         def read() -> None:
-            found.append(read_audio(path)[0])
+            found.append(read_audio(path, channel=0)[0])
 
         outcome, wrong = limited(lambda: judged(read, path.name))
-        if outcome != "fault" and (fault := case.fault(found[0] if found else None)):
+        others: set[int] = set()
+        if found and case.samples is None:
+            _, rate, n_channels = audio_info(path)
+            others = audio.by_others(path, case.suffix, n_channels, rate)
+        if outcome != "fault" and (fault := case.fault(found[0] if found else None, others)):
             outcome, wrong = "fault", fault
         return self._result(number, "audio", outcome, wrong, case.what, {path.name: case.data})
 
@@ -302,32 +310,47 @@ def _received(worker: Worker) -> Iterator[Result]:
         worker.state["done"] = True
 
 
-def run_processes(n: int, seed: int) -> Iterator[Result]:
+def run_processes(n: int, seed: int, jobs: int) -> Iterator[Result]:
     """Cases of commands as processes of their own, as users start them."""
     found = [use for use in seeds.uses() if isinstance(use.call, list)]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(Path.cwd())}
-    for number in range(n):
-        rng = random.Random(f"process-{seed}-{number}")
-        words, restored = options.make(rng), None
-        if rng.random() < 0.7:
-            use = rng.choice(found)
-            words, restored = list(use.call), (Path(use.file), Path(use.file).read_bytes())
-            Path(use.file).write_bytes(mutate(rng, restored[1], use.form))
-        if any("\0" in word or len(word) > 100_000 for word in words):
-            words = [word.replace("\0", "")[:100_000] for word in words]
-        start = [f"{words[0]}.steps", *words[2:]] if words[1] == "steps" else words
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", *start], env=environment, stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=120,
-            )  # fmt: skip
-            outcome, wrong = _of_status(done.returncode, done.stderr.decode("utf-8", "replace"))
-        except subprocess.TimeoutExpired:
-            outcome, wrong = "fault", "takes more than 120 s"
-        if restored:
-            restored[0].write_bytes(restored[1])
-        told = [word[:60] for word in words]
-        yield Result(number, "processes", outcome, f"process {number}, {told}: {wrong}")
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
+        folders: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for job in range(jobs):
+            folders.put(Path(shutil.copytree(Path.cwd(), Path(name) / f"{job}" / "a" / "b")))
+
+        def one(number: int) -> Result:
+            folder = folders.get()
+            try:
+                return _process(number, random.Random(f"process-{seed}-{number}"), found, folder)
+            finally:
+                folders.put(folder)
+
+        yield from pool.map(one, range(n))
+
+
+def _process(number: int, rng: random.Random, found: list[seeds.Use], folder: Path) -> Result:
+    words, whole = options.make(rng), {}
+    if rng.random() < 0.7:
+        use = rng.choice(found)
+        assert isinstance(use.call, list)
+        words, path = list(use.call), folder / use.file
+        whole[path] = path.read_bytes()
+        path.write_bytes(mutate(rng, whole[path], use.form))
+    words = [word.replace("\0", "")[:100_000] for word in words]  # as the system has it
+    start = [f"{words[0]}.steps", *words[2:]] if words[1] == "steps" else words
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "TMPDIR": str(folder.parent)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *start], env=environment, stdin=subprocess.DEVNULL, cwd=folder,
+            capture_output=True, timeout=PROCESS_S,
+        )  # fmt: skip
+        outcome, wrong = _of_status(done.returncode, done.stderr.decode("utf-8", "replace"))
+    except subprocess.TimeoutExpired:
+        outcome, wrong = "fault", f"takes more than {PROCESS_S} s"
+    for path, data in whole.items():
+        path.write_bytes(data)
+    told = [word[:60] for word in words]
+    return Result(number, "processes", outcome, f"process {number}, {told}: {wrong}")
 
 
 @contextlib.contextmanager
@@ -367,15 +390,17 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "fuzz.faults")
     given = parser.parse_args()
-    kinds = [k for k in given.kind if k != "audio" or (HERE / "audio.py").exists()]
     counts: collections.Counter = collections.Counter()
     faults, start = collections.Counter(), time.monotonic()
     with world():
-        fuzzer = Fuzzer(given.seed, kinds, given.keep.resolve())
+        fuzzer = Fuzzer(given.seed, given.kind, given.keep.resolve())
         fuzzer.check_seeds()
         results = run_all(fuzzer, given.n, given.jobs)
-        for result in [*results, *run_processes(given.processes, given.seed)]:
+        processes = run_processes(given.processes, given.seed, given.jobs)
+        for result in itertools.chain(results, processes):
             counts[result.kind, result.outcome] += 1
+            if not sum(counts.values()) % 5000:
+                print(f"{sum(counts.values())} cases, {sum(faults.values())} faults", flush=True)
             if result.outcome == "fault":
                 faults[result.wrong.partition(": ")[2][:160]] += 1
                 print(result.wrong, flush=True)

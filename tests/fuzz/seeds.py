@@ -385,12 +385,17 @@ def command(words: list[str]) -> int:
     """Run a command in this process; its exit status."""
     package, name, *rest = words
     if package == "recipes" and name == "steps":
-        return importlib.import_module("recipes.steps.__main__").cli(rest)
+        main = importlib.import_module("recipes.steps.__main__").cli
+        return _status(lambda: main(rest))
     module = importlib.import_module(
         importlib.import_module(f"{package}.commands").COMMANDS[name].module
     )
     os.makedirs("out", exist_ok=True)
+    return _status(lambda: run(module.make_parser(), module.main, rest))
+
+
+def _status(body: Callable[[], int]) -> int:
     try:
-        return run(module.make_parser(), module.main, rest)
+        return body()
     except SystemExit as error:
         return int(error.code or 0)

@@ -18,7 +18,9 @@ from ivector.base.foreign.arrays import open_arrays
 from ivector.base.foreign.boundary import foreign, read_json
 from ivector.base.foreign.schema import Field
 from ivector.base.parallel.workers import single_threaded
+from ivector.formats.arks import load_array, read_ark
 from plda.formats.models import load_model as load_backend
+from plda.formats.models import read_plda, write_plda
 from plda.formats.models import save_model as save_backend
 from plda.models.plda import PLDA
 
@@ -250,3 +252,41 @@ def test_a_backend_has_only_what_its_class_learns(tmp_path):
     np.savez(path, **arrays)
     with pytest.raises(DataError, match="lacks model/psi_"):
         load_backend(path)
+
+
+class TestKaldi:
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"\0BFM \4" + struct.pack("<i", 2**31 - 1) + b"\4" + struct.pack("<i", 2**31 - 1),
+            b"\0BFM \4" + struct.pack("<i", -1) + b"\4" + struct.pack("<i", -1),
+            b"\0BFV \4" + struct.pack("<i", 10**9),
+            b"\0BCM " + struct.pack("<ffii", 0, 1, 10**6, 10**6),
+            b"\0B\4" + struct.pack("<i", 10**9),
+        ],
+    )
+    def test_sizes_are_held_against_the_archive(self, head, tmp_path):
+        path = tmp_path / "a.ark"
+        path.write_bytes(b"utt " + head + bytes(100))
+        with pytest.raises(DataError, match=r"a\.ark.*cut or damaged after utterance none"):
+            list(read_ark(path))
+        with pytest.raises(DataError, match=r"utt: .*cut or damaged"):
+            load_array("utt", f"{path}:4")
+
+    def test_offsets_and_ids_without_end(self, tmp_path):
+        with pytest.raises(DataError, match="cannot be read"):
+            load_array("utt", f"{tmp_path / 'a.ark'}:{'9' * 23}")
+        (tmp_path / "a.ark").write_bytes(b"x" * 100_000)
+        with pytest.raises(DataError, match="damaged"):
+            list(read_ark(tmp_path / "a.ark"))
+
+    def test_nothing_follows_a_model(self, tmp_path):
+        path = tmp_path / "plda"
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_normal((20, 3)), np.repeat(np.arange(5), 4)
+        for binary in (True, False):
+            write_plda(PLDA(2).fit(X, y), path, binary)
+            read_plda(path)
+            path.write_bytes(path.read_bytes() + b"x")
+            with pytest.raises(DataError, match="goes on behind the model"):
+                read_plda(path)
