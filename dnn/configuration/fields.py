@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_MOST = 2**62  # of any number; beyond it no computer counts
+_MOST = {int: 2**62, float: sys.float_info.max}  # beyond it no computer counts
 DECLARED = "declared"  # key of a dataclass field's metadata
 MANY = 1000  # values of a list that may have any number
 
@@ -105,7 +106,9 @@ class Declared:
             dict: isinstance(value, Mapping),
         }[self.kind]
         if right and self.kind in (int, float):
-            right = -_MOST <= value <= _MOST and self.least <= value <= self.most
+            right = (
+                -_MOST[self.kind] <= value <= _MOST[self.kind] and self.least <= value <= self.most
+            )
             right = right and not (self.steps and value >= 1 and value != int(value))
         elif right and self.choices is not None:
             value = self.synonyms.get(value, value)

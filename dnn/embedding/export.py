@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dnn.extra import told_extra
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, write_text
-from ivector.base.foreign.boundary import foreign, read_bytes, read_json
-from ivector.base.foreign.schema import check_types
+from ivector.base.foreign.boundary import check_types, foreign, read_bytes, read_json
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,8 +17,7 @@ from typing import Any
 from dnn.extra import told_extra
 from dnn.formats.tensors import require_unpacked, save
 from ivector.base.errors import DataError
-from ivector.base.foreign.boundary import foreign
-from ivector.base.foreign.schema import check_types
+from ivector.base.foreign.boundary import check_types, foreign
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"

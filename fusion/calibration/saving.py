@@ -14,8 +14,7 @@ from typing import Any
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import write_text
-from ivector.base.foreign.boundary import foreign, read_json
-from ivector.base.foreign.schema import check_types
+from ivector.base.foreign.boundary import check_types, foreign, read_json
 
 FORMAT_VERSION = 1
 _WHAT = "a calibration or fusion of this toolkit"

@@ -23,7 +23,7 @@ from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.parallel.shards import use_backend
 from ivector.base.parallel.workers import BACKENDS
 
-MOST = 2**62  # of a number that an option takes
+MOST = 2**62  # of a whole number that an option takes
 
 
 class Parser(argparse.ArgumentParser):
@@ -48,11 +48,12 @@ class Parser(argparse.ArgumentParser):
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         """The value of an option; numbers that no computer counts to are refused for all alike."""
         value = super()._get_value(action, arg_string)  # type: ignore[misc]
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if is_number and not -MOST <= value <= MOST:
+        if isinstance(value, int) and not -MOST <= value <= MOST:
             raise argparse.ArgumentError(
-                action, f"takes finite numbers up to {MOST:.0g}, not {arg_string[:40]!r}"
+                action, f"takes numbers up to {MOST}, not {arg_string[:40]!r}"
             )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise argparse.ArgumentError(action, f"takes finite numbers, not {arg_string[:40]!r}")
         if "\0" in arg_string:
             raise argparse.ArgumentError(action, f"has a zero byte: {arg_string[:40]!r}")
         return value

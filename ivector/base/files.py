@@ -16,8 +16,14 @@ import numpy as np
 
 from ivector.base.errors import DataError
 from ivector.base.foreign.arrays import Arrays, open_arrays
-from ivector.base.foreign.boundary import MOST_GROWTH, foreign, parse_json, require_room
-from ivector.base.foreign.schema import Field, Schema, check_shapes, check_types, check_values
+from ivector.base.foreign.boundary import (
+    MOST_GROWTH,
+    check_types,
+    foreign,
+    parse_json,
+    require_room,
+)
+from ivector.base.foreign.schema import Field, Schema, check_shapes, check_values
 
 FORMAT_VERSION = 1
 HEADER, _WHAT = "_header", "a model file of this toolkit"

@@ -36,8 +36,8 @@ import numpy as np
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write, read_arrays, read_header
 from ivector.base.foreign.arrays import Arrays, open_arrays
-from ivector.base.foreign.boundary import require_room
-from ivector.base.foreign.schema import Field, Schema, check_types
+from ivector.base.foreign.boundary import check_types, require_room
+from ivector.base.foreign.schema import Field, Schema
 from ivector.statistics.batch import BaumWelchStatistics
 
 STORAGES = ("float32", "float16")

@@ -20,8 +20,8 @@ from sklearn.pipeline import Pipeline
 from ivector.base import files
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
-from ivector.base.foreign.boundary import foreign, parse_json
-from ivector.base.foreign.schema import Field, Schema, check_types
+from ivector.base.foreign.boundary import check_types, foreign, parse_json
+from ivector.base.foreign.schema import Field, Schema
 from ivector.base.kaldi import KaldiReader, KaldiWriter
 from plda.checks import check_diagonal_model
 from plda.models import BACKENDS

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from ivector.base.errors import DataError
-from ivector.base.foreign.boundary import read_json
+from ivector.base.foreign.boundary import check_types, read_json
 from ivector.base.foreign.names import shown
-from ivector.base.foreign.schema import check_types
 from ivector.base.portable import is_portable
 
 PACKAGES = (

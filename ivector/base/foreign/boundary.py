@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -152,6 +152,38 @@ def parse_json(
     if not isinstance(content, dict):
         raise DataError(f"{path}: not {what}: it holds a {type(content).__name__}, no JSON object")
     return content
+
+
+def check_types(
+    path: str | os.PathLike,
+    content: Mapping[str, Any],
+    types: Mapping[str, Any],
+    what: str,
+) -> None:
+    """Refuse an object of JSON that lacks a name, or has it of another type; truths are no numbers.
+
+    Parameters
+    ----------
+    path : path-like
+    content : mapping
+    types : mapping of str to type or tuple of types
+        With ``type(None)`` among its types, a name may lack.
+    what : str
+        What the object should be.
+
+    Raises
+    ------
+    DataError
+        Names the first.
+    """
+    for name, kinds in types.items():
+        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+        value = content.get(name)
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            raise DataError(
+                f"{path}: not {what}: its {name} is {str(value)[:40]}, expected "
+                f"{' or '.join(kind.__name__ for kind in kinds)}"
+            )
 
 
 def _refuse(constant: str) -> NoReturn:

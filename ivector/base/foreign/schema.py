@@ -142,35 +142,3 @@ def are_definite(matrices: np.ndarray) -> bool:
     except np.linalg.LinAlgError:
         return False
     return True
-
-
-def check_types(
-    path: str | os.PathLike,
-    content: Mapping[str, Any],
-    types: Mapping[str, Any],
-    what: str,
-) -> None:
-    """Refuse an object of JSON that lacks a name, or has it of another type; truths are no numbers.
-
-    Parameters
-    ----------
-    path : path-like
-    content : mapping
-    types : mapping of str to type or tuple of types
-        With ``type(None)`` among its types, a name may lack.
-    what : str
-        What the object should be.
-
-    Raises
-    ------
-    DataError
-        Names the first.
-    """
-    for name, kinds in types.items():
-        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-        value = content.get(name)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise DataError(
-                f"{path}: not {what}: its {name} is {str(value)[:40]}, expected "
-                f"{' or '.join(kind.__name__ for kind in kinds)}"
-            )

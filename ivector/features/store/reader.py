@@ -29,9 +29,8 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import read_lines
-from ivector.base.foreign.boundary import foreign, read_json
+from ivector.base.foreign.boundary import check_types, foreign, read_json
 from ivector.base.foreign.opening import inside
-from ivector.base.foreign.schema import check_types
 from ivector.features.store.writer import FORMAT, PLAIN, STORAGES, Recording, write_store
 
 # The options of `LogMel` that give the numbers of another program.
