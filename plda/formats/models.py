@@ -37,7 +37,7 @@ _KIND, _WHAT = "back-end", "a back-end of this toolkit"
 _LATER: dict[str, Any] = {"smoothing": 0.0, "priors": None}
 _TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
 
-# What the transforms learn: D dimensions in, K or P out. Of back-ends `BACKENDS` says it.
+# What the transforms learn: D dimensions in, K or P out. Back-ends say it themselves.
 _LEARNT: dict[str, Schema] = {
     "Center": {"mean_": Field(("D",))},
     "LDA": {
@@ -78,8 +78,7 @@ def _classes() -> dict[str, type]:
 
 def _learnt(name: str) -> Schema:
     """What a class learns, by the name of its attributes."""
-    back_ends = {one.name: one.learnt for one in BACKENDS.values()}
-    return _LEARNT.get(name) or back_ends.get(name, {})
+    return _LEARNT.get(name) or getattr(_classes()[name], "learnt", {})
 
 
 def read_plda(path: str | os.PathLike) -> PLDA:
@@ -259,7 +258,7 @@ def save_model(model: Any, path: str | os.PathLike, speakers: bool = False) -> N
             if key not in {**_OTHERS, **_learnt(type(estimator).__name__)}:
                 raise UsageError(
                     f"{type(estimator).__name__}.{key} is not declared, so that a file of it could "
-                    "not be checked; name it in plda.models.BACKENDS"
+                    "not be checked; name it in the class's `learnt`"
                 )
             arrays[f"{name}/{key}"] = _plain_array(key, value)
         described.append({"name": name, "class": type(estimator).__name__, "options": plain})

@@ -8,12 +8,13 @@ S. Ioffe, "Probabilistic linear discriminant analysis", ECCV 2006.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import ObjectiveWarning, UsageError
+from ivector.base.foreign.schema import Field, Schema
 from ivector.base.parallel.workers import one_thread
 from plda.checks import check_input, check_labels, check_range, check_vectors, note_features
 from plda.linalg import class_statistics, diagonalise
@@ -76,6 +77,12 @@ class PLDA(TwoCovariance):
     >>> plda.predict(X[[1, 100]]).tolist(), plda.predict_proba(X[[1, 100]]).shape
     ([0, 12], (2, 50))
     """
+
+    learnt: ClassVar[Schema] = {
+        "mean_": Field(("D",)),
+        "transform_": Field(("D", "D")),
+        "psi_": Field(("D",), least=0),
+    }
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import shutil
 import sys
 import types
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -52,6 +53,8 @@ def kinds(folder: Path, system: str) -> set[str]:
 class Distance(BaseEstimator):
     """Minus the squared distance, in units of the training vectors' deviations."""
 
+    learnt: ClassVar = {"scale_": Field(("D",), positive=True)}
+
     def fit(self, X, y=None):
         self.scale_ = X.std(axis=0)
         return self
@@ -65,7 +68,7 @@ class Distance(BaseEstimator):
 
 
 def test_a_back_end(copy, monkeypatch):
-    entry = Entry(__name__, "Distance", "the distance", {"scale_": Field(("D",), positive=True)})
+    entry = Entry(__name__, "Distance", "the distance")
     monkeypatch.setitem(BACKENDS, "distance", entry)
     before = scores(copy, "ivector")
     words = (*OPTIONS, "--system", "ivector", "--scoring", "distance")
