@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dnn.commands import COMMANDS
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError, UsageError
+from ivector.base.foreign.names import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,10 +71,10 @@ def plot_curves(
 
     options: dict[str, Any] = {"metadata": _METADATA[kind]}
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.2, 7.2), dpi=130, layout="constrained")
+        figure = Figure(figsize=(9.6, 7.2), dpi=130, layout="constrained")
         _draw(figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1)), records)
         if title:
-            figure.suptitle(title)
+            figure.suptitle(figure_text(title))
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format=kind, **options)
 
@@ -104,7 +105,7 @@ def _draw(panels: Any, runs: Mapping[str, Records]) -> None:
         axes.grid(True, color="#E0E0E0", linewidth=0.6)
         axes.set_axisbelow(True)
         if axes.get_legend_handles_labels()[1]:
-            axes.legend(fontsize=9, framealpha=0.95)
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9, frameon=False)
     rate.set_xlabel("Step")
     rate.set_ylim(bottom=0)
 
@@ -128,7 +129,7 @@ def _line(
 
 
 def _label(name: str, what: str) -> str:
-    return f"{name}: {what}" if name else what
+    return f"{figure_text(name)}: {what}" if name else what
 
 
 def make_parser() -> Parser:

@@ -108,7 +108,7 @@ def of_phase(phase: str) -> dict[str, Any]:
     if phase not in PHASES:
         raise UsageError(f"a phase is {' or '.join(PHASES)}, not {phase!r}")
     if phase == "softmax":
-        return {"loss.name": "softmax", "batches.per_speaker": 0}
+        return {"loss.name": "softmax", "batches.per_speaker": 0, "batches.hard_every": 0}
     return {"loss.name": "triplet"}
 
 

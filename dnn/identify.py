@@ -1,4 +1,4 @@
-"""Closed-set speaker identification: ``python -m dnn.identify train|test|predict|sweep``.
+"""Closed-set speaker identification: ``python -m dnn.identify train|test|predict|sweep|report``.
 
 DATA is a folder or files of binary records (``voxceleb-abridged-N.bin``), a folder of ``.pt``
 features with JSON or CSV tables, or a data directory (``wav.scp``, ``utt2spk``); see
@@ -48,6 +48,9 @@ def make_parser() -> Parser:
         help="export the weights of the end, or of the best validation, whose accuracy is then no "
         "measure of them")  # fmt: skip
     _add_validation(train, "validation", "measure the accuracy of on the way, for the curves")
+    train.add_argument("--inner", type=whole(0), default=0, metavar="N",
+        help="measure on each speaker's last N of what is left to train on instead, so that "
+        "--patience and --keep best see nothing of the test")  # fmt: skip
     add_options(train, PRESET)
 
     test = commands.add_parser("test", help="measure accuracy and speed; draw the confusions")
@@ -57,7 +60,7 @@ def make_parser() -> Parser:
         help="test each speaker's last N utterances of DATA only, which train --held-out N kept "
         "from the training")  # fmt: skip
     test.add_argument("--out", type=Path, required=True, metavar="DIR",
-        help="for results.json, confusion.png and predictions.csv")  # fmt: skip
+        help="for results.json, confusion.png and .csv, and predictions.csv")  # fmt: skip
     _add_machine(test)
 
     predict = commands.add_parser("predict", help="write output.csv, 'Id,Category'")
@@ -74,6 +77,13 @@ def make_parser() -> Parser:
     _add_validation(sweep, "test", "test on")
     _add_factors(sweep)
     add_options(sweep, PRESET)
+
+    report = commands.add_parser(
+        "report", help="PDF of three pages, Markdown and HTML on trained and tested networks"
+    )
+    report.add_argument("experiment", type=Path, metavar="EXP",
+        help="a sub-folder for each network, with its test in it, and perhaps sweep")  # fmt: skip
+    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="of the report")
     return parser
 
 
@@ -81,7 +91,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("data", nargs="+", type=Path, metavar="DATA", help="to train on")
     add("--classes", type=Path, metavar="FILE",
-        help="'NUMBER NAME' a line, of records (default: classes.txt beside them)")  # fmt: skip
+        help="'NUMBER NAME' a line, of records (default: voxceleb-abridged-classes.txt"
+        " or classes.txt beside them)")  # fmt: skip
     add("--pack", type=Path, metavar="PREFIX",
         help="copy the features to PREFIX.ark first, once; crops of .pt files and of recordings "
         "are then read much faster")  # fmt: skip
@@ -124,7 +135,8 @@ def _add_factors(parser: argparse.ArgumentParser) -> None:
 @told_extra()
 def main(arguments: argparse.Namespace) -> int:
     """Do what the command says."""
-    commands = {"train": _train, "test": _test, "predict": _predict, "sweep": _sweep}
+    commands = {"train": _train, "test": _test, "predict": _predict, "sweep": _sweep,
+                "report": _report}  # fmt: skip
     return commands[arguments.command](arguments) or 0
 
 
@@ -141,6 +153,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _test(arguments: argparse.Namespace) -> None:
     from dnn.data.labelled import hold_out, open_labelled
+    from dnn.identification.assignment import CONFUSION, write_confusion
     from dnn.identification.identifier import (
         answer,
         describe_machine,
@@ -164,6 +177,7 @@ def _test(arguments: argparse.Namespace) -> None:
     _write_json(arguments.out / "results.json", record)
     title = f"{100 * answers.accuracy:.1f} % right of {len(data.labels)}"
     plot_confusion(arguments.out / "confusion.png", answers.confusion, data.speakers, title)
+    write_confusion(arguments.out / CONFUSION, answers.confusion, data.speakers)
     names = [data.speakers[i] for i in answers.scores.argmax(axis=1)]
     write_predictions(arguments.out / "predictions.csv", data.source.ids, names)
     print("utterances  top-1 %  top-5 %  instances/s")
@@ -199,6 +213,13 @@ def _sweep(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    from dnn.identification.assignment_pages import write_report
+
+    write_report(arguments.experiment, arguments.out)
+    logger.info("report.pdf, report.md and report.html are in %s", arguments.out)
+
+
 def _open_training(
     arguments: argparse.Namespace,
 ) -> tuple[NetworkConfig, FrontEnd, LabelledSet, LabelledSet | None]:
@@ -214,8 +235,14 @@ def _open_training(
     features = config.features
     front_end = guess_front_end(arguments.data, features.kind, features.normalisation)
     data = open_labelled(arguments.data, front_end, classes=arguments.classes, pack=arguments.pack)
+    inner = getattr(arguments, "inner", 0)
+    if inner and arguments.other:
+        raise UsageError("give --validation or --inner, not both")
     if arguments.held_out:
-        return config, front_end, *hold_out(data, arguments.held_out)
+        data, held_out = hold_out(data, arguments.held_out)
+        return config, front_end, *(hold_out(data, inner) if inner else (data, held_out))
+    if inner:
+        return config, front_end, *hold_out(data, inner)
     if arguments.other:
         other = open_labelled(arguments.other, front_end, speakers=data.speakers)
         return config, front_end, data, other

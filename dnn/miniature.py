@@ -2,11 +2,13 @@
 
 So that a recipe can be checked from end to end, offline, before it is pointed at the real set:
 
-records   ``voxceleb-abridged-N.bin`` (`dnn.data.records`: 614,404 bytes a record), its
-          ``classes.txt``, and ``samples/`` with recordings and their records beside them
+records   ``voxceleb-abridged-1.bin`` to ``-6.bin`` (`dnn.data.records`: 614,404 bytes a
+          record), ``voxceleb-abridged-classes.txt``, and
+          ``samples/NAME_OF_SPEAKER/VIDEO_UTT.wav`` with ``.bin``, without label, beside them
 mels      ``mapping.json``, ``metadata.json``, ``testdata.json`` and ``uttr-*.pt``, or with
-          ``--variant csv`` ``train_label.csv`` and ``test_id.csv`` (`dnn.data.mel_set`), and
-          ``answers.csv``, which the original has not, to judge predictions of the test set by
+          ``--variant csv`` ``train_label.csv``, ``test_id.csv``, ``train/*.pt`` and ``test/*.pt``
+          (`dnn.data.mel_set`), and ``answers.csv``, which the original has not, to judge
+          predictions of the test set by
 
 The voices are generated: pulses at a speaker's pitch through resonators at a speaker's formants,
 with another channel and other noise in each utterance. The same options give the same bytes.
@@ -16,7 +18,9 @@ Results on them are no results on speech.
 from __future__ import annotations
 
 import argparse
+import base64
 import csv
+import hashlib
 import io
 import json
 import logging
@@ -36,7 +40,7 @@ logger = logging.getLogger("miniature")
 
 RATE = 16000
 RECORD_SECONDS = 3.015
-FILES, SAMPLES = 3, 4
+FILES, SAMPLES = 6, 4
 LEVEL = 3000.0  # root mean square, of 16 bits
 MARK = "miniature.json"
 # Formants of five vowels in Hz, of a tract of scale 1; after G. E. Peterson, H. L. Barney, 1952.
@@ -115,7 +119,7 @@ def _resonator(frequency: float, bandwidth: float) -> tuple[list[float], list[fl
 def make_records(out: Path, sizes: Sizes) -> None:
     """Write files of binary records, the classes file, and samples."""
     names = [f"Generated_{_letters(s)}" for s in range(sizes.speakers)]
-    write_classes(out / "classes.txt", names)
+    write_classes(out / "voxceleb-abridged-classes.txt", names)
     per_speaker = sizes.train + sizes.test
     chosen = [(s, u) for u in range(per_speaker) for s in range(sizes.speakers)]
     # Files mix the speakers, and a speaker's later utterances stand behind the earlier ones.
@@ -125,16 +129,17 @@ def make_records(out: Path, sizes: Sizes) -> None:
     for number in range(SAMPLES):
         s, u = number % sizes.speakers, per_speaker + number
         samples = _record(sizes, s, u)
-        stem = out / "samples" / f"{names[s]}-{number}"
+        video = base64.urlsafe_b64encode(hashlib.md5(f"{s} {u}".encode()).digest())[:11].decode()
+        stem = out / "samples" / names[s] / f"{video}_{u + 1:07d}"
         _write_wav(stem.with_suffix(".wav"), samples)
-        write_records(stem.with_suffix(".bin"), [(s, _spectrogram(samples))])
+        write_records(stem.with_suffix(".bin"), [(None, _spectrogram(samples))])
 
 
 def make_mels(out: Path, sizes: Sizes, variant: str = "json") -> None:
     """Write a set of tensors with its tables, and the answers of its test."""
     from dnn.data.mel_set import write_set
 
-    names = [f"id{17 * s + 5:05d}" for s in range(sizes.speakers)]
+    names = [str(s) if variant == "csv" else f"id{17 * s + 5:05d}" for s in range(sizes.speakers)]
     train = {name: [_mels(sizes, s, u) for u in range(sizes.train)] for s, name in enumerate(names)}
     tests = [(s, sizes.train + u) for s in range(sizes.speakers) for u in range(sizes.test)]
     order = np.random.default_rng([sizes.seed, 2]).permutation(len(tests))

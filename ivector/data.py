@@ -7,12 +7,13 @@ Readers stop at the first defect; `ivector.data_checks.validate` names them all.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, read_lines
@@ -21,16 +22,42 @@ V = TypeVar("V")
 
 BLANKS = re.compile("[ \t]+")
 EDGES = " \t\r"
+GENDERS = ("m", "f")
 LABELS = {"target": True, "nontarget": False}
 LABEL_NAMES = {True: " target", False: " nontarget", None: ""}
 
 
+SHARED = (
+    "are channels of one file, which wav.scp cannot say; name it once there, and the channel as "
+    "fifth column of segments"
+)
+CHANNELS = {"A": 0, "B": 1}  # as telephone corpora name the two sides of a call
+
+
 class Segment(NamedTuple):
-    """Part of a recording that is an utterance; times in seconds, `end` −1 for the whole rest."""
+    """Part of a recording that is an utterance; times in seconds, `end` −1 for the whole rest.
+
+    `channel` is counted from 0, None where ``segments`` names none.
+    """
 
     recording: str
     start: float
     end: float
+    channel: int | None = None
+
+
+class Part(NamedTuple):
+    """Where an utterance is: ``Part(*row)`` fills a row of `DataDir.recordings`."""
+
+    utterance: str
+    file: Any
+    start: float | None = None
+    end: float | None = None
+    channel: int | None = None
+
+
+# The fields of a `Part`, without the channel where none is named.
+Row = tuple[str, Any, float | None, float | None] | tuple[str, Any, float | None, float | None, int]
 
 
 class Trial(NamedTuple):
@@ -96,17 +123,19 @@ class DataDir:
         """Ids of all utterances, sorted."""
         return sorted(self.utt2spk)
 
-    def recordings(self) -> Iterator[tuple[str, str, float | None, float | None]]:
+    def recordings(self) -> Iterator[Row]:
         """Yield (utterance, audio file, start, end), sorted; seconds, None at the file's ends.
 
-        As `ivector.features.audio.read_audio` takes them.
+        A fifth field is the channel, where ``segments`` names one; see `Part`. As
+        `ivector.features.audio.read_audio` takes them.
         """
         for utt in self.utterances:
             if not self.segments:
                 yield utt, self.wav_scp[utt], None, None
                 continue
-            recording, start, end = self.segments[utt]
-            yield utt, self.wav_scp[recording], start, None if end < 0 else end
+            recording, start, end, channel = self.segments[utt]
+            row = (utt, self.wav_scp[recording], start, None if end < 0 else end)
+            yield row if channel is None else (*row, channel)
 
     def subset(self, utts: Iterable[str]) -> DataDir:
         """Keep some utterances, and the speakers and recordings that they need.
@@ -154,14 +183,27 @@ def read_data_dir(path: str | os.PathLike) -> DataDir:
         "wav_scp": read("wav.scp", _audio_file, optional=False),
         "utt2spk": read("utt2spk", _word, optional=False),
         "spk2utt": read("spk2utt", BLANKS.split),
-        "utt2dur": read("utt2dur", float),
-        "spk2gender": read("spk2gender", _word),
+        "utt2dur": read("utt2dur", _duration),
+        "spk2gender": read("spk2gender", _gender),
         "segments": read("segments", _segment),
     }
+    sides = read("reco2file_and_channel", _side)
+    for one, two in shared_files(tables["wav_scp"], sides):  # type: ignore[arg-type]
+        raise DataError(f"{folder / 'reco2file_and_channel'}: {one} and {two} {SHARED}")
     try:
         return DataDir(**tables)  # type: ignore[arg-type]
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
+
+
+def shared_files(wav_scp: Mapping[str, str], sides: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield pairs of recordings that are one file, but another channel of it each (`sides`)."""
+    first: dict[str, str] = {}
+    for recording in sides:
+        if (file := wav_scp.get(recording)) is not None:
+            other = first.setdefault(file, recording)
+            if sides[other] != sides[recording]:
+                yield other, recording
 
 
 def read_wav_scp(path: str | os.PathLike) -> dict[str, str]:
@@ -193,6 +235,7 @@ def write_data_dir(path: str | os.PathLike, data: DataDir) -> None:
         "spk2gender": {spk: _word(gender) for spk, gender in data.spk2gender.items()},
         "segments": {
             utt: f"{_word(s.recording)} {s.start:.10g} {s.end:.10g}"
+            + ("" if s.channel is None else f" {s.channel}")
             for utt, s in data.segments.items()
         },
     }
@@ -307,9 +350,37 @@ def _segment(text: str) -> Segment:
     if len(parts) not in (3, 4):
         raise DataError(f"expected 'utterance recording start end', got {text!r} behind the id")
     start, end = float(parts[1]), float(parts[2])
-    if not (0 <= start and (end == -1 or start < end)):
-        raise DataError(f"segment from {start:g} s to {end:g} s is empty; correct it")
-    return Segment(parts[0], start, end)
+    if not (0 <= start and (end == -1 or start < end < math.inf)):
+        raise DataError(f"segment from {start:g} s to {end:g} s is empty or endless; correct it")
+    return Segment(parts[0], start, end, parse_channel(parts[3]) if parts[3:] else None)
+
+
+def parse_channel(text: str) -> int:
+    """Channel counted from 0, of a number or of the side of a telephone call, A or B."""
+    if text in CHANNELS:
+        return CHANNELS[text]
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4):
+        raise DataError(f"channel {text!r}, expected A, B, 0, 1, …")
+    return int(text)
+
+
+def _side(text: str) -> int:
+    parts = BLANKS.split(text)
+    if len(parts) != 2:
+        raise DataError(f"expected 'recording file channel', got {text!r} behind the id")
+    return parse_channel(parts[1])
+
+
+def _duration(text: str) -> float:
+    if not 0 < (seconds := float(text)) < math.inf:
+        raise DataError(f"duration {text} is not above 0")
+    return seconds
+
+
+def _gender(text: str) -> str:
+    if text not in GENDERS:
+        raise DataError(f"gender {text!r}, expected m or f")
+    return text
 
 
 def _same(one: Mapping, two: Mapping, what: str) -> None:

@@ -5,14 +5,17 @@ Every check goes on after what it finds, and each defect reads ``FILE:LINE: what
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from ivector.base.errors import DataError
-from ivector.data import BLANKS, LABELS
+from ivector.base.foreign.boundary import read_bytes
+from ivector.data import BLANKS, GENDERS, LABELS, SHARED, parse_channel, shared_files
 
 ANY = 1 << 30
 
@@ -40,6 +43,7 @@ LAYOUTS = {
     "spk2utt": Layout(2, ANY),
     "wav.scp": Layout(2, 2, free=True),
     "segments": Layout(4, 5),
+    "reco2file_and_channel": Layout(3, 3),
     "utt2dur": Layout(2, 2),
     "utt2num_frames": Layout(2, 2),
     "spk2gender": Layout(2, 2),
@@ -86,6 +90,7 @@ def validate(path: str | os.PathLike, check_audio: bool = False) -> list[str]:
         defects += _check_speakers(folder, tables)
     defects += _check_recordings(folder, tables)
     defects += _check_values(folder, tables)
+    defects += _check_channels(folder, tables)
     defects += _check_enroll_and_trials(folder, tables)
     if check_audio and "wav.scp" in tables:
         defects += _check_files(folder / "wav.scp", tables["wav.scp"])
@@ -95,9 +100,9 @@ def validate(path: str | os.PathLike, check_audio: bool = False) -> list[str]:
 def _raw_lines(path: Path) -> Iterator[tuple[int, str | None, str]]:
     """Yield (line number, text or None where it cannot be read, defect or '')."""
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        yield 0, None, f"{path}: cannot be read: {error.strerror or error}"
+        content = read_bytes(path, "a table")
+    except DataError as error:
+        yield 0, None, str(error)
         return
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]
@@ -228,9 +233,12 @@ def _check_values(folder: Path, tables: Mapping[str, Table]) -> Iterator[str]:
         "vad.scp": _pipe_defect,
         "cmvn.scp": _pipe_defect,
         "segments": _segment_defect,
-        "utt2dur": lambda v: "" if _number(v[0]) > 0 else f"duration {v[0]} is not above 0",
+        "reco2file_and_channel": lambda v: _channel_defect(v[1]),
+        "utt2dur": lambda v: (
+            "" if 0 < _number(v[0]) < math.inf else f"duration {v[0]} is not above 0"
+        ),
         "utt2num_frames": lambda v: "" if v[0].isdecimal() else f"{v[0]} is not a count",
-        "spk2gender": lambda v: "" if v[0] in ("m", "f") else f"gender {v[0]}, expected m or f",
+        "spk2gender": lambda v: "" if v[0] in GENDERS else f"gender {v[0]}, expected m or f",
     }
     for name, check in checks.items():
         for key, (line, values) in tables.get(name, {}).items():
@@ -252,9 +260,49 @@ def _number(text: str) -> float:
 
 def _segment_defect(values: list[str]) -> str:
     start, end = _number(values[1]), _number(values[2])
-    if start >= 0 and (end == -1 or end > start):
-        return ""
-    return f"from {values[1]} to {values[2]} s is not a segment"
+    if not (start >= 0 and (end == -1 or start < end < math.inf)):
+        return f"from {values[1]} to {values[2]} s is not a segment"
+    return _channel_defect(values[3]) if values[3:] else ""
+
+
+def _channel_defect(text: str) -> str:
+    try:
+        parse_channel(text)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _check_channels(folder: Path, tables: Mapping[str, Table]) -> Iterator[str]:
+    """Recordings have the channels that are named, and are not told apart by these alone."""
+    wav = {key: record.values[0] for key, record in tables.get("wav.scp", {}).items()}
+    sides = {
+        key: parse_channel(values[1])
+        for key, (_, values) in tables.get("reco2file_and_channel", {}).items()
+        if not _channel_defect(values[1])
+    }
+    for one, two in shared_files(wav, sides):
+        yield f"{folder / 'reco2file_and_channel'}: {one} and {two} {SHARED}"
+    numbers = functools.cache(_n_channels)
+    for utt, (line, values) in tables.get("segments", {}).items():
+        if len(values) < 4 or _channel_defect(values[3]) or values[0] not in wav:
+            continue
+        found = numbers(wav[values[0]])
+        if found is not None and parse_channel(values[3]) >= found:
+            yield (
+                f"{folder / 'segments'}:{line}: {utt}: channel {values[3]}, but "
+                f"{wav[values[0]]} has {found} channel(s)"
+            )
+
+
+def _n_channels(file: str) -> int | None:
+    """Channels of a recording, from its header; None where it cannot be read."""
+    import soundfile
+
+    try:
+        return soundfile.info(file).channels if os.path.isfile(file) else None
+    except (soundfile.LibsndfileError, OSError):
+        return None  # told where every recording is decoded
 
 
 def _check_enroll_and_trials(folder: Path, tables: Mapping[str, Table]) -> Iterator[str]:

@@ -26,6 +26,7 @@ The recipes of the other systems, ``voxsrc.sh``, ``tiny_voxceleb.sh``, ``deep_sp
 miniature            generate a small corpus in the layout of a real one
 train_embedding      train a network of the verification systems; resumes where it was stopped
 normalise_scores     cosine scores normalised by the training speakers
+submit               submissions to tiny-voxceleb, of every system and of their fusion
 cut_speakers         cut a folder of speakers for closed-set identification
 identify_classical   i-vectors and GMM-UBM on a closed set
 identify_report      one table of all systems on a closed set

@@ -30,6 +30,9 @@ COMMANDS = {
     "normalise-scores": Command(
         "recipes.normalise_scores", "cosine scores normalised by the training speakers"
     ),
+    "submit": Command(
+        "recipes.submit", "submissions to tiny-voxceleb, of every system and of their fusion"
+    ),
     "cut-speakers": Command(
         "recipes.cut_speakers", "cut a folder of speakers for closed-set identification"
     ),

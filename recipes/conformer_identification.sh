@@ -3,7 +3,7 @@
 #
 # Training, accuracy on held-out utterances, output.csv for the test set, and a sweep with its report.
 #
-#   bash recipes/conformer_identification.sh --miniature        generated features, in two minutes
+#   bash recipes/conformer_identification.sh --miniature        generated features, in a minute
 #   bash recipes/conformer_identification.sh --data-dir DIR     metadata.json, mapping.json,
 #                                                               testdata.json and uttr-*.pt, or
 #                                                               train_label.csv and test_id.csv

@@ -16,6 +16,7 @@ from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.base.foreign.boundary import read_json
+from ivector.base.foreign.names import MOST_NAME, markdown_text, shown
 from recipes.commands import COMMANDS
 
 REPORT = "report.md"
@@ -114,7 +115,7 @@ def report(exp: Path, systems: Sequence[System], cells: Sequence[Sequence[str]])
     ]
     for system in systems:
         where = system.folder.relative_to(exp).as_posix()
-        parts += [f"## {system.name}"]
+        parts += [f"## {markdown_text(system.name)}"]
         if system.network:
             parts += [_options(system), f"![Training curves]({where}/curves.png)"]
         parts += [f"![Confusion matrix]({where}/test/confusion.png)", _confusions(system)]
@@ -187,12 +188,13 @@ def _interval(bounds: Sequence[float]) -> str:
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+    return "\n".join("| " + " | ".join(map(markdown_text, line)) + " |"
                      for line in lines)  # fmt: skip
 
 
 def _plain(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The table for a terminal."""
+    rows = [[shown(cell, most=MOST_NAME) for cell in line] for line in rows]
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
     return "\n".join(
         "  ".join(

@@ -9,9 +9,9 @@ librispeech     ``LibriSpeech/SET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTT.flac`` of 
                 ``librispeech.csv``
 voxceleb        ``vox2/dev/wav/idXXXXX/VIDEO/NNNNN.wav`` to train on, ``vox1/wav/...`` to test, with
                 the trial list ``vox1/veri_test2.txt``
-tiny_voxceleb   ``{train,val,dev}/shard-NNNNNN.tar`` (members ``IDX/SPEAKER/VIDEO/UTT.wav`` with a
-                ``.json`` beside each), ``eval/HEX.wav``, ``tiny_meta.csv`` and the trial lists
-                ``val_trials.txt``, ``dev_trials.txt``, ``eval_trials_no_gt.txt``
+tiny_voxceleb   ``shards/{train,val,dev,eval}/shard-NNNNNN.tar`` (`dnn.formats.shards`),
+                ``tiny_meta.csv`` and the trial lists ``val_trials.txt``, ``dev_trials.txt``,
+                ``eval_trials_no_gt.txt``
 
 The speakers that are tested are not trained on, except in tiny-voxceleb's ``val``, as in the
 original. Results on generated recordings are no results on speech.
@@ -44,7 +44,7 @@ from recipes.corpora.synthetic import stream
 RATE = 16000
 MARK = "miniature.json"
 NONTARGETS = 4  # for each target trial
-FILES_A_SHARD = 60  # as few, lest all fit into one
+FILES_A_SHARD = 100  # as few, lest all fit into one
 LIBRISPEECH_HEADER = ";ID  |SEX| SUBSET           |MINUTES| NAME\n"
 
 
@@ -112,7 +112,7 @@ def make_voxceleb(out: Path, sizes: Sizes, nj: int = 1) -> None:
 
 
 def make_tiny_voxceleb(out: Path, sizes: Sizes, nj: int = 1) -> None:
-    """Write the shards, the opaque evaluation recordings and the lists of the challenge."""
+    """Write the shards and the lists of the challenge."""
     from dnn.formats.shards import write_shards
 
     n_eval = max(2, sizes.test // 2)
@@ -121,13 +121,13 @@ def make_tiny_voxceleb(out: Path, sizes: Sizes, nj: int = 1) -> None:
     speakers = {name: {f"id{10001 + n}": n for n in itertools.islice(numbers, count)}
                 for name, count in groups}  # fmt: skip
     loose = out / ".loose"
-    meta = ["speaker_id,gender,nationality,split,class_idx\n"]
+    meta = ["id,gender,nationality,set,idx\n"]
     utts = {name: _utterances(speakers[name], sizes) for name in speakers}
     for name, mine in speakers.items():
         genders = _generate(_voices(utts[name], mine, loose, sizes), nj)
         # The classes are those of the training speakers; others have none.
         rows = enumerate(zip(mine, genders))
-        meta += [f"{s},{g},Nowhere,{name},{i if name == 'train' else -1}\n" for i, (s, g) in rows]
+        meta += [f"{s},{g},Nowhere,{name},{i if name == 'train' else ''}\n" for i, (s, g) in rows]
     # Every speaker's last recording validates.
     last = {max(u for u in utts["train"] if u.startswith(s)) for s in speakers["train"]}
     parts = {
@@ -136,18 +136,17 @@ def make_tiny_voxceleb(out: Path, sizes: Sizes, nj: int = 1) -> None:
         "dev": utts["dev"],
     }
     parts["train"] = [u for u in parts["train"] if u not in parts["val"]]
-    for name, chosen in parts.items():
-        files = {u: loose / f"{u}.wav" for u in chosen}
-        write_shards(out / name, files, per_shard=FILES_A_SHARD)
-        trials = _trials(chosen, sizes.seed)
-        if name != "train":
-            lines = [f"{int(target)} {one} {two}\n" for one, two, target in trials]
-            write_text(out / f"{name}_trials.txt", "".join(lines))
+    # Opaque names stand for the utterances that are evaluated without truth.
     opaque = {u: hashlib.md5(f"{sizes.seed} {u}".encode()).hexdigest() for u in utts["eval"]}
-    for utt, name in opaque.items():
-        _move(loose / f"{utt}.wav", out / "eval" / f"{name}.wav")
-    lines = [f"-1 {opaque[a]} {opaque[b]}\n" for a, b, _ in _trials(utts["eval"], sizes.seed)]
-    write_text(out / "eval_trials_no_gt.txt", "".join(lines))
+    for name, chosen in {**parts, "eval": utts["eval"]}.items():
+        files = {opaque.get(u, u): loose / f"{u}.wav" for u in _shuffled(chosen, sizes.seed)}
+        classes = {s: i for i, s in enumerate(speakers["train"])}
+        write_shards(out / "shards" / name, files, per_shard=FILES_A_SHARD, classes=classes)
+        listed = [(opaque.get(a, a), opaque.get(b, b), -1 if name == "eval" else int(target))
+                for a, b, target in _trials(chosen, sizes.seed)]  # fmt: skip
+        if name != "train":
+            file = f"{name}_trials{'_no_gt' * (name == 'eval')}.txt"
+            write_text(out / file, "".join(f"{truth} {a} {b}\n" for a, b, truth in listed))
     write_text(out / "tiny_meta.csv", "".join(meta))
     shutil.rmtree(loose)
 
@@ -286,9 +285,9 @@ def _trials(utts: Sequence[str], seed: int) -> list[tuple[str, str, bool]]:
     return [(*pairs[i], speakers[i][0] == speakers[i][1]) for i in rng.permutation(chosen)]
 
 
-def _move(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.replace(target)
+def _shuffled(utts: Sequence[str], seed: int) -> list[str]:
+    """Utterances in the order of shards, which hold no speaker together."""
+    return [utts[i] for i in np.random.default_rng([seed, 3]).permutation(len(utts))]
 
 
 def _former(mark: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from typing import Any
 from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.base.files import read_lines
 from recipes.commands import COMMANDS
-from recipes.corpora import NAMES
+from recipes.corpora import NAMES, STORED
 from recipes.corpora.common import AUDIO, find_files
 from recipes.engine.code import code_digest
 from recipes.engine.marks import tell
@@ -35,7 +35,7 @@ def make_parser(prog: str = "python -m recipes.prepare") -> Parser:
     """Make the parser, with one sub-command for each corpus."""
     parser = Parser(prog=prog, description=COMMANDS["prepare"].sentence)
     commands = parser.add_subparsers(dest="corpus", metavar="NAME", required=True)
-    for name in NAMES:
+    for name in (*NAMES, *STORED):
         module = importlib.import_module(f"recipes.corpora.{name}")
         text = str(module.__doc__).replace("``", "").replace("%", "%%")
         sub = commands.add_parser(name, help=text.splitlines()[0], description=text)
@@ -100,7 +100,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def is_missing(out: Path) -> list[str]:
     """Say that a recording is gone since; of a large corpus a sample is looked at."""
-    table = out / "wav" / "wav.scp"
+    table = next((out / "wav").glob("*.scp"), out / "wav" / "wav.scp")
     lines = read_lines(table) if table.is_file() else []
     for line in lines[:: 1 + len(lines) // LOOKED_AT]:
         path = Path(line.partition(" ")[2])
@@ -118,7 +118,9 @@ def fingerprint(options: dict[str, Any]) -> str:
             path = Path(value) if isinstance(value, str) and value else None
             if path is None or not path.exists():
                 continue
-            files = find_files(path, AUDIO | {".tar", "", ".txt", ".tsv", ".csv", ".utt2spk"})
+            files = find_files(
+                path, AUDIO | {".tar", ".npy", "", ".txt", ".tsv", ".csv", ".utt2spk"}
+            )
             for file in files if path.is_dir() else [path]:
                 # A link that leads nowhere is told when the recordings are opened.
                 status = file.stat() if file.exists() else file.lstat()

@@ -44,6 +44,10 @@ if check "${PYTHON:-python3}" "$@"; then
   install
 else  # it needs a package itself
   case " $* " in
+    *" --help "* | *" -h "*)
+      sed -n '2,/^$/s/^# \{0,1\}//p' recipes/run.sh
+      echo "Where the packages are installed, --help lists all options; without --help they are installed."
+      exit 0 ;;
     *" --dry-run false "*) ;;
     *" --dry-run "* | *" --dry-run=true "*) dry_run=true ;;
   esac

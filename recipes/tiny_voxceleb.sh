@@ -2,27 +2,29 @@
 # tiny-voxceleb challenge: 100 speakers to train from scratch, no other data, no other models.
 #
 #   bash recipes/tiny_voxceleb.sh --miniature                on generated shards and lists
-#   bash recipes/tiny_voxceleb.sh --corpus-dir DIR           folders of recordings, or tar shards
+#   bash recipes/tiny_voxceleb.sh --corpus-dir DIR           recordings or tar shards, as published
 #
 # To beat, EER on the ROC convex hull: 27.3 % (the challenge's prototype), 23.05 % (ResNet10),
 # 22.05 % (ResNeXt), 19.03 % (best result of the course). Nothing but the training split is learnt
 # from: every crop is changed by noise, babble of its own speakers, simulated rooms, speed (each a
-# new speaker, so 300 classes) and masks. The classical systems, for fusion:
-# bash recipes/run.sh --corpus tiny_voxceleb --corpus-dir DIR.
+# new speaker, so 300 classes) and masks. I-vectors and GMM-UBM of the same recordings
+# (recipes/run.sh) are fused with the network.
 #
 # Miniature (20 speakers to train, 8 to test, generated; no results on speech), 50 s of CPU time:
 #   cosine    dev EER 27.5 % [22.6, 36.1]   minDCF(0.01) 0.990   960 trials
 #   as-norm   dev EER 28.2 % [23.9, 36.6]   minDCF(0.01) 0.979   (a cohort of 20 is small for it)
 #
-# Stage 3 writes submissions, "score id1 id2" in the order of the challenge's lists, to
-# EXP/submission/{val,dev,eval}.txt; the score tends to 1 for the same speaker.
+# Stage 4 writes submissions, "score id1 id2" in the order of the challenge's lists, between 0 and
+# 1, to EXP/submission: SYSTEM.txt of every system, best.txt of the best of them on dev, fusion.txt
+# of all, learnt on dev; each is dev and eval together, as the leaderboard takes it, and SYSTEM/ has
+# {val,dev,eval}.txt apart. submission.txt is that of --submit.
 
 # What to run
 miniature=false        # true: small generated shards, small network, a minute or two
 corpus_dir=            # holds {train,val,dev,eval}/ with recordings or tar shards
 lists_dir=             # holds the trial lists and tiny_meta.csv; default: corpus_dir
 stage=0
-stop_stage=4
+stop_stage=5
 nj=2                   # processes that compute features and read crops; they change no result
 threads=0              # of the CPU in training; 0: all
 device=auto
@@ -32,6 +34,7 @@ exp=                   # experiment folder, default exp/tiny_voxceleb_network[-m
 
 # How
 num_mel_bins=64
+storage=kaldi          # one byte a number, 20 % of the audio's size; float16: 40 %, more exact
 model=resnetse34l
 model_option=          # NAME=VALUE in JSON, with blanks between
 loss=aam-softmax
@@ -51,12 +54,14 @@ rirs=                  # impulse responses; empty simulates
 save_every=500         # steps between checkpoints
 network_config=        # further fields of networks and trainings, TOML or JSON: docs/networks.md
 top_n=50               # training speakers that adaptive s-norm takes for each side of a trial
-submit=as-norm         # or cosine: which scores are submitted
+classical="ivector gmm-ubm"  # systems of recipes/run.sh to fuse with; empty: the network alone
+classical_options=     # more options of recipes/run.sh for them, with blanks between
+submit=fusion          # cosine, as-norm, a classical system, best or fusion
 bootstrap=1000         # replicates of the confidence intervals
 
 help_message="Usage: bash recipes/tiny_voxceleb.sh [--miniature] [--NAME VALUE]...
 The options are the variables on top of recipes/tiny_voxceleb.sh, with dashes for underscores.
-Stages: 0 corpus, 1 log-mel store, 2 training, 3 scores and submissions, 4 error rates.
+Stages: 0 corpus, 1 log-mel store, 2 training, 3 scores, 4 submissions, 5 error rates.
 A training that was stopped is resumed by the same command; SIGTERM saves it and exits with 75."
 
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh" || exit 1
@@ -67,7 +72,10 @@ exp=${exp:-exp/$name}
 absolute corpus_dir lists_dir data exp musan rirs network_config
 [ $miniature = false ] || corpus_dir=${corpus_dir:-$data/corpus}
 lists=${lists_dir:-$corpus_dir}
-case $submit in cosine | as-norm) ;; *) fail "--submit is cosine or as-norm, not '$submit'" ;; esac
+case " cosine as-norm best $classical fusion " in
+  *" $submit "*) ;;
+  *) fail "--submit is one of cosine, as-norm, ${classical:+${classical// /, }, }best, fusion; not '$submit'" ;;
+esac
 
 if within 0; then
   [ $miniature = false ] || "$PYTHON" -m recipes.miniature tiny_voxceleb "$corpus_dir" \
@@ -77,8 +85,8 @@ if within 0; then
 fi
 
 if within 1; then
-  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset voxsrc \
-    --num-mel-bins "$num_mel_bins" --storage float16 --nj "$nj"
+  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset clovaai \
+    --num-mel-bins "$num_mel_bins" --storage "$storage" --nj "$nj"
 fi
 
 if within 2; then
@@ -120,17 +128,37 @@ if within 3; then
     "$PYTHON" -m recipes.normalise_scores "$exp/vectors.npz" --trials "$list" \
       --cohort "$data/fold0/train.utt2spk" --top-n "$top_n" \
       --out "$exp/scores/as-norm/$one.txt" --submission
-    mkdir -p "$exp/submission"
-    cp "$exp/scores/$submit/$one.txt" "$exp/submission/$one.txt"
   done
+  # Every system scores the same lists; stage 0 of run.sh finds the corpus made already.
+  if [ -n "$classical" ]; then
+    printf -v quoted '%q' "$lists"
+    read -ra options <<<"$classical_options"
+    bash recipes/run.sh --corpus tiny_voxceleb --corpus-dir "$corpus_dir" --data "$data" \
+      --exp "$exp/classical" "--prepare-options=--lists-dir $quoted" --systems "$classical" \
+      --dev-folds 0 --stop-stage 6 --nj "$nj" --seed "$seed" ${options[@]+"${options[@]}"}
+  fi
 fi
 
 if within 4; then
+  systems=(cosine="$exp/scores/cosine" as-norm="$exp/scores/as-norm")
+  for one in $classical; do systems+=("$one=$exp/classical/$one/scores/fold0"); done
+  for one in val dev eval; do
+    list=$(list_of $one)
+    [ -z "$list" ] || systems+=(--list "$one=$list")
+  done
+  "$PYTHON" -m recipes.submit "${systems[@]}" --utt2spk "$data/wav/utt2spk" \
+    --out "$exp/submission" --submit "$submit"
+fi
+
+if within 5; then
   for one in val dev; do
     list=$(list_of $one)
     [ -n "$list" ] || continue
-    "$PYTHON" -m fusion.evaluate "cosine=$exp/scores/cosine/$one.txt" \
-      "as-norm=$exp/scores/as-norm/$one.txt" "$list" --score-column first \
+    systems=()
+    for system in cosine as-norm $classical fusion; do
+      systems+=("$system=$exp/submission/$system/$one.txt")
+    done
+    "$PYTHON" -m fusion.evaluate "${systems[@]}" "$list" --score-column first \
       --utt2spk "$data/wav/utt2spk" --allow-duplicates --p-target 0.01 --bootstrap "$bootstrap" \
       --json "$exp/results-$one.json"
   done

@@ -53,7 +53,7 @@ def read_recordings(data: Path, utt2spk: Path, config: NetworkConfig) -> Labelle
 
     table = read_table(utt2spk, str)
     recordings = list(read_data_dir(data).subset(table).recordings())
-    extractor = LogMel(**{**STORES["voxsrc"], "num_mel_bins": config.features.num_mel_bins})
+    extractor = LogMel(**{**STORES["clovaai"], "num_mel_bins": config.features.num_mel_bins})
     speeds = config.augmentation.speeds
     source = AudioSource(
         recordings,

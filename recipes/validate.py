@@ -15,6 +15,7 @@ from pathlib import Path
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
+from ivector.base.foreign.names import shown
 from ivector.data import LABELS
 from ivector.data_checks import validate
 from recipes.commands import COMMANDS
@@ -45,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
     for defect in defects:
         print(defect)
     if defects:
-        print(f"{folder}: {len(defects)} defect(s)", file=sys.stderr)
+        print(shown(f"{folder}: {len(defects)} defect(s)"), file=sys.stderr)
         return 1
     speakers = len(set(utt2spk.values()))
     print(f"{folder}: valid, {len(utt2spk)} utterances, {speakers} speakers, {len(folds)} fold(s)")

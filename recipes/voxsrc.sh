@@ -2,7 +2,11 @@
 # VoxSRC 2020: ResNetSE34L on a store of 40 log-mel energies, angular-prototypical loss.
 #
 #   bash recipes/voxsrc.sh --miniature                                    on generated data
-#   bash recipes/voxsrc.sh --corpus-dir VOXCELEB2 --test-dir VOXCELEB1
+#   bash recipes/voxsrc.sh --corpus-dir VOXCELEB2 --test-dir VOXCELEB1    recordings
+#   bash recipes/voxsrc.sh --features-dir TREE --test-features-dir TREE   the published features
+#
+# Published features are trees SPEAKER/VIDEO/UTT.npy, (1, 40, n_frames); they are taken in bit for
+# bit. Their lists, vox2_no_cuda.txt and vox1_no_cuda.txt, are found in the trees or beside them.
 #
 # To beat: 2.18 % EER on VoxCeleb1-O (J. S. Chung et al., 2020, same network and loss). Beside it,
 # on the same list: Kaldi's x-vectors 3.13 %, i-vectors 5.33 %; SpeechBrain's ECAPA 0.80 % (cleaned).
@@ -20,7 +24,11 @@
 miniature=false        # true: small generated VoxCelebs, small network, a minute or two
 corpus_dir=            # VoxCeleb2: holds .../id00012/VIDEO/00001.wav
 test_dir=              # VoxCeleb1, likewise
-trials=O-cleaned       # lists, with commas between: O, E, H, O-cleaned, ... or files
+features_dir=          # instead of both, features: holds id00012/VIDEO/00001.npy
+test_features_dir=     # those of the trials; default: features_dir
+train_list=            # of features: lines 'speaker path'; default: one beside them, or all
+trials=                # lists, with commas between: O, E, H, O-cleaned, ... or files; default:
+                       # O-cleaned, of features the one beside them
 stage=0
 stop_stage=4
 nj=2                   # processes that compute features and read crops; they change no result
@@ -31,8 +39,11 @@ data=                  # data folder, default data/voxsrc[-miniature]
 exp=                   # experiment folder, default exp/voxsrc[-miniature]
 
 # How
-num_mel_bins=40        # n_fft 512, 25 ms Hamming window, 10 ms shift, 0 to 8 kHz, log(x + 1e-6)
-storage=float16        # a quarter of the audio's size; kaldi: one byte a number, an eighth
+preset=voxsrc2020      # the pipeline's own numbers: n_fft 512, 25 ms Hann window, 10 ms shift, 0 to
+                       # 8 kHz, log(x + 1e-6), 16-bit scale; clovaai: voxceleb_trainer's of today
+num_mel_bins=40
+storage=               # kaldi: one byte a number, 12.6 % of the audio's size; float16: 25 %, more
+                       # exact; default: kaldi, of features the files' own
 model=resnetse34l      # with self-attentive pooling
 model_option=          # NAME=VALUE in JSON, with blanks between
 loss=angular-prototypical
@@ -60,7 +71,14 @@ name=voxsrc
 [ $miniature = false ] || name=$name-miniature
 data=${data:-data/$name}
 exp=${exp:-exp/$name}
-absolute corpus_dir test_dir data exp network_config
+absolute corpus_dir test_dir features_dir test_features_dir train_list data exp network_config
+case $trials in /* | "") ;; *) [ ! -f "$_nw_here/$trials" ] || absolute trials ;; esac
+test_features_dir=${test_features_dir:-$features_dir}
+[ -z "$test_features_dir" ] || [ -n "$features_dir" ] || fail "--test-features-dir needs --features-dir"
+if [ -n "$features_dir" ]; then
+  [ -z "$corpus_dir$test_dir" ] || fail "give --features-dir or --corpus-dir, not both"
+  [ $miniature = false ] || fail "--miniature makes recordings; leave --features-dir out"
+fi
 
 if within 0; then
   if [ $miniature = true ]; then
@@ -68,13 +86,30 @@ if within 0; then
     "$PYTHON" -m recipes.miniature voxceleb "$root" --seed "$seed" --nj "$nj"
     corpus_dir=$root/vox2 test_dir=$root/vox1
   fi
-  "$PYTHON" -m recipes.prepare voxceleb2 --corpus-dir "$corpus_dir" --test-dir "$test_dir" \
-    --trials "$trials" --out "$data"
+  if [ -n "$features_dir" ]; then
+    "$PYTHON" -m recipes.prepare voxsrc_features --corpus-dir "$features_dir" \
+      --test-dir "$test_features_dir" --out "$data" ${trials:+--trials "$trials"} \
+      ${train_list:+--train-list "$train_list"}
+  else
+    "$PYTHON" -m recipes.prepare voxceleb2 --corpus-dir "$corpus_dir" --test-dir "$test_dir" \
+      --trials "${trials:-O-cleaned}" --out "$data"
+  fi
 fi
 
-if within 1; then
-  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset voxsrc \
-    --num-mel-bins "$num_mel_bins" --storage "$storage" --nj "$nj"
+tested=$exp/logmel
+if [ -n "$features_dir" ]; then
+  tested=$exp/logmel-test
+  if within 1; then
+    for part in train test; do
+      tree=$features_dir store=$exp/logmel
+      [ $part = train ] || tree=$test_features_dir store=$tested
+      "$PYTHON" -m ivector import-log-mels "$tree" "$store" --list "$data/fold0/$part.utt2spk" \
+        --storage "${storage:-file}" --nj "$nj"
+    done
+  fi
+elif within 1; then
+  "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset "$preset" \
+    --num-mel-bins "$num_mel_bins" --storage "${storage:-kaldi}" --nj "$nj"
 fi
 
 if within 2; then
@@ -92,7 +127,7 @@ fi
 
 if within 3; then
   for list in "$data"/fold0/trials*; do
-    "$PYTHON" -m dnn.verify "$exp/training" --features "$exp/logmel" --trials "$list" \
+    "$PYTHON" -m dnn.verify "$exp/training" --features "$tested" --trials "$list" \
       --out "$exp/scores/$(basename "$list")" --crops "$crops" --crop-frames "$crop_frames" \
       --device "$device" --threads "$threads"
   done

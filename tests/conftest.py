@@ -24,6 +24,14 @@ def corpora() -> Path:
     return SHARED / "corpora"
 
 
+@pytest.fixture(scope="session")
+def seed_formats() -> Path:
+    """Folder of files that the systems' own programs wrote."""
+    if not (SHARED / "seed_formats").is_dir():
+        pytest.skip("the originals' files (../shared/seed_formats) are not here")
+    return SHARED / "seed_formats"
+
+
 def pytest_collection_modifyitems(items):
     """Files with the most slow tests go first, so that none of them comes last, alone."""
     n_slow = Counter(item.path for item in items if item.get_closest_marker("slow"))

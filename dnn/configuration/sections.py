@@ -27,6 +27,7 @@ from dnn.configuration.fields import (
 )
 from dnn.data.augment import SpecAugment
 from dnn.data.labelled import FEATURES
+from dnn.data.prefetch import READ_AHEAD
 from dnn.extra import told_extra
 from dnn.losses.table import CLASSIFIERS, LOSSES
 from dnn.models import MODELS
@@ -145,6 +146,10 @@ class Batches:
     per_speaker: int = whole(
         0, "batches of K utterances of each of B / K speakers, seen equally often; 0 for no such "
         "balance", 0, options=("--per-speaker", "--utterances-per-speaker"), metavar="K",
+    )  # fmt: skip
+    hard_every: int = whole(
+        0, "embed the speakers anew every N steps, and put together in a batch those that the "
+        "network takes for each other, for hard negatives; 0 deals them at random", 0, metavar="N",
     )  # fmt: skip
 
 
@@ -267,6 +272,10 @@ class Training:
     validate_every: int = whole(
         0, "steps between these, instead of --validations; 0 leaves it to them", 0,
         same_weights=True,
+    )  # fmt: skip
+    patience: int = whole(
+        TrainingOptions.patience, "end the training when so many validations in a row were no "
+        "better than the best before; 0 never does", 0, metavar="N",
     )  # fmt: skip
     save_every: float = steps_or_share(
         TrainingOptions.save_every, "steps between checkpoints, which a killed run loses at most",
@@ -392,6 +401,13 @@ def check_together(config: NetworkConfig) -> None:
             raise UsageError(f"--loss {loss} compares utterances: give --per-speaker 2 or more")
         if config.training.accumulate > 1:
             raise UsageError(f"--accumulate: {loss} compares the utterances of a batch, uncut")
+    if batches.hard_every and batches.per_speaker < 1:
+        raise UsageError("--hard-every: puts speakers together: give --per-speaker")
+    if 0 < batches.hard_every <= READ_AHEAD * config.machine.workers:
+        raise UsageError(
+            f"--hard-every: {config.machine.workers} workers read batches ahead; give "
+            f"{READ_AHEAD * config.machine.workers + 1} or more"
+        )
     if batches.per_speaker and batches.batch_size % batches.per_speaker:
         raise UsageError("--batch-size: must be a multiple of --per-speaker")
     speeds = config.augmentation.speeds

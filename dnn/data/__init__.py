@@ -10,5 +10,6 @@ labelled      Utterances with their speakers, whichever of these ways they are s
 augment       Changes of crops: noise, rooms, telephone, speed, masks of the features.
 noises        The sounds that are added: recordings, training speakers, simulation.
 batches       Random crops in batches, each a function of the seed and the step alone.
+hard          Batches of speakers that the network takes for each other, for triplets.
 prefetch      Batches computed ahead by other processes, in the order of their steps.
 """

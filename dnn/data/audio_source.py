@@ -22,11 +22,12 @@ import numpy as np
 from dnn.data.sources import Source
 from dnn.formats.mapped import MappedFiles
 from dnn.formats.shards import Member, OpenMember
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
+from ivector.data import Part, Row
 from ivector.features.audio import FULL_SCALE, MAX_OVERSHOOT_S, audio_info, read_audio
 
 Sound = str | os.PathLike | Member
-Recording = tuple[str, Sound, float | None, float | None]
+Recording = Row
 # Frames that a length promised by resampling may be too many.
 SLACK_FRAMES = 2
 
@@ -36,14 +37,14 @@ class AudioSource(Source):
 
     Parameters
     ----------
-    recordings : iterable of (utterance, file, start, end)
+    recordings : iterable of (utterance, file, start, end[, channel])
         As `ivector.data.DataDir.recordings` gives them: start and end in seconds or None. A file
         may be a member of a tar shard (`dnn.formats.shards`).
     extractor : object
         `ivector.features.extractors.MFCC`, `LogMel` or `dnn.data.spectrogram.Spectrogram`;
         recordings are resampled to its ``sample_frequency``.
     channel : int or "mean", optional
-        Needed where recordings have several.
+        Needed where recordings have several and their rows name none.
     speeds : sequence of float
         Speed perturbation (T. Ko et al., Interspeech 2015): each recording stands there once for
         every factor, pitch and tempo changed by it; `expand_labels` numbers the speakers. Ids are
@@ -79,14 +80,16 @@ class AudioSource(Source):
         self.draws = augment is not None
         self.n_features = int(extractor.n_features)
         self.recordings = [
-            (utt, file if isinstance(file, Member) else os.path.abspath(file), start, end)
-            for utt, file, start, end in recordings
+            part
+            if isinstance(part.file, Member)
+            else part._replace(file=os.path.abspath(part.file))
+            for part in (Part(*row) for row in recordings)
         ]
         if not self.recordings:
             raise DataError("no recordings were given")
-        members = (row[1].shard for row in self.recordings if isinstance(row[1], Member))
+        members = (part.file.shard for part in self.recordings if isinstance(part.file, Member))
         self._shards = MappedFiles(list(dict.fromkeys(members)))
-        self._samples = np.array([self._count(row) for row in self.recordings], np.int64)
+        self._samples = np.array([self._count(part) for part in self.recordings], np.int64)
         self.ids = [
             utt if speed == 1 else f"sp{speed:g}-{utt}"
             for speed in self.speeds
@@ -126,13 +129,15 @@ class AudioSource(Source):
         order = sorted(range(len(self.speeds)), key=lambda i: (self.speeds[i] != 1, i))
         return [order.index(i) for i in range(len(self.speeds))]
 
-    def _count(self, recording: Recording) -> int:
+    def _count(self, recording: Part) -> int:
         """Samples of a recording at the extractor's rate, from its header."""
-        utt, file, start, end = recording
-        try:
+        utt, file, start, end, channel = recording
+        with named(utt):
             sound = audio_info(self._open(file))
-        except DataError as error:
-            raise DataError(f"{utt}: {error}") from error
+        if (channel or 0) >= sound.n_channels:
+            raise DataError(
+                f"{utt}: {_name(file)}: has no channel {channel}, only {sound.n_channels}"
+            )
         seconds = sound.n_samples / sound.rate
         begin = start or 0.0
         if begin >= seconds or (end is not None and end > seconds + MAX_OVERSHOOT_S):
@@ -186,7 +191,7 @@ class AudioSource(Source):
 
     def _samples_of(self, number: int, first: int, last: int, speed: Fraction) -> np.ndarray:
         """Samples `first` up to `last` (at most) of a recording at a speed."""
-        utt, file, start, _ = self.recordings[number]
+        utt, file, start, _, channel = self.recordings[number]
         begin = math.floor(first * speed)
         end = min(math.ceil(last * speed), int(self._samples[number]))
         offset = start or 0.0
@@ -195,7 +200,7 @@ class AudioSource(Source):
             samples, _ = read_audio(
                 self._open(file),
                 self.rate,
-                self.channel,
+                self.channel if channel is None else channel,
                 None if whole else offset + begin / self.rate,
                 None if whole else offset + end / self.rate,
             )

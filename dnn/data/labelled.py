@@ -3,7 +3,8 @@
 Recognised by what a path holds:
 
 =============  ================================================================================
-records        ``.bin`` files, or a folder of them, with a classes file (`dnn.data.records`)
+records        ``.bin`` files, or a folder of them or of one folder of them for each speaker,
+               with a classes file (`dnn.data.records`)
 mels           a folder with ``metadata.json`` or ``train_label.csv`` (`dnn.data.mel_set`)
 recordings     a data directory with ``wav.scp`` and ``utt2spk``, of which spectrograms or log-mel
                features are computed as they are asked for
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnn.data.records import NO_LABEL, BinaryRecords, find_records, read_classes
 from dnn.data.sources import (
     KaldiSource,
     Source,
@@ -29,7 +31,7 @@ from dnn.data.sources import (
 )
 from ivector.base.errors import DataError, UsageError
 
-CLASSES = "classes.txt"
+CLASSES = ("voxceleb-abridged-classes.txt", "classes.txt")
 N_MELS = 40
 COMPARED = 16  # utterances of an archive of packed features
 FEATURES = ("spectrogram", "log-spectrogram", "log-mel")
@@ -120,7 +122,8 @@ def open_labelled(
         Files of records, or one folder.
     front_end : FrontEnd
     classes : path-like, optional
-        Classes file of records; by default ``classes.txt`` beside them, if it is there.
+        Classes file of records; by default one of `CLASSES` beside them or above their samples,
+        if it is there.
     speakers : sequence of str, optional
         Those that a network knows, in the order of its classes.
     pack : path-like, optional
@@ -152,8 +155,6 @@ def open_unlabelled(paths: Sequence[str | os.PathLike], front_end: FrontEnd) -> 
     """
     kind = _kind(paths, test=True)
     if kind == "records":
-        from dnn.data.records import BinaryRecords
-
         _refuse_other(front_end, "spectrogram", paths)
         return _normalised(BinaryRecords(_files(paths)), front_end)
     if kind == "mels":
@@ -196,12 +197,9 @@ def _open_records(
     classes: str | os.PathLike | None,
     speakers: Sequence[str] | None,
 ) -> Opened:
-    from dnn.data.records import BinaryRecords, find_records, read_classes
-
     _refuse_other(front_end, "spectrogram", paths)
     files = find_records(_files(paths))
-    beside = Path(files[0]).parent / CLASSES
-    path = Path(classes) if classes is not None else beside if beside.is_file() else None
+    path = Path(classes) if classes is not None else _find_classes(files[0])
     names = None if path is None else read_classes(path)
     if speakers is not None:
         if names is not None and list(speakers) != names:
@@ -213,7 +211,34 @@ def _open_records(
     source = BinaryRecords(files, None if names is None else len(names))
     if names is None:
         names = [str(number) for number in range(int(source.labels.max()) + 1)]
-    return source, source.labels, names
+    return source, _record_labels(source, names), names
+
+
+def _find_classes(file: Path) -> Path | None:
+    """The classes file beside records, or above samples/SPEAKER/FILE."""
+    folders = list(file.absolute().parents)[:3]
+    places = [folder / name for folder in folders for name in CLASSES]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _record_labels(source: BinaryRecords, names: Sequence[str]) -> np.ndarray:
+    """Labels of records, of such without one by the speaker that their folder is called after."""
+    numbers = {name: number for number, name in enumerate(names)}
+    labels = source.labels.copy()
+    for i, file in enumerate(source.files):
+        told = numbers.get(file.parent.name)
+        if labels[i] < 0 and told is None:
+            raise DataError(
+                f"{file}: its records have no labels, and its folder is called after none of the "
+                f"{len(names)} speakers; identify them with python -m dnn.identify predict"
+            )
+        if told is not None and labels[i] not in (NO_LABEL, told):
+            raise DataError(
+                f"{file}: has the label {labels[i]}, {names[labels[i]]}, in a folder of "
+                f"{names[told]}; correct one of them"
+            )
+        labels[i] = labels[i] if told is None else told
+    return labels
 
 
 def _open_mels(
@@ -267,7 +292,9 @@ def _kind(paths: Sequence[str | os.PathLike], test: bool = False) -> str:
     """Which of the formats the paths hold."""
     first = Path(paths[0])
     tables = ("testdata.json", "test_id.csv") if test else ("metadata.json", "train_label.csv")
-    if not first.is_dir() or any(first.glob("*.bin")):
+    tabled = any((first / name).is_file() for name in (*tables, "wav.scp"))
+    nested = not tabled and any(first.glob("*/*.bin"))
+    if not first.is_dir() or any(first.glob("*.bin")) or nested:
         if not first.exists():
             raise DataError(f"{first}: not there")
         if len(paths) > 1 and first.is_dir():

@@ -6,9 +6,10 @@ JSON::
     metadata.json   {"n_mels": 40, "speakers": {NAME: [{"feature_path": FILE, "mel_len": T}, ...]}}
     testdata.json   {"n_mels": 40, "utterances": [{"feature_path": FILE, "mel_len": T}, ...]}
 
-CSV, with a header: ``train_label.csv`` (a file and its speaker a line) and ``test_id.csv`` (a
-file a line); files lie in the folder or in its ``train`` and ``test``, the ending ``.pt`` may be
-left out. A file holds one float tensor (T, n_mels); `dnn.formats.tensors` reads it safely.
+CSV: ``train_label.csv`` with ``feat_path,speaker_id`` (``train/NAME.pt``, a whole number) and
+``test_id.csv`` with ``feat_path`` (``test/NAME.pt``). Other headers with a column of each kind are
+read, too; files lie in the folder or in its ``train`` and ``test``, the ending ``.pt`` may be left
+out. A file holds one float tensor (T, n_mels); `dnn.formats.tensors` reads it safely.
 
 T  frames
 """
@@ -29,6 +30,7 @@ from dnn.formats.tensors import read_tensor, write_tensor
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines, write_text
 from ivector.base.foreign.boundary import read_json
+from ivector.base.foreign.opening import inside
 from ivector.base.log import progress
 
 TRAIN_CSV, TEST_CSV = "train_label.csv", "test_id.csv"
@@ -162,18 +164,18 @@ def write_set(
     folder = Path(folder)
     counter = iter(range(1 << 30))
 
-    def save(features: np.ndarray) -> dict[str, Any]:
-        name = f"uttr-{next(counter):032x}.pt"
+    def save(features: np.ndarray, part: str) -> dict[str, Any]:
+        name = f"{part if variant == 'csv' else ''}uttr-{next(counter):032x}.pt"
         write_tensor(folder / name, features)
         return {"feature_path": name, "mel_len": len(features)}
 
-    speakers = {name: [save(features) for features in train[name]] for name in sorted(train)}
-    tests = [save(features) for features in test]
+    speakers = {name: [save(f, "train/") for f in train[name]] for name in sorted(train)}
+    tests = [save(features, "test/") for features in test]
     if variant == "csv":
         lines = [f"{row['feature_path']},{name}" for name in speakers for row in speakers[name]]
-        write_text(folder / TRAIN_CSV, "\n".join(["Id,Category", *lines]) + "\n")
+        write_text(folder / TRAIN_CSV, "\n".join(["feat_path,speaker_id", *lines]) + "\n")
         ids = [row["feature_path"] for row in tests]
-        write_text(folder / TEST_CSV, "\n".join(["Id", *ids]) + "\n")
+        write_text(folder / TEST_CSV, "\n".join(["feat_path", *ids]) + "\n")
         return ids
     n_mels = next(features.shape[1] for rows in train.values() for features in rows)
     numbers = {name: number for number, name in enumerate(speakers)}
@@ -223,7 +225,9 @@ def _read_mapping(path: Path) -> list[str]:
 
 def _open(folder: Path, rows: list[tuple[str, int]], n_mels: int) -> TensorFiles:
     ids = [name for name, _ in rows]
-    return TensorFiles(ids, [folder / name for name in ids], [n for _, n in rows], n_mels)
+    return TensorFiles(
+        ids, [inside(folder, name, folder) for name in ids], [n for _, n in rows], n_mels
+    )
 
 
 def _rows(path: Path, utterances: Any, where: str) -> list[tuple[str, int]]:
@@ -297,5 +301,5 @@ def _csv_rows(path: Path, n_columns: int) -> Iterable[tuple[str, ...]]:
 def _find(folder: Path, part: str, name: str) -> Path:
     """Where a file of the CSV variant is, or should be."""
     file = name if name.endswith(".pt") else f"{name}.pt"
-    inside = folder / part / file
-    return inside if inside.is_file() else folder / file
+    apart = inside(folder, f"{part}/{file}", folder)
+    return apart if apart.is_file() else inside(folder, file, folder)

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.foreign.opening import files_below
+from ivector.data import Part, Row
 
 AUDIO = frozenset(".wav .flac .ogg .oga .opus .mp3 .aif .aiff .au .sph .w64".split())
 MUSAN_KINDS = ("noise", "music", "speech")
@@ -92,23 +94,24 @@ class Babble:
 
     Parameters
     ----------
-    recordings : sequence of (utterance, file, start, end)
+    recordings : sequence of (utterance, file, start, end[, channel])
         As `dnn.data.audio_source.AudioSource` has them; of training speakers only.
     rate : int
         Hz.
     n_speakers : (int, int)
         Least and largest number of recordings that are added, each at the same power.
     channel : int or "mean"
+        Of those whose rows name none.
     """
 
     def __init__(
         self,
-        recordings: Sequence[tuple[str, Any, float | None, float | None]],
+        recordings: Sequence[Row],
         rate: int,
         n_speakers: tuple[int, int] = (3, 7),
         channel: int | str = 0,
     ):
-        self.recordings = list(recordings)
+        self.recordings = [Part(*row) for row in recordings]
         self.rate, self.n_speakers, self.channel = rate, n_speakers, channel
         if not self.recordings:
             raise DataError("babble needs recordings of training speakers, none were given")
@@ -126,10 +129,12 @@ class Babble:
         from dnn.formats.shards import Member, OpenMember
         from ivector.features.audio import read_audio
 
-        utt, file, start, end = self.recordings[int(rng.integers(len(self.recordings)))]
+        utt, file, start, end, channel = self.recordings[int(rng.integers(len(self.recordings)))]
         opened = OpenMember(file) if isinstance(file, Member) else file
         try:
-            samples, _ = read_audio(opened, self.rate, self.channel, start, end)
+            samples, _ = read_audio(
+                opened, self.rate, self.channel if channel is None else channel, start, end
+            )
         except DataError as error:
             raise DataError(f"babble of {utt}: {error}") from error
         return wrap(samples, n_samples, rng.random())
@@ -244,10 +249,7 @@ def find_sounds(folder: str | os.PathLike) -> list[str]:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder of noise or impulse responses")
     found = sorted(
-        os.path.abspath(os.path.join(above, name))
-        for above, _, names in os.walk(root, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in AUDIO and not name.startswith(".")
+        os.path.abspath(path) for path in files_below(root) if path.suffix.lower() in AUDIO
     )
     if not found:
         raise DataError(f"{root}: holds no recordings (wav, flac, ogg, mp3, ...)")

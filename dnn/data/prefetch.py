@@ -20,6 +20,7 @@ import numpy as np
 from ivector.base.errors import DataError, UsageError
 
 SLOTS = 2  # batches that a worker may be ahead
+READ_AHEAD = SLOTS + 2  # steps that are read before their time, at most, for each worker
 PATIENCE_S = 10.0
 
 

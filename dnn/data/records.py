@@ -1,9 +1,10 @@
 """Binary records of spectrograms with labels, ``voxceleb-abridged-N.bin``.
 
 A record is one float32 label (a whole number stored as a float), then the spectrogram, bins ×
-frames row by row, 512 × 300 float32: 614,404 bytes, little-endian, without separators. A classes
-file has ``NUMBER NAME`` a line. Files are mapped into memory: nothing is read but what is asked
-for.
+frames row by row, 512 × 300 float32: 614,404 bytes, little-endian, without separators. The
+samples, ``samples/NAME_OF_SPEAKER/VIDEO_UTT.bin``, may be without label, 614,400 bytes; a file's
+size tells which. A classes file has ``NUMBER NAME`` a line. Files are mapped into memory: nothing
+is read but what is asked for.
 
 T  frames of a record, 300
 F  bins, 512
@@ -23,6 +24,7 @@ from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, read_lines, write_text
 
 N_BINS, N_FRAMES = 512, 300
+NO_LABEL = -1
 FLOAT = np.dtype("<f4")
 
 
@@ -33,7 +35,7 @@ class BinaryRecords(Source):
     ----------
     paths : path-like or sequence of path-like
         Files, in the order of their records; or a folder, of which all ``.bin`` are taken in the
-        order of the numbers in their names.
+        order of the numbers in their names, else those of its sub-folders.
     n_classes : int, optional
         Labels are below it.
     n_bins, n_frames : int
@@ -42,8 +44,11 @@ class BinaryRecords(Source):
     Attributes
     ----------
     labels : ndarray (n_records,), int64
+        `NO_LABEL` of records that have none.
+    files : list of Path
+        Of each record.
     ids : list of str
-        ``FILE:RECORD``, records counted from 0.
+        ``FILE:RECORD``, records counted from 0; of a folder of samples ``SPEAKER/FILE:RECORD``.
 
     Raises
     ------
@@ -61,39 +66,49 @@ class BinaryRecords(Source):
     ):
         self.paths = find_records(paths)
         self.n_features = n_bins
-        self._record = np.dtype([("label", FLOAT), ("spectrogram", FLOAT, (n_bins, n_frames))])
+        spectrogram = ("spectrogram", FLOAT, (n_bins, n_frames))
+        self._layouts = [np.dtype([("label", FLOAT), spectrogram]), np.dtype([spectrogram])]
         self._files = MappedFiles(self.paths)
-        counts = [self._count(path) for path in self.paths]
+        self._layout, counts = zip(*(self._count(path) for path in self.paths))
         self._numbers = np.repeat(np.arange(len(counts)), counts)
         self._rows = np.concatenate([np.arange(count) for count in counts])
-        self.ids = [
-            f"{path.name}:{row}" for path, count in zip(self.paths, counts) for row in range(count)
-        ]
+        self.files = [self.paths[number] for number in self._numbers]
+        several = len({path.parent for path in self.paths}) > 1
+        names = [f"{p.parent.name}/{p.name}" if several else p.name for p in self.paths]
+        self.ids = [f"{names[n]}:{row}" for n, row in zip(self._numbers, self._rows)]
         self.lengths = np.full(len(self.ids), n_frames, np.int64)
         self.labels = self._read_labels(n_classes)
 
-    def _count(self, path: Path) -> int:
-        """Number of records of a file, all whole."""
+    def _count(self, path: Path) -> tuple[np.dtype, int]:
+        """Layout of a file's records, and their number, all whole."""
         try:
             size = path.stat().st_size
         except OSError as error:
             raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-        count, rest = divmod(size, self._record.itemsize)
-        if rest or not count:
-            raise DataError(
-                f"{path}: record {count} is cut: {rest} of {self._record.itemsize} bytes are "
-                "there; fetch the file again, or cut it off there"
-            )
-        return count
+        for layout in self._layouts:
+            if size and size % layout.itemsize == 0:
+                return layout, size // layout.itemsize
+        sizes = [layout.itemsize for layout in self._layouts]
+        count, rest = divmod(size, sizes[0])
+        raise DataError(
+            f"{path}: record {count} is cut: {rest} of {sizes[0]} bytes are there ({sizes[1]} "
+            "without label); fetch the file again, or cut it off there"
+        )
 
     def _view(self, number: int) -> np.ndarray:
-        return np.frombuffer(self._files[number], self._record)
+        return np.frombuffer(self._files[number], self._layout[number])
 
     def _read_labels(self, n_classes: int | None) -> np.ndarray:
-        floats = np.concatenate([self._view(number)["label"] for number in range(len(self.paths))])
+        views = [self._view(number) for number in range(len(self.paths))]
+        labelled = [v for v in views if "label" in (v.dtype.names or ())]
+        has = np.array([layout is self._layouts[0] for layout in self._layout])[self._numbers]
+        floats = np.full(len(has), NO_LABEL, FLOAT)
+        if labelled:
+            floats[has] = np.concatenate([v["label"] for v in labelled])
         limit = np.inf if n_classes is None else n_classes
         # NaN fails any comparison.
-        wrong = np.flatnonzero(~((floats >= 0) & (floats < limit) & (floats == np.rint(floats))))
+        right = (floats >= 0) & (floats < limit) & (floats == np.rint(floats))
+        wrong = np.flatnonzero(has & ~right)
         if len(wrong):
             first = wrong[0]
             path = self.paths[self._numbers[first]]
@@ -122,6 +137,7 @@ def find_records(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> list
         found = [Path(path) for path in paths]
     elif Path(paths).is_dir():
         found = sorted(Path(paths).glob("*.bin"), key=_by_number)
+        found = found or sorted(Path(paths).glob("*/*.bin"))
     else:
         found = [Path(paths)]
     if not found:
@@ -135,14 +151,14 @@ def _by_number(path: Path) -> tuple[str, int, str]:
     return head, int(path.stem[len(head) :] or -1), path.name
 
 
-def write_records(path: str | os.PathLike, records: Iterable[tuple[int, np.ndarray]]) -> int:
+def write_records(path: str | os.PathLike, records: Iterable[tuple[int | None, np.ndarray]]) -> int:
     """Write a file of records, whole or not at all.
 
     Parameters
     ----------
     path : path-like
-    records : iterable of (int, ndarray (n_bins, n_frames))
-        Label and spectrogram; all of one size.
+    records : iterable of (int or None, ndarray (n_bins, n_frames))
+        Label and spectrogram, all of one size; None writes no label.
 
     Returns
     -------
@@ -164,10 +180,11 @@ def write_records(path: str | os.PathLike, records: Iterable[tuple[int, np.ndarr
                     f"{path}: record {count} has shape {spectrogram.shape}, expected "
                     f"{shape or '(n_bins, n_frames)'}"
                 )
-            if not 0 <= label < 1 << 24:
-                raise DataError(f"{path}: record {count}: {label} cannot be a label")
             shape = spectrogram.shape
-            file.write(np.array(label, FLOAT).tobytes())
+            if label is not None:
+                if not 0 <= label < 1 << 24:
+                    raise DataError(f"{path}: record {count}: {label} cannot be a label")
+                file.write(np.array(label, FLOAT).tobytes())
             file.write(np.ascontiguousarray(spectrogram, FLOAT).tobytes())
             count += 1
     return count

@@ -21,9 +21,8 @@ import numpy as np
 
 from dnn.formats.mapped import MappedFiles
 from dnn.formats.matrices import Header, locate, read_header, read_rows
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 
-FLOAT16 = np.dtype("<f2")
 LEAST_DEVIATION = 1e-5  # of a normalised feature; a constant one becomes 0
 
 
@@ -78,7 +77,8 @@ class Source:
             raise UsageError(
                 f"{self.ids[index]}: frames {start} to {stop} were asked for, it has {length}"
             )
-        return self._read(index, start, stop)
+        with named(self.ids[index]):
+            return self._read(index, start, stop)
 
     def crop(
         self, index: int, start: int, n_frames: int, rng: np.random.Generator | None
@@ -198,6 +198,7 @@ class StoreSource(Source):
 
     def __init__(self, folder: str | os.PathLike):
         from ivector.features.store import LogMelStore
+        from ivector.features.store.writer import PLAIN
 
         store = LogMelStore.open(folder)
         self.ids = list(store)
@@ -206,7 +207,8 @@ class StoreSource(Source):
         self._files = MappedFiles([store.folder / name for name in names])
         self._numbers = np.array([names[place.file] for place in places], np.int64)
         self._offsets = np.array([place.offset for place in places], np.int64)
-        self._compressed = store.metadata["storage"] != "float16"
+        plain = PLAIN.get(store.metadata["storage"])
+        self._dtype = plain.dtype if plain else None  # None: compressed
         self.lengths = np.array([place.n_frames for place in places], np.int64)
         self.n_features = store.n_dims
 
@@ -214,13 +216,13 @@ class StoreSource(Source):
         number, offset = int(self._numbers[index]), int(self._offsets[index])
         buffer = self._files[number]
         try:
-            if self._compressed:
+            if self._dtype is None:
                 header = read_header(buffer, offset)
                 if (header.n_rows, header.n_columns) != (self.lengths[index], self.n_features):
                     raise ValueError("the matrix there has another size than the index says")
                 return read_rows(buffer, header, start, stop)
-            offset += start * self.n_features * FLOAT16.itemsize
-            flat = np.frombuffer(buffer, FLOAT16, (stop - start) * self.n_features, offset)
+            offset += start * self.n_features * self._dtype.itemsize
+            flat = np.frombuffer(buffer, self._dtype, (stop - start) * self.n_features, offset)
         except ValueError as error:
             path = self._files.paths[number]
             raise DataError(f"{self.ids[index]}: {path}: {error}; make the store again") from None

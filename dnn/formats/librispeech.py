@@ -1,7 +1,7 @@
 """LibriSpeech trees: ``[LibriSpeech/]SET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTT.flac``.
 
-And the table that Deep Speaker's programs make of one: CSV with ``filename, chapter_id,
-speaker_id, dataset_id`` and a header.
+And the table that Deep Speaker's programs make of one: CSV with an index column without name, then
+``filename,chapter_id,speaker_id,dataset_id``, of which the first version calls one ``filenames``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines, write_text
+from ivector.base.foreign.opening import files_below
 
 ENDINGS = (".flac", ".wav")
 COLUMNS = ("filename", "chapter_id", "speaker_id", "dataset_id")
+FORMER = {"filenames": "filename"}  # what the first version called a column
 
 
 class Utterance(NamedTuple):
@@ -50,15 +52,13 @@ def read_tree(root: str | os.PathLike, datasets: Collection[str] | None = None) 
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; it should hold SET/SPEAKER/CHAPTER/*.flac")
     found: dict[str, Utterance] = {}
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders.sort()
-        for name in files:
-            row = _utterance(root, Path(folder) / name)
-            if row is None or (datasets is not None and row.dataset not in datasets):
-                continue
-            if row.utterance in found:
-                raise DataError(f"{row.path}: is {found[row.utterance].path} too; remove one")
-            found[row.utterance] = row
+    for path in files_below(root):
+        row = _utterance(root, path)
+        if row is None or (datasets is not None and row.dataset not in datasets):
+            continue
+        if row.utterance in found:
+            raise DataError(f"{row.path}: is {found[row.utterance].path} too; remove one")
+        found[row.utterance] = row
     if absent := sorted(set(datasets or ()) - {row.dataset for row in found.values()}):
         raise DataError(f"{root}: holds no recordings of the set {absent[0]}")
     if not found:
@@ -79,16 +79,16 @@ def _utterance(root: Path, path: Path) -> Utterance | None:
 
 
 def write_table(path: str | os.PathLike, utterances: Iterable[Utterance]) -> None:
-    """Write Deep Speaker's table."""
+    """Write Deep Speaker's table, as its later version does."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((u.path, u.chapter, u.speaker, u.dataset) for u in utterances)
+    writer.writerow(("", *COLUMNS))
+    writer.writerows((i, u.path, u.chapter, u.speaker, u.dataset) for i, u in enumerate(utterances))
     write_text(path, text.getvalue())
 
 
 def read_table(path: str | os.PathLike) -> list[Utterance]:
-    """Read Deep Speaker's table; relative files are sought in its folder.
+    """Read Deep Speaker's table of either version; relative files are sought in its folder.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def read_table(path: str | os.PathLike) -> list[Utterance]:
     """
     path = Path(path)
     rows = list(csv.reader(read_lines(path)))
-    header = [name.strip() for name in rows[0]] if rows else []
+    header = [FORMER.get(name.strip(), name.strip()) for name in rows[0]] if rows else []
     if absent := [name for name in COLUMNS if name not in header]:
         raise DataError(f"{path}: has no column {absent[0]}; expected {', '.join(COLUMNS)}")
     where = [header.index(name) for name in COLUMNS]

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.boundary import foreign
 
 # Each map holds a file descriptor, of which a process has 1024 as a rule.
 MOST_OPEN = 256
@@ -51,10 +52,7 @@ class MappedFiles:
 
 
 def _map(path: str) -> mmap.mmap:
-    try:
-        with open(path, "rb") as file:
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except ValueError:
-        raise DataError(f"{path}: is empty (0 bytes); make or fetch it again") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with foreign(path, "a file that can be mapped"), open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise DataError(f"{path}: is empty (0 bytes); make or fetch it again")
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

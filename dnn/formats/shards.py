@@ -1,8 +1,10 @@
 """Recordings in tar shards, read where they lie, without unpacking.
 
-Members are ``IDX/SPEAKER/VIDEO/UTT.wav``, each with a ``.json`` beside it (``sample_id,
-speaker_id, youtube_id, utterance_id, num_frames, sampling_rate, class_idx``); at most 5,000 files
-a shard. Ids are ``SPEAKER/VIDEO/UTT``, as the tiny-voxceleb challenge has them.
+Members are ``IDX/SPEAKER/VIDEO/UTT.wav``, or ``IDX/eval/wav/HEX.wav`` of speakers that are not
+told, each with a ``.json`` beside it (``sample_id, speaker_id, youtube_id, utterance_id,
+num_frames, sampling_rate, class_idx``); at most 5,000 files a shard, the last of which is
+``shard-NNNNNN.partial.tar`` where it is smaller. Ids are ``SPEAKER/VIDEO/UTT`` and ``HEX``, as the
+trial lists of the tiny-voxceleb challenge have them.
 """
 
 from __future__ import annotations
@@ -19,9 +21,15 @@ from dnn.formats.mapped import MappedFiles
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_path
 from ivector.base.foreign.boundary import foreign, parse_json
+from ivector.base.foreign.opening import safe_members
 
 MOST_FILES = 5000
 _MOST_JSON = 1 << 20
+# Stands in the place of speaker and video where they are not told.
+OPAQUE = ("eval", "wav")
+BLOCK = 512  # of a tar archive, which ends with two blocks of zeros
+# Owner, rights and time of members, as the challenge's writer sets them.
+OWNER, GROUP, MODE, TIME = "student", "mlip", 0o444, 1672527600
 DESCRIPTION = ("sample_id", "speaker_id", "youtube_id", "utterance_id", "num_frames",
                "sampling_rate", "class_idx")  # fmt: skip
 
@@ -44,8 +52,8 @@ class Described(NamedTuple):
 
     @property
     def speaker(self) -> str:
-        """Speaker, as the description has it, or else the name of the member."""
-        return str(self.description.get("speaker_id", self.utterance.split("/")[0]))
+        """Speaker, as the member is named; an opaque recording is a speaker of its own."""
+        return self.utterance.split("/")[0]
 
 
 class OpenMember(io.BytesIO):
@@ -90,35 +98,72 @@ def read_shards(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
     return [found[utt] for utt in sorted(found)]
 
 
+def member_id(name: str) -> str:
+    """Id of a member of a shard.
+
+    Raises
+    ------
+    ValueError
+        A name of another form, or one that no file should have: the text says which.
+    """
+    path = PurePosixPath(name)
+    parts = path.with_suffix("").parts
+    if path.is_absolute() or ".." in parts or "\\" in name or not name.isprintable():
+        raise ValueError("points outside the shard or holds control characters; do not trust it")
+    if len(parts) > 1 and parts[0].isdigit():
+        parts = parts[1:]
+    if parts[:2] == OPAQUE:
+        parts = parts[2:]
+    if len(parts) not in (1, 3) or name.split() != [name]:
+        raise ValueError("is none of IDX/SPEAKER/VIDEO/UTT and IDX/eval/wav/HEX; rename it")
+    return "/".join(parts)
+
+
 def _read_shard(shard: Path) -> list[Described]:
     audio: dict[str, Member] = {}
     descriptions: dict[str, dict[str, Any]] = {}
     name = "its first member"
     try:
         with foreign(shard, "a tar archive"), tarfile.open(shard, "r:") as archive:
-            for info in archive:
-                name, path = info.name, PurePosixPath(info.name)
-                if not info.isfile() or path.suffix not in (".wav", ".json"):
+            for info, path in safe_members(archive):
+                name = info.name
+                if path.suffix not in (".wav", ".json"):
                     continue
                 if info.size < 0:
                     raise DataError(f"{shard}: {name} has {info.size} bytes; fetch it again")
-                stem = str(path.with_suffix(""))
+                try:
+                    utt = member_id(name)
+                except ValueError as error:
+                    raise DataError(f"{shard}: {name!r} {error}") from None
+                if utt in (audio if path.suffix == ".wav" else descriptions):
+                    raise DataError(f"{shard}: {name} stands there twice; fetch the shard again")
                 if path.suffix == ".wav":
-                    audio[stem] = Member(str(shard), info.offset_data, info.size, info.name)
+                    audio[utt] = Member(str(shard), info.offset_data, info.size, name)
                 else:
-                    descriptions[stem] = _description(archive, info, shard)
+                    descriptions[utt] = _description(archive, info, shard)
+            end = archive.offset
+        _check_end(shard, end, name)
     except DataError as error:
         if not isinstance(error.__cause__, tarfile.TarError):
             raise
         raise DataError(
             f"{shard}: cut or damaged after {name}, or no tar archive; fetch it again"
         ) from error
-    last = max(audio.values(), key=lambda member: member.offset, default=None)
-    if last is None:
+    if not audio:
         raise DataError(f"{shard}: holds no recordings (.wav)")
-    if last.offset + last.size > shard.stat().st_size:
-        raise DataError(f"{shard}: cut within {last.name}; fetch it again")
-    return [_describe(shard, stem, audio[stem], descriptions.get(stem, {})) for stem in audio]
+    return [_describe(member, utt, descriptions.get(utt, {})) for utt, member in audio.items()]
+
+
+def _check_end(shard: Path, end: int, name: str) -> None:
+    """Refuse a shard without its blocks of zeros behind the last member, or with more than them."""
+    with open(shard, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size < end + BLOCK:
+            raise DataError(f"{shard}: cut within or after {name}; fetch it again")
+        file.seek(end)
+        while data := file.read(1 << 20):
+            if data.count(0) != len(data):
+                raise DataError(f"{shard}: damaged after {name}; fetch it again")
 
 
 def _description(archive: tarfile.TarFile, info: tarfile.TarInfo, shard: Path) -> dict[str, Any]:
@@ -128,14 +173,11 @@ def _description(archive: tarfile.TarFile, info: tarfile.TarInfo, shard: Path) -
     return parse_json(f"{shard}: {info.name}", file.read() if file else b"", "a description")
 
 
-def _describe(shard: Path, stem: str, member: Member, table: dict[str, Any]) -> Described:
-    parts = PurePosixPath(stem).parts
-    parts = parts[1:] if len(parts) > 1 and parts[0].isdigit() else parts
-    recording = Described("/".join(parts), member, table)
-    if len(parts) == 3 and recording.speaker != parts[0]:
-        raise DataError(
-            f"{shard}: {member.name}: its .json says that the speaker is {recording.speaker}"
-        )
+def _describe(member: Member, utt: str, table: dict[str, Any]) -> Described:
+    recording = Described(utt, member, table)
+    told = table.get("speaker_id")
+    if "/" in utt and told is not None and str(told) != recording.speaker:
+        raise DataError(f"{member.shard}: {member.name}: its .json says that the speaker is {told}")
     return recording
 
 
@@ -148,15 +190,17 @@ def write_shards(
 ) -> list[Path]:
     """Write recordings as shards ``shard-000000.tar`` …, in the order given.
 
+    The bytes are those of the challenge's own writer.
+
     Parameters
     ----------
     folder : path-like
     recordings : mapping of str to path-like
-        Id ``SPEAKER/VIDEO/UTT`` to WAV file.
+        Id ``SPEAKER/VIDEO/UTT``, or ``HEX``, to WAV file.
     per_shard : int
         Most files in one, descriptions included.
     classes : mapping of str to int, optional
-        Speaker to class; by default in the order of their names.
+        Speaker to class, others have none; by default in the order of their names.
 
     Returns
     -------
@@ -164,29 +208,33 @@ def write_shards(
     """
     if not 2 <= per_shard:
         raise UsageError(f"per_shard={per_shard}: a recording and its description are 2 files")
-    if wrong := [utt for utt in recordings if utt.count("/") != 2]:
-        raise DataError(f"{wrong[0]}: ids in shards are SPEAKER/VIDEO/UTT")
-    names = sorted({utt.split("/")[0] for utt in recordings})
-    numbers = classes or {name: number for number, name in enumerate(names)}
-    utts, size = list(recordings), per_shard // 2
+    if wrong := [utt for utt in recordings if utt.count("/") not in (0, 2)]:
+        raise DataError(f"{wrong[0]}: ids in shards are SPEAKER/VIDEO/UTT, or opaque ones")
+    names = sorted({utt.split("/")[0] for utt in recordings if "/" in utt})
+    numbers = {n: i for i, n in enumerate(names)} if classes is None else classes
+    utts = list(recordings)
+    size = min(per_shard // 2, len(utts))
     paths = []
-    for shard, begin in enumerate(range(0, len(utts), size)):
-        path = Path(folder) / f"shard-{shard:06d}.tar"
+    for shard, begin in enumerate(range(0, len(utts), max(size, 1))):
+        mine = utts[begin : begin + size]
+        path = Path(folder) / f"shard-{shard:06d}{'.partial' * (len(mine) < size)}.tar"
         with atomic_path(path) as temporary, tarfile.open(temporary, "w") as archive:
-            for idx, utt in enumerate(utts[begin : begin + size], begin):
-                _add(archive, idx, utt, Path(recordings[utt]), numbers[utt.split("/")[0]])
+            for idx, utt in enumerate(mine):
+                key = f"{idx:0{len(str(size))}d}"
+                _add(archive, key, utt, Path(recordings[utt]), numbers.get(utt.split("/")[0]))
         paths.append(path)
     return paths
 
 
-def _add(archive: tarfile.TarFile, idx: int, utt: str, path: Path, class_idx: int) -> None:
+def _add(archive: tarfile.TarFile, key: str, utt: str, path: Path, class_idx: int | None) -> None:
     from ivector.features.audio import audio_info
 
-    speaker, video, name = utt.split("/")
+    sample = utt if "/" in utt else "/".join((*OPAQUE, utt))
     sound = audio_info(path)
-    values = (utt, speaker, video, name, sound.n_samples, sound.rate, class_idx)
-    text = json.dumps(dict(zip(DESCRIPTION, values)), ensure_ascii=False).encode()
+    values = (sample, *sample.split("/"), sound.n_samples, sound.rate, class_idx)
+    text = json.dumps(dict(zip(DESCRIPTION, values))).encode()
     for ending, data in ((".wav", path.read_bytes()), (".json", text)):
-        info = tarfile.TarInfo(f"{idx}/{utt}{ending}")  # no owner or time: same data, same bytes
-        info.size = len(data)
+        info = tarfile.TarInfo(f"{key}/{sample}{ending}")
+        info.size, info.mode, info.mtime = len(data), MODE, TIME
+        info.uname, info.gname = OWNER, GROUP
         archive.addfile(info, io.BytesIO(data))

@@ -4,6 +4,8 @@ identifier    The answers of a network, what they are worth, and the picture of 
 training      Training for it: what the tasks choose by their data, and the speed.
 sweep         Trainings that differ in one field at a time; what is done is not done again.
 sweep_report  Their report in Markdown: tables, curves, confusions, hardware.
+assignment    What an experiment has to report, read from its folder and said in words.
+assignment_pages  That report as PDF of three pages, Markdown and HTML.
 """
 
 from dnn.extra import attach

@@ -23,6 +23,7 @@ from dnn.data.sources import Source
 from dnn.extra import told_extra
 from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import atomic_path, write_text
+from ivector.base.foreign.names import figure_text
 
 if TYPE_CHECKING:
     import torch
@@ -364,8 +365,7 @@ def plot_confusion(
     >>> Path("confusion.png").exists()
     True
     """
-    path = Path(path)
-    kind = path.suffix[1:].lower()
+    kind = Path(path).suffix[1:].lower()
     from dnn.curves import SETTINGS
 
     metadata: dict[str, Any] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -381,9 +381,9 @@ def plot_confusion(
         figure = Figure(figsize=(side + 0.8, side), dpi=130, layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
-        axes.set(xlabel="Answer", ylabel="Speaker", title=title)
+        axes.set(xlabel="Answer", ylabel="Speaker", title=figure_text(title))
         if n_classes <= NAMES_SHOWN:
-            labels = [name.replace("_", " ").replace("$", r"\$") for name in speakers]
+            labels = [figure_text(name.replace("_", " ")) for name in speakers]
             axes.set_xticks(range(n_classes), labels, rotation=90, fontsize=7)
             axes.set_yticks(range(n_classes), labels, fontsize=7)
         figure.colorbar(image, ax=axes, shrink=0.8, label="Share of the speaker's utterances (%)")

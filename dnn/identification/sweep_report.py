@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from dnn.configuration.sections import NetworkConfig
 from dnn.data.labelled import FrontEnd, LabelledSet
+from ivector.base.foreign.names import markdown_text
 
 # What is varied: title in the report, and field of the configuration.
 COLUMNS = {
@@ -117,7 +118,8 @@ def _failures(trials: Sequence[Trial]) -> str:
     if not failed:
         return ""
     return (
-        f"{len(failed)} of {len(trials)} trainings diverged; the first, {failed[0].folder.name}, "
+        f"{len(failed)} of {len(trials)} trainings diverged; the first, "
+        f"{markdown_text(failed[0].folder.name)}, "
         f"at {failed[0].record['diverged']}."
     )
 
@@ -209,7 +211,7 @@ def _link(folder: Path, trial: Trial) -> str:
 
 def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+    return "\n".join("| " + " | ".join(map(markdown_text, line)) + " |"
                      for line in lines)  # fmt: skip
 
 

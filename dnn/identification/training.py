@@ -124,7 +124,7 @@ def train_identifier(
     front_end : FrontEnd
         Of the data; kept with the network.
     validation : LabelledSet, optional
-        Measured on the way, for the curves.
+        Measured on the way, for the curves, and for an end by patience.
     keep : {"last", "best"}
         Which weights are exported: those of the end, or of the best validation, whose accuracy is
         then too good to be quoted.
@@ -218,6 +218,8 @@ def _write_speed(trainer: Trainer, n_crops: int, seconds: float, cpu_seconds: fl
     from dnn.training.builder import count_parameters
 
     speed = {
+        "last_step": trainer.step,
+        "epochs": round(trainer.step / len(trainer.batches), 3),
         "instances": n_crops,
         "seconds": round(seconds, 3),
         "cpu_seconds": round(cpu_seconds, 3),

@@ -25,18 +25,18 @@ class Triplet(SpeakerLoss):
     ----------
     margin : float
         α.
-    mining : {"semi-hard", "hard"}
-        The most similar negative of all (hard), or of those less similar than the positive; where
-        there are none of these, the least similar of all. Hard negatives can collapse a network
-        that has not learnt anything yet.
+    mining : {"semi-hard", "hard", "random"}
+        Of the batch's negatives any (random), the most similar (hard), or the most similar of
+        those less similar than the positive; where there are none of these, the least similar of
+        all. Hard negatives can collapse a network that has not learnt anything yet.
     """
 
     name = "triplet"
 
     def __init__(self, margin: float = 0.1, mining: str = "semi-hard"):
         super().__init__()
-        if mining not in ("semi-hard", "hard"):
-            raise UsageError(f"triplet mining is semi-hard or hard, not {mining!r}")
+        if mining not in ("semi-hard", "hard", "random"):
+            raise UsageError(f"triplet mining is semi-hard, hard or random, not {mining!r}")
         self.margin, self.mining = margin, mining
 
     def value(self, embedding: Tensor, labels: Tensor) -> Tensor:
@@ -60,6 +60,8 @@ class Triplet(SpeakerLoss):
         self, similarity: Tensor, others: Tensor, anchor: Tensor, positive: Tensor
     ) -> Tensor:
         """Index (n_pairs,) of the negative of each pair."""
+        if self.mining == "random":
+            return torch.multinomial(others[anchor].float(), 1).squeeze(1)
         if self.mining == "hard":
             return similarity.masked_fill(~others, -torch.inf).argmax(1)[anchor]
         # Negatives of each row in rising order, the rest behind them: how many lie below s_ap tells

@@ -12,10 +12,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from dnn.configuration.sections import Augmentation, NetworkConfig, check_together
 from dnn.data.augment import SpecAugment
 from dnn.data.batches import CropBatches
+from dnn.data.hard import HardBatches
 from dnn.data.labelled import LabelledSet
+from dnn.data.sources import Source
 from dnn.extra import told_extra
 from dnn.losses.classification import AmSoftmax, MarginSchedule, SpeakerLoss
 from dnn.losses.table import LOSSES, build_loss
@@ -75,7 +79,7 @@ def build_trainer(
     if prepare is not None:
         prepare(model)
     loss = build_loss_of(config, model, len(data.speakers))
-    batches = build_batches(config, data)
+    batches = build_batches(config, data, folder)
     options = training_options(config, len(batches))
     logger.info(
         "%s of %d parameters; %d utterances of %d speakers; %d steps of %d, %d an epoch",
@@ -94,6 +98,7 @@ def build_trainer(
         speakers=data.speakers,
         extra=extra,
         device=config.machine.device,
+        refresh=batches.refresh if isinstance(batches, HardBatches) else None,
         ranks=ranks,
     )
 
@@ -129,18 +134,30 @@ def build_loss_of(config: NetworkConfig, model: SpeakerNetwork, n_speakers: int)
     return build_loss(name, model.head_dim, n_speakers, **{**options, **config.loss.options})
 
 
-def build_batches(config: NetworkConfig, data: LabelledSet) -> CropBatches:
+def build_batches(
+    config: NetworkConfig, data: LabelledSet, folder: str | os.PathLike
+) -> CropBatches:
     """Crops of the data, of one length or of lengths between two."""
     frames = config.batches.frames
-    return CropBatches(
-        data.source,
-        data.labels,
-        n_frames=frames[0] if frames[0] == frames[-1] else (frames[0], frames[-1]),
-        batch_size=config.batches.batch_size,
-        utterances_per_speaker=config.batches.per_speaker or None,
-        augment=_masks(config.augmentation),
-        seed=config.training.seed,
+    options: dict[str, Any] = {
+        "n_frames": frames[0] if frames[0] == frames[-1] else (frames[0], frames[-1]),
+        "batch_size": config.batches.batch_size,
+        "utterances_per_speaker": config.batches.per_speaker or None,
+        "augment": _masks(config.augmentation),
+        "seed": config.training.seed,
+    }
+    if not config.batches.hard_every:
+        return CropBatches(data.source, data.labels, **options)
+    every = config.batches.hard_every
+    return HardBatches(
+        data.source, data.labels, every=every, folder=folder, embed=_embed, **options
     )
+
+
+def _embed(model: SpeakerNetwork, source: Source) -> np.ndarray:
+    from dnn.embedding.extraction import extract
+
+    return extract(model, source, device=next(model.parameters()).device)
 
 
 def training_options(config: NetworkConfig, steps_an_epoch: int) -> TrainingOptions:
@@ -175,6 +192,7 @@ def training_options(config: NetworkConfig, steps_an_epoch: int) -> TrainingOpti
         log_every=max(1, log_every),
         save_every=max(1, steps_of(training.save_every, n_steps)),
         validate_every=validate_every,
+        patience=training.patience,
         tensorboard=machine.tensorboard,
         seed=training.seed,
     )

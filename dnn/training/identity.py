@@ -20,7 +20,7 @@ from dnn.training.options import TrainingOptions
 from dnn.training.schedules import Schedule
 
 # Options that a run may change without a word.
-FREE = ("n_workers", "tensorboard", "optimiser", "log_every", "save_every")
+FREE = ("n_workers", "tensorboard", "optimiser", "log_every", "save_every", "patience")
 
 
 def identity_of(

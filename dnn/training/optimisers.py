@@ -8,7 +8,7 @@ from typing import Any
 
 from dnn.extra import told_extra
 from dnn.training.options import OPTIMISERS
-from ivector.base.errors import UsageError
+from ivector.base.errors import NotFiniteError, UsageError
 
 with told_extra():
     import torch
@@ -105,3 +105,19 @@ class MovingAverage:
         """What `state_dict` gave."""
         self.module.load_state_dict(state["weights"])
         self.n_updates = int(state["n_updates"])
+
+
+def check_weights(modules: nn.Module, step: int, kept: str) -> None:
+    """Refuse to keep weights that the last update broke.
+
+    Raises
+    ------
+    NotFiniteError
+        Names the weight, and what checkpoint is left.
+    """
+    for name, weight in modules.named_parameters():
+        if not torch.isfinite(weight.sum()):
+            raise NotFiniteError(
+                f"step {step}: {name} is not finite; {kept}; take a lower learning rate or a "
+                "longer warm-up"
+            )

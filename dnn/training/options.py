@@ -36,6 +36,8 @@ class TrainingOptions:
         Processes that make batches ahead; they change no result.
     log_every, save_every, validate_every : int
         Steps between records, checkpoints, and validations (0: only at the end).
+    patience : int
+        Validations without a rise after which the training ends; 0 trains to the end.
     tensorboard : bool
     seed : int
         Of dropout.
@@ -60,6 +62,7 @@ class TrainingOptions:
     log_every: int = 50
     save_every: int = 500
     validate_every: int = 0
+    patience: int = 0
     tensorboard: bool = False
     seed: int = 0
 
@@ -69,6 +72,6 @@ class TrainingOptions:
         for name in ("n_steps", "accumulate", "log_every", "save_every"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("validate_every", "n_workers", "seed", "clip_norm"):
+        for name in ("validate_every", "patience", "n_workers", "seed", "clip_norm"):
             if not getattr(self, name) >= 0:
                 raise UsageError(f"{name} must be at least 0, not {getattr(self, name)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +60,15 @@ class BadStep(NamedTuple):
     step: int
     loss: float
     norm: float
+
+    def message(self, names: Sequence[str], kept: str) -> str:
+        """What is said of it: the utterances of its batch, and what checkpoint is left."""
+        return (
+            f"step {self.step}: the loss is {self.loss:g} and the norm of the gradient "
+            f"{self.norm:g}, on the batch of {', '.join(names[:3])}"
+            f"{' …' if len(names) > 3 else ''}; {kept}; "
+            "take a lower learning rate, a longer warm-up, or look at these utterances"
+        )
 
 
 class Meter:

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from dnn.training.checkpoint import BEST, LAST, load_checkpoint, remove_leftover
 from dnn.training.distributed import Ranks, pick_device
 from dnn.training.identity import choices_of, differences, identity_of
 from dnn.training.memory import too_large
-from dnn.training.optimisers import MovingAverage, build_optimiser
+from dnn.training.optimisers import MovingAverage, build_optimiser, check_weights
 from dnn.training.options import TrainingOptions
 from dnn.training.scalars import NoLog, ScalarLog
 from dnn.training.schedules import Schedule
@@ -90,6 +90,8 @@ class Trainer:
         the training: a checkpoint of other ones is refused.
     device : str
         "auto" takes a GPU if there is one.
+    refresh : callable, optional
+        Called with the step and the network before every update, to draw later batches by it.
     ranks : Ranks, optional
         Of `dnn.training.distributed.joined`, under ``torchrun``.
 
@@ -134,12 +136,13 @@ class Trainer:
         speakers: Sequence[str] = (),
         extra: Mapping[str, Any] | None = None,
         device: str = "auto",
+        refresh: Callable[[int, SpeakerNetwork], None] | None = None,
         ranks: Ranks | None = None,
     ):
         self.model, self.loss, self.batches, self.folder = model, loss, batches, Path(folder)
         self.options, self.schedule, self.margin = options, schedule, margin
         self.validation, self.speakers, self.extra = validation, list(speakers), dict(extra or {})
-        self.ranks = ranks or Ranks()
+        self.refresh, self.ranks = refresh, ranks or Ranks()
         self.device = pick_device(device, self.ranks)
         self._rows = self.ranks.rows(batches.batch_size)
         check_agreement(loss, batches, options, self.speakers)
@@ -152,6 +155,7 @@ class Trainer:
         )
         self.step = 0
         self._saved = self._validated = -1
+        self._stale = 0  # validations since the best
         self._best: float | None = None
         self._meter = Meter()
         self._n_records = 0
@@ -200,8 +204,11 @@ class Trainer:
                     self._save(LAST)
                     logger.info("stopped by SIGTERM; saved at step %d", self.step)
                     return False
-                if self.step == options.n_steps:
+                ended = 0 < options.patience and self.ranks.any(self._stale >= options.patience)
+                if ended or self.step == options.n_steps:
                     break
+                if self.refresh is not None and self.ranks.leads:
+                    self.refresh(self.step, self.model)
                 self._update(next(batches))
                 self.step += 1
                 if clock.due():
@@ -284,21 +291,7 @@ class Trainer:
         chosen = self.batches.utterances(bad.step)[self._rows]
         source = getattr(self.batches, "source", None)
         names = [str(i) if source is None else source.ids[int(i)] for i in chosen]
-        raise NotFiniteError(
-            f"step {bad.step}: the loss is {bad.loss:g} and the norm of the gradient {bad.norm:g}, "
-            f"on the batch of {', '.join(names[:3])}{' …' if len(names) > 3 else ''}; "
-            f"{self._kept()}; "
-            "take a lower learning rate, a longer warm-up, or look at these utterances"
-        )
-
-    def _check_weights(self) -> None:
-        """Refuse to keep weights that the last update broke."""
-        for name, weight in self._modules.named_parameters():
-            if not torch.isfinite(weight.sum()):
-                raise NotFiniteError(
-                    f"step {self.step}: {name} is not finite; {self._kept()}; take a lower "
-                    "learning rate or a longer warm-up"
-                )
+        raise NotFiniteError(bad.message(names, self._kept()))
 
     def _kept(self) -> str:
         """What a run that breaks off leaves."""
@@ -333,8 +326,9 @@ class Trainer:
         logger.info("step %d: validation %s", self.step, text)
         self._log.write(self.step, {f"validation_{k}": v for k, v in measures.items()})
         sign = 1 if self.validation.larger_is_better else -1
+        self._stale += 1
         if self._best is None or sign * value > sign * self._best:
-            self._best = value
+            self._best, self._stale = value, 0
             self._save(BEST)
             self._export()
 
@@ -351,7 +345,7 @@ class Trainer:
     def _save(self, name: str) -> None:
         """Write a checkpoint; every loss so far was finite, and so are the weights."""
         self._settle()
-        self._check_weights()
+        check_weights(self._modules, self.step, self._kept())
         if name == LAST and self._saved == self.step and self._validated != self.step:
             return
         if self.ranks.leads:
@@ -359,6 +353,7 @@ class Trainer:
             progress = {
                 "validated": self._validated,
                 "best": self._best,
+                "stale": self._stale,
                 "sums": dict(self._meter.sums),
                 "n_records": self._log.n_records,
             }
@@ -407,6 +402,7 @@ class Trainer:
             progress = state["progress"]
             self.step = self._saved = int(state["step"])
             self._validated, self._best = int(progress["validated"]), progress["best"]
+            self._stale = int(progress.get("stale", 0))
             self._meter.sums = dict(progress["sums"])
             self._n_records = int(progress["n_records"])
         if self.step > self.options.n_steps:

@@ -10,6 +10,7 @@ from typing import Any
 from fusion.intervals.results import Difference, McNemar
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import METRICS, PRIMARY, Key
+from ivector.base.foreign.names import MOST_NAME, markdown_text, shown
 
 
 @dataclass(frozen=True)
@@ -326,31 +327,42 @@ def text(comparison: Comparison) -> str:
     """Aligned tables, then the conclusions."""
     lines: list[str] = []
     for versus in comparison.versus:
-        for caption, rows in _tables(comparison, versus):
+        for caption, named in _tables(comparison, versus):
+            rows = [[shown(cell, most=MOST_NAME) for cell in cells] for cells in named]
             widths = [max(map(len, column)) for column in zip(*rows)]
-            lines += [caption]
+            lines += [shown(caption)]
             for cells in rows:
                 aligned = [cells[0].ljust(widths[0])]
                 aligned += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:])]
                 lines.append("  " + "  ".join(aligned).rstrip())
             lines.append("")
-    lines += [_footing(comparison), *comparison.conclusions()]
+    lines += [_footing(comparison), *map(shown, comparison.conclusions())]
     return "\n".join(lines) + "\n"
 
 
 def markdown(comparison: Comparison) -> str:
     """The conclusions, then the tables."""
-    lines = ["# Comparison", "", *(f"- {one}" for one in comparison.conclusions()), ""]
+    lines = [
+        "# Comparison",
+        "",
+        *(f"- {markdown_text(one)}" for one in comparison.conclusions()),
+        "",
+    ]
     lines += [_footing(comparison), ""]
     for versus in comparison.versus:
         for caption, (head, *rows) in _tables(comparison, versus):
-            lines += [f"## {caption}", "", _row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
+            lines += [
+                f"## {markdown_text(caption)}",
+                "",
+                _row(head),
+                _row(["---"] + ["---:"] * (len(head) - 1)),
+            ]
             lines += [*map(_row, rows), ""]
     return "\n".join(lines)
 
 
 def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(markdown_text, cells)) + " |"
 
 
 def record(comparison: Comparison) -> dict[str, Any]:

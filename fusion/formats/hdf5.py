@@ -32,6 +32,7 @@ from ivector.base.errors import DataError, UsageError, UserError
 from ivector.base.extras import told_extra
 from ivector.base.files import atomic_path
 from ivector.base.foreign.boundary import require_room
+from ivector.base.foreign.opening import readable
 
 if TYPE_CHECKING:
     from fusion.formats.tables import Scores, Trials
@@ -60,13 +61,33 @@ def _opened(path: str | os.PathLike) -> Iterator[Any]:
     """The open file; whatever h5py says of a damaged one becomes DataError."""
     h5py = h5py_module()
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(readable(path), "r") as file:
+            _refuse_leading(path, file)
             yield file
     except UserError:
         raise
     except Exception as error:  # h5py raises nearly anything for a damaged file
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: is damaged or no HDF5 file: {reason[:120]}") from error
+
+
+def _refuse_leading(path: str | os.PathLike, file: Any) -> None:
+    """Refuse a file of which a part is elsewhere: links, external storage, virtual data sets."""
+    h5py = h5py_module()
+    groups, seen = [file["/"]], set()
+    while groups:
+        group = groups.pop()
+        for name in group:
+            where = f"{path}: {group.name.rstrip('/')}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise DataError(f"{where} is a link to somewhere else; refused, copy the data here")
+            found = group[name]
+            if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
+                raise DataError(f"{where} has its data in other files; refused, copy them here")
+            address = h5py.h5o.get_info(found.id).addr
+            if isinstance(found, h5py.Group) and address not in seen:
+                seen.add(address)
+                groups.append(found)
 
 
 def holds_scores(path: str | os.PathLike) -> bool:
@@ -157,12 +178,13 @@ def _ids(path: str | os.PathLike, file: Any, names: Sequence[str], what: str) ->
 def _require_stored(path: str | os.PathLike, data: Any) -> None:
     """Refuse a dataset of more numbers than its file can hold: one that is filled, not stored."""
     n_bytes = data.size * data.dtype.itemsize
-    if n_bytes > _MOST_PACKED * os.path.getsize(path):
+    stored = os.path.getsize(readable(path))
+    if n_bytes > _MOST_PACKED * stored:
         raise DataError(f"{path}: is damaged: {data.name} claims to have {data.size} elements")
     if data.chunks is None:
         return
     chunk = math.prod(data.chunks) * data.dtype.itemsize
-    require_room(path, chunk, f"a chunk of {data.name}", os.path.getsize(path))
+    require_room(path, chunk, f"a chunk of {data.name}", stored)
 
 
 def _bands(path: str | os.PathLike, data: Any, shape: tuple[int, int]) -> Iterator[np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from fusion.formats.layouts import NONTARGET, TARGET
 from fusion.formats.tables import Trials
+from ivector.base.foreign.opening import readable
 
 _CHUNK = 1 << 20
 
@@ -96,7 +97,7 @@ def _opaque(name: str) -> bool:
 def md5(path: str | os.PathLike) -> str:
     """MD5 sum of a file's content, unpacked if it is gzipped."""
     total = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as raw:
+    with open(readable(path), "rb") as raw:
         packed = raw.peek(2).startswith(b"\x1f\x8b")
         with gzip.open(raw) if packed else raw as file:  # type: ignore[union-attr]
             while chunk := file.read(_CHUNK):

@@ -30,6 +30,7 @@ from fusion.formats.layouts import (
 )
 from fusion.formats.records import Growing, Interner, Origin, Report, refuse, slices, whole_lines
 from ivector.base.errors import DataError, UsageError
+from ivector.base.foreign.opening import readable
 
 Paths = str | os.PathLike | Sequence[str | os.PathLike]
 FAST_BYTES = 1 << 22  # below, loading the kernels takes longer than they save
@@ -130,7 +131,7 @@ def read_pairs(
 def is_hdf5(path: str | os.PathLike) -> bool:
     """Whether a file's first bytes are those of HDF5."""
     try:
-        with open(path, "rb") as file:
+        with open(readable(path), "rb") as file:
             return file.read(len(HDF5_MAGIC)) == HDF5_MAGIC
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -171,9 +172,10 @@ def _read_blocks(
 def _is_large(path: str | os.PathLike) -> bool:
     """Whether a file is worth the kernels; what is packed is several times as large."""
     try:
-        return os.path.getsize(path) * (4 if os.fspath(path).endswith(".gz") else 1) >= FAST_BYTES
+        n_bytes = os.path.getsize(readable(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    return n_bytes * (4 if os.fspath(path).endswith(".gz") else 1) >= FAST_BYTES
 
 
 def blank_start(data: bytes) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from ivector.base.errors import DataError, UserError
+from ivector.base.foreign.opening import readable, unpacked
 
 BLOCK_BYTES = 1 << 21  # what is made of a block stays in cache
 MAX_LINE_BYTES = 1 << 20
@@ -206,7 +207,7 @@ def whole_lines(
     try:
         with _open(path) as file:
             rest = file.read(len(_BOM)).removeprefix(_BOM)
-            while chunk := file.read(BLOCK_BYTES):
+            for chunk in _chunks(file, path):
                 data = rest + chunk
                 cut = data.rfind(b"\n") + 1
                 rest = data[cut:]
@@ -233,13 +234,19 @@ def whole_lines(
 @contextlib.contextmanager
 def _open(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """Open a file for reading bytes, unpacking gzip, which is known by its first bytes."""
-    with open(path, "rb") as raw:
+    with open(readable(path), "rb") as raw:
         head = raw.peek(2)
         if head.startswith(_GZIP_MAGIC):
-            with gzip.open(raw) as unpacked:
-                yield unpacked  # type: ignore[misc]
+            with gzip.open(raw) as file:
+                yield file  # type: ignore[misc]
         else:
             yield raw
+
+
+def _chunks(file: IO[bytes], path: str | os.PathLike) -> Iterator[bytes]:
+    if isinstance(file, gzip.GzipFile):
+        return unpacked(file, os.path.getsize(readable(path)), path, BLOCK_BYTES)
+    return iter(lambda: file.read(BLOCK_BYTES), b"")
 
 
 def _checked(data: bytes, path: str | os.PathLike, number: int, report: Report) -> bytes:

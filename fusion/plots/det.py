@@ -29,6 +29,7 @@ from fusion.plots.drawing import (
     saved_figure,
     thin,
 )
+from ivector.base.foreign.names import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +98,7 @@ def draw_det(
     frame = _Frame(systems, shown)
     for number, (name, points) in enumerate(systems.items()):
         colour, style = look.curve(number)
-        label = f"{name} (EER {100 * points.eer():.2f} %)"
+        label = f"{figure_text(name)} (EER {100 * points.eer():.2f} %)"
         x, y = _det_path(points, frame)
         axes.plot(x, y, style, color=colour, linewidth=1.8, label=label, zorder=3)
         if intervals and name in intervals:
@@ -152,7 +153,7 @@ def draw_roc(figure: Figure, look: Look, systems: Systems) -> Axes:
         colour, style = look.curve(number)
         hit, accept = 1 - points.rates().p_miss, points.rates().p_fa
         keep = thin(accept, hit, 1e-3)
-        label = f"{name} (area {area(points):.4f})"
+        label = f"{figure_text(name)} (area {area(points):.4f})"
         axes.plot(
             accept[keep], hit[keep], style, color=colour, linewidth=1.8, label=label, zorder=3
         )

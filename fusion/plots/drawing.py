@@ -19,6 +19,7 @@ import numpy as np
 from fusion.metrics.curve import OperatingPoints
 from ivector.base.errors import UsageError
 from ivector.base.files import atomic_path
+from ivector.base.foreign.names import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,7 +131,7 @@ def dress(axes: Axes, look: Look, x: str, y: str) -> None:
 def finish(figure: Figure, axes: Axes, title: str, place: str | None = None) -> None:
     """Title and legend of a plot that stands alone; the legend is below if `place` is None."""
     if title:
-        axes.set_title(title)
+        axes.set_title(figure_text(title))
     look: dict[str, Any] = {"fontsize": 9, "framealpha": 0.95}
     if place:
         axes.legend(loc=place, **look)  # type: ignore[call-overload]

@@ -41,6 +41,7 @@ from fusion.plots.drawing import (
     saved_figure,
     thin,
 )
+from ivector.base.foreign.names import figure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +109,7 @@ def draw_tippett(figure: Figure, look: Look, systems: Systems) -> Axes:
         above = np.concatenate([[1.0], points.rates().p_fa])
         drawn: dict[str, Any] = {"color": colour, "linestyle": style, "zorder": 3}
         curves: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
-            (below, {"where": "post", "linewidth": 1.8, "label": name}),
+            (below, {"where": "post", "linewidth": 1.8, "label": figure_text(name)}),
             (above, {"where": "pre", "linewidth": 1.0}),
         )
         for y, rest in curves:
@@ -151,7 +152,7 @@ def draw_reliability(figure: Figure, look: Look, systems: Systems) -> Axes:
         colour, style = look.curve(number)
         given, found = (np.clip(v / LN10, low - 1, high + 1) for v in pav_steps(points))
         keep = thin(given, found, (high - low) / 1500)
-        axes.plot(given[keep], found[keep], style, color=colour, label=name, zorder=3)
+        axes.plot(given[keep], found[keep], style, color=colour, label=figure_text(name), zorder=3)
         n_trials = np.diff(points.misses + points.rejections)
         values = np.clip(points.thresholds[:-1] / LN10, low, high)
         height = np.histogram(values, edges, weights=n_trials)[0]
@@ -256,7 +257,7 @@ def _over_odds(
         actual, least = measure(points, odds)
         highest = max(highest, float(actual.max()))
         drawn = np.minimum(actual, _TOP)
-        axes.plot(odds, drawn, line, color=colour, linewidth=1.8, label=name, zorder=3)
+        axes.plot(odds, drawn, line, color=colour, linewidth=1.8, label=figure_text(name), zorder=3)
         axes.plot(odds, least, line, color=colour, linewidth=0.8, zorder=3)
         for x, y, marker in zip(at, measure(points, at)[0], MARKERS):
             axes.plot([x], [min(y, _TOP)], marker=marker, color=colour, **style)

@@ -8,12 +8,12 @@ box of their own. A content policy forbids everything that is not in the file, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from fusion.report.figures import PageFigure, series
 from fusion.report.tables import Cell, Table, tables
 from fusion.report.words import facts, glossary
+from ivector.base.foreign.names import html_text as escape
 
 _LIGHT = ("#0072b2", "#c24e00", "#00805d", "#b65c90", "#a87000", "#3a93cc", "#1b1f23")
 _DARK = ("#4fa3e0", "#f07f3c", "#2fbf91", "#e08cbe", "#e6b53c", "#9ad4f5", "#f2f2f2")

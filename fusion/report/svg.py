@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterator
-from html import escape
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from fusion.plots.drawing import SETTINGS, Look
+from ivector.base.foreign.names import html_text as escape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

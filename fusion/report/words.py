@@ -18,13 +18,14 @@ from fusion.metrics.table import (
 )
 from fusion.plots.det import RULE_OF
 from fusion.report.tables import Cell, Table, count, interval, metric_text, p_text, tables
+from ivector.base.foreign.names import shown
 
 Record = dict[str, Any]
 _FEW_SPEAKERS = 10
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
 # Parts that bad calibration adds to Cllr and to the costs: up to the one, ratios can be taken at
 # their word; above the other, they should not be used.
 _WELL, _POOR = 0.1, 0.25
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 # Terms beside the metrics, each with whether it is of likelihood ratios only: before those of any
 # threshold, before those at operating points, before the others, and after.
@@ -270,7 +271,7 @@ def markdown(content: Record) -> str:
     lines += ["## Terms", "", *(f"- **{_md(k)}**: {_md(v)}." for k, v in glossary(content)), ""]
     lines += ["## How it was made", ""]
     for command in content["commands"]:
-        lines += [*(f"    {line}" for line in command.splitlines()), ""]
+        lines += [*(f"    {shown(line, most=0)}" for line in command.splitlines()), ""]
     lines += [f"- {_md(name)} {_md(number)}" for name, number in content["versions"].items()]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -297,4 +298,4 @@ def _md_row(cells: Sequence[Cell]) -> str:
 
 def _md(text: str) -> str:
     """Text that Markdown shows as it is."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", shown(" ".join(text.split()), most=0))

@@ -7,10 +7,12 @@ from typing import Any
 
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import METRICS, pick, points_last
+from ivector.base.foreign.names import MOST_NAME, shown
 
 
 def print_table(table: Sequence[Sequence[str]]) -> None:
     """Print rows of cells, the head first, their columns aligned."""
+    table = [[shown(cell, most=MOST_NAME) for cell in cells] for cells in table]
     widths = [max(map(len, column)) for column in zip(*table)]
     for cells in table:
         line = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]

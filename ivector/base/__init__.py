@@ -1,7 +1,7 @@
 """What every room needs; imports nothing else of ``ivector``.
 
 errors      mistakes of the user, told in one line, the warnings, and the exit statuses
-foreign     bytes that others wrote: one boundary, sizes, the schema of a model
+foreign     what others wrote: files, sizes, the schema of a model, names
 estimators  what scikit-learn expects: NotFittedError, matrices of numbers, column names
 extras      packages that are not installed, told with the extra that brings them
 files       files that are whole or absent; models as .npz without pickles; lists of lines

@@ -14,10 +14,11 @@ import traceback
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from ivector.base.errors import Exit, UserError
 from ivector.base.extras import describe_missing
+from ivector.base.foreign.names import shown
 from ivector.base.log import logged_warnings, setup_logging
 from ivector.base.parallel.shards import use_backend
 from ivector.base.parallel.workers import BACKENDS
@@ -52,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
-        self.exit(Exit.USAGE, f"{self.prog}: error: {message}; see --help\n")
+        self.exit(Exit.USAGE, f"{self.prog}: error: {shown(message)}; see --help\n")
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -131,12 +132,40 @@ def run(
     def body() -> int | None:
         arguments = parser.parse_args(argv)
         setup_logging(getattr(arguments, "verbose", 0))
-        with logged_warnings():
+        with logged_warnings(), contextlib.redirect_stdout(Shown(sys.stdout)):
             if hasattr(arguments, "scheduler"):
                 use_backend(arguments.backend, arguments.scheduler)
             return main(arguments)
 
     return guarded(parser.prog, body)
+
+
+class Shown(io.TextIOBase):
+    """A stream that writes to another one, and shows what that would obey, such as escapes."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write `text`; lines and tabs stay."""
+        self._stream.write(shown(text, "\n\t", 0))
+        return len(text)
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def flush(self) -> None:
+        """Flush the other stream."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether the other stream is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Descriptor of the other stream."""
+        return self._stream.fileno()
 
 
 def guarded(prog: str, body: Callable[[], int | None]) -> int:
@@ -163,7 +192,7 @@ def guarded(prog: str, body: Callable[[], int | None]) -> int:
     except OSError as error:
         return _complain(prog, _describe(error), Exit.DATA)
     except KeyboardInterrupt as error:
-        print(f"{prog}: {str(error) or 'interrupted'}", file=sys.stderr)
+        print(f"{prog}: {shown(error) or 'interrupted'}", file=sys.stderr)
         return int(Exit.INTERRUPTED)
     except Exception as error:
         return _complain(prog, _fault(error), Exit.FAULT)
@@ -177,7 +206,7 @@ def _fault(error: Exception) -> str:
     # The same fault has the same reference, whatever the input.
     reference = f"{zlib.crc32(where.encode()):08x}"
     if logging.getLogger().isEnabledFor(logging.DEBUG):
-        print(details, end="", file=sys.stderr)
+        print(shown(details, "\n\t", 0), end="", file=sys.stderr)
         place = "the lines above"
     else:
         place = "what --verbose shows"
@@ -202,5 +231,5 @@ def _describe(error: OSError) -> str:
 
 
 def _complain(prog: str, text: str, code: int) -> int:
-    print(f"{prog}: error: {text}", file=sys.stderr)
+    print(f"{prog}: error: {shown(text)}", file=sys.stderr)
     return int(code)

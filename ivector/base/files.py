@@ -128,7 +128,9 @@ def read_lines(path: str | os.PathLike) -> list[str]:
         require_room(path, 3 * size, "its text")
         content = Path(path).read_bytes()
         require_room(path, 3 * size + _LINE_BYTES * content.count(b"\n"), "its text")
-        return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n").splitlines()
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        # Not splitlines(), for which a form feed or U+2028 within a name ends a line, too.
+        return text.removesuffix("\n").split("\n") if text else []
 
 
 def save_model(

@@ -326,7 +326,7 @@ def read_vectors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     vectors: dict[str, np.ndarray] = {}
     for number, line in enumerate(read_lines(path), 1):
-        key, _, rest = line.strip().partition(" ")
+        key, _, rest = line.replace("\t", " ").strip(" ").partition(" ")
         if not key:
             continue
         if key in vectors:

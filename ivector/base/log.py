@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 from ivector.base.budget import memory_share
+from ivector.base.foreign.names import shown
 
 T = TypeVar("T")
 
 LOG_EVERY_S = 10.0
 TELL_EVERY_S = 0.5
+
+LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 # Of what is done, so many of how many, and the rate in words.
 Listener = Callable[[str, int, "int | None", str], None]
@@ -28,14 +31,19 @@ def listen(listener: Listener | None) -> None:
     _listener = listener
 
 
+class LineFormatter(logging.Formatter):
+    """Formats a record as one line, whatever the names in it hold."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line, without the traceback."""
+        return shown(super().formatMessage(record))
+
+
 def setup_logging(verbose: int = 0) -> None:
     """Send log lines to standard error (``verbose`` ≥ 1 shows debugging lines)."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(LINE, "%H:%M:%S"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
     for noisy in ("numba", "matplotlib", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -11,7 +11,13 @@ from pathlib import Path
 from ivector.base.cli import Parser, add_parallel_options
 from ivector.commands import COMMANDS
 from ivector.data import DataDir, read_data_dir, read_wav_scp
-from ivector.features.store.reader import PRESETS, STORAGES, LogMelStore
+from ivector.features.store.reader import (
+    DEFAULT_PRESET,
+    PRESET_HELP,
+    PRESETS,
+    STORAGES,
+    LogMelStore,
+)
 
 
 def make_parser() -> Parser:
@@ -24,8 +30,8 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--preset",
         choices=tuple(PRESETS),
-        default="voxsrc",
-        help="voxsrc: log(mel + 1e-6), Hamming window, 0 Hz up; kaldi: compute-fbank-feats",
+        default=DEFAULT_PRESET,
+        help=PRESET_HELP,
     )
     parser.add_argument("--num-mel-bins", type=int, default=40, help="dimensions")
     parser.add_argument(
@@ -35,8 +41,8 @@ def make_parser() -> Parser:
         "--storage",
         choices=STORAGES,
         default="kaldi",
-        help="kaldi: 1 byte a number, 12.5%% of the audio at 40 bins; float16: 2 bytes, 25%%, "
-        "more exact, and crops are read without the rest",
+        help="kaldi: 1 byte a number, 12.6%% of the audio at 40 bins; float16: 2 bytes, 25%%, "
+        "more exact, and crops are read without the rest; float32: 4 bytes",
     )
     add_parallel_options(parser)
     parser.add_argument("--strict", action="store_true", help="stop at the first bad recording")

@@ -21,7 +21,11 @@ Window = str | Callable[[int], np.ndarray]
 
 # Options that a flavour knows no equivalent of; they must stay at their defaults.
 _KALDI_ONLY = ("remove_dc_offset", "raw_energy", "energy_floor", "snip_edges", "htk_compat")
-_FOREIGN = {"psf": (*_KALDI_ONLY, "round_to_power_of_two"), "torchaudio": _KALDI_ONLY}
+_FOREIGN = {
+    "psf": (*_KALDI_ONLY, "round_to_power_of_two"),
+    "torchaudio": _KALDI_ONLY,
+    "torchaudio-int16": _KALDI_ONLY,
+}
 PSF_N_FFT = 512
 
 

@@ -186,17 +186,17 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
         Otherwise the mel energies without logarithm.
     use_power : bool
         Otherwise the triangles weight magnitudes.
-    flavour : {"kaldi", "psf", "torchaudio"}
+    flavour : {"kaldi", "psf", "torchaudio", "torchaudio-int16"}
         "psf" is the ``logfbank`` of python_speech_features. "torchaudio" is
         ``log(MelSpectrogram(samples / 32768) + 1e-6)``: frames centred on multiples of the
         shift, the signal reflected at its ends, periodic windows, triangles straight in Hz;
-        `preemphasis_coefficient` then acts on the whole signal.
+        `preemphasis_coefficient` then acts on the whole signal. "torchaudio-int16" is
+        ``log(MelSpectrogram(samples) + 1e-6)`` of samples in the scale of 16-bit integers.
 
     Notes
     -----
-    The log-mel store of the VoxSRC 2020 systems (voxceleb_trainer: ``n_fft=512``, Hamming window
-    of 25 ms, 10 ms shift, 0–8 kHz, ``log(x + 1e-6)``) is ``LogMel(num_mel_bins=40, low_freq=0,
-    window_type="hamming", preemphasis_coefficient=0, flavour="torchaudio")``.
+    `ivector.features.store.PRESETS` holds the options of the VoxSRC 2020 pipeline and of
+    voxceleb_trainer (``n_fft=512``, 25 ms window, 10 ms shift, 0–8 kHz, ``log(x + 1e-6)``).
 
     Examples
     --------
@@ -211,7 +211,7 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
     'mel13'
     """
 
-    _flavours = ("kaldi", "psf", "torchaudio")
+    _flavours = ("kaldi", "psf", "torchaudio", "torchaudio-int16")
 
     def __init__(
         self,
@@ -264,9 +264,9 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
         self.full_scale = full_scale
 
     def _foreign(self) -> tuple[str, ...]:
-        return {"psf": ("use_energy", "use_power"), "torchaudio": ("use_energy",)}.get(
-            self.flavour, ()
-        )
+        if self.flavour == "psf":
+            return ("use_energy", "use_power")
+        return ("use_energy",) if self.flavour.startswith("torchaudio") else ()
 
     def _names(self) -> list[str]:
         mels = [f"mel{number}" for number in range(self.num_mel_bins)]
@@ -276,7 +276,7 @@ dither, remove_dc_offset, round_to_power_of_two, htk_compat, n_fft, random_state
     def _make_frontend(self) -> Frontend:
         if self.flavour == "psf":
             return self._psf_frontend(log=bool(self.use_log_fbank))
-        if self.flavour == "torchaudio":
+        if self.flavour.startswith("torchaudio"):
             return self._torchaudio_frontend()
         columns = np.arange(self.num_mel_bins)
         if self.use_energy:

@@ -17,11 +17,13 @@ from typing import BinaryIO
 
 import kaldiio
 import numpy as np
-from kaldiio.matio import read_kaldi, read_token
+from kaldiio.matio import read_kaldi
 
-from ivector.base.errors import DataError, UserError
+from ivector.base.errors import DataError, UserError, named
 from ivector.base.files import atomic_path, read_lines
 from ivector.base.foreign.boundary import foreign, require_room
+from ivector.base.foreign.opening import SMALL
+from ivector.data import BLANKS, EDGES
 
 # ARK, ARK:OFFSET or ARK:OFFSET[ROWS,COLUMNS], both ends of a range counted in.
 _LOCATION = re.compile(r"(.*?)(?::(\d{1,18}))?(?:\[((?:\d{0,18}[:,])*\d{0,18})\])?", re.DOTALL)
@@ -31,6 +33,7 @@ _BINARY, _TEXT = b"\0B", frozenset(b" \t\r\n[]0123456789+-.einfaEINFA")
 # Bytes of a number, by kind; and of what stands before the numbers.
 _ITEMS = {b"FM ": 4, b"DM ": 8, b"FV ": 4, b"DV ": 8}
 _LONGEST_HEAD, _LONGEST_KEY = 32, 1 << 16
+_TEXT_GROWTH = 40  # of short numbers, as Python's objects
 
 # Kaldi's CompressionMethod.
 _COMPRESSION: dict[bool | str, int | None] = {False: None, True: 2, "two-byte": 3}
@@ -101,18 +104,13 @@ def read_ark(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
         The archive is missing, cut in the middle, or something else; names the last good id.
     """
     last = "none"
+    last = "none"
     with foreign(path, "an archive"), open(path, "rb") as file:
         while True:
-            try:
+            with _whole(f"{path}: the archive is cut or damaged after utterance {last}"):
                 if not (key := _read_key(file)):
                     return
-                array = _read_entry(file)
-            except (OSError, MemoryError, UserError):
-                raise
-            except Exception as error:
-                raise DataError(
-                    f"{path}: the archive is cut or damaged after utterance {last}; make it again"
-                ) from error
+                array = _read_entry(file, f"{path}: {key}")
             last = key
             yield key, array
 
@@ -127,8 +125,9 @@ def read_scp(path: str | os.PathLike) -> dict[str, str]:
     """
     table: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), 1):
-        key, _, location = line.strip().partition(" ")
-        location = location.strip()
+        key, _, location = BLANKS.sub(" ", line.strip(EDGES), count=1).partition(" ")
+        if not key:
+            continue
         if not location:
             raise DataError(f"{path}, line {number}: expected 'id location', got {line!r}")
         if "|" in (location[0], location[-1], _split(location)[0][-1:]):
@@ -147,53 +146,79 @@ def load_array(key: str, location: str) -> np.ndarray:
     DataError
         Names the utterance and the archive.
     """
-    try:
-        path, offset, ranges = _split(location)
-        with open(path, "rb") as file:
+    path, offset, ranges = _split(location)
+    with named(key), foreign(path, "an archive"), open(path, "rb") as file:
+        with _whole(f"{location}: the archive is cut or damaged"):
             file.seek(offset)
-            array = _read_entry(file)
-        return array[ranges]
-    except UserError:
+            array = _read_entry(file, location)
+        return array[_slices(ranges, array.shape, location)]
+
+
+@contextlib.contextmanager
+def _whole(complaint: str) -> Iterator[None]:
+    """Turn what a cut or foreign entry makes libraries raise into a DataError of these words."""
+    try:
+        yield
+    except (OSError, MemoryError, UserError):
         raise
-    except OSError as error:
-        raise DataError(f"{key}: {location} cannot be read: {error.strerror or error}") from error
     except Exception as error:
-        raise DataError(
-            f"{key}: {location}: the archive is cut or damaged; make it again"
-        ) from error
+        raise DataError(f"{complaint}; make it again") from error
 
 
-def _split(location: str) -> tuple[str, int, tuple[slice, ...]]:
+def _split(location: str) -> tuple[str, int, str]:
     """Archive, byte and ranges of an entry of an scp."""
     match = _LOCATION.fullmatch(location)
     assert match is not None  # any text matches
     path, offset, ranges = match.groups()
+    return path, int(offset or 0), ranges or ""
+
+
+def _slices(ranges: str, shape: tuple[int, ...], where: str) -> tuple[slice, ...]:
+    """Kaldi's ranges ``FIRST:LAST,FIRST:LAST``, ends counted in, of an array of a shape."""
+    parts = ranges.split(",") if ranges else []
+    if len(parts) > len(shape):
+        raise DataError(f"{where}: has {len(parts)} ranges for an array of {len(shape)} dimensions")
     slices = []
-    for part in ranges.split(",") if ranges else []:
-        first, _, last = part.partition(":")
-        slices.append(slice(int(first), int(last or first) + 1) if first else slice(None))
-    return path, int(offset or 0), tuple(slices)
+    for part, size in zip(parts, shape):
+        if part in ("", ":"):
+            slices.append(slice(None))
+            continue
+        ends = part.split(":")
+        if len(ends) > 2 or "" in ends:
+            raise DataError(f"{where}: the range {part} is not FIRST:LAST; correct it")
+        first, last = int(ends[0]), int(ends[-1])
+        if not first <= last < size:
+            raise DataError(
+                f"{where}: the range {part} is empty or leaves the {size} rows or columns from 0 "
+                f"to {size - 1} that are there; correct it"
+            )
+        slices.append(slice(first, last + 1))
+    return tuple(slices)
 
 
-def _read_entry(file: BinaryIO) -> np.ndarray:
+def _read_key(file: BinaryIO) -> str:
+    """Read an id and the blank behind it; '' at the end of the archive."""
+    key = bytearray()
+    while byte := file.read(1):
+        if not byte.isspace():
+            key += byte
+        elif key:
+            break
+        if len(key) > _LONGEST_KEY:
+            raise ValueError("no id")
+    return key.decode()
+
+
+def _read_entry(file: BinaryIO, where: str) -> np.ndarray:
     """Read one matrix or vector where the file stands; nothing else, and no pickle."""
     begin = file.read(5)
     file.seek(-len(begin), os.SEEK_CUR)
     if begin.startswith(_BINARY):
         _require_size(file)
-    elif not _TEXT.issuperset(begin):
+        return np.asarray(read_kaldi(file))
+    if not _TEXT.issuperset(begin):
         raise ValueError("no matrix or vector")
-    return np.asarray(read_kaldi(file))
-
-
-def _read_key(file: BinaryIO) -> str | None:
-    """The id that an entry begins with, None at the end."""
-    begin = file.tell()
-    head = file.read(_LONGEST_KEY)
-    if head and b" " not in head and len(head) == _LONGEST_KEY:
-        raise ValueError("no id")
-    file.seek(begin)
-    return read_token(file)
+    return _read_text(file, where)
 
 
 def _require_size(file: BinaryIO) -> None:
@@ -220,6 +245,38 @@ def _size(sizes: tuple[int, ...]) -> int:
     if min(sizes) < 0:
         raise ValueError("a negative size")
     return math.prod(sizes)
+
+
+def _read_text(file: BinaryIO, where: str) -> np.ndarray:
+    """Read numbers in brackets, or one line of them: int32 where all are whole, or float32."""
+    text = _text(file)
+    if text.startswith(b"[") != text.endswith(b"]") or not text:
+        raise ValueError("no closing bracket")
+    rows = [row.split() for row in text.strip(b"[]").split(b"\n")]
+    values = np.array([[float(x) for x in row] for row in rows if row])
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"{where}: holds NaN or infinity; find out how that came about, or leave it out"
+        )
+    whole = values.size and all(x.lstrip(b"+-").isdigit() for row in rows for x in row)
+    small = np.abs(values).max(initial=0) <= np.iinfo(np.int32).max
+    values = values.astype(np.int32 if whole and small else np.float32)
+    return values if len(rows) > 1 else values.reshape(-1)
+
+
+def _text(file: BinaryIO) -> bytes:
+    """The lines of one entry of text, so long as its numbers have room."""
+    line = b"\n"
+    while line and not line.strip():
+        line = file.readline(SMALL)
+    lines, n_bytes = [line], len(line)
+    while line and b"[" in lines[0] and b"]" not in line:
+        line = file.readline(SMALL)
+        lines.append(line)
+        n_bytes += len(line)
+        if n_bytes > SMALL:
+            require_room(file.name, _TEXT_GROWTH * n_bytes, "an entry of text")
+    return b"".join(lines).strip()
 
 
 def load_scp(

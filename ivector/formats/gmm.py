@@ -97,6 +97,8 @@ def _read_body(reader: KaldiReader, kind: str, means_token: str) -> Natural:
     natural["means"] = reader.matrix().astype(np.float64)
     if natural["means"].ndim != 2 or len(natural["means"]) != len(natural["weights"]):
         raise reader.fail("has not as many weights as means")
+    if len(natural.get("gconsts", natural["weights"])) != len(natural["weights"]):
+        raise reader.fail("has not as many <GCONSTS> as <WEIGHTS>")
     return natural
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ivector.base.cli import Parser
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import atomic_write, read_lines
 from plda.commands import COMMANDS
 
@@ -62,7 +62,10 @@ def main(arguments: argparse.Namespace) -> None:
     rows = _look_up([pair[0] for pair in pairs], enrol_ids, arguments.enrol)
     columns = _look_up([pair[1] for pair in pairs], test_ids, arguments.test)
     for step in steps:
-        enrol, test = step.transform(enrol), step.transform(test)
+        with named(arguments.enrol):
+            enrol = step.transform(enrol)
+        with named(arguments.test):
+            test = step.transform(test)
     scores = plda.score_trials(
         enrol, test, rows, columns, n_enrol,
         normalize_length=not arguments.no_normalize_length,

@@ -37,18 +37,13 @@ _KIND, _WHAT = "back-end", "a back-end of this toolkit"
 _LATER: dict[str, Any] = {"smoothing": 0.0, "priors": None}
 _TRANSFORMS = {cls.__name__: cls for cls in (Affine, Center, LDA, LengthNorm, WCCN, Whiten)}
 
-# What the classes learn: D dimensions in, K or P out.
+# What the transforms learn: D dimensions in, K or P out. Of back-ends `BACKENDS` says it.
 _LEARNT: dict[str, Schema] = {
     "Center": {"mean_": Field(("D",))},
     "LDA": {
         "mean_": Field(("D",)),
         "between_variance_": Field(("K",), least=0),
         "projection_": Field(("K", "D")),
-    },
-    "PLDA": {
-        "mean_": Field(("D",)),
-        "transform_": Field(("D", "D")),
-        "psi_": Field(("D",), least=0),
     },
     "WCCN": {"mean_": Field(("D",)), "projection_": Field(("D", "D"))},
     "Whiten": {
@@ -79,6 +74,12 @@ def _classes() -> dict[str, type]:
     """What a file may hold, by the name of its class."""
     models = (getattr(importlib.import_module(one.module), one.name) for one in BACKENDS.values())
     return _TRANSFORMS | {cls.__name__: cls for cls in models}
+
+
+def _learnt(name: str) -> Schema:
+    """What a class learns, by the name of its attributes."""
+    back_ends = {one.name: one.learnt for one in BACKENDS.values()}
+    return _LEARNT.get(name) or back_ends.get(name, {})
 
 
 def read_plda(path: str | os.PathLike) -> PLDA:
@@ -252,6 +253,11 @@ def save_model(model: Any, path: str | os.PathLike, speakers: bool = False) -> N
             elif key not in _LATER or value != _LATER[key]:
                 plain[key] = value.item() if isinstance(value, np.generic) else value
         for key, value in kept(estimator, speakers).items():
+            if key not in {**_OTHERS, **_learnt(type(estimator).__name__)}:
+                raise UsageError(
+                    f"{type(estimator).__name__}.{key} is not declared, so that a file of it could "
+                    "not be checked; name it in plda.models.BACKENDS"
+                )
             arrays[f"{name}/{key}"] = _plain_array(key, value)
         described.append({"name": name, "class": type(estimator).__name__, "options": plain})
     options = {"pipeline": isinstance(model, Pipeline), "steps": json.dumps(described)}
@@ -322,7 +328,7 @@ def _schema(path: str | os.PathLike, options: dict[str, Any]) -> Schema:
     """What the arrays of a back-end are, ``NAME/ATTRIBUTE``; sizes are those of one step alone."""
     schema: dict[str, Field] = {}
     for number, step in enumerate(_steps(path, options)):
-        for name, field in {**_OTHERS, **_LEARNT.get(step["class"], {})}.items():
+        for name, field in {**_OTHERS, **_learnt(step["class"])}.items():
             assert field.shape is not None
             shape = tuple(f"{n}{number}" for n in field.shape)
             schema[f"{step['name']}/{name}"] = field._replace(shape=shape, optional=True)
@@ -335,7 +341,7 @@ def _restored(
     prefix = step["name"] + "/"
     held = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
     given = {key: value for key, value in held.items() if not key.endswith("_")}
-    learnt = _LEARNT.get(step["class"], {})
+    learnt = _learnt(step["class"])
     if lacking := [key for key in learnt if key not in held]:
         # An estimator that was not fitted has none of them.
         if len(lacking) < len(learnt):

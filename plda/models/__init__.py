@@ -11,7 +11,10 @@ recording       scores between the segments of one recording, for diarisation
 one is a module here, its line in the map, and an entry.
 """
 
+from types import MappingProxyType
 from typing import NamedTuple
+
+from ivector.base.foreign.schema import Field, Schema
 
 
 class Entry(NamedTuple):
@@ -22,14 +25,21 @@ class Entry(NamedTuple):
     ``scorer`` has ``enrol_labels``, too. Options of training are its parameters; ``smooth(share)``
     is optional. As a `plda.scoring.identification.Identifier` it has ``enrol(X, y)`` and
     ``predict(X)``.
+    `learnt` says what a file of it holds: its attributes by name, as fields of a schema.
     """
 
     module: str
     name: str
     about: str
+    learnt: Schema = MappingProxyType({})
 
 
 BACKENDS = {
-    "plda": Entry("plda.models.plda", "PLDA", "probabilistic LDA: a log-likelihood ratio"),
+    "plda": Entry(
+        "plda.models.plda",
+        "PLDA",
+        "probabilistic LDA: a log-likelihood ratio",
+        {"mean_": Field(("D",)), "transform_": Field(("D", "D")), "psi_": Field(("D",), least=0)},
+    ),
     "cosine": Entry("plda.scoring.cosine", "Cosine", "the cosine of the angle between them"),
 }

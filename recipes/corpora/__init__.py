@@ -19,18 +19,19 @@ No speaker of ``trials`` is in ``train.utt2spk``, and no label contradicts the s
 checked before anything is written. Everything is sorted (``LC_ALL=C``); the same folder gives the
 same files. The modules:
 
-synthetic      the embedded default, generated
-synthesis      the voices, sessions and sentences that it is generated from
-folder         your own recordings, a sub-folder per speaker
-hyke           Hyke, telephone digits
-librispeech    LibriSpeech, which it can fetch
-tiny_voxceleb  the challenge's folders and tar shards
-voxceleb1      VoxCeleb1 with its official trial lists
-voxceleb2      VoxCeleb2 to train on, VoxCeleb1 to test
-voxceleb       what both have in common
-common         recordings, folds and trials, and how two folds are made
-layout         checks a corpus and writes the layout
-download       fetching files, resumed and checked
+synthetic        the embedded default, generated
+synthesis        the voices, sessions and sentences that it is generated from
+folder           your own recordings, a sub-folder per speaker
+hyke             Hyke, telephone digits
+librispeech      LibriSpeech, which it can fetch
+tiny_voxceleb    the challenge's folders and tar shards
+voxceleb1        VoxCeleb1 with its official trial lists
+voxceleb2        VoxCeleb2 to train on, VoxCeleb1 to test
+voxsrc_features  the same from published features, without recordings
+voxceleb         what they have in common
+common           recordings, folds and trials, and how two folds are made
+layout           checks a corpus and writes the layout
+download         fetching files, resumed and checked
 """
 
 NAMES = (
@@ -42,3 +43,5 @@ NAMES = (
     "voxceleb1",
     "voxceleb2",
 )
+# Prepared alike, of features instead of recordings; ``run.sh`` computes its own.
+STORED = ("voxsrc_features",)

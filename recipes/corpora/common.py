@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
+from ivector.base.foreign.opening import files_below
 from ivector.data import Trial, read_enroll, read_table, read_trials
 
 logger = logging.getLogger("prepare")
@@ -75,25 +76,9 @@ def need_folder(corpus_dir: str | os.PathLike | None, what: str) -> Path:
 
 def find_files(root: Path, extensions: Collection[str]) -> Iterator[Path]:
     """Yield files below `root` in sorted order; hidden ones are skipped, links followed once."""
-
-    def walk(folder: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
-        status = folder.stat()
-        here = (status.st_dev, status.st_ino)
-        if here in above:  # a link to a folder that we are in
-            return
-        with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: os.fsencode(entry.name))
-        for entry in ordered:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from walk(Path(entry.path), (*above, here))
-            elif (entry.is_file() or entry.is_symlink()) and Path(
-                entry.name
-            ).suffix.lower() in extensions:
-                yield Path(entry.path)
-
-    yield from walk(root, ())
+    for path in files_below(root):
+        if path.suffix.lower() in extensions:
+            yield path
 
 
 def find_audio(root: Path, strict: bool = False) -> list[Path]:

@@ -10,7 +10,6 @@ import http.client
 import logging
 import lzma
 import os
-import re
 import shutil
 import tarfile
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from ivector.base.errors import DataError
+from ivector.base.foreign.opening import safe_members
 
 logger = logging.getLogger("download")
 
@@ -139,29 +139,6 @@ def _copy(answer: http.client.HTTPResponse, write: Callable[[bytes], int]) -> It
 def _report(name: str, done: int, total: int) -> None:
     share = f" of {total / 1e6:.0f} MB ({100 * done / total:.0f} %)" if total else " MB"
     logger.info("%s: %.0f%s", name, done / 1e6, share)
-
-
-def safe_members(archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, PurePosixPath]]:
-    """Yield the regular files of a tar archive with their path.
-
-    Raises
-    ------
-    DataError
-        A member would land outside the folder, or is a link or a device.
-    """
-    for member in archive:
-        parts = PurePosixPath(member.name).parts
-        name = f"{archive.name!s}: member {member.name!r}"
-        outside = not parts or parts[0] == "/" or ".." in parts
-        if outside or re.search(r"[\\\0]|^[A-Za-z]:", member.name):
-            if member.isdir() and not parts:  # "."
-                continue
-            raise DataError(f"{name} points outside the folder; the archive is not to be trusted")
-        if member.isdir():
-            continue
-        if not member.isreg():
-            raise DataError(f"{name} is a link or a device; the archive is not to be trusted")
-        yield member, PurePosixPath(*parts)
 
 
 def extract(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
+from ivector.base.foreign.opening import inside
 from recipes.corpora.common import Corpus, Recording, need_folder, read_protocol
 from recipes.corpora.layout import finish
 
@@ -40,7 +41,10 @@ def prepare(
     """
     root = need_folder(corpus_dir, "manifest.tsv, the recordings and protocol/")
     rows = read_manifest(root / "manifest.tsv")
-    recordings = [Recording(r["utterance"], r["speaker"], root / r["path"]) for r in rows]
+    recordings = [
+        Recording(r["utterance"], r["speaker"], inside(root, r["path"], root / "manifest.tsv"))
+        for r in rows
+    ]
     genders = {r["speaker"]: r["gender"] for r in rows}
     return finish(
         Corpus(recordings, read_protocol(root / "protocol"), genders), Path(out_dir), strict

@@ -21,6 +21,7 @@ from recipes.corpora.common import Corpus, Fold, Recording
 logger = logging.getLogger("prepare")
 
 SHOWN = 10
+LEAST_KEPT = 0.05  # of a trial list; with fewer it is another corpus's
 READERS = 8  # threads that open files; waiting for the disk, not computing
 
 
@@ -129,16 +130,29 @@ def _restrict(fold: Fold, utt2spk: Mapping[str, str], name: str, strict: bool) -
         trials=kept(fold.trials),
         more={key: kept(trials) for key, trials in fold.more.items()},
     )
+    _refuse_lost(fold, restricted, name)
     before, after = _size(fold), _size(restricted)
     if before != after:
         lost = ", ".join(f"{b - a} of {b} {what}" for what, b, a in zip(_PARTS, before, after))
         text = f"{name}: the protocol names utterances without a recording: {lost} lost"
-        if strict or 0 in after[:3]:
+        if strict or 0 in after[:2]:
             raise DataError(f"{text}; is this the corpus that the protocol belongs to?")
         logger.warning(text)
     if not (restricted.train and restricted.trials):
         raise DataError(f"{name}: no training utterances or no trials")
     return restricted
+
+
+def _refuse_lost(fold: Fold, restricted: Fold, name: str) -> None:
+    """Refuse a trial list of which all or nearly all is lost."""
+    kept = {"": restricted.trials, **restricted.more}
+    for key, trials in {"": fold.trials, **fold.more}.items():
+        if trials and len(kept[key]) < max(LEAST_KEPT * len(trials), 1):
+            raise DataError(
+                f"{name}/trials{'-' * bool(key)}{key}: {len(trials) - len(kept[key])} of "
+                f"{len(trials)} trials have no recording; is this the corpus that the list "
+                "belongs to?"
+            )
 
 
 _PARTS = ("training utterances", "enrolment utterances", "trials", "further trials")

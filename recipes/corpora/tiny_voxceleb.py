@@ -1,11 +1,12 @@
 """tiny-voxceleb challenge: 100 speakers to train, trial lists dev, val and (without truth) eval.
 
-The folder holds ``{train,val,dev,eval}/.../*.wav`` or, in place of the recordings, tar shards
-``{train,val,dev,eval}/*.tar`` (members ``idx/speaker/video/utt.wav`` with a ``.json`` beside
-each), and ``tiny_meta.csv``, ``val_trials.txt``, ``dev_trials.txt``, ``eval_trials_no_gt.txt``
-(lines ``gt id id``). Ids stay the challenge's: ``id10775/DYjmBHx5TlI/00007``. ``trials`` is dev;
-``trials-val`` tests speakers of the training set, as the challenge has it, and ``trials-eval`` has
-no labels.
+The folder holds ``{train,val,dev}/wav/SPEAKER/VIDEO/UTT.wav`` and ``eval/wav/HEX.wav`` (with or
+without ``wav/``) or, in place of the recordings, tar shards ``{train,val,dev,eval}/*.tar``
+(`dnn.formats.shards`), there or in ``shards/``; and ``tiny_meta.csv``
+(``id,gender,nationality,set,idx``), ``val_trials.txt``, ``dev_trials.txt``,
+``eval_trials_no_gt.txt`` (lines ``gt id id``). Ids stay the challenge's:
+``id10775/DYjmBHx5TlI/00007``. ``trials`` is dev; ``trials-val`` tests speakers of the training set,
+as the challenge has it, and ``trials-eval`` has no labels.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from dnn.formats.shards import member_id, read_shards
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
-from ivector.base.foreign.boundary import read_json
 from recipes.corpora.common import Corpus, Fold, Recording, find_audio, need_folder
 from recipes.corpora.download import extract
 from recipes.corpora.layout import finish
@@ -60,15 +61,17 @@ def prepare(
     """
     root = need_folder(corpus_dir, "train/ and dev/ with recordings or tar shards")
     lists = need_folder(lists_dir or root, "dev_trials.txt")
+    if not (root / "train").is_dir() and (root / "shards").is_dir():
+        root = root / "shards"
     by_split = {split: list(_recordings(root, split, Path(out_dir), strict)) for split in SPLITS}
-    for split in ("train", "dev"):
+    present = {name: file for name, file in FURTHER.items() if (lists / file).is_file()}
+    for split in ("train", "dev", *present):
         if not by_split[split]:
-            raise DataError(f"{root / split}: holds neither recordings nor tar shards")
-    further = {
-        name: read_list(lists / file, _bare)
-        for name, file in FURTHER.items()
-        if (lists / file).is_file() and by_split[name]
-    }
+            raise DataError(
+                f"{root / split}: holds neither recordings nor tar shards; fetch them"
+                + (f", or remove {lists / present[split]}" if split in present else "")
+            )
+    further = {name: read_list(lists / file, _bare) for name, file in present.items()}
     dev = read_list(lists / "dev_trials.txt", _bare)
     fold = Fold(
         train={r.utterance: r.speaker for r in by_split["train"]},
@@ -83,49 +86,41 @@ def prepare(
 
 
 def _bare(name: str) -> str:
-    return name.removesuffix(".wav")
+    """Id of a name in a list; ValueError where it could not be the challenge's."""
+    return member_id(f"{name.removesuffix('.wav')}.wav")
 
 
 def _recordings(root: Path, split: str, out_dir: Path, strict: bool) -> Iterator[Recording]:
     """Find a split's recordings, unpacking its shards first where it comes in shards."""
     folder = root / split
-    shards = sorted(folder.glob("*.tar"))
-    if shards:
+    if any(folder.glob("*.tar")):
+        described = read_shards(folder)  # all of them are looked through before one is unpacked
         folder = out_dir / "audio" / split
-        for shard in shards:
-            _unpack(shard, folder)
+        for shard in dict.fromkeys(one.member.shard for one in described):
+            extract(shard, folder, _place)
+        for one in described:
+            yield Recording(one.utterance, one.speaker, folder / f"{one.utterance}.wav")
+        return
     if not folder.is_dir():
         return
     for path in find_audio(folder, strict):
         parts = path.relative_to(folder).with_suffix("").parts
+        parts = parts[1:] if parts[0] == "wav" else parts
         if len(parts) == 3:  # speaker/video/utterance
             yield Recording("/".join(parts), parts[0], path)
         elif split == "eval":  # an opaque name, a speaker of its own as far as we know
             yield Recording(parts[-1], parts[-1], path)
         else:
-            raise DataError(f"{path}: expected {split}/speaker/video/utterance.wav")
+            raise DataError(f"{path}: expected {split}/wav/speaker/video/utterance.wav")
 
 
-def _unpack(shard: Path, folder: Path) -> None:
-    """Unpack a shard's recordings and check them against what its .json files say."""
-
-    def without_index(name: PurePosixPath) -> PurePosixPath | None:
-        if name.suffix not in (".wav", ".json"):
-            return None
-        parts = name.parts
-        return PurePosixPath(*(parts[1:] if parts[0].isdigit() and len(parts) > 1 else parts))
-
-    for path in extract(shard, folder, without_index):
-        if path.suffix != ".json" or len(path.relative_to(folder).parts) != 3:
-            continue
-        speaker = read_json(path, f"a description in {shard}").get("speaker_id")
-        named = path.relative_to(folder).parts[0]
-        if speaker is not None and speaker != named:
-            raise DataError(f"{shard}: {named}/.../{path.name} says that the speaker is {speaker}")
+def _place(name: PurePosixPath) -> PurePosixPath | None:
+    """Where a member is unpacked to; None leaves it out."""
+    return PurePosixPath(f"{member_id(str(name))}.wav") if name.suffix == ".wav" else None
 
 
 def read_genders(path: Path) -> dict[str, str]:
-    """Read ``tiny_meta.csv`` (speaker, gender, ...; with or without a header line) if there."""
+    """Read ``tiny_meta.csv`` (id, gender, ...; with or without a header line) if there."""
     genders = {}
     for line in read_lines(path) if path.is_file() else []:
         fields = [field.strip() for field in line.split(",")]

@@ -52,10 +52,13 @@ def find_recordings(root: Path, strict: bool = False) -> list[Recording]:
     return recordings
 
 
-def find_lists(names: str, folder: Path, out_dir: Path) -> list[tuple[str, list[Trial]]]:
+def find_lists(
+    names: str, folder: Path, out_dir: Path, name_of: Callable[[str], str] | None = None
+) -> list[tuple[str, list[Trial]]]:
     """Read trial lists given by name or path; returns (name, trials) in the order given.
 
-    Official lists are looked for in `folder` and its ``meta``, then fetched to ``out_dir/meta``.
+    Official lists are looked for in `folder` and its ``meta``, then fetched to ``out_dir/meta``;
+    `name_of` gives the id of a path, by default `utterance_id`.
     """
     lists: list[tuple[str, list[Trial]]] = []
     for name in (part.strip() for part in names.split(",")):
@@ -73,7 +76,7 @@ def find_lists(names: str, folder: Path, out_dir: Path) -> list[tuple[str, list[
             )
         if name in dict(lists):
             raise UsageError(f"--trials names {name} twice")
-        lists.append((name, read_list(path)))
+        lists.append((name, read_list(path, name_of or utterance_id)))
     return lists
 
 
@@ -89,7 +92,7 @@ def read_list(path: Path, name: Callable[[str], str] = utterance_id) -> list[Tri
     ----------
     path : Path
     name : callable
-        Gives the utterance id of a path.
+        Gives the utterance id of a path, or raises ValueError.
 
     Returns
     -------
@@ -102,20 +105,26 @@ def read_list(path: Path, name: Callable[[str], str] = utterance_id) -> list[Tri
         A line that is not such, or a repeat with another label.
     """
     labels: dict[tuple[str, str], bool | None] = {}
-    for label, one, two in _rows(path):
-        if labels.setdefault((name(one), name(two)), label) != label:
-            raise DataError(f"{path}: trial {one} {two} has two labels")
+    for number, label, *paths in _rows(path):
+        try:
+            one, two = map(name, paths)
+        except ValueError as error:
+            raise DataError(f"{path}, line {number}: one of {' '.join(paths)} {error}") from None
+        if labels.setdefault((one, two), label) != label:
+            raise DataError(f"{path}: trial {' '.join(paths)} has two labels")
+    if not labels:
+        raise DataError(f"{path}: holds no trials")
     return [Trial(one, two, label) for (one, two), label in labels.items()]
 
 
-def _rows(path: Path) -> Iterator[tuple[bool | None, str, str]]:
+def _rows(path: Path) -> Iterator[tuple[int, bool | None, str, str]]:
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split()
         if not fields:
             continue
         if len(fields) != 3 or fields[0] not in LABELS:
             raise DataError(f"{path}, line {number}: expected '1|0|-1 path path', got {line!r}")
-        yield LABELS[fields[0]], fields[1], fields[2]
+        yield number, LABELS[fields[0]], fields[1], fields[2]
 
 
 def single_enrolments(lists: Iterable[Sequence[Trial]]) -> dict[str, list[str]]:

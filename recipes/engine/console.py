@@ -14,13 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ivector.base.foreign.names import shown
+from ivector.base.log import LINE, LineFormatter
 from recipes.systems import STAGES
 
 PAST = (
     "RECIPE_PAST"  # seconds that the stages before took which had something to do, and their share
 )
 TOLD_EVERY_S = 60.0  # without a terminal
-LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Console:
             logging.getLogger(noisy).setLevel(logging.WARNING)
         log.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(log, encoding="utf-8")
-        file.setFormatter(logging.Formatter(LINE))
+        file.setFormatter(LineFormatter(LINE))
         root.addHandler(file)
         root.addHandler(_Shown(self))
         logging.captureWarnings(False)
@@ -120,12 +121,12 @@ class Console:
     def say(self, text: str) -> None:
         """Write a result to standard output, with the progress out of its way."""
         self._wipe()
-        print(text, flush=True)
+        print(shown(text, "\n\t", 0), flush=True)
 
     def line(self, text: str) -> None:
         """Write a line above the progress."""
         self._wipe()
-        print(text, file=sys.stderr, flush=True)
+        print(shown(text), file=sys.stderr, flush=True)
 
     def _state(self) -> str:
         inner = [f"{text} {count}/{total}" if total else text
@@ -153,7 +154,7 @@ class Console:
         bar = "#" * full + "." * (width - full)
         text = f"{self.title}  [{bar}]  {self._state()}"
         columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        print(f"\r\033[K{text[: columns - 1]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\033[K{shown(text)[: columns - 1]}", end="", file=sys.stderr, flush=True)
 
     def _wipe(self) -> None:
         if sys.stderr.isatty():
@@ -174,7 +175,7 @@ class _Shown(logging.Handler):
     def __init__(self, console: Console):
         super().__init__()
         self.console = console
-        self.setFormatter(logging.Formatter(LINE, "%H:%M:%S"))
+        self.setFormatter(LineFormatter(LINE, "%H:%M:%S"))
 
     def emit(self, record: logging.LogRecord) -> None:
         if self.console.verbose:

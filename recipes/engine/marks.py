@@ -24,6 +24,7 @@ from typing import Any
 
 from ivector.base.errors import DataError
 from ivector.base.foreign.boundary import check_types, read_json
+from ivector.base.foreign.names import shown
 from ivector.base.portable import is_portable
 
 PACKAGES = (
@@ -111,9 +112,9 @@ def tell(folder: Path, reasons: Sequence[str]) -> None:
     The folders that would be made are noted for the stages behind it.
     """
     if not reasons:
-        print(f"leave {folder}")
+        print(shown(f"leave {folder}"))
         return
-    print(f"run   {folder}  # {'; '.join(reasons)}")
+    print(shown(f"run   {folder}  # {'; '.join(reasons)}"))
     _planned.add(folder.resolve())
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ivector.base.budget import memory_limit
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, named
 from ivector.base.files import load_model, read_lines, save_model
 from ivector.base.foreign.schema import Field
 from ivector.formats.arks import load_array, read_scp
@@ -83,7 +83,8 @@ class Corpus:
     def _prepare(self, utterance: Located) -> np.ndarray:
         name, features, vad = utterance
         voiced = load_array(name, vad) > 0.5
-        return self.front_end.apply(load_array(name, features), voiced)
+        with named(name):
+            return self.front_end.apply(load_array(name, features), voiced)
 
 
 class Prepared:

@@ -24,7 +24,7 @@ from ivector.base.foreign.boundary import foreign
 from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
-from ivector.data import read_data_dir
+from ivector.data import Part, Row, read_data_dir
 from ivector.features.audio import (
     FULL_SCALE,
     audio_defects,
@@ -45,10 +45,8 @@ UTTERANCES_PER_SHARD = 64  # of small corpora
 ARCHIVE_BYTES = 256 * MIB  # of large ones
 
 
-# Utterance, audio file, start and end in seconds (None at the file's ends).
-Part = tuple[str, str, float | None, float | None]
 # Utterance, remark, frames, voiced frames; no frames when it was skipped.
-Row = tuple[str, str, int, int]
+Done = tuple[str, str, int, int]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Extractor:
     strict : bool
         Stop at the first unusable recording.
     channel : int or "mean", optional
-        Of recordings with several.
+        Of recordings with several, where ``segments`` names none.
     """
 
     mfcc: dict[str, Any]
@@ -75,7 +73,7 @@ class Extractor:
     channel: int | str | None = None
     compress: bool | str = False
 
-    def __call__(self, job: tuple[int, list[Part]]) -> list[Row]:
+    def __call__(self, job: tuple[int, list[Row]]) -> list[Done]:
         """Return the rows of a shard; its archives are there then."""
         index, recordings = job
         rows_path = resume_folder(self.work) / f"rows.{index}.json"
@@ -87,19 +85,20 @@ class Extractor:
         with foreign(rows_path, "rows of a shard", "remove it"):
             return [tuple(row) for row in json.loads(rows_path.read_text(encoding="utf-8"))]
 
-    def _extract(self, index: int, recordings: list[Part]) -> list[Row]:
+    def _extract(self, index: int, recordings: list[Row]) -> list[Done]:
         # The scale of `read_audio`: what is as good as silent is not to be taken for ±1.
         scale = {"full_scale": FULL_SCALE}
         mfcc, vad = MFCC(**{**self.mfcc, **scale}), EnergyVAD(**{**self.vad, **scale})
-        rows: list[Row] = []
+        rows: list[Done] = []
         listed: dict[str, Any] = {"listed_in": self.home, "list_to": resume_folder(self.work)}
         with (
             ArkWriter(self.work / f"feats.{index}", self.compress, **listed) as feats,
             ArkWriter(self.work / f"vad.{index}", **listed) as vads,
         ):
-            for utt, path, start, end in recordings:
+            for row in recordings:
+                utt = row[0]
                 try:
-                    features, voiced, remark = self._one(path, start, end, mfcc, vad)
+                    features, voiced, remark = self._one(Part(*row), mfcc, vad)
                 except DataError as error:
                     if self.strict:
                         raise DataError(f"{utt}: {error}") from error
@@ -110,16 +109,15 @@ class Extractor:
                 rows.append((utt, remark, len(features), int(voiced.sum())))
         return rows
 
-    def _one(
-        self, path: str, start: float | None, end: float | None, mfcc: MFCC, vad: EnergyVAD
-    ) -> tuple[np.ndarray, np.ndarray, str]:
+    def _one(self, part: Part, mfcc: MFCC, vad: EnergyVAD) -> tuple[np.ndarray, np.ndarray, str]:
         rate = int(self.mfcc.get("sample_frequency", 16000))
-        samples, _ = read_audio(path, rate, self.channel, start, end)
+        channel = self.channel if part.channel is None else part.channel
+        samples, _ = read_audio(part.file, rate, channel, part.start, part.end)
         remarks = audio_defects(samples, rate)
-        refuse_zeros(samples, path)
+        refuse_zeros(samples, part.file)
         features = mfcc.transform(samples)
         if not len(features):
-            raise DataError(f"{path}: shorter than one frame; leave it out")
+            raise DataError(f"{part.file}: shorter than one frame; leave it out")
         voiced, fallback = voiced_or_loudest(features, vad)
         if fallback:
             remarks = [*remarks, "no voiced frame: the loudest frames are used"]
@@ -155,7 +153,7 @@ def _parse(value: str) -> Any:
         return value
 
 
-def extract(run: Run, mfcc: dict, vad: dict, recordings: list[Part], work: Path, nj: int) -> None:
+def extract(run: Run, mfcc: dict, vad: dict, recordings: list[Row], work: Path, nj: int) -> None:
     """Compute the features of all recordings into `work`."""
     values, home = run.settings.common, run.features
     compress = STORAGES[values.feature_storage].compress
@@ -179,7 +177,7 @@ def jobs(run: Run) -> Iterator[Job]:
     values = run.settings.common
     mfcc, vad = read_options(values.mfcc_config), read_options(values.vad_config)
     _check_options(values, mfcc, vad)
-    recordings: list[Part] = list(read_data_dir(run.data / "wav").recordings())
+    recordings = list(read_data_dir(run.data / "wav").recordings())
     options = {"mfcc": mfcc, "vad": vad, "strict": values.strict, "channel": values.channel}
     if STORAGES[values.feature_storage].compress:
         options["storage"] = values.feature_storage
@@ -190,7 +188,7 @@ def jobs(run: Run) -> Iterator[Job]:
 
 
 def check_budget(
-    values: SimpleNamespace, recordings: list[Part], mfcc: dict[str, Any], work: Path
+    values: SimpleNamespace, recordings: list[Row], mfcc: dict[str, Any], work: Path
 ) -> int:
     """Refuse features that do not fit on the disk; return the recordings of a shard.
 
@@ -208,10 +206,10 @@ def check_budget(
     return shard_size(len(recordings), UTTERANCES_PER_SHARD, most)
 
 
-def mean_seconds(recordings: list[Part], n_looked_at: int = 50) -> float:
+def mean_seconds(recordings: list[Row], n_looked_at: int = 50) -> float:
     """Average length of recordings, from the headers of some spread over all of them."""
     found = []
-    for _, path, start, end in recordings[:: -(-len(recordings) // n_looked_at)]:
+    for _, path, start, end, *_ in recordings[:: -(-len(recordings) // n_looked_at)]:
         if start is not None and end is not None:
             found.append(end - start)
             continue
@@ -221,16 +219,16 @@ def mean_seconds(recordings: list[Part], n_looked_at: int = 50) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def state(recordings: Iterable[Part]) -> str:
+def state(recordings: Iterable[Row]) -> str:
     """Digest of which recordings there are, with sizes and times: it tells when one changed."""
     total = hashlib.sha256()
-    for part in recordings:
+    for row in recordings:
         try:
-            status = os.stat(part[1])
+            status = os.stat(row[1])
             found = f"{status.st_size} {status.st_mtime_ns}"
         except OSError:
             found = "missing"  # told when it is read
-        total.update(f"{part} {found}\n".encode("utf-8", "surrogateescape"))
+        total.update(f"{row} {found}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()[:16]
 
 
@@ -254,7 +252,7 @@ def _check_options(values: SimpleNamespace, mfcc: dict, vad: dict) -> None:
         raise UsageError(f"{values.mfcc_config}: --sample-frequency={rate} is not a whole number")
 
 
-def _finish(work: Path, home: Path, rows: list[Row], n_shards: int) -> None:
+def _finish(work: Path, home: Path, rows: list[Done], n_shards: int) -> None:
     for name in ("feats", "vad"):
         parts = [resume_folder(work) / f"{name}.{i}.scp" for i in range(n_shards)]
         write_text(work / f"{name}.scp", "".join(part.read_text("utf-8") for part in parts))

@@ -24,6 +24,7 @@ from fusion.plots.det import det_band, plot_det, plot_score_histogram
 from fusion.report.make import Report, make_report
 from ivector.base.errors import DataError
 from ivector.base.files import write_text
+from ivector.base.foreign.names import markdown_text
 from ivector.base.parallel.forks import each
 from recipes.engine.marks import is_made_from, versions
 from recipes.engine.run import Job, Run
@@ -152,6 +153,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def markdown_table(cells: Sequence[Sequence[str]]) -> str:
     """Lines of cells, the first of them the head, as a Markdown table."""
+    cells = [list(map(markdown_text, line)) for line in cells]
     widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |" for line in cells]
     lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
@@ -162,7 +164,7 @@ def times(exp: Path) -> str:
     """Seconds of every finished stage as a Markdown table."""
     marks = [(path.parent, read_mark(path.parent)) for path in sorted(exp.rglob("done.json"))]
     lines = [
-        f"| {folder.relative_to(exp)} | {mark['seconds']:.1f} |"
+        f"| {markdown_text(folder.relative_to(exp))} | {mark['seconds']:.1f} |"
         for folder, mark in marks
         if mark and folder.name != "report"
     ]
@@ -266,7 +268,7 @@ def report(run: Run, work: Path) -> str:
     if worth:
         text += f"\nAs log-likelihood ratios, calibrated and fused by stage 9:\n\n{worth}"
     pictures = "\n".join(f"![]({path.name})" for path in sorted(work.glob("*.png")))
-    title = f"# {run.data.name}"
+    title = f"# {markdown_text(run.data.name)}"
     write_text(
         work / "results.md", f"{title}\n\n{text}\n{CAUTION}\n\n{pictures}\n\n{times(run.exp)}"
     )

@@ -118,6 +118,15 @@ def test_errors_of_the_reading_thread_arrive():
         extract(model, Broken(["u0"], [np.zeros((20, 20))]))
 
 
+def test_errors_of_the_front_end_name_the_utterance():
+    arrays = [np.ones((50, 3), np.float32) for _ in range(3)]
+    arrays[1][7, 1] = np.nan
+    source = FrontEndSource(ArraySource(["u0", "u1", "u2"], arrays), FrontEnd(delta_order=0))
+    source.read(0)
+    with pytest.raises(DataError, match=r"^u1: .*NaN"):
+        source.read(1)
+
+
 def test_progress_is_logged(caplog, monkeypatch):
     monkeypatch.setattr("ivector.base.log.LOG_EVERY_S", 0.0)
     model = small()

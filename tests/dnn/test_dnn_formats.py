@@ -96,7 +96,7 @@ def shard_folder(tmp_path, audio):
 def test_shards_are_read_where_they_lie(shard_folder):
     folder, named = shard_folder
     assert [path.name for path in sorted(folder.iterdir())] == [
-        "shard-000000.tar", "shard-000001.tar",
+        "shard-000000.tar", "shard-000001.partial.tar",
     ]  # fmt: skip
     found = shards.read_shards(folder)
     assert [row.utterance for row in found] == list(named)
@@ -136,7 +136,44 @@ def test_defects_of_shards_are_named(tmp_path, shard_folder):
         with pytest.raises(DataError, match=words):
             shards.read_shards(first)
     with pytest.raises(DataError, match="SPEAKER/VIDEO/UTT"):
-        shards.write_shards(folder, {"a": next(iter(named.values()))})
+        shards.write_shards(folder, {"a/b": next(iter(named.values()))})
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["0/s/v/u.wav", "1/s/v/u.wav"], "1/s/v/u.wav stands there twice"),
+        (["0/s/v/u.json", "0/s/v/u.json"], "member '0/s/v/u.json' comes twice"),
+        (["0/s/../u.wav"], "points outside"),
+        (["/s/v/u.wav"], "points outside"),
+        (["0/s/v\x07/u.wav"], "control characters"),
+        (["0/s/v/u u.wav"], "is none of IDX/SPEAKER"),
+        (["0/s/u.wav"], "is none of IDX/SPEAKER"),
+    ],
+)
+def test_members_of_shards_are_refused(tmp_path, names, told):
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        for name in names:
+            info = tarfile.TarInfo(name)
+            info.size = 2
+            archive.addfile(info, io.BytesIO(b"{}"))
+    with pytest.raises(DataError) as caught:
+        shards.read_shards(tmp_path)
+    assert told in str(caught.value) and str(tmp_path / "s.tar") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_shards_cut_between_members_or_with_a_hole_are_refused(tmp_path, shard_folder):
+    shard = shard_folder[0] / "shard-000000.tar"
+    with tarfile.open(shard) as archive:
+        members = archive.getmembers()
+    whole, second = shard.read_bytes(), members[2].offset
+    shard.write_bytes(whole[:second])  # as if two of its four files had been all
+    with pytest.raises(DataError, match=rf"cut within or after {members[1].name}"):
+        shards.read_shards(shard)
+    shard.write_bytes(whole[:second] + bytes(1024) + whole[second + 1024 :])
+    with pytest.raises(DataError, match=rf"damaged after {members[1].name}"):
+        shards.read_shards(shard)
 
 
 def make_tree(root, audio):
@@ -156,7 +193,11 @@ def test_librispeech_tree_and_table(tmp_path, audio):
     assert [row.dataset for row in librispeech.read_tree(tmp_path, ["train"])] == ["train"] * 2
     assert librispeech.read_tree(tmp_path / "LibriSpeech" / "test")[0].dataset == "test"
     librispeech.write_table(tmp_path / "table.csv", found)
-    assert (tmp_path / "table.csv").read_text().startswith("filename,chapter_id,speaker_id,")
+    assert (
+        (tmp_path / "table.csv")
+        .read_text()
+        .startswith(",filename,chapter_id,speaker_id,dataset_id\n0,")
+    )
     assert librispeech.read_table(tmp_path / "table.csv") == found
     with pytest.raises(DataError, match="no recordings of the set dev"):
         librispeech.read_tree(tmp_path, ["dev", "test"])

@@ -14,6 +14,7 @@ import soundfile
 from identification_cases import tiny_classifier, toy
 
 from dnn.data.labelled import (
+    CLASSES,
     FrontEnd,
     _packed,
     guess_front_end,
@@ -46,9 +47,9 @@ RECORD_BYTES = 4 + 4 * 512 * 300
 
 def test_records_have_the_original_format_and_are_read_bit_for_bit(records, tmp_path):
     files = sorted(records.glob("*.bin"))
-    assert [file.name for file in files] == [f"voxceleb-abridged-{n}.bin" for n in (1, 2, 3)]
-    names = read_classes(records / "classes.txt")
-    assert (records / "classes.txt").read_text().splitlines()[0] == f"0 {names[0]}"
+    assert [file.name for file in files] == [f"voxceleb-abridged-{n}.bin" for n in range(1, 7)]
+    names = read_classes(records / CLASSES[0])
+    assert (records / CLASSES[0]).read_text().splitlines()[0] == f"0 {names[0]}"
     source = BinaryRecords(files, len(names))
     assert sum(file.stat().st_size for file in files) == len(source) * RECORD_BYTES
     raw = b"".join(file.read_bytes() for file in files)
@@ -63,7 +64,7 @@ def test_records_have_the_original_format_and_are_read_bit_for_bit(records, tmp_
 
 
 def test_sample_recordings_give_the_records_beside_them(records):
-    for wav in sorted((records / "samples").glob("*.wav")):
+    for wav in sorted((records / "samples").glob("*/*.wav")):
         samples, rate = soundfile.read(wav, dtype="int16")
         assert rate == 16000 and len(samples) == 48240
         spectrogram = normalise_features(Spectrogram().transform(samples.astype(np.float32)))
@@ -119,15 +120,16 @@ def test_records_are_normalised_over_the_crop(records):
     crop = data.source.read(0, 20, 100)
     np.testing.assert_allclose(crop.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(crop.std(axis=0), 1, atol=1e-4)
-    assert data.speakers == read_classes(records / "classes.txt")
+    assert data.speakers == read_classes(records / CLASSES[0])
 
 
 def test_recordings_are_a_set_too(records, tmp_path):
-    wavs = sorted((records / "samples").glob("*.wav"))
+    wavs = sorted((records / "samples").glob("*/*.wav"))
     (tmp_path / "wav.scp").write_text("".join(f"{w.stem} {w}\n" for w in wavs))
-    (tmp_path / "utt2spk").write_text("".join(f"{w.stem} {w.stem[:-2]}\n" for w in wavs))
+    (tmp_path / "utt2spk").write_text("".join(f"{w.stem} {w.parent.name}\n" for w in wavs))
     data = open_labelled([tmp_path], guess_front_end([tmp_path], "spectrogram"))
-    record = BinaryRecords(wavs[0].with_suffix(".bin"))
+    first = next(wav for wav in wavs if wav.stem == data.source.ids[0])
+    record = BinaryRecords(first.with_suffix(".bin"))
     np.testing.assert_allclose(data.source.read(0), record.read(0), atol=1e-4)
     assert data.speakers == ["Generated_A", "Generated_B", "Generated_C"]
     front_end = guess_front_end([tmp_path])
@@ -135,7 +137,7 @@ def test_recordings_are_a_set_too(records, tmp_path):
     source = open_unlabelled([tmp_path], front_end)
     assert source.ids == data.source.ids and source.n_features == 40
     front_end = guess_front_end([tmp_path], "log-spectrogram", "none")
-    magnitudes = Spectrogram().transform(soundfile.read(wavs[0], dtype="int16")[0].astype("f4"))
+    magnitudes = Spectrogram().transform(soundfile.read(first, dtype="int16")[0].astype("f4"))
     logarithms = open_labelled([tmp_path], front_end).source.read(0)
     np.testing.assert_allclose(logarithms, np.log1p(magnitudes), rtol=1e-5)
     assert front_end.crop_frames == 300 and guess_front_end([tmp_path]).crop_frames == 128

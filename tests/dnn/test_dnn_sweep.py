@@ -133,11 +133,11 @@ def test_a_sweep_writes_the_report_and_trains_nothing_twice(tmp_path):
         run_sweep(train, test, tmp_path, base, FrontEnd("log-mel", "none"), factors)
 
 
-@pytest.mark.parametrize("rate", [1e-3, 2e30])
+@pytest.mark.parametrize("rate", [1e-3, 4e18])
 def test_a_trial_that_diverges_is_reported_and_the_sweep_goes_on(tmp_path, rate):
     train, test = hold_out(toy(), 2)
     base = identification({**SMALL_CONFORMER, "training.steps": 4, "schedule.lr": rate})
-    front_end, factors = FrontEnd("log-mel", "mean"), Factors(rates=[1e30])
+    front_end, factors = FrontEnd("log-mel", "mean"), Factors(rates=[2e18])
     for _ in range(2):  # the second time from the results on disk
         assert run_sweep(train, test, tmp_path, base, front_end, factors)
         report = (tmp_path / "report.md").read_text()

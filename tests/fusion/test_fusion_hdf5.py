@@ -195,3 +195,61 @@ def test_h5py_is_asked_for(put, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ivector-plda\[hdf5\]'"):
         read_scores(path)
+
+
+def external(tmp_path, put):
+    (tmp_path / "secret").write_bytes(np.arange(6.0).tobytes())
+    path = put({"modelset": names(MODELS), "segset": names(SEGMENTS), "score_mask": SCORED})
+    with h5py.File(path, "a") as file:
+        file.create_dataset(
+            "scores", SCORES.shape, "f8", external=[(str(tmp_path / "secret"), 0, 48)]
+        )
+    return path, "has its data in other files"
+
+
+def virtual(tmp_path, put):
+    source = put({"scores": SCORES}, "other.h5")
+    path = put({"modelset": names(MODELS), "segset": names(SEGMENTS), "score_mask": SCORED})
+    layout = h5py.VirtualLayout(SCORES.shape, "f8")
+    layout[:] = h5py.VirtualSource(source, "scores", SCORES.shape)
+    with h5py.File(path, "a") as file:
+        file.create_virtual_dataset("scores", layout)
+    return path, "has its data in other files"
+
+
+def external_link(tmp_path, put):
+    put({"scores": SCORES}, "other.h5")
+    path = put({"modelset": names(MODELS), "segset": names(SEGMENTS), "score_mask": SCORED})
+    with h5py.File(path, "a") as file:
+        file["scores"] = h5py.ExternalLink("other.h5", "/scores")
+    return path, "is a link to somewhere else"
+
+
+def group_elsewhere(tmp_path, put):
+    put({"row_ids": names(MODELS), "column_ids": names(SEGMENTS)}, "other.h5")
+    path = put({"scores": SCORES, "score_mask": SCORED})
+    with h5py.File(path, "a") as file:
+        file["ID"] = h5py.ExternalLink("other.h5", "/")
+    return path, "ID is a link to somewhere else"
+
+
+def soft_link(tmp_path, put):
+    path = put({"modelset": names(MODELS), "segset": names(SEGMENTS), "score_mask": SCORED})
+    with h5py.File(path, "a") as file:
+        file["scores"] = h5py.SoftLink("/scores")
+    return path, "is a link to somewhere else"
+
+
+@pytest.mark.parametrize("make", [external, virtual, external_link, group_elsewhere, soft_link])
+def test_parts_that_are_elsewhere_are_refused(tmp_path, put, make):
+    path, why = make(tmp_path, put)
+    for read in (read_scores, read_trials):
+        with pytest.raises(DataError, match=rf"file\.h5: .*{why}"):
+            read(path)
+
+
+def test_groups_within_themselves_end(put):
+    path = put({"modelset": names(MODELS), "segset": names(SEGMENTS), "scores": SCORES})
+    with h5py.File(path, "a") as file:
+        file["round"] = file["/"]
+    assert len(read_scores(path)) == SCORES.size

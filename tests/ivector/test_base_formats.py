@@ -2,13 +2,14 @@
 
 import os
 import pickle
+import re
 
 import numpy as np
 import pytest
 
 from ivector.base.errors import DataError
 from ivector.base.files import atomic_write, load_model, save_model
-from ivector.base.kaldi import KaldiReader, pack, to_bytes, unpack
+from ivector.base.kaldi import KaldiReader, pack, read_vectors, to_bytes, unpack
 from ivector.formats.arks import ArkWriter, load_array, load_scp, read_ark, read_scp
 
 
@@ -89,11 +90,54 @@ def test_locations_may_have_ranges_and_text(tmp_path):
     (place,) = read_scp(tmp_path / "a.scp").values()
     for text, expected in {
         "": whole, "[1:3]": whole[1:4], "[2]": whole[2:3], "[0:1,2:3]": whole[:2, 2:],
-        "[,1:1]": whole[:, 1:2], "[:,1:1]": whole[:, 1:2],
+        "[0:4]": whole, "[,1:1]": whole[:, 1:2], "[:,1:1]": whole[:, 1:2],
     }.items():  # fmt: skip
         np.testing.assert_array_equal(load_array("x", place + text), expected)
-    (tmp_path / "t.ark").write_text("x  [\n  1 2\n  3 5e-1 ]\n")
-    np.testing.assert_array_equal(dict(read_ark(tmp_path / "t.ark"))["x"], [[1, 2], [3, 0.5]])
+    (tmp_path / "t.ark").write_bytes(b"x  [\n  1 2\n  3 5e-1 ]\r\ny\t[ 1 -2 ]\nz 3\n")
+    read = dict(read_ark(tmp_path / "t.ark"))
+    np.testing.assert_array_equal(read["x"], [[1, 2], [3, 0.5]])
+    np.testing.assert_array_equal(read["y"], [1, -2])
+    assert read["z"] == [3] and read["z"].dtype == read["y"].dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[0:5]", "the range 0:5 is empty or leaves the 5 rows"),
+        ("[5:2]", "the range 5:2 is empty"),
+        ("[0:40,3:5]", "the range 0:40 is empty or leaves the 5 rows"),
+        ("[0:1,2:4]", "the range 2:4 is empty or leaves the 4 rows"),
+        ("[5]", "the range 5 is empty or leaves"),
+        ("[1:]", "the range 1: is not FIRST:LAST"),
+        ("[0:1:2]", "the range 0:1:2 is not FIRST:LAST"),
+        ("[0:1,0:1,0:1]", "has 3 ranges for an array of 2 dimensions"),
+    ],
+)
+def test_ranges_are_never_clipped(tmp_path, text, why):
+    with ArkWriter(tmp_path / "a") as writer:
+        writer.write("x", np.zeros((5, 4), np.float32))
+    (place,) = read_scp(tmp_path / "a.scp").values()
+    with pytest.raises(DataError, match=rf"^x: .*{re.escape(why)}"):
+        load_array("x", place + text)
+
+
+@pytest.mark.parametrize("text", ["[ nan 1 ]", "[ 1.5 -inf ]", "[\n 1 2\n 3 NaN ]", "nan"])
+def test_nan_in_text_is_called_nan(tmp_path, text):
+    (tmp_path / "t.ark").write_text(f"good [ 1 ]\nbad {text}\n")
+    with pytest.raises(DataError, match=r"t\.ark: bad: holds NaN or infinity"):
+        list(read_ark(tmp_path / "t.ark"))
+    with pytest.raises(DataError, match=r"^bad: .*holds NaN or infinity"):
+        load_array("bad", f"{tmp_path / 't.ark'}:15")
+
+
+def test_fields_of_lists_are_parted_by_any_blanks(tmp_path):
+    (tmp_path / "x.scp").write_bytes(
+        b"a\tx y.ark:2\r\nb \t z.ark:9 \t\r\n\r\nc\x0c\xe2\x80\xa8 w\n"
+    )
+    table = {"a": "x y.ark:2", "b": "z.ark:9", "c\x0c\u2028": "w"}
+    assert read_scp(tmp_path / "x.scp") == table
+    (tmp_path / "v.txt").write_text("a\t[ 1 2 ]\r\n b  [ 3 4 ]\n")
+    np.testing.assert_array_equal(list(read_vectors(tmp_path / "v.txt").values()), [[1, 2], [3, 4]])
 
 
 def test_scp_refuses_pipes_and_duplicates(tmp_path):

@@ -7,6 +7,7 @@ import soundfile
 from ivector.base.errors import DataError
 from ivector.data import (
     DataDir,
+    Part,
     Segment,
     Trial,
     read_data_dir,
@@ -17,6 +18,7 @@ from ivector.data import (
     write_trials,
 )
 from ivector.data_checks import validate
+from ivector.features.audio import read_audio
 
 GOOD = {
     "wav.scp": "a-1 /x/a 1.wav\na-2 /x/a 2.wav\nb-1 /x/b.flac\n",
@@ -30,8 +32,11 @@ GOOD = {
 
 
 def make(folder, **changes):
-    """Write GOOD with some files changed (None: left out); keys with _ for a dot."""
-    for name, content in {**GOOD, **{k.replace("_", "."): v for k, v in changes.items()}}.items():
+    """Write GOOD with some files changed (None: left out); wav_scp stands for wav.scp."""
+    for name, content in {
+        **GOOD,
+        **{k.replace("wav_", "wav."): v for k, v in changes.items()},
+    }.items():
         if content is not None:
             data = content if isinstance(content, bytes) else content.encode()
             (folder / name).write_bytes(data)
@@ -89,6 +94,50 @@ def test_segments(tmp_path):
     assert not (tmp_path / "segments").exists()
 
 
+@pytest.fixture
+def stereo(tmp_path):
+    """A call, 300 Hz on its left channel and 1200 Hz on its right one."""
+    time = np.arange(16000) / 8000
+    tones = 0.5 * np.sin(2 * np.pi * time[:, None] * [300, 1200])
+    soundfile.write(tmp_path / "call.wav", tones, 8000)
+    return str(tmp_path / "call.wav")
+
+
+def peak(row):
+    _, file, start, end, channel = Part(*row)
+    samples, rate = read_audio(file, None, channel, start, end)
+    return np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples)
+
+
+@pytest.mark.parametrize(("left", "right"), [("0", "1"), ("A", "B")])
+def test_two_channels_stay_two_people(tmp_path, stereo, left, right):
+    make(
+        tmp_path, wav_scp=f"r {stereo}\n", utt2spk="a-1 a\nb-1 b\n", spk2utt="a a-1\nb b-1\n",
+        segments=f"a-1 r 0.5 1.5 {left}\nb-1\tr  0.5 1.5\t{right}\n", utt2dur=None, enroll=None,
+        trials=None,
+    )  # fmt: skip
+    data = read_data_dir(tmp_path)
+    assert [round(peak(row)) for row in data.recordings()] == [300, 1200]
+    assert validate(tmp_path) == []
+    write_data_dir(tmp_path / "copy", data.subset(["b-1"]))
+    assert (tmp_path / "copy/segments").read_text() == "b-1 r 0.5 1.5 1\n"
+    soundfile.write(stereo, np.zeros(16000), 8000)
+    (defect,) = validate(tmp_path)
+    assert f"segments:2: b-1: channel {right}, but {stereo} has 1 channel(s)" in defect
+
+
+def test_recordings_told_apart_by_channel_alone_are_refused(tmp_path, stereo):
+    make(
+        tmp_path, wav_scp=f"a-1 {stereo}\na-2 x\nb-1 {stereo}\n",
+        reco2file_and_channel="a-1 call A\na-2 x A\nb-1 call B\n",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="a-1 and b-1 are channels of one file"):
+        read_data_dir(tmp_path)
+    assert "a-1 and b-1 are channels of one file" in validate(tmp_path)[0]
+    (tmp_path / "reco2file_and_channel").write_text("a-1 call A\na-2 x B\nb-1 call A\n")
+    assert read_data_dir(tmp_path).utterances and validate(tmp_path) == []
+
+
 def test_subset(tmp_path):
     data = read_data_dir(make(tmp_path))
     part = data.subset(["a-2"])
@@ -115,6 +164,11 @@ def test_subset(tmp_path):
         ({"utt2dur": "a-1 long\n"}, "utt2dur:1: a-1"),
         ({"segments": "a-1 r 2 1\n"}, "segments:1: a-1: segment from 2 s to 1 s"),
         ({"segments": "a-1 r 2\n"}, "segments:1: a-1: expected"),
+        ({"segments": "a-1 r 0 inf\n"}, "segments:1: a-1: segment from 0 s to inf"),
+        ({"segments": "a-1 r 0 1 C\n"}, "segments:1: a-1: channel 'C', expected A, B, 0"),
+        ({"segments": "a-1 r 0 1 -1\n"}, "segments:1: a-1: channel '-1'"),
+        ({"utt2dur": "a-1 nan\n"}, "utt2dur:1: a-1: duration nan is not above 0"),
+        ({"spk2gender": "a female\n"}, "spk2gender:1: a: gender 'female', expected m or f"),
         ({"segments": "a-1 r 0 1\na-2 r 1 2\nb-1 r 2 3\n"}, "recording r is not in wav.scp"),
     ],
 )
@@ -240,6 +294,13 @@ DEFECTS = [
     (
         {"spk2gender": "a female\n"},
         ["spk2gender: lacks b", "spk2gender:1: a: gender female"],
+    ),
+    (
+        {"reco2file_and_channel": "a-1 x A\na-2 x C\nb-1 x\n"},
+        [
+            "reco2file_and_channel:3: b-1: expected 3 fields, got 2",
+            "reco2file_and_channel:2: a-2: channel 'C'",
+        ],
     ),
     (
         {"utt2dur": "a-1 0\na-2 x\nb-1 1 2\n"},

@@ -117,6 +117,7 @@ def test_foreign_and_broken_files_are_named(tmp_path, kind, write, read):
     for broken, what in [
         (text.replace("<WEIGHTS>  [ ", "<WEIGHTS>  [ 0.1 "), "weights"),
         (text.replace("<WEIGHTS>  [ ", "<WEIGHTS>  [ nan "), "weights"),
+        (text.replace("<GCONSTS>  [ ", "<GCONSTS>  [ 1 "), "as many <GCONSTS>"),
         (text[: text.index("<WEIGHTS>")] + text[text.index("<MEANS") :], "no <WEIGHTS>"),
         (text[:start] + re.sub(r"\[\s+", "[\n-", text[start:], count=1), "not positive"),
     ]:

@@ -227,6 +227,9 @@ def test_names_damage(recordings, tmp_path):
     with pytest.raises(DataError, match="not the description"):
         LogMelStore.open(folder)
     (folder / "store.json").write_text(json.dumps(described))
+    (folder / "index").write_text("a ../logmel.0.f16 0 3\n")
+    with pytest.raises(DataError, match=r"index: names '\.\./logmel\.0\.f16', which is not a file"):
+        LogMelStore.open(folder)
     (folder / "index").write_text("a logmel.0.f16 0 3\nb\n")
     with pytest.raises(DataError, match="index:2"):
         LogMelStore.open(folder)

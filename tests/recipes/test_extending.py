@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from step_cases import CORPUS, SMALL, run_stage, run_stages
 
 from fusion.formats.files import align, read_scores, read_trials
+from ivector.base.foreign.schema import Field
 from plda.formats.models import load_model
 from plda.models import BACKENDS, Entry
 from plda.normalisation import NORMS, Norm
@@ -64,7 +65,8 @@ class Distance(BaseEstimator):
 
 
 def test_a_back_end(copy, monkeypatch):
-    monkeypatch.setitem(BACKENDS, "distance", Entry(__name__, "Distance", "the distance"))
+    entry = Entry(__name__, "Distance", "the distance", {"scale_": Field(("D",), positive=True)})
+    monkeypatch.setitem(BACKENDS, "distance", entry)
     before = scores(copy, "ivector")
     words = (*OPTIONS, "--system", "ivector", "--scoring", "distance")
     run_stages(copy, (5, 6, 10), *words)

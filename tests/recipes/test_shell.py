@@ -21,6 +21,12 @@ printf '<%s>' "$nj" "$clean" "$text" "$long_name" "$@"
 """
 
 
+@pytest.fixture(autouse=True)
+def nobody_has_chosen_a_python(monkeypatch):
+    """As in a shell of a user; tests/run.sh has taken one, and says so to what it starts."""
+    monkeypatch.delenv("RECIPE_PYTHON", raising=False)
+
+
 @pytest.fixture
 def script(tmp_path):
     path = tmp_path / "script.sh"
@@ -376,7 +382,7 @@ def test_what_is_needed_is_read_where_it_is_declared(tmp_path, needs, lacks):
     refused(source(), f"pip install {lacks}")
 
 
-def test_a_dry_run_installs_nothing(tmp_path):
+def test_neither_a_dry_run_nor_help_installs_anything(tmp_path):
     """The Python at hand has no packages."""
     root, tools = tmp_path / "tree", tmp_path / "tools"
     root.mkdir()
@@ -385,7 +391,7 @@ def test_a_dry_run_installs_nothing(tmp_path):
         (root / name).symlink_to(ROOT / name)
     (tools / "python3").write_text(f'#!{BASH}\nexec "{sys.executable}" -S "$@"\n')
     (tools / "python3").chmod(0o755)
-    for name in ("dirname", "cat", "date", "grep", "uname"):
+    for name in ("dirname", "cat", "date", "grep", "sed", "uname"):
         (tools / name).symlink_to(shutil.which(name))
     (tmp_path / "my.conf").write_text("dry_run=true\n")
     for words in (["--dry-run"], ["--config", "my.conf"], ["--dry-run=true", "--xvector-config=x"]):
@@ -397,6 +403,11 @@ def test_a_dry_run_installs_nothing(tmp_path):
         assert done.returncode == 0, done.stderr
         assert "would install into .venv, with python3: numpy>=1.26 " in done.stderr
         assert "stages can be planned when they are there" in done.stdout
+    done = subprocess.run(
+        [BASH, str(root / "recipes/run.sh"), "--help"], capture_output=True, text=True,
+        cwd=tmp_path, env={"PATH": str(tools)},
+    )  # fmt: skip
+    assert done.returncode == 0 and "bash recipes/run.sh --dry-run" in done.stdout
     assert {path.name for path in root.iterdir()} & {".venv", "data", "exp"} == set()
 
 

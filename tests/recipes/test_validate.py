@@ -107,3 +107,16 @@ def test_damaged_recordings(corpus, tmp_path, capsys):
     assert len(printed) == 2
     assert f"{corpus / 'wav' / 'wav.scp'}:4: bob-1:" in printed[0]
     assert f"{corpus / 'wav' / 'wav.scp'}:5: cy-0:" in printed[1]
+
+
+def test_hostile_names_are_shown_and_not_obeyed(corpus, capsys):
+    odd = ["\x1b[31m", "\x07", "\x9b2J", "\u202e", "\u2028", "\x0c", "\ufeff", "<script>", "$x$"]
+    path = corpus / "fold1" / "trials"
+    path.write_text("".join(f"a{name} b{name} target\n" for name in odd))
+    (corpus / "wav" / "utt2dur").write_text("".join(f"u{name} {name}\n" for name in odd))
+    assert cli([str(corpus)]) == 1
+    printed = capsys.readouterr()
+    lines = (printed.out + printed.err).splitlines()
+    assert all(line.isprintable() for line in lines)
+    for text in (r"a\x1b[31m is not in enroll", r"a\u202e is not", "a<script> is not", r"u\x9b2J"):
+        assert any(text in line for line in lines), text

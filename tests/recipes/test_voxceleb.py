@@ -186,5 +186,5 @@ class TestTinyVoxCeleb:
             (tree / "dev_trials.txt").unlink()
             tiny_voxceleb.prepare(tree, tmp_path / "out")
         sound(tree / "dev" / "x.wav")
-        with pytest.raises(DataError, match="expected dev/speaker/video"):
+        with pytest.raises(DataError, match="expected dev/wav/speaker/video"):
             tiny_voxceleb.prepare(tree, tmp_path / "out")

@@ -17,14 +17,12 @@ from typing import Any, NoReturn
 
 from ivector.base.budget import room
 from ivector.base.errors import DataError, UserError
+from ivector.base.foreign.opening import MOST_PACKED, SMALL, require_regular
 
 # Of a text that is a description and not data. Python's objects take up to MOST_GROWTH times the
 # room of the text that names them ("[],").
 MOST_JSON = 1 << 28
 MOST_GROWTH = 24
-# What packing makes of real data; beyond it, and beyond SMALL bytes, a file is to fill memory.
-MOST_PACKED = 100
-SMALL = 1 << 26
 _AGAIN = "make or fetch it again"
 
 
@@ -35,7 +33,7 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     Parameters
     ----------
     path : path-like
-        Named first.
+        A regular file, which is looked at before the block may open it; named first.
     what : str
         What it should be, "a mixture of this toolkit".
     cure : str
@@ -44,8 +42,10 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     Raises
     ------
     DataError
-        Anything was raised within the block; UserErrors that name the file pass as they are.
+        It is missing or no regular file, or anything was raised within the block; UserErrors that
+        name the file pass as they are.
     """
+    require_regular(path)
     try:
         yield
     except ModuleNotFoundError:
@@ -63,10 +63,6 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     except MemoryError as error:
         raise DataError(f"{path}: takes more memory than there is; is it {what}?") from error
     except Exception as error:
-        if "embedded null" in str(error):
-            raise DataError(
-                f"{os.fspath(path)!r}: a name with a zero byte; no file has it"
-            ) from None
         raise DataError(f"{path}: not {what}, or damaged; {cure}") from error
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ivector.base.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np  # else where it is used: options are checked before it is installed
 
 # Kinds of NumPy that each of ours takes.
 KINDS = {"real": "iuf", "whole": "iu", "text": "U", "truth": "b", "plain": "biufU"}
@@ -110,6 +111,8 @@ def check_values(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], sche
     DataError
         NaN or infinity, an element out of its range, a matrix that is not positive definite.
     """
+    import numpy as np
+
     for name, field in schema.items():
         if name not in arrays or arrays[name].dtype.kind not in "iuf":
             continue
@@ -129,6 +132,8 @@ def check_values(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], sche
 
 def are_definite(matrices: np.ndarray) -> bool:
     """Whether matrices (..., n, n) are symmetric, but for rounding, and positive definite."""
+    import numpy as np
+
     tolerance = _SYMMETRIC * np.abs(matrices).max(initial=0.0)
     if not (np.abs(matrices - np.swapaxes(matrices, -1, -2)) <= tolerance).all():
         return False

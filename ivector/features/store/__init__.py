@@ -2,6 +2,7 @@
 
 reader    LogMelStore: what a store is on disk, making and opening one, reading from it
 writer    how it is made: shard by shard, a killed run continues
+importer  log-mel energies that another program stored, as a store
 __main__  the door python -m ivector.features.store to the command
 """
 

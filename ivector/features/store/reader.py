@@ -1,15 +1,17 @@
 """Log-mel store: the log-mel energies of a whole corpus, computed once, read by utterance.
 
-At 40 dimensions and 100 frames a second, Kaldi's compressed matrices (one byte a number) take
-4 kB a second, 12.5 % of 16-bit audio at 16 kHz, and a little for headers. float16, two bytes a
-number, takes 25 %; it is more exact, and parts of an utterance are read without the rest.
+At 40 dimensions and 100 frames a second, Kaldi's compressed matrices (one byte a number, the
+default) take 4 kB a second, 12.5 % of 16-bit audio at 16 kHz, and a little for headers. float16,
+two bytes a number, takes 25 %; it is more exact, and parts of an utterance are read without the
+rest. float32 keeps features of another program that are so stored.
 
 A store is a folder::
 
     store.json         written last: options, versions, counts, sizes
     index              "utt file offset n_frames", sorted
     feats.scp          the same for Kaldi (compressed storage only; paths as OUT was given)
-    logmel.<n>.ark     Kaldi archives, or logmel.<n>.f16: frames row by row, little-endian float16
+    logmel.<n>.ark     Kaldi archives, or frames row by row, little-endian: logmel.<n>.f16 of
+                       float16, logmel.<n>.f32 of float32
     logmel.<n>.json    written after each of them, so that a killed run continues
     skipped            "utt why" for recordings that cannot be used
 
@@ -25,23 +27,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import read_lines
 from ivector.base.foreign.boundary import check_types, foreign, read_json
-from ivector.features.store.writer import FLOAT16, FORMAT, Recording, write_store
+from ivector.base.foreign.opening import inside
+from ivector.features.store.writer import FORMAT, PLAIN, STORAGES, Recording, write_store
 
-STORAGES = ("kaldi", "float16")
-# The features of the VoxSRC 2020 systems (voxceleb_trainer), and Kaldi's filter bank.
+# The options of `LogMel` that give the numbers of another program.
+_TORCHAUDIO = {"num_mel_bins": 40, "low_freq": 0.0, "preemphasis_coefficient": 0.0}
 PRESETS: dict[str, dict[str, Any]] = {
-    "voxsrc": {
-        "num_mel_bins": 40,
-        "low_freq": 0.0,
-        "window_type": "hamming",
-        "preemphasis_coefficient": 0.0,
-        "flavour": "torchaudio",
-    },
+    "voxsrc2020": {**_TORCHAUDIO, "window_type": "hanning", "flavour": "torchaudio-int16"},
+    "clovaai": {**_TORCHAUDIO, "window_type": "hamming", "flavour": "torchaudio"},
+    "clovaai-int16": {**_TORCHAUDIO, "window_type": "hamming", "flavour": "torchaudio-int16"},
     "kaldi": {"num_mel_bins": 40, "snip_edges": False},
 }
+PRESETS["voxsrc"] = PRESETS["clovaai"]  # its former name
+DEFAULT_PRESET = "clovaai"
+PRESET_HELP = (
+    "whose numbers: voxsrc2020, of the VoxSRC 2020 pipeline (torchaudio, Hann window, 16-bit "
+    "scale); clovaai, of voxceleb_trainer today (Hamming, samples in +-1; formerly voxsrc), or "
+    "clovaai-int16 (16-bit scale); kaldi, of compute-fbank-feats"
+)
 
 
 class Place(NamedTuple):
@@ -97,13 +103,13 @@ class LogMelStore(Mapping[str, np.ndarray]):
         Parameters
         ----------
         folder : path-like
-        recordings : iterable of (utterance, audio file, start, end)
+        recordings : iterable of (utterance, audio file, start, end[, channel])
             As `ivector.data.DataDir.recordings` gives them; start and end in seconds or None.
         options : mapping, optional
-            Of `ivector.features.extractors.LogMel`; by default those of the VoxSRC 2020 systems, 40
+            Of `ivector.features.extractors.LogMel`; by default those of voxceleb_trainer, 40
             dimensions at 16 kHz. Recordings are resampled to ``sample_frequency``.
-        storage : {"kaldi", "float16"}
-            One byte a number, or two.
+        storage : {"kaldi", "float16", "float32"}
+            One byte a number, two or four.
         nj : int
             Processes; the files do not depend on it.
         strict : bool
@@ -119,7 +125,7 @@ class LogMelStore(Mapping[str, np.ndarray]):
         if storage not in STORAGES:
             raise UsageError(f"storage must be one of {', '.join(STORAGES)}, got {storage!r}")
         ordered = sorted(recordings, key=lambda recording: recording[0])
-        chosen = dict(PRESETS["voxsrc"] if options is None else options)
+        chosen = dict(PRESETS[DEFAULT_PRESET] if options is None else options)
         write_store(Path(folder), ordered, chosen, storage, nj, strict)
         return cls.open(folder)
 
@@ -193,8 +199,8 @@ class LogMelStore(Mapping[str, np.ndarray]):
         """
         place = self._index[utterance]
         start, stop, _ = slice(start, stop).indices(place.n_frames)
-        if self.metadata["storage"] == "float16":
-            return self._read_float16(utterance, place, start, max(stop - start, 0))
+        if self.metadata["storage"] in PLAIN:
+            return self._read_plain(utterance, place, start, max(stop - start, 0))
         from ivector.formats.arks import load_array
 
         array = load_array(utterance, f"{self.folder / place.file}:{place.offset}")
@@ -205,13 +211,15 @@ class LogMelStore(Mapping[str, np.ndarray]):
             )
         return np.ascontiguousarray(array[start:stop], np.float32)
 
-    def _read_float16(self, utterance: str, place: Place, start: int, count: int) -> np.ndarray:
+    def _read_plain(self, utterance: str, place: Place, start: int, count: int) -> np.ndarray:
         path, n_dims = self.folder / place.file, self.n_dims
-        offset = place.offset + start * n_dims * FLOAT16.itemsize
-        with foreign(f"{utterance}: {path}", "a file of a log-mel store", "make the store again"):
-            if offset + count * n_dims * FLOAT16.itemsize > path.stat().st_size:
-                raise DataError(f"{utterance}: {path} is cut short; make the store again")
-            flat = np.fromfile(path, FLOAT16, count * n_dims, offset=offset)
+        dtype = PLAIN[self.metadata["storage"]].dtype
+        offset = place.offset + start * n_dims * dtype.itemsize
+        cure = "make the store again"
+        with named(utterance), foreign(path, "a file of a log-mel store", cure):
+            if offset + count * n_dims * dtype.itemsize > path.stat().st_size:
+                raise DataError(f"{path} is cut short; {cure}")
+            flat = np.fromfile(path, dtype, count * n_dims, offset=offset)
         return flat.astype(np.float32).reshape(count, n_dims)
 
 
@@ -220,9 +228,12 @@ def _read_index(path: Path) -> dict[str, Place]:
     for number, line in enumerate(read_lines(path), 1):
         try:
             utt, file, offset, n_frames = line.split(" ")
+            inside(path.parent, file, path)
             index[utt] = Place(file, int(offset), int(n_frames))
             if not utt or min(index[utt].offset, index[utt].n_frames) < 0:
                 raise ValueError
+        except DataError:
+            raise
         except ValueError:
             raise DataError(f"{path}:{number}: not an index line; make the store again") from None
     return index

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata as packages
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,16 +22,28 @@ from ivector.base.foreign.boundary import read_json
 from ivector.base.log import progress
 from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
+from ivector.data import Part, Row
 
 logger = logging.getLogger("store")
 
 FORMAT = 1
 UTTERANCES_PER_SHARD = 128  # of small corpora; large ones have some thousand a file
-FLOAT16 = np.dtype("<f2")
+
+
+class Plain(NamedTuple):
+    """Storage of frames row by row: type of a number, ending of the files."""
+
+    dtype: np.dtype
+    ending: str
+
+
+PLAIN = {"float16": Plain(np.dtype("<f2"), ".f16"), "float32": Plain(np.dtype("<f4"), ".f32")}
+STORAGES = ("kaldi", *PLAIN)
+ENDINGS = {"kaldi": ".ark", **{name: plain.ending for name, plain in PLAIN.items()}}
 PCM_BYTES = 2  # a sample of 16-bit audio
 PACKAGES = ("ivector-plda", "numpy", "numba", "soundfile", "kaldiio")
 
-Recording = tuple[str, str, float | None, float | None]
+Recording = Row
 
 
 def write_store(
@@ -43,11 +55,15 @@ def write_store(
     strict: bool,
 ) -> None:
     """Write a store, or what a killed run left to do; see `LogMelStore.create`."""
+    run_writer(ShardWriter(folder.absolute(), options, storage, strict), folder, recordings, nj)
+
+
+def run_writer(writer: ShardWriter, folder: Path, recordings: Sequence[Recording], nj: int) -> None:
+    """Write all shards of a store and what describes them."""
     check_ids(recordings)
     # Workers may have been started in another folder, which relative paths would be sought in.
-    recordings = [(utt, os.path.abspath(path), start, end) for utt, path, start, end in recordings]
-    writer = ShardWriter(folder.absolute(), options, storage, strict)
-    n_dims = writer.extractor().n_features
+    recordings = [_absolute(row) for row in recordings]
+    n_dims = writer.n_dims()
     # A store that is being made again is none until it is complete.
     (folder / "store.json").unlink(missing_ok=True)
     size = shard_size(len(recordings), UTTERANCES_PER_SHARD)
@@ -65,6 +81,10 @@ class ShardWriter:
     storage: str
     strict: bool
 
+    def n_dims(self) -> int:
+        """Return the dimensions of a frame."""
+        return self.extractor().n_features
+
     def extractor(self) -> Any:
         """Return the feature extractor, its options checked."""
         from ivector.features.audio import FULL_SCALE
@@ -81,7 +101,7 @@ class ShardWriter:
         number, recordings = job
         name = f"logmel.{number}"
         mark = self.folder / f"{name}.json"
-        file = self.folder / f"{name}.{'ark' if self.storage == 'kaldi' else 'f16'}"
+        file = self.folder / f"{name}{ENDINGS[self.storage]}"
         stamp = self._stamp(recordings)
         former = _read_mark(mark)
         if former and former["stamp"] == stamp and _size(file) == former["bytes"]:
@@ -89,8 +109,11 @@ class ShardWriter:
         mark.unlink(missing_ok=True)
         done: dict[str, Any] = {"stamp": stamp, "skipped": [], "samples": 0}
         frames = self._frames(recordings, done)
-        write = self._write_ark if self.storage == "kaldi" else _write_float16
-        done["rows"] = [(utt, file.name, *place) for utt, *place in write(file, frames)]
+        if self.storage == "kaldi":
+            places = self._write_ark(file, frames)
+        else:
+            places = _write_plain(file, frames, PLAIN[self.storage].dtype)
+        done["rows"] = [(utt, file.name, *place) for utt, *place in places]
         done["bytes"] = _size(file)
         write_text(mark, json.dumps(done) + "\n")
         return done
@@ -98,11 +121,9 @@ class ShardWriter:
     def _stamp(self, recordings: Sequence[Recording]) -> str:
         """Digest of all that determines the shard, the recordings by size and time of change."""
         described = []
-        for utt, path, start, end in recordings:
-            status = os.stat(path) if os.path.exists(path) else None
-            described.append(
-                (utt, path, start, end, status and (status.st_size, status.st_mtime_ns))
-            )
+        for row in recordings:
+            status = os.stat(row[1]) if os.path.exists(row[1]) else None
+            described.append((*row, status and (status.st_size, status.st_mtime_ns)))
         text = json.dumps(
             [
                 FORMAT,
@@ -123,9 +144,10 @@ class ShardWriter:
 
         extractor = self.extractor()
         rate = int(extractor.sample_frequency)
-        for utt, path, start, end in recordings:
+        for row in recordings:
+            utt, path, start, end, channel = Part(*row)
             try:
-                samples, _ = read_audio(path, sample_rate=rate, start=start, end=end)
+                samples, _ = read_audio(path, rate, channel, start, end)
                 refuse_zeros(samples, path)
                 features = extractor.transform(samples)
                 if not len(features):
@@ -155,17 +177,17 @@ class ShardWriter:
         writer.scp.unlink()
 
 
-def _write_float16(
-    file: Path, frames: Iterator[tuple[str, np.ndarray]]
+def _write_plain(
+    file: Path, frames: Iterator[tuple[str, np.ndarray]], dtype: np.dtype
 ) -> Iterator[tuple[str, int, int]]:
     """Yield (utterance, offset, frames)."""
     places = []
     with atomic_write(file) as stream:
         for utt, features in frames:
-            if np.abs(features).max() > np.finfo(FLOAT16).max:
-                raise UsageError(f"{utt}: numbers too large for float16; take logarithms")
+            if np.abs(features).max() > np.finfo(dtype).max:
+                raise UsageError(f"{utt}: numbers too large for {dtype.name}; take logarithms")
             places.append((utt, stream.tell(), len(features)))
-            stream.write(features.astype(FLOAT16).tobytes())
+            stream.write(features.astype(dtype).tobytes())
     yield from places
 
 
@@ -182,7 +204,7 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
         raise DataError(f"{folder}: no recording could be used, for example {utt}: {why}")
     for old in folder.glob("logmel.*"):
         if int(old.name.split(".")[1]) >= len(parts) or (
-            old.suffix in (".ark", ".f16") and old.name not in {row[1] for row in rows}
+            old.suffix in ENDINGS.values() and old.name not in {row[1] for row in rows}
         ):
             old.unlink()
     write_text(folder / "index", "".join(f"{u} {f} {o} {n}\n" for u, f, o, n in rows))
@@ -212,6 +234,11 @@ def _finish(writer: ShardWriter, parts: list[dict[str, Any]], n_dims: int, liste
         "%s: %d utterances, %.1f MB, %.1f %% of 16-bit audio",
         listed_in, len(rows), n_bytes / 1e6, 100 * n_bytes / pcm_bytes,
     )  # fmt: skip
+
+
+def _absolute(row: Recording) -> Recording:
+    utt, path, *rest = row
+    return (utt, os.path.abspath(path), *rest)  # type: ignore[return-value]
 
 
 def check_ids(ordered: Sequence[Recording]) -> None:
