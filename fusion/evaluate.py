@@ -94,14 +94,19 @@ def main(arguments: argparse.Namespace) -> None:
     told: TrialSpeakers | None = None
     if arguments.bootstrap:
         told = speakers(trials, arguments.utt2spk, arguments.enroll)
+    rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
     for name, paths in given.items():
         found = scored(paths, trials, arguments)
+        result = _bootstrap(found, told, asked, arguments) if told else None
         tar, non = found.split()
-        points[name] = OperatingPoints(tar, non)
-        if told:
-            intervals[name] = _bootstrap(found, told, asked, arguments)
+        del found  # a curve takes several times the memory of its scores
+        curve = OperatingPoints(tar, non)
+        rows.append(measured(name, curve, result, asked))
+        if arguments.det or arguments.roc:
+            points[name] = curve
+            intervals |= {name: result} if result else {}
         if arguments.histogram:
             from fusion.plots.det import plot_score_histogram
 
@@ -109,7 +114,6 @@ def main(arguments: argparse.Namespace) -> None:
             if len(given) > 1:
                 path = path.with_name(f"{path.stem}-{_file_name(name)}{path.suffix}")
             plot_score_histogram(path, tar, non, title=name)
-    rows = [measured(name, points[name], intervals.get(name), asked) for name in given]
     print_tables(rows, asked, told, arguments.bootstrap)
     _draw(arguments, asked, points, intervals)
     if arguments.json:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fusion.calibration.linear import LinearFusion
+    from fusion.formats.speakers import TrialSpeakers
     from fusion.formats.tables import Trials
 
 GUARDS = ("warn", "best", "refuse")
@@ -100,18 +101,19 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.terminal import fuse_text as text
 
     record: dict[str, Any] = {}
+    written: tuple[Trials, np.ndarray] | None = None
     if arguments.inputs:
-        fusion, llr, trials = _learn(arguments, record)
+        fusion, written = _learn(arguments, record)
     else:
         fusion = _load(arguments.model)
         record["fusion"] = fusion.to_dict()
         text.print_weights(fusion, None)
     if arguments.apply:
-        llr, trials = _apply(arguments, fusion, record)
-    if arguments.out:
+        written = _apply(arguments, fusion, record)
+    if arguments.out and written:
         from fusion.formats.files import write_trial_scores
 
-        write_trial_scores(arguments.out, trials, llr)
+        write_trial_scores(arguments.out, *written)
     if arguments.model and arguments.inputs:
         from fusion.calibration.saving import save_model
 
@@ -159,14 +161,15 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _learn(
     arguments: argparse.Namespace, record: dict[str, Any]
-) -> tuple[LinearFusion, np.ndarray, Trials]:
-    """Train on the development trials; the fusion, cross-validated llr (N,) and the trials."""
+) -> tuple[LinearFusion, tuple[Trials, np.ndarray] | None]:
+    """Train on the development trials; the fusion, trials and cross-validated llr to write."""
     from fusion.calibration.linear import LinearFusion
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.layouts import TARGET
     from fusion.formats.systems import join
     from fusion.formats.tables import ScoredTrials
     from fusion.terminal import fuse_text as text
+    from fusion.terminal.inputs import speakers
 
     given = systems(arguments.inputs[:-1], arguments.pool)
     if len(given) < 2:
@@ -184,23 +187,26 @@ def _learn(
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
     )
-    ScoredTrials(trials, table[:, 0]).split()  # refuses unknown labels and a single class
+    ScoredTrials(trials, table[:, 0]).check()
     target = trials.labels == TARGET
     options = ("prior", "ridge", "non_negative", "missing", "bounded")
     fusion = LinearFusion(names=[*given], **{name: getattr(arguments, name) for name in options})
     fusion.fit(table, target)
-    record["training"] = {"trials": len(trials), "targets": int(target.sum())}
+    record["training"] = {"trials": len(target), "targets": int(target.sum())}
     print(
-        f"fusion of {len(given)} systems, learnt from {len(trials)} trials ({target.sum()} "
+        f"fusion of {len(given)} systems, learnt from {len(target)} trials ({target.sum()} "
         f"targets) for a prior of {arguments.prior:g}"
     )
     text.print_missing(table, fusion)
     text.print_weights(fusion, table)
+    told = speakers(trials, arguments.utt2spk, arguments.enroll) if arguments.folds else None
+    written = trials if arguments.out and not arguments.apply else None
+    del trials  # with its ids it is as large as a system's scores
     llr = table[:, 0]
-    if arguments.folds:
-        fusion, llr = _validate(arguments, fusion, table, target, trials, record)
+    if told:
+        fusion, llr = _validate(arguments, fusion, table, target, told, record)
     record["fusion"] = fusion.to_dict()
-    return fusion, llr, trials
+    return fusion, (written, llr) if written else None
 
 
 def _validate(
@@ -208,19 +214,18 @@ def _validate(
     fusion: LinearFusion,
     table: np.ndarray,
     target: np.ndarray,
-    trials: Trials,
+    told: TrialSpeakers,
     record: dict[str, Any],
 ) -> tuple[LinearFusion, np.ndarray]:
     """Cross-validate and guard; the fusion to use and the cross-validated llr of it."""
     from fusion.calibration.worth import Contest, guard, offer, paired
     from fusion.terminal import fuse_text as text
-    from fusion.terminal.inputs import speakers
 
     contest = Contest(
         fusion,
         table,
         target,
-        speakers(trials, arguments.utt2spk, arguments.enroll),
+        told,
         parse_points(arguments.p_target),
         n_folds=arguments.folds,
         random_state=arguments.seed,
@@ -270,8 +275,8 @@ def _load(path: Path) -> LinearFusion:
 
 def _apply(
     arguments: argparse.Namespace, fusion: LinearFusion, record: dict[str, Any]
-) -> tuple[np.ndarray, Trials]:
-    """Fuse the score files of --apply; llr (N,) and their trials."""
+) -> tuple[Trials, np.ndarray]:
+    """Fuse the score files of --apply; their trials and llr (N,)."""
     import numpy as np
 
     from fusion.formats.files import read_scores, read_trials
@@ -307,7 +312,7 @@ def _apply(
     if not (trials.labels == UNKNOWN).any() and target.any() and not target.all():
         points = parse_points(arguments.p_target)
         record["applied"] |= text.print_applied(llr, table, target, names, points)
-    return llr, trials
+    return trials, llr
 
 
 def _match(

@@ -24,7 +24,7 @@ from fusion.formats.layouts import (
     looks_like_trials,
     read_header,
 )
-from fusion.formats.matching import common_keys, contradict, keys_of, strangers
+from fusion.formats.matching import PairIndex, contradict, numbered_as, repeats, strangers
 from fusion.formats.parsing import blank_start, is_hdf5, look, read_pairs
 from fusion.formats.records import whole_lines
 from fusion.formats.tables import Scores, Trials
@@ -203,17 +203,17 @@ def check_pairs(file: File, table: Scores | Trials) -> None:
     values = table.values if isinstance(table, Scores) else table.labels
     what = "scores" if isinstance(table, Scores) else "trials"
     names = {name: n for n, name in enumerate(table.test_ids)}
-    number = [names.setdefault(name, len(names)) for name in table.enrol_ids]
-    enrol, test = np.array(number)[table.enrol], table.test.astype(np.int64)
-    again, differ = _repeats(enrol * len(names) + test, values)
+    number = np.array([names.setdefault(name, len(names)) for name in table.enrol_ids], np.int32)
+    enrol, test = number[table.enrol], table.test
+    again, differ = repeats(PairIndex(enrol, test).first, values)
     message = f"{what} contradict an earlier line of the same trial"
     file.add(ERROR, "contradictory", len(differ), message, _at(table, differ))
     same = np.setdiff1d(again, differ, assume_unique=True)
     file.add(ERROR, "duplicate", len(same), f"{what} repeat an earlier line", _at(table, same))
-    low, high = np.minimum(enrol, test), np.maximum(enrol, test)
-    _, turned = _repeats(low * len(names) + high, np.where(enrol <= test, 0, 1))
+    first = PairIndex(np.minimum(enrol, test), np.maximum(enrol, test)).first
+    _, turned = repeats(first, enrol > test)
     if isinstance(table, Trials):
-        _, contrary = _repeats(low * len(names) + high, values)
+        _, contrary = repeats(first, values)
         contrary = np.intersect1d(np.setdiff1d(contrary, differ), turned)
         message = "trials contradict an earlier line with the ids exchanged"
         file.add(ERROR, "contradictory-turned", len(contrary), message, _at(table, contrary))
@@ -227,17 +227,6 @@ def check_pairs(file: File, table: Scores | Trials) -> None:
     both = set(table.enrol_ids) & set(table.test_ids)
     message = "ids stand on both sides, as model and as test"
     file.add(NOTE, "both-sides", len(both), message, sorted(both)[:EXAMPLES])
-
-
-def _repeats(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose key has come before, and those of them with another value than the first."""
-    order = np.argsort(keys, kind="stable")
-    new = np.ones(len(keys), bool)
-    new[1:] = keys[order[1:]] != keys[order[:-1]]
-    first = order[np.flatnonzero(new)][np.cumsum(new) - 1]
-    again = ~new
-    differ = again & (values[order] != values[first])
-    return np.sort(order[again]), np.sort(order[differ])
 
 
 def check_values(file: File, scores: Scores) -> None:
@@ -276,8 +265,9 @@ def check_labels(file: File, trials: Trials) -> None:
 
     linked = linked_speakers(trials)
     wrong = np.flatnonzero((trials.labels == NONTARGET) & (linked.enrol == linked.test))
-    keys = trials.enrol.astype(np.int64) * len(trials.test_ids) + trials.test
-    wrong = wrong[~np.isin(keys[wrong], keys[trials.labels == TARGET])]  # said already
+    listed = PairIndex(trials.enrol, trials.test)
+    targets = np.unique(listed.first[trials.labels == TARGET])
+    wrong = wrong[~np.isin(listed.first[wrong], targets)]  # said already
     message = "nontarget trials are of one speaker, as the target trials link their sides"
     file.add(ERROR, "contradictory-linked", len(wrong), message, _at(trials, wrong))
     for kind, name in ((TARGET, "target"), (NONTARGET, "nontarget")):
@@ -304,7 +294,7 @@ def check_speakers(
     if isinstance(table, Trials):
         numbers = {name: n for n, name in enumerate(sorted({*sides[0], *sides[1]}))}
         enrol, test = (
-            np.array([numbers[name] if name else -1 for name in who], np.int64)[codes]
+            np.array([numbers[name] if name else -1 for name in who], np.int32)[codes]
             for who, codes in zip(sides, (table.enrol, table.test))
         )
         told = (enrol >= 0) & (test >= 0) & (table.labels != UNKNOWN)
@@ -342,24 +332,25 @@ def check_together(file: File, scores: Scores, lists: Sequence[File]) -> None:
     for other in lists:
         trials = other.table
         assert isinstance(trials, Trials)
-        keys, listed = common_keys(scores, trials), keys_of(trials)
-        known = np.isin(keys, listed)
+        listed = PairIndex(trials.enrol, trials.test)
+        place = listed.find(*numbered_as(scores, trials))
+        known = place >= 0
         if not known.any():
             continue
         covered |= known
-        missing = np.flatnonzero(~np.isin(listed, keys))
+        scored = np.zeros(len(trials), bool)
+        scored[place[known]] = True
+        missing = np.flatnonzero(~scored[listed.first])
+        del listed, scored
         message = f"of {len(trials)} trials of {other.path} have no score"
         file.add(ERROR, "missing", len(missing), message, _at(trials, missing))
-        order = np.argsort(listed, kind="stable")
         if scores.labels is not None:
             rows = np.flatnonzero(known)
-            place = order[np.searchsorted(listed, keys[rows], sorter=order)]
-            wrong = rows[contradict(scores.labels[rows], trials.labels[place])]
+            wrong = rows[contradict(scores.labels[rows], trials.labels[place[rows]])]
             message = f"labels contradict the list {other.path}"
             file.add(ERROR, "contradictory-list", len(wrong), message, _at(scores, wrong))
-        rows = np.flatnonzero(known & np.isfinite(scores.values))
-        place = order[np.searchsorted(listed, keys[rows], sorter=order)]
-        _check_sides(file, scores.values[rows], trials.labels[place], other.path)
+        known &= np.isfinite(scores.values)
+        _check_sides(file, scores.values[known], trials.labels[place[known]], other.path)
     if not covered.any():
         told = "; ".join(strangers(scores, o.table) for o in lists if isinstance(o.table, Trials))
         message = f"scores, and none is of a trial in {' or '.join(o.path for o in lists)}: {told}"

@@ -7,6 +7,8 @@ import numpy as np
 from fusion.formats.layouts import UNKNOWN
 from fusion.formats.tables import ScoredTrials, Scores, Trials, complaint, show_row
 
+LARGE_ROWS = 1 << 18  # below, loading the kernels takes longer than they save
+
 
 def align(
     scores: Scores, trials: Trials, *, subset: bool = False, allow_duplicates: bool = False
@@ -42,34 +44,38 @@ def align(
     """
     if same_order(scores, trials):
         # As toolkits score a list from top to bottom: half of the memory, a fraction of the time.
-        keys = keys_of(trials)
+        keys = trials.enrol.astype(np.int64)
+        keys *= len(trials.test_ids)
+        keys += trials.test
         keys.sort()
         if not (keys[1:] == keys[:-1]).any():
             _refuse_labels(scores, trials, slice(None))
             return ScoredTrials(trials, scores.values)
-    listed, scored = _Sorted(keys_of(trials)), _Sorted(common_keys(scores, trials))
-
-    listed.refuse_duplicates(trials, trials.labels, "trials", "label", allow_duplicates)
-    scored.refuse_duplicates(scores, scores.values, "scores", "score", allow_duplicates)
-    rows, found = scored.look_up(listed)
-    if not found.all():
+    listed = PairIndex(trials.enrol, trials.test)
+    rows = listed.find(*numbered_as(scores, trials))
+    _refuse_duplicates(trials, trials.labels, listed.first, "label", allow_duplicates)
+    known = np.flatnonzero(rows >= 0)
+    score_of = np.full(len(trials), -1, np.int32)
+    score_of[rows[known][::-1]] = known[::-1]  # so that the first stays
+    first = np.arange(len(scores), dtype=np.int32)
+    first[known] = score_of[rows[known]]
+    _refuse_duplicates(scores, scores.values, first, "score", allow_duplicates)
+    score_of = score_of[listed.first]
+    if (score_of < 0).any():
         cure = "score them, or take them out of the trial list"
         raise complaint(
-            lambda row: show_row(trials, row), np.sort(listed.order[~found]),
+            lambda row: show_row(trials, row), np.flatnonzero(score_of < 0),
             f"of {len(trials)} trials of {trials.origin.name} have no score in "
-            f"{scores.origin.name}", cure if found.any() else strangers(scores, trials),
+            f"{scores.origin.name}", cure if len(known) else strangers(scores, trials),
         )  # fmt: skip
-    _, known = listed.look_up(scored)
-    if not (subset or known.all()):
+    if not subset and len(known) < len(scores):
         raise complaint(
-            lambda row: show_row(scores, row), np.sort(scored.order[~known]),
+            lambda row: show_row(scores, row), np.flatnonzero(rows < 0),
             f"scores of {scores.origin.name} belong to no trial of {trials.origin.name}",
             "give the list that was scored, or `subset` to measure a part",
         )  # fmt: skip
-    row_of = np.empty(len(trials), np.int64)
-    row_of[listed.order] = rows
-    _refuse_labels(scores, trials, row_of)
-    return ScoredTrials(trials, scores.values[row_of])
+    _refuse_labels(scores, trials, score_of)
+    return ScoredTrials(trials, scores.values[score_of])
 
 
 def same_order(scores: Scores, trials: Trials) -> bool:
@@ -135,60 +141,88 @@ def contradict(beside: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero((beside != labels) & (beside != UNKNOWN) & (labels != UNKNOWN))
 
 
-def keys_of(trials: Trials) -> np.ndarray:
-    """One number (n_trials,) for each pair of ids."""
-    keys = trials.enrol.astype(np.int64)
-    keys *= len(trials.test_ids)
-    keys += trials.test
-    return keys
-
-
-def common_keys(scores: Scores, trials: Trials) -> np.ndarray:
-    """Key (n_scores,) of each score as of `keys_of` the trials, -1 for ids that they lack."""
+def numbered_as(scores: Scores, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
+    """Models and tests (n_scores,) int32 of scores as the trials number them, -1 for others."""
+    sides = zip(_names(scores, trials), (scores.enrol, scores.test))
     enrol, test = (
-        _translate(*names)[side]
-        for names, side in zip(_names(scores, trials), (scores.enrol, scores.test))
+        side if mine == theirs else _translate(mine, theirs)[side] for (mine, theirs), side in sides
     )
-    return np.where((enrol < 0) | (test < 0), -1, enrol * len(trials.test_ids) + test)
+    return enrol, test
 
 
-class _Sorted:
-    """Keys of pairs in ascending order; -1 is the key of a pair that no trial can have."""
+class PairIndex:
+    """Where pairs of numbers stand first.
 
-    def __init__(self, keys: np.ndarray):
-        self.order = np.argsort(keys)
-        self.keys = keys[self.order]
-        if (self.keys[1:] == self.keys[:-1]).any():
-            # Of equal keys the first line comes first. A stable sort takes several times as long.
-            self.order = np.argsort(keys, kind="stable")
+    Parameters
+    ----------
+    one, two : ndarray (n,) int32
+        Not negative.
 
-    def look_up(self, other: _Sorted) -> tuple[np.ndarray, np.ndarray]:
-        """Row here of each key of `other`, in its sorted order, and whether it is here."""
-        # Ascending queries stay in cache: at 10⁷ trials several times faster than random ones.
-        position = np.minimum(np.searchsorted(self.keys, other.keys), len(self.keys) - 1)
-        return self.order[position], (self.keys[position] == other.keys) & (other.keys >= 0)
+    Attributes
+    ----------
+    first : ndarray (n,) int32
+        First row with the same pair.
+    """
 
-    def refuse_duplicates(
-        self, table: Scores | Trials, values: np.ndarray, things: str, what: str, allow: bool
-    ) -> None:
-        """Raise DataError if a pair comes twice, or twice with different values."""
-        again = np.flatnonzero((self.keys[1:] == self.keys[:-1]) & (self.keys[1:] >= 0)) + 1
-        values = values[self.order]
-        differ = again[values[again] != values[again - 1]]
-        name = table.origin.name
-        if len(differ):
-            what = f"{things} of {name} contradict an earlier {what} of the same trial"
-            cure = "keep the right one"
-        elif len(again) and not allow:
-            what = f"{things} of {name} repeat an earlier line"
-            cure = "remove them, or give `allow_duplicates`"
-        else:
+    def __init__(self, one: np.ndarray, two: np.ndarray):
+        self._one, self._two = one, two
+        self._is_large = len(one) >= LARGE_ROWS
+        if self._is_large:
+            from fusion.formats.kernels import first_of_pairs
+
+            self._table = np.full(1 << (2 * len(one) - 1).bit_length(), -1, np.int32)
+            self.first = np.empty(len(one), np.int32)
+            first_of_pairs(one, two, self._table, self.first)
             return
-        rows = np.sort(self.order[differ if len(differ) else again])
-        raise complaint(lambda row: show_row(table, row), rows, what, cure)
+        self._width = int(two.max(initial=0)) + 1
+        keys = self._keys(one, two)
+        self._order = np.argsort(keys, kind="stable")
+        self._sorted = keys[self._order]
+        place = np.searchsorted(self._sorted, keys)
+        self.first = self._order[place].astype(np.int32)
+
+    def find(self, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+        """First row (m,) int32 of each of some pairs, -1 where there is none."""
+        if self._is_large:
+            from fusion.formats.kernels import find_pairs
+
+            rows = np.empty(len(one), np.int32)
+            find_pairs(self._one, self._two, self._table, one, two, rows)
+            return rows
+        keys = self._keys(one, two)
+        place = np.minimum(np.searchsorted(self._sorted, keys), len(self._sorted) - 1)
+        known = (self._sorted[place] == keys) & (one >= 0) & (two >= 0) & (two < self._width)
+        return np.where(known, self._order[place], -1).astype(np.int32)
+
+    def _keys(self, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+        return one.astype(np.int64) * self._width + two
+
+
+def repeats(first: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows whose pair has come before, and those of them with another value than the first."""
+    again = np.flatnonzero(first != np.arange(len(first), dtype=np.int32))
+    return again, again[values[again] != values[first[again]]]
+
+
+def _refuse_duplicates(
+    table: Scores | Trials, values: np.ndarray, first: np.ndarray, what: str, allow: bool
+) -> None:
+    """Raise DataError if a pair comes twice, or twice with different values."""
+    again, differ = repeats(first, values)
+    things = f"{'trials' if what == 'label' else 'scores'} of {table.origin.name}"
+    if len(differ):
+        what = f"{things} contradict an earlier {what} of the same trial"
+        cure = "keep the right one"
+    elif len(again) and not allow:
+        what = f"{things} repeat an earlier line"
+        cure = "remove them, or give `allow_duplicates`"
+    else:
+        return
+    rows = differ if len(differ) else again
+    raise complaint(lambda row: show_row(table, row), rows, what, cure)
 
 
 def _translate(ids: list[str], known: list[str]) -> np.ndarray:
-    """Positions (len(ids),) of ids in another list, -1 where it lacks them."""
+    """Positions (len(ids),) int32 of ids in another list, -1 where it lacks them."""
     table = {name: code for code, name in enumerate(known)}
-    return np.fromiter((table.get(name, -1) for name in ids), np.int64, len(ids))
+    return np.fromiter((table.get(name, -1) for name in ids), np.int32, len(ids))

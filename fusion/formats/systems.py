@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from fusion.formats.layouts import UNKNOWN
-from fusion.formats.matching import align, common_keys, keys_of, strangers
+from fusion.formats.matching import PairIndex, align, numbered_as, same_order, strangers
 from fusion.formats.records import Origin
 from fusion.formats.tables import Scores, Trials
 from ivector.base.errors import DataError
@@ -122,28 +122,30 @@ def all_trials(systems: Mapping[str, Scores]) -> Trials:
     For scores to be fused without a trial list.
     """
     tables = list(systems.values())
-    enrol, enrol_ids, enrol_sided = _interned(
+    enrols, enrol_ids, enrol_sided = _interned(
         [(s.enrol_ids, s.enrol_sided, s.enrol) for s in tables]
     )
-    test, test_ids, test_sided = _interned([(s.test_ids, s.test_sided, s.test) for s in tables])
-    sizes = [len(scores) for scores in systems.values()]
-    keys = enrol.astype(np.int64) * len(test_ids) + test
-    table = np.repeat(np.arange(len(sizes)), sizes)
-    row = np.concatenate([np.arange(size) for size in sizes])
-    _, firsts, pair = np.unique(keys, return_index=True, return_inverse=True)
-    # A pair that one file has twice stays twice, for `align` to refuse or let pass.
-    kept = np.flatnonzero(table == table[firsts][pair])
-    origin = _Joined([s.origin for s in tables], table[kept], row[kept])
-    labels = np.full(len(kept), UNKNOWN, np.int8)
-    return Trials(
-        enrol[kept], test[kept], labels, enrol_ids, test_ids, origin, enrol_sided, test_sided
-    )
+    tests, test_ids, test_sided = _interned([(s.test_ids, s.test_sided, s.test) for s in tables])
+    enrol, test, origin = enrols[0], tests[0], tables[0].origin
+    rows = [np.arange(len(enrol), dtype=np.int32)]
+    for one, two in zip(enrols[1:], tests[1:]):
+        # A pair that one file has twice stays twice, for `align` to refuse or let pass.
+        new = PairIndex(enrol, test).find(one, two) < 0
+        rows.append(np.flatnonzero(new).astype(np.int32))
+        if len(rows[-1]):
+            enrol = np.concatenate([enrol, one[new]])
+            test = np.concatenate([test, two[new]])
+    if len(rows[0]) < len(enrol):
+        table = np.repeat(np.arange(len(tables)), [len(part) for part in rows])
+        origin = _Joined([s.origin for s in tables], table, np.concatenate(rows))
+    labels = np.full(len(enrol), UNKNOWN, np.int8)
+    return Trials(enrol, test, labels, enrol_ids, test_ids, origin, enrol_sided, test_sided)
 
 
 def _interned(
     sides: Sequence[tuple[list[str], list[str] | None, np.ndarray]],
-) -> tuple[np.ndarray, list[str], list[str] | None]:
-    """One numbering of the ids of several tables: all rows' numbers, ids, and ids with sides.
+) -> tuple[list[np.ndarray], list[str], list[str] | None]:
+    """One numbering of the ids of several tables: rows' numbers of each, ids, ids with sides.
 
     Ids go by their sides if all tables have them, as when they are matched.
     """
@@ -157,15 +159,22 @@ def _interned(
             new.append(numbers.setdefault(key, len(numbers)))
             if len(plain) < len(numbers):
                 plain.append(name)
-        codes.append(np.array(new, np.int32)[side])
+        same = new == list(range(len(new)))
+        codes.append(side if same else np.array(new, np.int32)[side])
     found = list(numbers)
     ids = plain if len(set(plain)) == len(found) else found
-    return np.concatenate(codes), ids, found if by_side else None
+    return codes, ids, found if by_side else None
 
 
 def _scored(scores: Scores, trials: Trials) -> np.ndarray:
     """Whether each trial (N,) has a score."""
-    return np.isin(keys_of(trials), common_keys(scores, trials))
+    if same_order(scores, trials):
+        return np.ones(len(trials), bool)
+    listed = PairIndex(trials.enrol, trials.test)
+    rows = listed.find(*numbered_as(scores, trials))
+    found = np.zeros(len(trials), bool)
+    found[rows[rows >= 0]] = True
+    return found[listed.first]
 
 
 def _part(trials: Trials, rows: np.ndarray) -> Trials:

@@ -119,7 +119,13 @@ class ScoredTrials:
     values: np.ndarray
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of the target and of the nontarget trials.
+        """Scores of the target and of the nontarget trials; raises what `check` raises."""
+        self.check()
+        labels = self.trials.labels
+        return self.values[labels == TARGET], self.values[labels == NONTARGET]
+
+    def check(self) -> None:
+        """Refuse trials that cannot be measured.
 
         Raises
         ------
@@ -133,11 +139,10 @@ class ScoredTrials:
                 f"of {len(labels)} trials of {name} have an unknown label",
                 "take them out, as nothing can be measured on them",
             )  # fmt: skip
-        tar, non = self.values[labels == TARGET], self.values[labels == NONTARGET]
-        if not len(tar) or not len(non):
-            missing = "nontarget" if len(tar) else "target"
+        n_targets = int(np.count_nonzero(labels == TARGET))
+        if not 0 < n_targets < len(labels):
+            missing = "nontarget" if n_targets else "target"
             raise DataError(f"{name}: has no {missing} trials; error rates need both classes")
-        return tar, non
 
 
 def complaint(show: Callable[[int], str], rows: np.ndarray, what: str, cure: str) -> DataError:

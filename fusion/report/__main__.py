@@ -114,12 +114,11 @@ def main(arguments: argparse.Namespace) -> None:
     llr = _llr(arguments.llr, list(given))
     trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
-    scores = {name: scored(paths, trials, arguments).values for name, paths in given.items()}
     report = make_report(
         trials.labels == TARGET,
         told.enrol,
         told.test,
-        scores,
+        {name: scored(paths, trials, arguments).values for name, paths in given.items()},
         llr=llr,
         points=points,
         n_bootstrap=arguments.bootstrap,

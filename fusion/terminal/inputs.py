@@ -132,7 +132,7 @@ def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> 
     Raises
     ------
     DataError
-        What `read_scores`, `align` and `ScoredTrials.split` raise.
+        What `read_scores`, `align` and `ScoredTrials.check` raise.
     """
     from fusion.formats.files import align, read_scores
 
@@ -142,7 +142,7 @@ def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> 
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
     )
-    found.split()  # refuses unknown labels and a missing class
+    found.check()
     return found
 
 
