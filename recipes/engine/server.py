@@ -83,7 +83,8 @@ def _pass_on_signals(children: Sequence[int]) -> None:
 
 def _fork(settings: Settings, number: int, answers: int) -> int:
     """Number of the process that runs a stage; in that process, this does not return."""
-    from recipes.engine.jobs import end_with_parent, name_process
+    from ivector.base.parallel.forks import end_with_parent
+    from recipes.engine.jobs import name_process
 
     child = os.fork()
     if child:
