@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
-from fusion.terminal.inputs import add_trial_options, check_trial_options
+from fusion.terminal.inputs import MOST, add_trial_options, check_trial_options
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -84,7 +84,7 @@ def make_parser() -> Parser:
         "preset such as sre16; 0.01 by default")  # fmt: skip
     add("--explain", nargs="+", type=float, default=[], metavar="LLR",
         help="say what log-likelihood ratios mean; with --p-target also the posterior")  # fmt: skip
-    add("--folds", type=whole(0), default=5,
+    add("--folds", type=whole(0, MOST), default=5,
         help="parts of the speakers in cross-validation, at least 3; 0 for none, where there are "
         "too few speakers")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of the folds")
@@ -105,19 +105,20 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.terminal import calibrate_text as text
 
     record: dict[str, Any] = {}
+    written: tuple[Trials, np.ndarray] | None = None
     if arguments.inputs:
-        model, training, llr, trials = _learn(arguments, points, record)
+        model, training, written = _learn(arguments, points, record)
     else:
         model, training = _load(arguments.model)
         text.print_model(model, training)
     record["calibration"], record["training"] = model.to_dict(), training
     record["thresholds"] = text.print_thresholds(model, points)
     if arguments.apply:
-        llr, trials = _apply(arguments, model, points, record)
-    if arguments.out:
+        written = _apply(arguments, model, points, record)
+    if arguments.out and written:
         from fusion.formats.files import write_trial_scores
 
-        write_trial_scores(arguments.out, trials, llr)
+        write_trial_scores(arguments.out, *written)
     if arguments.model and arguments.inputs:
         from fusion.calibration.saving import save_model
 
@@ -183,8 +184,8 @@ def _explain(arguments: argparse.Namespace, points: list[OperatingPoint]) -> Non
 
 def _learn(
     arguments: argparse.Namespace, points: list[OperatingPoint], record: dict[str, Any]
-) -> tuple[Calibration, dict[str, Any], np.ndarray, Trials]:
-    """Train on the development trials; the model, its training, cross-validated llr, trials."""
+) -> tuple[Calibration, dict[str, Any], tuple[Trials, np.ndarray] | None]:
+    """Train on the development trials; model, training, trials and cross-validated llr to write."""
     from fusion.calibration.crossval import cross_validate
     from fusion.calibration.one_system import Calibration
     from fusion.formats.files import align, read_scores, read_trials
@@ -192,14 +193,14 @@ def _learn(
     from fusion.terminal import calibrate_text as text
     from fusion.terminal.inputs import speakers
 
-    trials = read_trials(arguments.inputs[-1])
+    trials = read_trials(arguments.inputs[-1], arguments.label_column)
     scored = align(
-        read_scores(arguments.inputs[:-1], arguments.score_column),
+        read_scores(arguments.inputs[:-1], arguments.score_column, arguments.label_column),
         trials,
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
     )
-    scored.split()  # Refuses unknown labels and a single class.
+    scored.check()
     scores, target = scored.values, trials.labels == TARGET
     names, quality = None, None
     if arguments.quality:
@@ -221,6 +222,8 @@ def _learn(
         "speakers_from": whose.source,
     }
     text.print_model(model, training)
+    written = trials if arguments.out and not arguments.apply else None
+    del scored, trials  # as large as what is to come
     llr = scores
     if arguments.folds:
         llr = cross_validate(
@@ -235,7 +238,7 @@ def _learn(
             f"({whose.source}); each llr is of a calibration that saw neither speaker"
         )
         record["cross_validation"] = {"folds": arguments.folds, **rows}
-    return model, training, llr, trials
+    return model, training, (written, llr) if written else None
 
 
 def _load(path: Path) -> tuple[Calibration, dict[str, Any]]:
@@ -256,16 +259,16 @@ def _apply(
     model: Calibration,
     points: list[OperatingPoint],
     record: dict[str, Any],
-) -> tuple[np.ndarray, Trials]:
-    """Calibrate the score files of --apply; llr (N,) and their trials."""
+) -> tuple[Trials, np.ndarray]:
+    """Calibrate the score files of --apply; their trials and llr (N,)."""
     from fusion.formats.files import align, read_scores, read_trials
     from fusion.formats.layouts import TARGET, UNKNOWN
     from fusion.formats.systems import all_trials
     from fusion.terminal import calibrate_text as text
 
-    read = read_scores(arguments.apply, arguments.score_column)
+    read = read_scores(arguments.apply, arguments.score_column, arguments.label_column)
     listed = arguments.apply_trials
-    trials = read_trials(listed) if listed else all_trials({"": read})
+    trials = read_trials(listed, arguments.label_column) if listed else all_trials({"": read})
     scores = align(
         read, trials, subset=arguments.subset, allow_duplicates=arguments.allow_duplicates
     ).values
@@ -288,7 +291,7 @@ def _apply(
         rows["calibrated"] = text.measure(llr, target, points)
         text.print_metrics("of --apply", rows, points)
         record["applied"] |= rows
-    return llr, trials
+    return trials, llr
 
 
 def _quality(paths: list[Path], wanted: list[str], trials: Trials) -> tuple[list[str], np.ndarray]:

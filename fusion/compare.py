@@ -13,6 +13,7 @@ from pathlib import Path
 from fusion.commands import COMMANDS
 from fusion.metrics.points import parse_points
 from fusion.terminal.inputs import (
+    MOST,
     add_column_options,
     add_trial_options,
     check_column_options,
@@ -56,9 +57,9 @@ def make_parser() -> Parser:
         help="test decisions at this threshold of all systems; without it at the Bayes threshold "
         "(--llr) or at each system's best")  # fmt: skip
     add_column_options(parser, "compared")
-    add("--top", type=whole(0), default=10, metavar="N",
+    add("--top", type=whole(0, MOST), default=10, metavar="N",
         help="trials to show on which two systems disagree most")  # fmt: skip
-    add("--bootstrap", type=whole(20), default=1000, metavar="N",
+    add("--bootstrap", type=whole(20, MOST), default=1000, metavar="N",
         help="replicates; more are steadier and take longer")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of the bootstrap")
     add("--json", type=Path, metavar="FILE", help="write all numbers to a file")
@@ -78,7 +79,7 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.formats.files import read_trials
     from fusion.formats.layouts import TARGET
 
-    trials = read_trials(arguments.trials)
+    trials = read_trials(arguments.trials, arguments.label_column)
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
     found = compare_systems(
         {name: scored(paths, trials, arguments).values for name, paths in given.items()},

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from fusion.commands import COMMANDS
 from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
 from fusion.terminal.inputs import (
+    MOST,
     add_trial_options,
     check_trial_options,
     scored,
     speakers,
     systems,
 )
-from ivector.base.cli import Parser, run
+from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def make_parser() -> Parser:
     add("--llr", action="store_true",
         help="the scores are natural-log likelihood ratios: measure Cllr and the actual costs, of "
         "decisions at the Bayes threshold")  # fmt: skip
-    add("--bootstrap", type=int, default=1000, metavar="N",
+    add("--bootstrap", type=whole(0, MOST), default=1000, metavar="N",
         help="replicates of the intervals; more are steadier and take longer, 0 gives no "
         "intervals")  # fmt: skip
-    add("--seed", type=int, default=0, help="seed of the bootstrap")
+    add("--seed", type=SEED, default=0, help="seed of the bootstrap")
     add_trial_options(parser)
     for name, what in (("det", "DET"), ("roc", "ROC")):
         add(f"--{name}", type=Path, metavar="FILE", help=f"draw {what} curves, .png or .svg")
@@ -89,18 +90,23 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.terminal.evaluate_text import measured, print_tables
 
     given = systems(arguments.scores, arguments.pool)
-    trials = read_trials([arguments.trials, *arguments.more_trials])
+    trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told: TrialSpeakers | None = None
     if arguments.bootstrap:
         told = speakers(trials, arguments.utt2spk, arguments.enroll)
+    rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
     for name, paths in given.items():
         found = scored(paths, trials, arguments)
+        result = _bootstrap(found, told, asked, arguments) if told else None
         tar, non = found.split()
-        points[name] = OperatingPoints(tar, non)
-        if told:
-            intervals[name] = _bootstrap(found, told, asked, arguments)
+        del found  # a curve takes several times the memory of its scores
+        curve = OperatingPoints(tar, non)
+        rows.append(measured(name, curve, result, asked))
+        if arguments.det or arguments.roc:
+            points[name] = curve
+            intervals |= {name: result} if result else {}
         if arguments.histogram:
             from fusion.plots.det import plot_score_histogram
 
@@ -108,7 +114,6 @@ def main(arguments: argparse.Namespace) -> None:
             if len(given) > 1:
                 path = path.with_name(f"{path.stem}-{_file_name(name)}{path.suffix}")
             plot_score_histogram(path, tar, non, title=name)
-    rows = [measured(name, points[name], intervals.get(name), asked) for name in given]
     print_tables(rows, asked, told, arguments.bootstrap)
     _draw(arguments, asked, points, intervals)
     if arguments.json:
@@ -119,8 +124,6 @@ def _check(arguments: argparse.Namespace) -> None:
     """Refuse options that make no sense before anything is read."""
     if arguments.bootstrap and arguments.bootstrap < 20:
         raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
-    if arguments.seed < 0:
-        raise UsageError(f"--seed: must not be negative, got {arguments.seed}")
     check_trial_options(arguments)
     for name in ("det", "roc", "histogram"):
         path = getattr(arguments, name)

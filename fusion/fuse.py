@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
 from fusion.metrics.points import parse_points
-from fusion.terminal.inputs import add_trial_options, check_trial_options, systems
+from fusion.terminal.inputs import MOST, add_trial_options, check_trial_options, systems
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fusion.calibration.linear import LinearFusion
+    from fusion.formats.speakers import TrialSpeakers
     from fusion.formats.tables import Trials
 
 GUARDS = ("warn", "best", "refuse")
@@ -37,6 +38,7 @@ _LEARNING = {
 def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
+        parameters={"missing": "--missing fallback"},
         prog="python -m fusion.fuse",
         usage="%(prog)s SCORES... TRIALS [--apply SCORES...] [--out FUSED] [--model FILE] [options]"
         "\n       %(prog)s --model FILE --apply SCORES... --out FUSED [options]",
@@ -83,9 +85,9 @@ def make_parser() -> Parser:
     add("--points", "--p-target", dest="p_target", nargs="+", default=["0.01"], metavar="P",
         help="operating points of the table and the guard: prior, prior:c_miss:c_fa, or a "
         "preset such as sre16")  # fmt: skip
-    add("--folds", type=whole(0), default=5,
+    add("--folds", type=whole(0, MOST), default=5,
         help="parts of the speakers in cross-validation; 0 for no table and no guard")  # fmt: skip
-    add("--bootstrap", type=whole(0), default=1000, metavar="N",
+    add("--bootstrap", type=whole(0, MOST), default=1000, metavar="N",
         help="replicates of the guard's intervals; 0 takes every difference for real")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of folds and bootstrap")
     add_trial_options(parser)
@@ -99,18 +101,19 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.terminal import fuse_text as text
 
     record: dict[str, Any] = {}
+    written: tuple[Trials, np.ndarray] | None = None
     if arguments.inputs:
-        fusion, llr, trials = _learn(arguments, record)
+        fusion, written = _learn(arguments, record)
     else:
         fusion = _load(arguments.model)
         record["fusion"] = fusion.to_dict()
         text.print_weights(fusion, None)
     if arguments.apply:
-        llr, trials = _apply(arguments, fusion, record)
-    if arguments.out:
+        written = _apply(arguments, fusion, record)
+    if arguments.out and written:
         from fusion.formats.files import write_trial_scores
 
-        write_trial_scores(arguments.out, trials, llr)
+        write_trial_scores(arguments.out, *written)
     if arguments.model and arguments.inputs:
         from fusion.calibration.saving import save_model
 
@@ -158,45 +161,52 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _learn(
     arguments: argparse.Namespace, record: dict[str, Any]
-) -> tuple[LinearFusion, np.ndarray, Trials]:
-    """Train on the development trials; the fusion, cross-validated llr (N,) and the trials."""
+) -> tuple[LinearFusion, tuple[Trials, np.ndarray] | None]:
+    """Train on the development trials; the fusion, trials and cross-validated llr to write."""
     from fusion.calibration.linear import LinearFusion
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.layouts import TARGET
     from fusion.formats.systems import join
     from fusion.formats.tables import ScoredTrials
     from fusion.terminal import fuse_text as text
+    from fusion.terminal.inputs import speakers
 
     given = systems(arguments.inputs[:-1], arguments.pool)
     if len(given) < 2:
         raise UsageError(
             f"all score files are of one system, {next(iter(given))!r}; name them with NAME=FILE"
         )
-    trials = read_trials([arguments.inputs[-1], *arguments.more_trials])
+    trials = read_trials([arguments.inputs[-1], *arguments.more_trials], arguments.label_column)
     table = join(
-        {name: read_scores(paths, arguments.score_column) for name, paths in given.items()},
+        {
+            name: read_scores(paths, arguments.score_column, arguments.label_column)
+            for name, paths in given.items()
+        },
         trials,
         missing=arguments.missing == "fallback",
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
     )
-    ScoredTrials(trials, table[:, 0]).split()  # refuses unknown labels and a single class
+    ScoredTrials(trials, table[:, 0]).check()
     target = trials.labels == TARGET
     options = ("prior", "ridge", "non_negative", "missing", "bounded")
     fusion = LinearFusion(names=[*given], **{name: getattr(arguments, name) for name in options})
     fusion.fit(table, target)
-    record["training"] = {"trials": len(trials), "targets": int(target.sum())}
+    record["training"] = {"trials": len(target), "targets": int(target.sum())}
     print(
-        f"fusion of {len(given)} systems, learnt from {len(trials)} trials ({target.sum()} "
+        f"fusion of {len(given)} systems, learnt from {len(target)} trials ({target.sum()} "
         f"targets) for a prior of {arguments.prior:g}"
     )
     text.print_missing(table, fusion)
     text.print_weights(fusion, table)
+    told = speakers(trials, arguments.utt2spk, arguments.enroll) if arguments.folds else None
+    written = trials if arguments.out and not arguments.apply else None
+    del trials  # with its ids it is as large as a system's scores
     llr = table[:, 0]
-    if arguments.folds:
-        fusion, llr = _validate(arguments, fusion, table, target, trials, record)
+    if told:
+        fusion, llr = _validate(arguments, fusion, table, target, told, record)
     record["fusion"] = fusion.to_dict()
-    return fusion, llr, trials
+    return fusion, (written, llr) if written else None
 
 
 def _validate(
@@ -204,19 +214,18 @@ def _validate(
     fusion: LinearFusion,
     table: np.ndarray,
     target: np.ndarray,
-    trials: Trials,
+    told: TrialSpeakers,
     record: dict[str, Any],
 ) -> tuple[LinearFusion, np.ndarray]:
     """Cross-validate and guard; the fusion to use and the cross-validated llr of it."""
     from fusion.calibration.worth import Contest, guard, offer, paired
     from fusion.terminal import fuse_text as text
-    from fusion.terminal.inputs import speakers
 
     contest = Contest(
         fusion,
         table,
         target,
-        speakers(trials, arguments.utt2spk, arguments.enroll),
+        told,
         parse_points(arguments.p_target),
         n_folds=arguments.folds,
         random_state=arguments.seed,
@@ -266,8 +275,8 @@ def _load(path: Path) -> LinearFusion:
 
 def _apply(
     arguments: argparse.Namespace, fusion: LinearFusion, record: dict[str, Any]
-) -> tuple[np.ndarray, Trials]:
-    """Fuse the score files of --apply; llr (N,) and their trials."""
+) -> tuple[Trials, np.ndarray]:
+    """Fuse the score files of --apply; their trials and llr (N,)."""
     import numpy as np
 
     from fusion.formats.files import read_scores, read_trials
@@ -278,8 +287,15 @@ def _apply(
     names = list(fusion.names or ())
     learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names
     given = _match(arguments.apply, arguments.pool, learnt, names, fusion.missing == "fallback")
-    scores = {name: read_scores(paths, arguments.score_column) for name, paths in given.items()}
-    trials = read_trials(arguments.apply_trials) if arguments.apply_trials else all_trials(scores)
+    scores = {
+        name: read_scores(paths, arguments.score_column, arguments.label_column)
+        for name, paths in given.items()
+    }
+    trials = (
+        read_trials(arguments.apply_trials, arguments.label_column)
+        if arguments.apply_trials
+        else all_trials(scores)
+    )
     joined = join(
         scores,
         trials,
@@ -296,7 +312,7 @@ def _apply(
     if not (trials.labels == UNKNOWN).any() and target.any() and not target.all():
         points = parse_points(arguments.p_target)
         record["applied"] |= text.print_applied(llr, table, target, names, points)
-    return llr, trials
+    return trials, llr
 
 
 def _match(

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
+from fusion.terminal.inputs import add_choice_of_columns
 from ivector.base.cli import Parser, run
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, in_options
 
 if TYPE_CHECKING:
     from fusion.formats.linting import File
@@ -39,18 +40,21 @@ def make_parser() -> Parser:
     add("--train", type=Path, metavar="FILE",
         help="training data that the trials must not share speakers with: 'utterance speaker' "
         "lines, or a list of utterances or speakers")  # fmt: skip
+    add_choice_of_columns(parser)
     add("--json", type=Path, metavar="FILE", help="write all findings to a file")
     return parser
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Read, check, print; 1 if there are errors."""
+    from fusion.formats.layouts import Chosen
     from fusion.formats.linting import ERROR, NOTE, WARNING, count, lint
     from fusion.formats.speakers import read_map
 
     utt2spk = read_map(arguments.utt2spk) if arguments.utt2spk else None
     train = read_training(arguments.train) if arguments.train else []
-    files = lint(arguments.files, train, utt2spk)
+    columns = Chosen(arguments.score_column, arguments.label_column)
+    files = lint(arguments.files, train, utt2spk, columns)
     for file in files:
         _print(file)
     numbers = {kind: count(files, kind) for kind in (ERROR, WARNING, NOTE)}
@@ -90,7 +94,8 @@ def _print(file: File) -> None:
     gravity = ("error", "warning", "note").index
     for finding in sorted(file.findings, key=lambda finding: gravity(finding.severity)):
         single = finding.code in ("file", "sign", "chance", "separable")
-        what = finding.message if single else f"{finding.count} × {finding.message}"
+        told = in_options(finding.message)
+        what = told if single else f"{finding.count} × {told}"
         if finding.examples:
             more = ", …" if finding.count > len(finding.examples) else ""
             what += f" ({'; '.join(finding.examples)}{more})"

@@ -85,7 +85,7 @@ class FrontEnd:
         if self.sdc is None:
             return
         if self.delta_order:
-            raise UsageError("sdc takes the place of deltas; set delta_order=0")
+            raise UsageError("sdc takes the place of deltas; set `delta_order`=0")
         # As a tuple, whatever it was read from: hashable and equal after JSON.
         object.__setattr__(self, "sdc", tuple(self.sdc))
         if len(self.sdc) != 4:

@@ -198,7 +198,7 @@ class ScoreNorm(TransformerMixin, BaseEstimator):
             if not width and NORMS[self.kind].adaptive and block.shape[1] < self.top_n:
                 warn_degenerate(
                     f"{name} holds a cohort of {block.shape[1]}, fewer than top_n={self.top_n}; "
-                    "all are used, which is plain s-norm: use a larger cohort or a smaller top_n"
+                    "all are used, which is plain s-norm: use a larger cohort or a smaller `top_n`"
                 )
             width = block.shape[1]
             yield block

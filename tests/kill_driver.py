@@ -1,9 +1,12 @@
 """Kill the recipe at random moments in every stage, give the same command again, compare the bytes.
 
-Run ``python tests/kill_driver.py [--kills 50] [RECIPE OPTION...]``. Without options for
-``recipes/run.sh`` three small runs on the synthetic corpus cover stages 0 to 10: i-vectors, two
-systems with their fusion, and the x-vector network, by two processes each. Each is run undisturbed
-once and then killed in three ways until its share of the kills is reached:
+Run ``python tests/kill_driver.py [--kills 50] [--hyke FOLDER] [RECIPE OPTION...]``. Without
+options for ``recipes/run.sh`` three small runs on the synthetic corpus cover stages 0 to 10:
+i-vectors, two systems with their fusion, and the x-vector network, by two processes each; with
+--hyke they get half of the kills, and a run over that corpus the others. Each is run undisturbed
+once. Then each stage is told to end at a random moment, by SIGINT to the group, as a terminal does,
+and by SIGTERM to the script, as a scheduler does: the statuses must be 130 and 75. These do not
+count among the kills; then it is killed in three ways until its share of them is reached:
 
 * at a random moment of a stage, the stages in turn so that none is left out: SIGKILL to the whole
   process group, and every fourth time to the stage's process alone, whose workers end with it;
@@ -61,7 +64,11 @@ SETS = (
                         "--xvector-steps", "5", "--xvector-frames", "60 80"]),
 )  # fmt: skip
 POLL = 0.02
+HYKE = ["--corpus", "hyke", "--nj", "2", "--systems", "ivector cosine gmm-ubm gmm-ubm-s",
+        "--fusion-systems", "ivector gmm-ubm-s"]  # fmt: skip
 GROUP, ALONE, CHANGE, WORKER = "group", "stage alone", "before a change", "worker alone"
+INT, TERM = "SIGINT", "SIGTERM"
+STATUSES = {INT: 130, TERM: 75}
 TRIES = 3  # to hit a stage, or a fork of one
 
 
@@ -122,9 +129,7 @@ def plan(steps: dict[Step, float], count: int, rng: np.random.Generator) -> list
     return sorted([*chosen, *(order[i] for i in more)], key=order.index)
 
 
-def strike(
-    recipe: Recipe, target: Step, moment: float, order: list[Step], alone: bool
-) -> Step | None:
+def strike(recipe: Recipe, target: Step, moment: float, order: list[Step], how: str) -> Step | None:
     """Kill a run `moment` seconds into a stage; where it was, None if it ended before."""
     begun = None
     now = None
@@ -137,13 +142,17 @@ def strike(
         time.sleep(POLL)
     if recipe.ended() or now is None:
         return None
-    if alone:  # the script ends by itself, and workers by and by
-        with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError):
+        if how == ALONE:  # the script ends by itself, and workers by and by
             os.kill(now[1], signal.SIGKILL)
-        recipe.wait()
-    else:
+        elif how == INT:
+            os.killpg(recipe.process.pid, signal.SIGINT)
+        elif how == TERM:
+            os.kill(recipe.process.pid, signal.SIGTERM)
+    if how == GROUP:
         recipe.kill()
-    return now[0]
+    # A run that was at its end may have ended well.
+    return None if recipe.wait() == 0 else now[0]
 
 
 class Round:
@@ -160,22 +169,34 @@ class Round:
     def by_moments(self, count: int, rng: np.random.Generator) -> int:
         """Kill in every stage at a random moment; return how many runs ended before theirs."""
         targets = plan(self.truth.steps, count, rng)
+        ways = [ALONE if number % 4 == 3 else GROUP for number in range(count)]
+        return self._strike_all(list(zip(targets, ways)), rng)
+
+    def by_signals(self, rng: np.random.Generator) -> None:
+        """Tell every stage to end, by both signals."""
+        self._strike_all([(step, how) for step in self.truth.steps for how in STATUSES], rng)
+
+    def _strike_all(self, targets: list[tuple[Step, str]], rng: np.random.Generator) -> int:
+        """Strike stages, in order; those that were missed, again. How many runs ended before."""
         early = 0
         pace = 1.0  # of this machine, against that of the undisturbed run
         for _ in range(TRIES):
-            missed = {target.stage: target for target in targets}
-            for number, target in enumerate(targets):
+            # By signals each stage has to be hit by each; by kills, by any.
+            missed = {(target, STATUSES.get(how)): (target, how) for target, how in targets}
+            for target, how in targets:
                 moment = pace * float(rng.uniform(0, self.truth.steps[target]))
                 recipe = self._launch()
-                how = ALONE if number % 4 == 3 else GROUP
-                step = strike(recipe, target, moment, list(self.truth.steps), how == ALONE)
+                step = strike(recipe, target, moment, list(self.truth.steps), how)
                 early += not self._account(step, how, recipe)
                 pace *= 1.0 if step == target else 0.7
-                missed.pop(step.stage if step else -1, None)
+                if step is not None:
+                    missed.pop((step, STATUSES.get(how)), None)
             self._end()
             targets = list(missed.values())
             if not targets:
                 break
+        for target, how in targets:
+            print(f"      {self.name}: {target} was too short to be hit by {how}", flush=True)
         return early
 
     def by_changes(self, count: int, rng: np.random.Generator) -> None:
@@ -247,6 +268,9 @@ class Round:
             return False
         self.tally.kills.append((self.name, how, step))
         found = defects(self.folder, self.truth.results, self.truth.homes)
+        if how in STATUSES and recipe.wait() != STATUSES[how]:
+            found.append(f"ended with {recipe.wait()}, not {STATUSES[how]}")
+            self._blame()
         self.tally.wrong += [f"after the kill in {step} ({how}): {t}" for t in found]
         number = len(self.tally.kills)
         print(f"{number:4d}  {self.name}  {step}  {how}  {'; '.join(found) or 'ok'}", flush=True)
@@ -288,6 +312,7 @@ def run_set(
     )
     turns = Round(name, folder / "run", options, truth, tally)
     try:
+        turns.by_signals(rng)
         share = kills // 4
         early = turns.by_moments(kills - 2 * share, rng)
         if share + early:
@@ -299,7 +324,7 @@ def run_set(
 
 def summary(tally: Tally) -> str:
     """Kills by stage and way."""
-    ways = (GROUP, ALONE, CHANGE, WORKER)
+    ways = (GROUP, ALONE, CHANGE, WORKER, INT, TERM)
     counts = Counter((str(step), how) for _, how, step in tally.kills)
     steps = sorted({str(step) for _, _, step in tally.kills})
     rows = [[step, *(counts[step, way] for way in ways)] for step in steps]
@@ -310,6 +335,7 @@ def summary(tally: Tally) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--hyke", type=Path, help="the corpus, which gets half of the kills")
     parser.add_argument("--kill-seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work, instead of a temporary folder")
     arguments, options = parser.parse_known_args(argv)
@@ -320,6 +346,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options and find_spec("torch") is None:
         print("x-vectors: skipped, as torch is not installed")
         sets = [(name, share / 0.8, words) for name, share, words in sets[:2]]
+    if arguments.hyke:
+        sets = [(name, share / 2, words) for name, share, words in sets]
+        words = [*HYKE, "--corpus-dir", str(arguments.hyke.resolve())]
+        sets.append(("hyke", 1 - sum(share for _, share, _ in sets), words))
     rng = np.random.default_rng(arguments.kill_seed)
     tally = Tally()
     start = time.perf_counter()
@@ -332,7 +362,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"WRONG: {line}")
     verdict = "DIFFERENT" if tally.wrong else "OK"
     seconds = time.perf_counter() - start
-    print(f"{len(tally.kills)} kills in {seconds:.0f} s: {verdict}")
+    signals = sum(how in STATUSES for _, how, _ in tally.kills)
+    kills = len(tally.kills) - signals
+    print(f"{kills} kills and {signals} signals in {seconds:.0f} s: {verdict}")
     return 1 if tally.wrong else 0
 
 

@@ -161,7 +161,7 @@ PRESETS = {
             without={
                 "features.kind": AS_STORED,
                 "features.num_mel_bins": AS_STORED,
-                "training.seed": "the recipe's --seed tells it",
+                "training.seed": "the recipe's seed tells it",
                 **SOUND,
             },
             choices={"features.normalisation": WHOLE_RECORDINGS},

@@ -395,21 +395,21 @@ def check_together(config: NetworkConfig) -> None:
     """
     frames, batches, loss = config.batches.frames, config.batches, config.loss.name
     if frames and frames[0] > frames[-1]:
-        raise UsageError("--frames: takes one length, or the least and the largest")
+        raise UsageError("`frames`: takes one length, or the least and the largest")
     if loss is not None and loss not in CLASSIFIERS:
         if batches.per_speaker < 2:
-            raise UsageError(f"--loss {loss} compares utterances: give --per-speaker 2 or more")
+            raise UsageError(f"the loss {loss} compares utterances: give `per_speaker` 2 or more")
         if config.training.accumulate > 1:
-            raise UsageError(f"--accumulate: {loss} compares the utterances of a batch, uncut")
+            raise UsageError(f"`accumulate`: {loss} compares the utterances of a batch, uncut")
     if batches.hard_every and batches.per_speaker < 1:
-        raise UsageError("--hard-every: puts speakers together: give --per-speaker")
+        raise UsageError("`hard_every`: puts speakers together: give `per_speaker`")
     if 0 < batches.hard_every <= READ_AHEAD * config.machine.workers:
         raise UsageError(
-            f"--hard-every: {config.machine.workers} workers read batches ahead; give "
+            f"`hard_every`: {config.machine.workers} workers read batches ahead; give "
             f"{READ_AHEAD * config.machine.workers + 1} or more"
         )
     if batches.per_speaker and batches.batch_size % batches.per_speaker:
-        raise UsageError("--batch-size: must be a multiple of --per-speaker")
+        raise UsageError("`batch_size`: must be a multiple of `per_speaker`")
     speeds = config.augmentation.speeds
     if 1.0 not in speeds or len(set(speeds)) < len(speeds):
-        raise UsageError("--speeds: different factors, 1 among them")
+        raise UsageError("`speeds`: different factors, 1 among them")

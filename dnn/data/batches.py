@@ -238,7 +238,7 @@ class CropBatches:
         if len(names) < self.batch_size // per_speaker:
             raise DataError(
                 f"a batch needs {self.batch_size // per_speaker} speakers, there are {len(names)}; "
-                f"take batch_size={len(names) * per_speaker} or less"
+                f"take a `batch_size` of {len(names) * per_speaker} or less"
             )
         few = np.flatnonzero(count < per_speaker)
         if len(few):

@@ -126,7 +126,7 @@ class HardBatches(CropBatches):
                 table = np.load(path, allow_pickle=False)
             except (OSError, ValueError) as error:
                 raise DataError(
-                    f"{path}: missing or damaged; go on with the former --hard-every, or train in "
+                    f"{path}: missing or damaged; go on with the former `hard_every`, or train in "
                     "another folder"
                 ) from error
             n_speakers = len(self._of_speaker)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+from typing import Any
 
 import numpy as np
 
 from dnn.extra import told_extra
 from ivector.base.errors import DataError
+from ivector.base.files import atomic_write
 from ivector.base.foreign.boundary import foreign, require_room
 
 
@@ -67,11 +69,27 @@ def write_tensor(path: str | os.PathLike, features: np.ndarray) -> None:
     """Write features (n_frames, n_features) as ``torch.save`` does, whole or not at all."""
     import torch
 
-    from ivector.base.files import atomic_path
+    save(path, torch.from_numpy(np.ascontiguousarray(features, np.float32)))
 
-    array = np.ascontiguousarray(features, np.float32)
-    with atomic_path(path) as temporary:
-        torch.save(torch.from_numpy(array), temporary)
+
+def save(path: str | os.PathLike, thing: Any) -> None:
+    """Write a tensor, or what holds tensors, as ``torch.save`` does, whole or not at all.
+
+    Raises
+    ------
+    DataError
+        The file cannot be written.
+    """
+    import torch
+
+    with atomic_write(path) as file:
+        try:
+            torch.save(thing, file)
+        except RuntimeError as error:
+            # torch ends its archive on a full disk, too, and complains of how that goes.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def _refusal(path: str | os.PathLike, why: str) -> str:

@@ -213,7 +213,7 @@ def _former(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         other = differences(identity, record["identity"])
     if other:
         raise DataError(
-            f"{path}: is of another sweep: {'; '.join(other)}; name another --out, or remove it"
+            f"{path}: is of another sweep: {'; '.join(other)}; name another `out`, or remove it"
         )
     return record
 

@@ -75,7 +75,7 @@ class SpeakerNetwork(nn.Module):
             raise DataError(
                 f"features have shape {tuple(features.shape)} where {self.name} takes (batch, "
                 f"n_frames, {self.n_features}); compute the features it was built for, or build "
-                "it with their n_features"
+                "it with their `n_features`"
             )
         n_frames = features.shape[1]
         if lengths is None:

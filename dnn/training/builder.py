@@ -118,7 +118,7 @@ def build_model(config: NetworkConfig, n_features: int) -> SpeakerNetwork:
     model = build(name, **{**options, "n_features": n_features})
     if min(config.batches.frames, default=0) < model.min_frames:
         raise UsageError(
-            f"--frames: {name} needs crops of at least {model.min_frames} frames, not "
+            f"`frames`: {name} needs crops of at least {model.min_frames} frames, not "
             f"{min(config.batches.frames, default=0)}"
         )
     if config.training.precision == "bfloat16":  # the layout that its convolutions are fastest in
@@ -170,7 +170,7 @@ def training_options(config: NetworkConfig, steps_an_epoch: int) -> TrainingOpti
     """
     training, machine = config.training, config.machine
     if training.steps is None and training.epochs is None:
-        raise UsageError("--steps: give them, or --epochs")
+        raise UsageError("`steps`: give them, or `epochs`")
     n_steps = training.steps or max(1, round((training.epochs or 0) * steps_an_epoch))
     log_every = min(MOST_BETWEEN_RECORDS, n_steps // 50)
     if training.log_every is not None:
@@ -205,7 +205,7 @@ def schedule_of(config: NetworkConfig, n_steps: int, steps_an_epoch: int) -> Sch
     options: dict[str, Any] = {"peak": schedule.lr, "n_warmup": n_warmup}
     if schedule.name == "cosine":
         if n_warmup >= n_steps:
-            logger.warning("--warmup: %d steps leave none of %d; %d are taken", n_warmup, n_steps,
+            logger.warning("warmup: %d steps leave none of %d; %d are taken", n_warmup, n_steps,
                            n_steps - 1)  # fmt: skip
         options |= {"n_steps": n_steps, "final": schedule.final_lr}
         options["n_warmup"] = min(n_warmup, n_steps - 1)
@@ -259,5 +259,5 @@ def _masks(augmentation: Augmentation) -> SpecAugment | None:
 
 def _named(what: str, name: str | None) -> str:
     if name is None:
-        raise UsageError(f"--{what}: is left to the task, which has not chosen one; give it")
+        raise UsageError(f"`{what}`: is left to the task, which has not chosen one; give it")
     return name

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dnn.extra import told_extra
-from dnn.formats.tensors import require_unpacked
+from dnn.formats.tensors import require_unpacked, save
 from ivector.base.errors import DataError
-from ivector.base.files import atomic_write
 from ivector.base.foreign.boundary import check_types, foreign
 
 FORMAT = 1
@@ -38,10 +37,7 @@ def save_checkpoint(path: str | os.PathLike, state: Mapping[str, Any]) -> None:
     DataError
         The file cannot be written.
     """
-    import torch
-
-    with atomic_write(path) as file:
-        torch.save({"format": FORMAT, **state}, file)
+    save(path, {"format": FORMAT, **state})
 
 
 @told_extra()

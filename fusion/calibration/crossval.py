@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike
 from fusion.calibration.logistic import binary_labels
 from ivector.base.errors import DataError, UsageError
 
+_BLOCK = 1 << 20  # trials
+
 
 def cross_validate(
     estimator: Any,
@@ -115,38 +117,51 @@ def speaker_blocks(
     """
     if n_folds < 3:
         raise UsageError(f"at least 3 folds are needed to leave two speakers out, got {n_folds}")
-    n_trials = len(target)
-    names, code = np.unique(np.concatenate([enrol_speaker, test_speaker]), return_inverse=True)
+    sides = enrol_speaker, test_speaker
+    names = np.unique(np.concatenate([np.unique(side) for side in sides]))
     if len(names) < n_folds:
         raise DataError(
-            f"{len(names)} speakers cannot be dealt into {n_folds} folds; use more speakers or "
-            "fewer folds"
+            f"{len(names)} speakers cannot be dealt into {n_folds} folds; use more speakers"
+            f"{f', or `n_folds` of {len(names)}' if len(names) > 2 else ''}"
         )
     # Speakers with many trials first, each into the block that has least; equals at random.
-    share = np.where(target, 1 / max(target.sum(), 1), 1 / max((~target).sum(), 1))
-    load = np.bincount(code, np.tile(share, 2), len(names))
+    of_target, of_nontarget = 1 / max(target.sum(), 1), 1 / max((~target).sum(), 1)
+    load = np.zeros(len(names))
+    for side in sides:
+        for part in _slices(len(target)):
+            share = np.where(target[part], of_target, of_nontarget)
+            np.add.at(load, np.searchsorted(names, side[part]), share)
     shuffled = np.random.default_rng(random_state).permutation(len(names))
     order = shuffled[np.argsort(-np.round(load[shuffled], 12), kind="stable")]
-    block, filled = np.empty(len(names), np.int64), np.zeros(n_folds)
+    block, filled = np.empty(len(names), np.min_scalar_type(-n_folds)), np.zeros(n_folds)
     for speaker in order:
         block[speaker] = np.argmin(filled)
         filled[block[speaker]] += load[speaker]
-    return block[code[:n_trials]], block[code[n_trials:]]
+    enrol, test = (np.empty(len(target), block.dtype) for _ in sides)
+    for part in _slices(len(target)):
+        enrol[part] = block[np.searchsorted(names, enrol_speaker[part])]
+        test[part] = block[np.searchsorted(names, test_speaker[part])]
+    return enrol, test
+
+
+def _slices(n_trials: int) -> Iterator[slice]:
+    """Parts of some trials, so that numbers of each are never there for all of them at once."""
+    return (slice(start, start + _BLOCK) for start in range(0, n_trials, _BLOCK))
 
 
 def _parts(
     enrol: np.ndarray, test: np.ndarray, target: np.ndarray, n_folds: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows to score and rows to train on, for every pair of blocks that has trials."""
+    """Which trials (N,) to score and to train on, for every pair of blocks that has trials."""
     low, high = np.minimum(enrol, test), np.maximum(enrol, test)
     for a in range(n_folds):
         for b in range(a, n_folds):
-            held_out = np.flatnonzero((low == a) & (high == b))
-            if not len(held_out):
+            held_out = (low == a) & (high == b)
+            if not held_out.any():
                 continue
-            training = np.flatnonzero((low != a) & (low != b) & (high != a) & (high != b))
-            n_targets = int(target[training].sum())
-            if not n_targets or n_targets == len(training):
+            training = (low != a) & (low != b) & (high != a) & (high != b)
+            n_targets = int(np.count_nonzero(target & training))
+            if not n_targets or n_targets == np.count_nonzero(training):
                 missing = "nontarget" if n_targets else "target"
                 raise DataError(
                     f"without the speakers of two of {n_folds} folds no {missing} trials are left "

@@ -413,10 +413,14 @@ def _independent(scores: np.ndarray) -> np.ndarray:
     """
     if scores.shape[1] == 1:
         return np.ones((1, 1))
-    peak = np.abs(scores).max(axis=0)
+    peak = np.maximum(scores.max(axis=0), -scores.min(axis=0))
     centred = scores / peak  # so that no square overflows
-    centred -= centred.mean(axis=0)
-    scale = np.sqrt(np.mean(centred**2, axis=0))
+    middle = centred.mean(axis=0)
+    centred -= middle
+    scale = np.sqrt(np.mean(np.square(centred, out=centred), axis=0))
+    # Made again rather than kept beside their squares, which are as large.
+    np.divide(scores, peak, out=centred)
+    centred -= middle
     centred /= scale
     values, vectors = np.linalg.eigh(centred.T @ centred / len(scores))
     return vectors.T[values > _COLLINEAR] / scale / peak

@@ -231,6 +231,9 @@ class _State:
         return max(weights) > 8 * _EPS * max(1.0, offset) and self.lowest >= self.highest
 
 
+_BLOCK = 1 << 20  # trials
+
+
 class Problem:
     """Cost (1) on standardised columns, ready for Newton's method."""
 
@@ -348,7 +351,11 @@ class Problem:
         return None
 
     def _largest_move(self, moved: np.ndarray) -> float:
-        return float(np.abs(moved[:-1] @ self.columns + moved[-1]).max())
+        most = 0.0
+        for start in range(0, len(self.signed), _BLOCK):
+            change = moved[:-1] @ self.columns[:, start : start + _BLOCK] + moved[-1]
+            most = max(most, float(np.abs(change, out=change).max()))
+        return most
 
     def unstandardised(self, point: np.ndarray) -> tuple[np.ndarray, float]:
         """Weights (d,) and offset for the columns as given."""

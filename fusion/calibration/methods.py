@@ -35,7 +35,7 @@ def scores_and_measures(X: ArrayLike, quality: ArrayLike | None) -> tuple[np.nda
         raise DataError(f"scores of shape {table.shape}; give (n_trials,)")
     values = np.ascontiguousarray(columns[:, 0])
     refuse_infinite(values, "scores")
-    if np.abs(values).max() > LARGEST:
+    if max(values.max(), -values.min()) > LARGEST:
         raise DataError(f"a score is {values[np.abs(values).argmax()]:g}; mend the scoring")
     if quality is None:
         measures = np.ascontiguousarray(columns[:, 1:])

@@ -10,7 +10,9 @@ Dimension legend: N trials, K systems, P operating points.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,8 +32,28 @@ if TYPE_CHECKING:
     from fusion.intervals.results import Interval
     from fusion.metrics.points import OperatingPoint
 
+_MANY = 1 << 20  # trials whose llr wait in a file
 _LONG = 1 << 20  # trials times sets of systems from which progress is shown
 _ALL_SUBSETS = 5  # systems up to which the guard tries every subset
+
+
+class Kept:
+    """An array that is in memory only while it is looked at: a large one waits in a file."""
+
+    def __init__(self, values: np.ndarray):
+        self._values: np.ndarray | None = values
+        if len(values) >= _MANY:
+            with contextlib.suppress(OSError):  # a full disk: it stays where it is
+                self._file = tempfile.TemporaryFile()
+                np.save(self._file, values)
+                self._values = None
+
+    def load(self) -> np.ndarray:
+        """The array."""
+        if self._values is not None:
+            return self._values
+        self._file.seek(0)
+        return np.load(self._file)
 
 
 @dataclass(frozen=True)
@@ -43,8 +65,8 @@ class Measured:
     name : str
     systems : tuple of int
         Columns of the score table.
-    llr : ndarray (N,)
-        Cross-validated.
+    kept : Kept
+        Cross-validated llr (N,).
     values : dict
         Of all metrics by name (`fusion.metrics.table.measures`); each is an attribute, too.
     missing : int
@@ -53,7 +75,7 @@ class Measured:
 
     name: str
     systems: tuple[int, ...]
-    llr: np.ndarray
+    kept: Kept
     values: Mapping[str, Any]
     missing: int
 
@@ -61,6 +83,11 @@ class Measured:
         if name not in METRICS:
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
         return self.values[name]
+
+    @property
+    def llr(self) -> np.ndarray:
+        """Cross-validated log-likelihood ratios (N,)."""
+        return self.kept.load()
 
     def value(self, metric: Key) -> float:
         """One metric, by its name and the number of the operating point."""
@@ -144,21 +171,21 @@ class Contest:
         return [self.measure({*range(n_systems)} - {k}) for k in range(n_systems)]
 
     def _measure(self, chosen: tuple[int, ...]) -> Measured:
-        scores = self.table[:, chosen]
+        scores = self.table if len(chosen) == self.table.shape[1] else self.table[:, chosen]
         here = ~np.isnan(scores).all(axis=1)
-        llr = np.zeros(len(scores))
-        llr[here] = cross_validate(
-            self._clone(chosen),
-            scores[here],
-            self.target[here],
-            self.speakers.enrol[here],
-            self.speakers.test[here],
-            n_folds=self.n_folds,
-            random_state=self.random_state,
-        )
+        trials = scores, self.target, self.speakers.enrol, self.speakers.test
+        n_folds, seed = self.n_folds, self.random_state
+        if here.all():
+            llr = cross_validate(self._clone(chosen), *trials, n_folds=n_folds, random_state=seed)
+        else:
+            llr = np.zeros(len(scores))
+            llr[here] = cross_validate(
+                self._clone(chosen), *(part[here] for part in trials),
+                n_folds=n_folds, random_state=seed,
+            )  # fmt: skip
         found = measure(llr, self.target, self.points)
         name = " + ".join(self.names[k] for k in chosen)
-        return Measured(name, chosen, llr, found, missing=int((~here).sum()))
+        return Measured(name, chosen, Kept(llr), found, missing=int((~here).sum()))
 
 
 def measure(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +24,8 @@ from fusion.intervals.results import Difference, McNemar
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
+
+_BLOCK = 1 << 20  # trials looked at together
 
 
 @dataclass(frozen=True)
@@ -200,8 +203,8 @@ def _at(trials: _Trials, given: float | None) -> str:
 
 def _tests(trials: _Trials, accept_a: np.ndarray, accept_b: np.ndarray) -> dict[str, McNemar]:
     wrong_a, wrong_b = accept_a != trials.target, accept_b != trials.target
-    everything = np.ones(len(wrong_a), bool)
-    chosen = {"all": everything, "targets": trials.target, "nontargets": ~trials.target}
+    chosen: dict[str, Any] = {"all": slice(None)}
+    chosen |= {"targets": trials.target, "nontargets": ~trials.target}
     with warnings.catch_warnings():
         # Few speakers have been told of once.
         warnings.simplefilter("ignore", DegenerateDataWarning)
@@ -251,12 +254,17 @@ def _disagreements(
     if not top:
         return [], ""
     (a, b), scale = _one_scale(trials, [one, two])
-    sign = np.where(trials.target, -1.0, 1.0)
-    costs = [np.logaddexp(0, sign * llr) for llr in (a, b)]
     apart = np.zeros(len(a))
-    # Both infinite is no disagreement.
-    np.subtract(costs[1], costs[0], where=costs[0] != costs[1], out=apart)
-    order = np.argsort(-np.abs(apart), kind="stable")[:top]
+    for start in range(0, len(a), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        sign = np.where(trials.target[part], -1.0, 1.0)
+        costs = [np.logaddexp(0, sign * llr[part]) for llr in (a, b)]
+        # Both infinite is no disagreement.
+        np.subtract(costs[1], costs[0], where=costs[0] != costs[1], out=apart[part])
+    np.abs(apart, out=apart)
+    least = np.partition(apart, -top)[-top] if top < len(apart) else 0.0
+    most = np.flatnonzero(apart >= least)
+    order = most[np.argsort(-apart[most], kind="stable")[:top]]
     rows = [
         Disagreement(int(i), bool(trials.target[i]), float(a[i]), float(b[i]))
         for i in order

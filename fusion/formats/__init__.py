@@ -1,7 +1,9 @@
 """Score files and trial lists of many kinds, told apart by what is in them.
 
 tables       Scores and trials as compact arrays: what everything else is read into.
-files        The readers and writers; scores matched to trials.
+files        The readers and writers.
+matching     Scores matched to trials, by ids.
+identities   Ids of recordings, with the side of a telephone call where files name it.
 layouts      Which delimiter and columns a file without a header has, told from its content.
 headers      Which delimiter and columns a file with a header has, told from their names.
 parsing      Lines to cells, ids to numbers, scores and labels.

@@ -5,11 +5,14 @@ Scores are text, one trial a line, ``enrol test score`` (Kaldi, house order) or
 SpeechBrain). Trials are ``enrol test target|nontarget``
 (Kaldi), ``1|0 enrol test`` (VoxCeleb; -1 for a label not known, tiny-voxceleb), ``enrol test 1|0``
 (CN-Celeb) or ``enrol test`` (no labels). Cells are delimited by blanks, or by commas or
-semicolons. With a header, columns go by their names and may be more (NIST's ``modelid segmentid
-side LLR`` and its keys; tables of spreadsheets). Any of them may be gzipped. Matrices of BOSARIS
+semicolons, and may be quoted. With a header, columns go by their names and may be more (NIST's
+``modelid segmentid side LLR`` and its keys; tables of spreadsheets); a side belongs to the id of
+the segment. Nothing is chosen silently: of two columns that could be the same thing, one must be
+named. Any of them may be gzipped. Matrices of BOSARIS
 and SIDEKIT in HDF5 are read too (`fusion.formats.hdf5`). What a file is, is told from its content.
 
-Scores and trials are matched by the pair of ids, never by the number of the line.
+Scores and trials are matched by the pair of ids, never by the number of the line
+(`fusion.formats.matching`).
 """
 
 from __future__ import annotations
@@ -23,31 +26,42 @@ from typing import IO
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fusion.formats.layouts import Chosen
+from fusion.formats.matching import align, same_order
 from fusion.formats.parsing import Paths, read_pairs
 from fusion.formats.records import Growing, Interner, Origin
-from fusion.formats.tables import SCORE_COLUMNS, ScoredTrials, Scores, Trials, complaint, show_row
-from ivector.base.errors import DataError, UsageError
+from fusion.formats.tables import Scores, Trials
+from ivector.base.errors import DataError
 from ivector.base.files import atomic_write
 
 HDF5_SUFFIXES = (".h5", ".hdf5")
+__all__ = [
+    "HDF5_SUFFIXES", "align", "read_scores", "read_trials", "same_order", "write_scores",
+    "write_trial_scores",
+]  # fmt: skip
 _WRITE_LINES = 1 << 16
 
 
-def read_scores(paths: Paths, score_column: str = "auto") -> Scores:
+def read_scores(paths: Paths, score_column: str = "auto", label_column: str = "auto") -> Scores:
     r"""Read a score file, or several as one.
 
     Parameters
     ----------
     paths : path-like or sequence of path-like
-    score_column : {"auto", "first", "last"}
-        Where the score stands in a file without a header. "auto" takes the column of numbers; if
-        ids are numbers too, the one whose numbers have a decimal point or an exponent.
+    score_column : str
+        Where the score stands: "first", "last", or in a file with a header the name of a column.
+        "auto" goes by the header; without one it takes the column of numbers; if ids are numbers
+        too, the one whose numbers have a decimal point or an exponent.
+    label_column : str
+        Name of the column of labels, in a file with a header that has several.
 
     Raises
     ------
     DataError
         A file is missing, empty, not UTF-8 text, or a line has not the columns of the others with
-        a finite score; or both outer columns could be scores.
+        a finite score; or several columns could be the same thing.
+    UsageError
+        A column is named that a file has not.
 
     Examples
     --------
@@ -58,20 +72,25 @@ def read_scores(paths: Paths, score_column: str = "auto") -> Scores:
     >>> scores.values.tolist(), [scores.test_ids[k] for k in scores.test]
     ([2.5, -1.0], ['utt1', 'utt2'])
     """
-    if score_column not in SCORE_COLUMNS:
-        raise UsageError(f"score_column must be one of {', '.join(SCORE_COLUMNS)}")
-
-    enrol, test, values, enrol_ids, test_ids, origin = read_pairs(paths, True, score_column)
-    return Scores(enrol, test, values, enrol_ids, test_ids, origin)
+    scores = read_pairs(paths, True, Chosen(score_column, label_column))
+    assert isinstance(scores, Scores)
+    return scores
 
 
-def read_trials(paths: Paths) -> Trials:
+def read_trials(paths: Paths, label_column: str = "auto") -> Trials:
     r"""Read a trial list, or several as one.
+
+    Parameters
+    ----------
+    paths : path-like or sequence of path-like
+    label_column : str
+        Name of the column of labels, in a file with a header that has several.
 
     Raises
     ------
     DataError
-        A file is missing, empty, not UTF-8 text, or a line is not a trial.
+        A file is missing, empty, not UTF-8 text, or a line is not a trial; or several columns
+        could be the same thing.
 
     Examples
     --------
@@ -82,144 +101,9 @@ def read_trials(paths: Paths) -> Trials:
     >>> trials.labels.tolist(), trials.enrol_ids, trials.test_ids
     ([1, 0], ['spk1'], ['utt1', 'utt2'])
     """
-
-    enrol, test, labels, enrol_ids, test_ids, origin = read_pairs(paths, False)
-    return Trials(enrol, test, labels, enrol_ids, test_ids, origin)
-
-
-def align(
-    scores: Scores, trials: Trials, *, subset: bool = False, allow_duplicates: bool = False
-) -> ScoredTrials:
-    r"""Give every trial its score, matched by the pair of ids.
-
-    Parameters
-    ----------
-    scores : Scores
-    trials : Trials
-    subset : bool
-        Whether `scores` may hold pairs that are not in `trials`.
-    allow_duplicates : bool
-        Whether a trial may be listed (and then counts) more than once with the same label, and
-        scored more than once with the same score.
-
-    Raises
-    ------
-    DataError
-        Trials without a score, scores without a trial, trials given twice, or given twice with
-        contradictory labels or scores; with the count, and files and lines of the first.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from fusion import align, read_scores, read_trials
-    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
-    >>> _ = Path("trials").write_text("spk1 utt2 nontarget\nspk1 utt1 target\n")
-    >>> scored = align(read_scores("scores"), read_trials("trials"))
-    >>> scored.values.tolist()
-    [-1.0, 2.5]
-    """
-    if same_order(scores, trials):
-        # As toolkits score a list from top to bottom: half of the memory, a fraction of the time.
-        keys = _keys(trials)
-        keys.sort()
-        if not (keys[1:] == keys[:-1]).any():
-            return ScoredTrials(trials, scores.values)
-    n_test = len(trials.test_ids)
-    enrol = _translate(scores.enrol_ids, trials.enrol_ids)[scores.enrol]
-    test = _translate(scores.test_ids, trials.test_ids)[scores.test]
-    listed = _Sorted(_keys(trials))
-    scored = _Sorted(np.where((enrol < 0) | (test < 0), -1, enrol * n_test + test))
-
-    listed.refuse_duplicates(trials, trials.labels, "trials", "label", allow_duplicates)
-    scored.refuse_duplicates(scores, scores.values, "scores", "score", allow_duplicates)
-    rows, found = scored.look_up(listed)
-    if not found.all():
-        raise complaint(
-            lambda row: show_row(trials, row), np.sort(listed.order[~found]),
-            f"of {len(trials)} trials of {trials.origin.name} have no score in "
-            f"{scores.origin.name}", "score them, or take them out of the trial list",
-        )  # fmt: skip
-    _, known = listed.look_up(scored)
-    if not (subset or known.all()):
-        raise complaint(
-            lambda row: show_row(scores, row), np.sort(scored.order[~known]),
-            f"scores of {scores.origin.name} belong to no trial of {trials.origin.name}",
-            "give the list that was scored, or --subset (subset=True in Python) to measure a part",
-        )  # fmt: skip
-    values = np.empty(len(trials))
-    values[listed.order] = scores.values[rows]
-    return ScoredTrials(trials, values)
-
-
-def same_order(scores: Scores, trials: Trials) -> bool:
-    r"""Whether the scores are of the trials, one each and in their order.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from fusion.formats import read_scores, read_trials, same_order
-    >>> _ = Path("scores").write_text("spk1 utt1 2.5\nspk1 utt2 -1.0\n")
-    >>> _ = Path("trials").write_text("spk1 utt2 nontarget\nspk1 utt1 target\n")
-    >>> same_order(read_scores("scores"), read_trials("trials"))
-    False
-    """
-    return (
-        len(scores) == len(trials)
-        and scores.enrol_ids == trials.enrol_ids
-        and scores.test_ids == trials.test_ids
-        and np.array_equal(scores.enrol, trials.enrol)
-        and np.array_equal(scores.test, trials.test)
-    )
-
-
-def _keys(trials: Trials) -> np.ndarray:
-    """One number (n_trials,) for each pair of ids."""
-    keys = trials.enrol.astype(np.int64)
-    keys *= len(trials.test_ids)
-    keys += trials.test
-    return keys
-
-
-class _Sorted:
-    """Keys of pairs in ascending order; -1 is the key of a pair that no trial can have."""
-
-    def __init__(self, keys: np.ndarray):
-        self.order = np.argsort(keys)
-        self.keys = keys[self.order]
-        if (self.keys[1:] == self.keys[:-1]).any():
-            # Of equal keys the first line comes first. A stable sort takes several times as long.
-            self.order = np.argsort(keys, kind="stable")
-
-    def look_up(self, other: _Sorted) -> tuple[np.ndarray, np.ndarray]:
-        """Row here of each key of `other`, in its sorted order, and whether it is here."""
-        # Ascending queries stay in cache: at 10⁷ trials several times faster than random ones.
-        position = np.minimum(np.searchsorted(self.keys, other.keys), len(self.keys) - 1)
-        return self.order[position], (self.keys[position] == other.keys) & (other.keys >= 0)
-
-    def refuse_duplicates(
-        self, table: Scores | Trials, values: np.ndarray, things: str, what: str, allow: bool
-    ) -> None:
-        """Raise DataError if a pair comes twice, or twice with different values."""
-        again = np.flatnonzero((self.keys[1:] == self.keys[:-1]) & (self.keys[1:] >= 0)) + 1
-        values = values[self.order]
-        differ = again[values[again] != values[again - 1]]
-        name = table.origin.name
-        if len(differ):
-            what = f"{things} of {name} contradict an earlier {what} of the same trial"
-            cure = "keep the right one"
-        elif len(again) and not allow:
-            what = f"{things} of {name} repeat an earlier line"
-            cure = "remove them, or give --allow-duplicates (allow_duplicates=True in Python)"
-        else:
-            return
-        rows = np.sort(self.order[differ if len(differ) else again])
-        raise complaint(lambda row: show_row(table, row), rows, what, cure)
-
-
-def _translate(ids: list[str], known: list[str]) -> np.ndarray:
-    """Positions (len(ids),) of ids in another list, -1 where it lacks them."""
-    table = {name: code for code, name in enumerate(known)}
-    return np.fromiter((table.get(name, -1) for name in ids), np.int64, len(ids))
+    trials = read_pairs(paths, False, Chosen(label=label_column))
+    assert isinstance(trials, Trials)
+    return trials
 
 
 def write_trial_scores(path: str | os.PathLike, trials: Trials, values: ArrayLike) -> None:

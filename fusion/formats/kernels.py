@@ -305,3 +305,63 @@ def _scaled(whole, scale):
     second = (((high - product) - error) + lost) / power
     low, up = first + second * (1 - 1e-14), first + second * (1 + 1e-14)
     return low, low == up
+
+
+@njit(cache=True, inline="always")
+def _slot(one, two, mask):
+    """Where to look for a pair of numbers first."""
+    mixed = (np.uint64(one) * _MIX) ^ np.uint64(two)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * _MIX
+    return (mixed ^ (mixed >> np.uint64(32))) & mask
+
+
+@njit(cache=True)
+def first_of_pairs(one, two, table, first):
+    """Find for each pair of numbers the first row that has the same.
+
+    Parameters
+    ----------
+    one, two : ndarray (n,) int32
+    table : ndarray (a power of 2, at least 2 n) int32
+        Filled with -1; comes back with the first row of each pair, for `find_pairs`.
+    first : ndarray (n,) int32
+        Filled.
+    """
+    mask = np.uint64(len(table) - 1)
+    for row in range(len(one)):
+        slot = _slot(one[row], two[row], mask)
+        while table[slot] >= 0:
+            known = table[slot]
+            if one[known] == one[row] and two[known] == two[row]:
+                break
+            slot = (slot + np.uint64(1)) & mask
+        if table[slot] < 0:
+            table[slot] = row
+        first[row] = table[slot]
+
+
+@njit(cache=True)
+def find_pairs(one, two, table, wanted_one, wanted_two, rows):
+    """Find pairs of numbers among those of `first_of_pairs`.
+
+    Parameters
+    ----------
+    one, two, table
+        As of `first_of_pairs`.
+    wanted_one, wanted_two : ndarray (m,) int32
+        Negative numbers are found nowhere.
+    rows : ndarray (m,) int32
+        Filled with the first row of each pair, -1 where there is none.
+    """
+    mask = np.uint64(len(table) - 1)
+    for at in range(len(wanted_one)):
+        rows[at] = -1
+        if wanted_one[at] < 0 or wanted_two[at] < 0:
+            continue
+        slot = _slot(wanted_one[at], wanted_two[at], mask)
+        while table[slot] >= 0:
+            known = table[slot]
+            if one[known] == wanted_one[at] and two[known] == wanted_two[at]:
+                rows[at] = known
+                break
+            slot = (slot + np.uint64(1)) & mask

@@ -12,16 +12,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fusion.formats.headers import SCORE, cells_of, find
+from fusion.formats.headers import SCORE, find, split_line
 from fusion.formats.known_lists import recognise
 from fusion.formats.layouts import (
+    AS_FOUND,
     NONTARGET,
     TARGET,
     UNKNOWN,
+    Chosen,
     guess_delimiter,
     looks_like_trials,
     read_header,
 )
+from fusion.formats.matching import PairIndex, contradict, numbered_as, repeats, strangers
 from fusion.formats.parsing import blank_start, is_hdf5, look, read_pairs
 from fusion.formats.records import whole_lines
 from fusion.formats.tables import Scores, Trials
@@ -88,7 +91,7 @@ class File:
             )
 
 
-def read(path: str | os.PathLike) -> File:
+def read(path: str | os.PathLike, columns: Chosen = AS_FOUND) -> File:
     """Read a score file or a trial list as far as it can be."""
     file = File(os.fspath(path), "unreadable", None)
     defects: dict[str, list[str]] = {}
@@ -101,15 +104,11 @@ def read(path: str | os.PathLike) -> File:
             defects.setdefault(code, []).append(where + message)
 
     try:
-        scores = has_scores(path)
-        enrol, test, values, enrol_ids, test_ids, origin = read_pairs(
-            path, scores, "auto", remember
-        )
-        if not len(values):
+        scores = has_scores(path, columns)
+        table = read_pairs(path, scores, columns, remember)
+        if not len(table):
             raise DataError(f"{path}: no line of it can be read")
-        file.kind = "scores" if scores else "trials"
-        make = Scores if scores else Trials
-        file.table = make(enrol, test, values, enrol_ids, test_ids, origin)
+        file.kind, file.table = "scores" if scores else "trials", table
     except DataError as error:
         message = str(error).removeprefix(f"{path}").removeprefix(":").removeprefix(",").strip()
         file.add(ERROR, "file", 1, message)
@@ -118,7 +117,7 @@ def read(path: str | os.PathLike) -> File:
     return file
 
 
-def has_scores(path: str | os.PathLike) -> bool:
+def has_scores(path: str | os.PathLike, columns: Chosen = AS_FOUND) -> bool:
     """Whether a file holds scores, and not a trial list.
 
     Raises
@@ -137,14 +136,13 @@ def has_scores(path: str | os.PathLike) -> bool:
         line = data[start:].split(b"\n", 1)[0].decode("utf-8")
         header = read_header(line)
         if header:
-            names = list(header.names)
-            return find(names, SCORE) >= 0
+            return find(header.names, SCORE) >= 0 or columns.score in header.names
         delimiter = guess_delimiter(line)
         for width in (3, 2, 4):
             rows = look(data[start:], delimiter, width)
             if rows:
                 return width == 4 or not looks_like_trials(rows)
-        n = len(cells_of(line, "" if '"' in line else delimiter))
+        n = len(split_line(path, number + skipped, line, delimiter))
         raise DataError(
             f"{path}, line {number + skipped}: has {n} columns; trials have 2 or 3, scores 3 or 4"
         )
@@ -155,6 +153,7 @@ def lint(
     paths: Sequence[str | os.PathLike],
     train: Sequence[tuple[str, str]] = (),
     utt2spk: dict[str, str] | None = None,
+    columns: Chosen = AS_FOUND,
 ) -> list[File]:
     """Check score files and trial lists, each and together.
 
@@ -165,13 +164,15 @@ def lint(
         Utterance and speaker of the training data; either may be "".
     utt2spk : dict of str to str, optional
         Speakers of the ids in the files.
+    columns : Chosen
+        Which columns are the scores and the labels, where several could be.
 
     Returns
     -------
     list of File
         In the order of `paths`, with their findings.
     """
-    files = [read(path) for path in paths]
+    files = [read(path, columns) for path in paths]
     for file in files:
         if isinstance(file.table, Scores):
             check_values(file, file.table)
@@ -202,17 +203,17 @@ def check_pairs(file: File, table: Scores | Trials) -> None:
     values = table.values if isinstance(table, Scores) else table.labels
     what = "scores" if isinstance(table, Scores) else "trials"
     names = {name: n for n, name in enumerate(table.test_ids)}
-    number = [names.setdefault(name, len(names)) for name in table.enrol_ids]
-    enrol, test = np.array(number)[table.enrol], table.test.astype(np.int64)
-    again, differ = _repeats(enrol * len(names) + test, values)
+    number = np.array([names.setdefault(name, len(names)) for name in table.enrol_ids], np.int32)
+    enrol, test = number[table.enrol], table.test
+    again, differ = repeats(PairIndex(enrol, test).first, values)
     message = f"{what} contradict an earlier line of the same trial"
     file.add(ERROR, "contradictory", len(differ), message, _at(table, differ))
     same = np.setdiff1d(again, differ, assume_unique=True)
     file.add(ERROR, "duplicate", len(same), f"{what} repeat an earlier line", _at(table, same))
-    low, high = np.minimum(enrol, test), np.maximum(enrol, test)
-    _, turned = _repeats(low * len(names) + high, np.where(enrol <= test, 0, 1))
+    first = PairIndex(np.minimum(enrol, test), np.maximum(enrol, test)).first
+    _, turned = repeats(first, enrol > test)
     if isinstance(table, Trials):
-        _, contrary = _repeats(low * len(names) + high, values)
+        _, contrary = repeats(first, values)
         contrary = np.intersect1d(np.setdiff1d(contrary, differ), turned)
         message = "trials contradict an earlier line with the ids exchanged"
         file.add(ERROR, "contradictory-turned", len(contrary), message, _at(table, contrary))
@@ -226,17 +227,6 @@ def check_pairs(file: File, table: Scores | Trials) -> None:
     both = set(table.enrol_ids) & set(table.test_ids)
     message = "ids stand on both sides, as model and as test"
     file.add(NOTE, "both-sides", len(both), message, sorted(both)[:EXAMPLES])
-
-
-def _repeats(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose key has come before, and those of them with another value than the first."""
-    order = np.argsort(keys, kind="stable")
-    new = np.ones(len(keys), bool)
-    new[1:] = keys[order[1:]] != keys[order[:-1]]
-    first = order[np.flatnonzero(new)][np.cumsum(new) - 1]
-    again = ~new
-    differ = again & (values[order] != values[first])
-    return np.sort(order[again]), np.sort(order[differ])
 
 
 def check_values(file: File, scores: Scores) -> None:
@@ -275,8 +265,9 @@ def check_labels(file: File, trials: Trials) -> None:
 
     linked = linked_speakers(trials)
     wrong = np.flatnonzero((trials.labels == NONTARGET) & (linked.enrol == linked.test))
-    keys = trials.enrol.astype(np.int64) * len(trials.test_ids) + trials.test
-    wrong = wrong[~np.isin(keys[wrong], keys[trials.labels == TARGET])]  # said already
+    listed = PairIndex(trials.enrol, trials.test)
+    targets = np.unique(listed.first[trials.labels == TARGET])
+    wrong = wrong[~np.isin(listed.first[wrong], targets)]  # said already
     message = "nontarget trials are of one speaker, as the target trials link their sides"
     file.add(ERROR, "contradictory-linked", len(wrong), message, _at(trials, wrong))
     for kind, name in ((TARGET, "target"), (NONTARGET, "nontarget")):
@@ -303,7 +294,7 @@ def check_speakers(
     if isinstance(table, Trials):
         numbers = {name: n for n, name in enumerate(sorted({*sides[0], *sides[1]}))}
         enrol, test = (
-            np.array([numbers[name] if name else -1 for name in who], np.int64)[codes]
+            np.array([numbers[name] if name else -1 for name in who], np.int32)[codes]
             for who, codes in zip(sides, (table.enrol, table.test))
         )
         told = (enrol >= 0) & (test >= 0) & (table.labels != UNKNOWN)
@@ -341,39 +332,33 @@ def check_together(file: File, scores: Scores, lists: Sequence[File]) -> None:
     for other in lists:
         trials = other.table
         assert isinstance(trials, Trials)
-        keys, listed = _common_keys(scores, trials)
-        known = np.isin(keys, listed)
+        listed = PairIndex(trials.enrol, trials.test)
+        place = listed.find(*numbered_as(scores, trials))
+        known = place >= 0
         if not known.any():
             continue
         covered |= known
-        missing = np.flatnonzero(~np.isin(listed, keys))
+        scored = np.zeros(len(trials), bool)
+        scored[place[known]] = True
+        missing = np.flatnonzero(~scored[listed.first])
+        del listed, scored
         message = f"of {len(trials)} trials of {other.path} have no score"
         file.add(ERROR, "missing", len(missing), message, _at(trials, missing))
-        rows = np.flatnonzero(known & np.isfinite(scores.values))
-        order = np.argsort(listed, kind="stable")
-        place = order[np.searchsorted(listed, keys[rows], sorter=order)]
-        _check_sides(file, scores.values[rows], trials.labels[place], other.path)
+        if scores.labels is not None:
+            rows = np.flatnonzero(known)
+            wrong = rows[contradict(scores.labels[rows], trials.labels[place[rows]])]
+            message = f"labels contradict the list {other.path}"
+            file.add(ERROR, "contradictory-list", len(wrong), message, _at(scores, wrong))
+        known &= np.isfinite(scores.values)
+        _check_sides(file, scores.values[known], trials.labels[place[known]], other.path)
     if not covered.any():
-        message = f"scores, and none is of a trial in {' or '.join(o.path for o in lists)}"
+        told = "; ".join(strangers(scores, o.table) for o in lists if isinstance(o.table, Trials))
+        message = f"scores, and none is of a trial in {' or '.join(o.path for o in lists)}: {told}"
         file.add(ERROR, "other-trials", len(scores), message)
         return
     extra = np.flatnonzero(~covered)
     message = "scores are of no trial in the lists"
     file.add(WARNING, "not-listed", len(extra), message, _at(scores, extra))
-
-
-def _common_keys(scores: Scores, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of both in the numbering of the trials; scores of other ids are -1."""
-    n = len(trials.test_ids)
-    sides = []
-    for mine, theirs, codes in (
-        (scores.enrol_ids, trials.enrol_ids, scores.enrol),
-        (scores.test_ids, trials.test_ids, scores.test),
-    ):
-        known = {name: i for i, name in enumerate(theirs)}
-        sides.append(np.array([known.get(name, -1) for name in mine], np.int64)[codes])
-    keys = np.where((sides[0] < 0) | (sides[1] < 0), -1, sides[0] * n + sides[1])
-    return keys, trials.enrol.astype(np.int64) * n + trials.test
 
 
 def _check_sides(file: File, values: np.ndarray, labels: np.ndarray, name: str) -> None:

@@ -20,7 +20,18 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.formats.headers import ENROL, LABEL, RECORDING, TEST, find, plain, sniff, split_line
+from fusion.formats.headers import (
+    ENROL,
+    LABEL,
+    RECORDING,
+    TEST,
+    find,
+    of_role,
+    plain,
+    sniff,
+    split_line,
+    the_only,
+)
 from fusion.formats.records import whole_lines
 from fusion.formats.tables import Trials
 from ivector.base.errors import DataError, UsageError
@@ -129,7 +140,11 @@ def _id_columns(path: str | os.PathLike, number: int, header: list[str]) -> tupl
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise DataError(f"{path}, line {number}: two columns are named {twice[0]!r}; rename one")
-    enrol, test = find(header, ENROL), find(header, TEST)
+    where = f"{path}, line {number}"
+    enrol, test = (
+        the_only(where, header, of_role(header, role), what, "rename one, or take it out")
+        for role, what in ((ENROL, "enrolment id"), (TEST, "test id"))
+    )
     ids: tuple[int, ...]
     if enrol >= 0 and test >= 0:
         ids = (enrol, test)

@@ -8,27 +8,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fusion.formats.headers import cells_of
+from fusion.formats.identities import Ids, Late
 from fusion.formats.layouts import (
+    AS_FOUND,
+    DECIMAL_COMMA,
     LABELS,
     LARGEST,
     NUMBER,
+    POINT,
     SCORE_LINE,
+    SCORE_PLACES,
     TRIAL_LINE,
     UNKNOWN,
+    Chosen,
     Layout,
+    comma_hint,
     guess_delimiter,
     label_first,
     labelled_scores,
-    named_value,
+    named_layout,
     read_header,
     score_first,
 )
-from fusion.formats.records import Growing, Interner, Origin, Report, refuse, slices, whole_lines
+from fusion.formats.records import Block, Growing, Interner, Origin, Report, refuse, whole_lines
+from fusion.formats.tables import Scores, Trials
 from ivector.base.errors import DataError, UsageError
 from ivector.base.foreign.opening import readable
 
@@ -39,93 +46,53 @@ _BLANK = np.isin(np.arange(256), list(b" \t\n\r\x0b\x0c"))  # what bytes.split()
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
-@dataclass(frozen=True)
-class Block:
-    """Consecutive records of a file: cells as tokens, or as places in a text.
-
-    Parameters
-    ----------
-    first : int
-        Number of the line at which the block begins.
-    lines : ndarray (n_records,)
-        Line of each record, from the first.
-    tokens : dict of int to list of bytes, optional
-        Cells of the wanted columns.
-    text : ndarray (n_bytes,) uint8, optional
-    places : dict of int to tuple of two ndarray (n_records,), optional
-        Where the cells of a column start and end in `text`.
-    """
-
-    first: int
-    lines: np.ndarray
-    tokens: dict[int, list[bytes]] | None = None
-    text: np.ndarray | None = None
-    places: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
-
-    def __len__(self) -> int:
-        return len(self.lines)
-
-    def line(self, row: int) -> int:
-        """Line number of a record."""
-        return self.first + int(self.lines[row])
-
-    def codes(self, column: int, interner: Interner) -> np.ndarray:
-        """Numbers (n_records,) int32 of a column's ids."""
-        if self.tokens is not None:
-            return interner.codes(self.tokens[column])
-        assert self.text is not None and self.places is not None
-        return interner.codes_of(self.text, *self.places[column])
-
-    def cells(self, column: int, rows: np.ndarray) -> list[bytes]:
-        """Some cells of a column."""
-        if self.tokens is not None:
-            return [self.tokens[column][row] for row in rows]
-        assert self.text is not None and self.places is not None
-        starts, ends = self.places[column]
-        return slices(self.text, starts[rows], ends[rows])
-
-
 def read_pairs(
-    paths: Paths, scores: bool, score_column: str = "auto", report: Report = refuse
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], list[str], Origin]:
-    """Read files of pairs of ids with one score or label each.
-
-    Returns
-    -------
-    enrol, test : ndarray (n,) int32
-    values : ndarray (n,) float64 or int8
-    enrol_ids, test_ids : list of str
-    origin : Origin
-    """
-    enrol, test, origin, labels = Interner(), Interner(), Origin(), _Labels()
-    parts = [Growing(np.dtype(kind)) for kind in ("i4", "i4", "f8" if scores else "i1")]
-    row = 0
+    paths: Paths, scores: bool, columns: Chosen = AS_FOUND, report: Report = refuse
+) -> Scores | Trials:
+    """Read files of pairs of ids with one score or label each."""
     given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if not given:
         raise UsageError("no files to read were given")
+    sides, origin, words = (Ids(), Ids()), Origin(), _Labels()
+    values = Growing(np.dtype("f8" if scores else "i1"))
+    beside = Late(np.dtype("i1"), UNKNOWN)
+    row = 0
     for path in given:
         origin.start_file(path, row)
         if is_hdf5(path):
             from fusion.formats.hdf5 import read_cells
 
-            names, codes, values = read_cells(path, scores, report)
-            new = [
-                interner.codes([name.encode("utf-8") for name in side])[code]
-                for interner, side, code in zip((enrol, test), names, codes)
-            ]
-            for part, array in zip(parts, (*new, values)):
-                part.extend(array)
-            row += len(values)
+            names, codes, found = read_cells(path, scores, report)
+            for side, ids, code in zip(sides, names, codes):
+                side.extend_codes(ids, code)
+            values.extend(found)
+            row += len(found)
             continue
-        for block, layout in _read_blocks(path, scores, score_column, report):
-            parts[0].extend(block.codes(layout.enrol, enrol))
-            parts[1].extend(block.codes(layout.test, test))
-            parse = parse_scores if scores else labels.parse
-            parts[2].extend(parse(path, block, layout.value, report))
+        for block, layout in _read_blocks(path, scores, columns, report):
+            sides[0].extend(block, layout.enrol, layout.enrol_side)
+            sides[1].extend(block, layout.test, layout.test_side)
+            parse = parse_scores if scores else words.parse
+            values.extend(parse(path, block, layout.value, report))
+            if layout.label >= 0:
+                beside.extend(row, words.parse(path, block, layout.label, report))
             origin.add(block.first, block.lines)
             row += len(block)
-    arrays = [part.done() for part in parts]
-    return arrays[0], arrays[1], arrays[2], enrol.ids(), test.ids(), origin
+    return _table(sides, values.done(), beside.done(row), origin)
+
+
+def _table(
+    sides: tuple[Ids, Ids], values: np.ndarray, labels: np.ndarray | None, origin: Origin
+) -> Scores | Trials:
+    (enrol, enrol_ids, enrol_sided), (test, test_ids, test_sided) = (
+        side.done(origin.name) for side in sides
+    )
+    if values.dtype == np.int8:
+        return Trials(
+            enrol, test, values, enrol_ids, test_ids, origin, enrol_sided, test_sided
+        )  # fmt: skip
+    return Scores(
+        enrol, test, values, enrol_ids, test_ids, origin, labels, enrol_sided, test_sided
+    )  # fmt: skip
 
 
 def is_hdf5(path: str | os.PathLike) -> bool:
@@ -138,7 +105,7 @@ def is_hdf5(path: str | os.PathLike) -> bool:
 
 
 def _read_blocks(
-    path: str | os.PathLike, scores: bool, score_column: str, report: Report
+    path: str | os.PathLike, scores: bool, columns: Chosen, report: Report
 ) -> Iterator[tuple[Block, Layout]]:
     """Read a text file, gzipped or not, as blocks of records; each with the file's layout.
 
@@ -153,7 +120,7 @@ def _read_blocks(
             skipped, start = blank_start(data)
             if start == len(data):
                 continue
-            layout = find_layout(path, first + skipped, data[start:], scores, score_column)
+            layout = find_layout(path, first + skipped, data[start:], scores, columns)
             if layout.header:
                 end = data.find(b"\n", start) + 1
                 first, text = first + skipped + 1, data[end:] if end else b""
@@ -186,31 +153,38 @@ def blank_start(data: bytes) -> tuple[int, int]:
 
 
 def find_layout(
-    path: str | os.PathLike, number: int, data: bytes, scores: bool, score_column: str
+    path: str | os.PathLike, number: int, data: bytes, scores: bool, columns: Chosen
 ) -> Layout:
     """Layout of a file by a text that starts with its first record, which is line `number`."""
-    line = data[: data.find(b"\n") if b"\n" in data else len(data)].decode("utf-8")
-    layout = read_header(line)
-    if layout:
-        return replace(layout, value=named_value(path, number, layout, scores))
-    delimiter = guess_delimiter(line)
+    line, _, rest = data.partition(b"\n")
+    text = line.decode("utf-8")
+    header = read_header(text)
+    if header:
+        rows = look(rest, header.delimiter, header.width)
+        return named_layout(path, number, header, rows, scores, columns)
+    if scores and columns.score not in ("auto", *SCORE_PLACES):
+        raise UsageError(
+            f"{path}: has no header with a column {columns.score!r}, which `score_column` names; "
+            "without one it takes first or last"
+        )
+    delimiter = guess_delimiter(text)
     widths = (3, 4) if scores else (3, 2, 4)
     try:
-        width = len(cells_of(line, delimiter))
+        width = len(cells_of(text, delimiter))
     except ValueError:
         width = widths[0]
     width = width if width in widths else widths[0]
     if width == 2:
         return Layout(delimiter, False, 2, 0, 1)
+    rows = look(data, delimiter, width)
     if width == 4:
-        rows = look(data, delimiter, width)
-        score, label = labelled_scores(path, number, *([row[i] for row in rows] for i in (2, 3)))
-        return Layout(delimiter, False, 4, 0, 1, score if scores else label)
-    if score_column != "auto" and scores:
-        value_first = score_column == "first"
+        score, label = labelled_scores(path, number, rows, delimiter)
+        value, label = (score, label) if scores else (label, -1)
+        return Layout(delimiter, False, 4, 0, 1, value, label)
+    if scores and columns.score != "auto":
+        value_first = columns.score == "first"
     else:
         tell = score_first if scores else label_first
-        rows = look(data, delimiter, width)
         value_first = not rows or tell(path, number, *([row[i] for row in rows] for i in (0, 2)))
     where = (1, 2, 0) if value_first else (0, 1, 2)
     return Layout(delimiter, False, width, *where)
@@ -220,7 +194,7 @@ def look(data: bytes, delimiter: str, width: int) -> list[list[bytes]]:
     """Cells of the first records of a text, without those that have another number of them."""
     rows = []
     for line in data.split(b"\n", _LOOK_LINES)[:_LOOK_LINES]:
-        if not delimiter:
+        if not delimiter and b'"' not in line:
             cells = line.split()
         else:
             try:
@@ -236,6 +210,8 @@ def _split_fast(data: bytes, first: int, layout: Layout, n_lines: int) -> Block 
     """Block by the kernel, or None if it has anything unusual."""
     from fusion.formats.kernels import split_cells, split_words
 
+    if not layout.delimiter and b'"' in data:
+        return None
     wanted = np.array(layout.wanted)
     text = np.frombuffer(data if data.endswith(b"\n") else data + b"\n", np.uint8)
     n = n_lines + 1
@@ -261,7 +237,7 @@ def _split(
     report: Report,
 ) -> Block:
     """Block by plain code; lines with another number of cells are reported and left out."""
-    if not layout.delimiter:
+    if not layout.delimiter and b'"' not in data:
         counts = _words_per_line(data)
         if ((counts == layout.width) | (counts == 0)).all():
             words = data.split()
@@ -271,13 +247,11 @@ def _split(
     lines: list[int] = []
     for n, line in enumerate(data.split(b"\n")):
         cells: list[bytes]
-        if not layout.delimiter:
-            cells = line.split()
-        elif line.isspace() or not line:
+        if line.isspace() or not line:
             continue
-        elif b'"' not in line:
-            mark = layout.delimiter.encode()
-            cells = [cell.strip() for cell in line.split(mark)]
+        if b'"' not in line:
+            # Without a delimiter, None splits at blanks.
+            cells = [cell.strip() for cell in line.split(layout.delimiter.encode() or None)]
         else:
             try:
                 cells = [
@@ -320,9 +294,9 @@ def _wrong_cells(line: bytes, cells: list[bytes], layout: Layout, expected: str)
         mixed = "; it is delimited otherwise than the first line" if (
             other or (layout.delimiter and layout.delimiter not in text)
         ) else ""  # fmt: skip
-        return f"expected {layout.width} columns {form}, found {len(cells)} in {text[:60]!r}{mixed}"
-    names = {layout.enrol: "enrolment id", layout.test: "test id", layout.value: "score or label"}
-    empty = [names[column] for column in layout.wanted if not cells[column]]
+        hint = comma_hint(cells, layout) or mixed
+        return f"expected {layout.width} columns {form}, found {len(cells)} in {text[:60]!r}{hint}"
+    empty = [layout.roles[column] for column in layout.wanted if not cells[column]]
     return f"the {empty[0]} is empty in {text[:60]!r}" if empty else ""
 
 
@@ -367,7 +341,10 @@ def _floats(
     for i, (row, token) in enumerate(zip(rows, tokens)):
         text = token[:40].decode("utf-8", "replace")
         if not NUMBER.match(token):
-            report(path, block.line(int(row)), f"the score {text!r} is not a number", "number")
+            message = f"the score {text!r} is not a number"
+            if DECIMAL_COMMA.match(token):
+                message = f"the score {text!r} has a decimal comma; {POINT}"
+            report(path, block.line(int(row)), message, "number")
             continue
         values[i] = float(token)
         if not np.isfinite(values[i]):

@@ -12,6 +12,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO, Protocol
 
 import numpy as np
@@ -116,12 +117,61 @@ class Interner:
         )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Block:
+    """Consecutive records of a file: cells as tokens, or as places in a text.
+
+    Parameters
+    ----------
+    first : int
+        Number of the line at which the block begins.
+    lines : ndarray (n_records,)
+        Line of each record, from the first.
+    tokens : dict of int to list of bytes, optional
+        Cells of the wanted columns.
+    text : ndarray (n_bytes,) uint8, optional
+    places : dict of int to tuple of two ndarray (n_records,), optional
+        Where the cells of a column start and end in `text`.
+    """
+
+    first: int
+    lines: np.ndarray
+    tokens: dict[int, list[bytes]] | None = None
+    text: np.ndarray | None = None
+    places: dict[int, tuple[np.ndarray, np.ndarray]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def line(self, row: int) -> int:
+        """Line number of a record."""
+        return self.first + int(self.lines[row])
+
+    def codes(self, column: int, interner: Interner) -> np.ndarray:
+        """Numbers (n_records,) int32 of a column's ids."""
+        if self.tokens is not None:
+            return interner.codes(self.tokens[column])
+        assert self.text is not None and self.places is not None
+        return interner.codes_of(self.text, *self.places[column])
+
+    def cells(self, column: int, rows: np.ndarray) -> list[bytes]:
+        """Some cells of a column."""
+        if self.tokens is not None:
+            return [self.tokens[column][row] for row in rows]
+        assert self.text is not None and self.places is not None
+        starts, ends = self.places[column]
+        return slices(self.text, starts[rows], ends[rows])
+
+
 class Growing:
     """An array that grows at its end without ever being in memory twice."""
 
     def __init__(self, dtype: np.dtype):
         self._array = np.empty(1 << 10, dtype)
         self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
 
     def extend(self, values: np.ndarray) -> None:
         """Add values at the end."""

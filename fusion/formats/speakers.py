@@ -111,8 +111,8 @@ def mapped_speakers(
     enrol_names = [sides.get(name, name if name in names else None) for name in trials.enrol_ids]
     test_names = [utt2spk.get(name) for name in trials.test_ids]
     for ids, found, cure in (
-        (trials.enrol_ids, enrol_names, "name its utterances with --enroll"),
-        (trials.test_ids, test_names, "add it to --utt2spk"),
+        (trials.enrol_ids, enrol_names, "name its utterances with `models`"),
+        (trials.test_ids, test_names, "add it to `utt2spk`"),
     ):
         missing = [name for name, speaker in zip(ids, found) if speaker is None]
         if missing:

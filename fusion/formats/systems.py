@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from fusion.formats.files import align
 from fusion.formats.layouts import UNKNOWN
+from fusion.formats.matching import PairIndex, align, numbered_as, same_order, strangers
 from fusion.formats.records import Origin
 from fusion.formats.tables import Scores, Trials
 from ivector.base.errors import DataError
@@ -92,7 +92,7 @@ def join(
         if not len(rows):
             raise DataError(
                 f"{scores.origin.name} has a score of none of the {len(trials)} trials of "
-                f"{trials.origin.name}; do their ids belong together?"
+                f"{trials.origin.name}; {strangers(scores, trials)}"
             )
         part = trials if len(rows) == len(trials) else _part(trials, rows)
         scored = align(scores, part, subset=subset, allow_duplicates=allow_duplicates)
@@ -105,7 +105,7 @@ def join(
         raise DataError(
             f"missing scores: of {len(trials)} trials of {trials.origin.name} "
             f"{_lacking(table, systems, trials, first)}; score them, take them out, or fuse what "
-            "is there with --missing fallback (missing=True in Python)"
+            "is there with `missing`"
         )
     nothing = np.flatnonzero(np.isnan(table).all(axis=1))
     if len(nothing):
@@ -121,50 +121,60 @@ def all_trials(systems: Mapping[str, Scores]) -> Trials:
 
     For scores to be fused without a trial list.
     """
-    enrol_ids, enrol = _interned([(s.enrol_ids, s.enrol) for s in systems.values()])
-    test_ids, test = _interned([(s.test_ids, s.test) for s in systems.values()])
-    sizes = [len(scores) for scores in systems.values()]
-    keys = enrol.astype(np.int64) * len(test_ids) + test
-    table = np.repeat(np.arange(len(sizes)), sizes)
-    row = np.concatenate([np.arange(size) for size in sizes])
-    _, firsts, pair = np.unique(keys, return_index=True, return_inverse=True)
-    # A pair that one file has twice stays twice, for `align` to refuse or let pass.
-    kept = np.flatnonzero(table == table[firsts][pair])
-    origin = _Joined([s.origin for s in systems.values()], table[kept], row[kept])
-    labels = np.full(len(kept), UNKNOWN, np.int8)
-    return Trials(enrol[kept], test[kept], labels, enrol_ids, test_ids, origin)
+    tables = list(systems.values())
+    enrols, enrol_ids, enrol_sided = _interned(
+        [(s.enrol_ids, s.enrol_sided, s.enrol) for s in tables]
+    )
+    tests, test_ids, test_sided = _interned([(s.test_ids, s.test_sided, s.test) for s in tables])
+    enrol, test, origin = enrols[0], tests[0], tables[0].origin
+    rows = [np.arange(len(enrol), dtype=np.int32)]
+    for one, two in zip(enrols[1:], tests[1:]):
+        # A pair that one file has twice stays twice, for `align` to refuse or let pass.
+        new = PairIndex(enrol, test).find(one, two) < 0
+        rows.append(np.flatnonzero(new).astype(np.int32))
+        if len(rows[-1]):
+            enrol = np.concatenate([enrol, one[new]])
+            test = np.concatenate([test, two[new]])
+    if len(rows[0]) < len(enrol):
+        table = np.repeat(np.arange(len(tables)), [len(part) for part in rows])
+        origin = _Joined([s.origin for s in tables], table, np.concatenate(rows))
+    labels = np.full(len(enrol), UNKNOWN, np.int8)
+    return Trials(enrol, test, labels, enrol_ids, test_ids, origin, enrol_sided, test_sided)
 
 
-def _interned(sides: Sequence[tuple[list[str], np.ndarray]]) -> tuple[list[str], np.ndarray]:
-    """One numbering of the ids of several tables: the ids and all rows' numbers."""
+def _interned(
+    sides: Sequence[tuple[list[str], list[str] | None, np.ndarray]],
+) -> tuple[list[np.ndarray], list[str], list[str] | None]:
+    """One numbering of the ids of several tables: rows' numbers of each, ids, ids with sides.
+
+    Ids go by their sides if all tables have them, as when they are matched.
+    """
+    by_side = all(sided is not None for _, sided, _ in sides)
     numbers: dict[str, int] = {}
+    plain: list[str] = []
     codes = []
-    for ids, side in sides:
-        new = np.array([numbers.setdefault(name, len(numbers)) for name in ids], np.int32)
-        codes.append(new[side])
-    return list(numbers), np.concatenate(codes)
-
-
-def _keys(scores: Scores, trials: Trials) -> np.ndarray:
-    """Pair of each score (n_scores,) in the numbering of the trials, -1 for other ids."""
-    sides = []
-    for mine, theirs, side in (
-        (scores.enrol_ids, trials.enrol_ids, scores.enrol),
-        (scores.test_ids, trials.test_ids, scores.test),
-    ):
-        known = {name: code for code, name in enumerate(theirs)}
-        sides.append(np.array([known.get(name, -1) for name in mine], np.int64)[side])
-    enrol, test = sides
-    return np.where((enrol < 0) | (test < 0), -1, enrol * len(trials.test_ids) + test)
-
-
-def _trial_keys(trials: Trials) -> np.ndarray:
-    return trials.enrol.astype(np.int64) * len(trials.test_ids) + trials.test
+    for ids, sided, side in sides:
+        new = []
+        for name, key in zip(ids, sided if by_side and sided else ids):
+            new.append(numbers.setdefault(key, len(numbers)))
+            if len(plain) < len(numbers):
+                plain.append(name)
+        same = new == list(range(len(new)))
+        codes.append(side if same else np.array(new, np.int32)[side])
+    found = list(numbers)
+    ids = plain if len(set(plain)) == len(found) else found
+    return codes, ids, found if by_side else None
 
 
 def _scored(scores: Scores, trials: Trials) -> np.ndarray:
     """Whether each trial (N,) has a score."""
-    return np.isin(_trial_keys(trials), _keys(scores, trials))
+    if same_order(scores, trials):
+        return np.ones(len(trials), bool)
+    listed = PairIndex(trials.enrol, trials.test)
+    rows = listed.find(*numbered_as(scores, trials))
+    found = np.zeros(len(trials), bool)
+    found[rows[rows >= 0]] = True
+    return found[listed.first]
 
 
 def _part(trials: Trials, rows: np.ndarray) -> Trials:

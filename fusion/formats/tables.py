@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.formats.layouts import NONTARGET, TARGET, UNKNOWN
+from fusion.formats.layouts import NONTARGET, SCORE_PLACES, TARGET, UNKNOWN
 from fusion.formats.records import Origin
 from ivector.base.errors import DataError
 
-SCORE_COLUMNS = ("auto", "first", "last")
+SCORE_COLUMNS = ("auto", *SCORE_PLACES)
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ class Scores:
     enrol_ids, test_ids : list of str
     origin : Origin
         The file and line of each row.
+    labels : ndarray (n,) int8, optional
+        Labels beside the scores, if the files have some; -1 unknown.
+    enrol_sided, test_sided : list of str, optional
+        The ids with the sides of their recordings, ``segment:side``, if the files name sides.
 
     Examples
     --------
@@ -44,6 +48,9 @@ class Scores:
     enrol_ids: list[str]
     test_ids: list[str]
     origin: Origin
+    labels: np.ndarray | None = None
+    enrol_sided: list[str] | None = None
+    test_sided: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -62,6 +69,8 @@ class Trials:
     enrol_ids, test_ids : list of str
     origin : Origin
         The file and line of each row.
+    enrol_sided, test_sided : list of str, optional
+        As of `Scores`.
 
     Examples
     --------
@@ -79,6 +88,8 @@ class Trials:
     enrol_ids: list[str]
     test_ids: list[str]
     origin: Origin
+    enrol_sided: list[str] | None = None
+    test_sided: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -108,7 +119,13 @@ class ScoredTrials:
     values: np.ndarray
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of the target and of the nontarget trials.
+        """Scores of the target and of the nontarget trials; raises what `check` raises."""
+        self.check()
+        labels = self.trials.labels
+        return self.values[labels == TARGET], self.values[labels == NONTARGET]
+
+    def check(self) -> None:
+        """Refuse trials that cannot be measured.
 
         Raises
         ------
@@ -122,11 +139,10 @@ class ScoredTrials:
                 f"of {len(labels)} trials of {name} have an unknown label",
                 "take them out, as nothing can be measured on them",
             )  # fmt: skip
-        tar, non = self.values[labels == TARGET], self.values[labels == NONTARGET]
-        if not len(tar) or not len(non):
-            missing = "nontarget" if len(tar) else "target"
+        n_targets = int(np.count_nonzero(labels == TARGET))
+        if not 0 < n_targets < len(labels):
+            missing = "nontarget" if n_targets else "target"
             raise DataError(f"{name}: has no {missing} trials; error rates need both classes")
-        return tar, non
 
 
 def complaint(show: Callable[[int], str], rows: np.ndarray, what: str, cure: str) -> DataError:

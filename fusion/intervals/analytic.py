@@ -89,7 +89,7 @@ def analytic_interval(
     check_level(level)
     (values,), target, *sides = checked_trials([scores], is_target, enrol_speaker, test_speaker)
     system = System(values, target, number_units(sides[0], sides[1], shared), points, llr)
-    (gained,) = optimism([system], _SPLITS, np.random.default_rng(random_state))
+    gained = optimism(system, _SPLITS, np.random.default_rng(random_state))
     sums = unit_sums(system)
     spread, free = np.sqrt(variances(sums) + _threshold_noise(system, gained)), degrees(sums)
     found = {}

@@ -28,7 +28,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.intervals.ends import interval, scales
-from fusion.intervals.influence import degrees, pair_squares, unbiased, unit_sums, without_pairs
+from fusion.intervals.influence import (
+    degrees,
+    pair_rows,
+    pair_squares,
+    unbiased,
+    unit_sums,
+    without_pairs,
+)
 from fusion.intervals.optimism import SPLITS, optimism
 from fusion.intervals.replicates import (
     System,
@@ -147,9 +154,9 @@ def bootstrap_interval(
     (values,), target, *sides = checked_trials([scores], is_target, enrol_speaker, test_speaker)
     system = System(values, target, number_units(sides[0], sides[1], shared), costs, llr)
     rng = np.random.default_rng(random_state)
-    (found,), misses = replicates([system], n_bootstrap, rng, grid)
-    (gained,) = optimism([system], SPLITS, rng)
-    free, pairs = degrees(unit_sums(system)), pair_squares(system)
+    found, misses = replicates(system, n_bootstrap, rng, grid)
+    gained = optimism(system, SPLITS, rng)
+    free, pairs = degrees(unit_sums(system)), pair_squares(pair_rows(system))
     intervals = {}
     for i, (key, scale) in enumerate(zip(system.keys, scales(system))):
         estimate = float(system.estimates[i])
@@ -170,7 +177,7 @@ def _band(
     points = system.operating
     at = np.searchsorted(-points.rates().p_fa, -grid)
     ends = [
-        corrected(misses[:, g], points.misses[k] / points.n_targets, level)
+        corrected(misses[:, g], points.below(k)[0] / points.n_targets, level)
         for g, k in enumerate(at)
     ]
     low, high = np.array(ends).reshape(-1, 2).T

@@ -7,31 +7,47 @@ Dimension legend: N trials, M statistics, n_units speakers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
+from fusion.intervals.kernels import class_sums
 from fusion.intervals.replicates import System
 from fusion.metrics.trial_costs import Costs, Cut, TrialCosts
 
-Sides = list[tuple[np.ndarray, int]]  # numbers (N,) of what trials are summed over, and how many
+_NONE, _EACH_ONCE = np.empty(0, np.int32), np.empty(0)
+_BLOCK = 1 << 20  # pairs numbered at once
+
+
+class _Side(NamedTuple):
+    """Numbers (N,) of what trials are summed over, how many, and which of them are left out."""
+
+    codes: np.ndarray
+    size: int
+    other: np.ndarray = _NONE
 
 
 class _Class:
     """Trials of one class in ascending order of score, to sum over their units or pairs."""
 
-    def __init__(self, which: np.ndarray, groupings: list[Sides]):
-        self.groupings = [[(codes[which], size) for codes, size in sides] for sides in groupings]
-        self.n = int(which.sum())
+    def __init__(self, target: np.ndarray, wanted: bool, groupings: list[list[_Side]]):
+        self.target, self.wanted, self.groupings = target, wanted, groupings
+        self.n = int(np.count_nonzero(target == wanted))
         self.counts = self.sums(slice(None))
 
     def sums(self, part: slice, weights: np.ndarray | None = None) -> list[np.ndarray]:
         """Trials of each unit in a part, or the sum of their weights, for each grouping."""
-        used = None if weights is None else weights[part]
+        start, stop, _ = part.indices(self.n)
+        used = _EACH_ONCE if weights is None else weights
         found = []
         for sides in self.groupings:
-            counts = [np.bincount(codes[part], used, size + 1)[:size] for codes, size in sides]
-            found.append(np.sum(counts, axis=0))
+            sums = [np.zeros(side.size + 1) for side in sides]
+            for side, out in zip(sides, sums):
+                class_sums(
+                    side.codes, side.other, self.target, self.wanted, start, stop, used, out
+                )  # fmt: skip
+            found.append(np.sum([out[:-1] for out in sums], axis=0))
         return found
 
     def influence(self, part: slice, weights: np.ndarray | None = None) -> list[np.ndarray]:
@@ -49,45 +65,76 @@ def unit_sums(system: System) -> list[np.ndarray]:
     """
     enrol, test, sizes = system.enrol, system.test, system.units.sizes
     if len(sizes) == 1:
-        # A trial of a speaker with herself counts once: its other side falls off the end.
-        other = np.where(enrol == test, sizes[0], test)
-        groupings: list[Sides] = [[(enrol, sizes[0]), (other, sizes[0])]]
+        # A trial of a speaker with herself counts once.
+        groupings = [[_Side(enrol, sizes[0]), _Side(test, sizes[0], enrol)]]
     else:
-        groupings = [[(enrol, sizes[0])], [(test, sizes[1])]]
+        groupings = [[_Side(enrol, sizes[0])], [_Side(test, sizes[1])]]
     return [np.array(side) for side in zip(*_rows(system, groupings))]
 
 
-def pair_squares(system: System, less: System | None = None) -> np.ndarray:
+def pair_rows(system: System) -> Iterator[np.ndarray]:
+    """Influence (n_pairs,) of each pair of units on each statistic.
+
+    With one population, trials of a speaker with herself are no pair.
+    """
+    for (row,) in _rows(system, [[_numbered_pairs(system)]]):
+        yield row
+
+
+def pair_squares(
+    rows: Iterable[np.ndarray], less: Iterable[np.ndarray] | None = None
+) -> np.ndarray:
     """Sums of squares (M,) over pairs of units of the influence on each statistic.
 
-    The variance that the noise of single pairs makes. With one population, trials of a speaker
-    with herself are no pair. With a second system, of the difference to it.
+    The variance that the noise of single pairs makes; `rows` as of `pair_rows`. With the rows of a
+    second system, of the difference to it.
     """
-    units = system.units
-    low, high = units.enrol.astype(np.int64), units.test.astype(np.int64)
-    if units.shared:
-        low, high = np.minimum(low, high), np.maximum(low, high)
-    numbers, codes = np.unique(low * units.sizes[-1] + high, return_inverse=True)
-    if units.shared:
-        codes[low == high] = len(numbers)
-
-    def rows(one: System) -> Iterator[np.ndarray]:
-        for (row,) in _rows(one, [[(codes[one.order], len(numbers))]]):
-            yield row
-
     if less is None:
-        return np.array([(row**2).sum() for row in rows(system)])
-    return np.array([((b - a) ** 2).sum() for a, b in zip(rows(less), rows(system))])
+        return np.array([(row**2).sum() for row in rows])
+    return np.array([((b - a) ** 2).sum() for a, b in zip(less, rows)])
 
 
-def _rows(system: System, groupings: list[Sides]) -> Iterator[list[np.ndarray]]:
+def _numbered_pairs(system: System) -> _Side:
+    """Pair of units of each trial, numbered without gaps in the order of the units' numbers."""
+    shared, size = system.units.shared, system.units.sizes[-1]
+    n_trials, n_cells = len(system.target), system.units.sizes[0] * size
+    parts = [slice(start, start + _BLOCK) for start in range(0, n_trials, _BLOCK)]
+
+    def pairs(part: slice) -> np.ndarray:
+        low, high = (side[part].astype(np.int64) for side in (system.enrol, system.test))
+        if shared:
+            low, high = np.minimum(low, high), np.maximum(low, high)
+        return low * size + high
+
+    codes = np.empty(n_trials, np.int32)
+    if n_cells <= 2 * n_trials:
+        occurs = np.zeros(n_cells, bool)
+        for part in parts:
+            occurs[pairs(part)] = True
+        numbers = np.cumsum(occurs, dtype=np.int32)
+        n_pairs = int(numbers[-1])
+        for part in parts:
+            codes[part] = numbers[pairs(part)] - 1
+    else:
+        found = np.unique(np.concatenate([pairs(part) for part in parts]))
+        n_pairs = len(found)
+        for part in parts:
+            codes[part] = np.searchsorted(found, pairs(part))
+    if shared:
+        # They keep a number, which nothing is counted for.
+        codes[system.enrol == system.test] = n_pairs
+    return _Side(codes, n_pairs)
+
+
+def _rows(system: System, groupings: list[list[_Side]]) -> Iterator[list[np.ndarray]]:
     """Influence on each statistic, of each unit in each grouping."""
-    tar, non = (_Class(which, groupings) for which in (system.target, ~system.target))
+    tar, non = (_Class(system.target, wanted, groupings) for wanted in (True, False))
     points = system.operating
 
     def at(cut: Cut) -> list[np.ndarray]:
-        missed = tar.influence(slice(0, int(points.misses[cut.at])))
-        accepted = non.influence(slice(int(points.rejections[cut.at]), None))
+        missed_below, rejected_below = points.below(cut.at)
+        missed = tar.influence(slice(0, missed_below))
+        accepted = non.influence(slice(rejected_below, None))
         both = zip(missed, accepted)
         return [cut.part * (cut.miss * one + cut.accept * two) for one, two in both]
 

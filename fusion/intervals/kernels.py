@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusion.metrics.kernels import crossing, lower_hull
+from fusion.metrics.kernels import add_to_hull, crossing
 from ivector.base.jit import njit
 
 # The metrics that the kernel computes, in the order of its columns; the last two need LLRs.
@@ -64,12 +64,20 @@ def bootstrap_block(
         costs, min Cllr, and with LLRs Cllr, P actual costs.
     """
     n, n_points = enrol.size, costs.shape[0]
-    x = np.zeros(n + 1, np.int64)
-    y = np.zeros(n + 1, np.int64)
-    vertices = np.empty(n + 1, np.int64)
+    # Vertices of the hull: what lies behind the last is never written, and takes no memory.
+    x, y = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    # A band needs the whole curve.
+    all_x = np.zeros(n + 1 if grid.size else 1, np.int64)
+    all_y = np.zeros(n + 1 if grid.size else 1, np.int64)
+    order = np.argsort(bars)
+    bar_x, bar_y = np.zeros(bars.size, np.int64), np.zeros(bars.size, np.int64)
     for r in range(enrol_weight.shape[0]):
-        n_non = n_tar = k = 0
+        n_non = n_tar = k = bar = 0
         tar_bits = non_bits = 0.0
+        m = add_to_hull(x, y, 0, 0, 0)
+        while bar < bars.size and bars[order[bar]] == 0:
+            bar_x[order[bar]] = bar_y[order[bar]] = 0
+            bar += 1
         for i in range(n):
             weight = enrol_weight[r, enrol[i]]
             if not (shared and enrol[i] == test[i]):
@@ -85,26 +93,61 @@ def bootstrap_block(
                     non_bits += weight * bits[i]
             if last[i]:
                 k += 1
-                x[k], y[k] = n_non, n_tar
+                m = add_to_hull(x, y, m, n_non, n_tar)
+                while bar < bars.size and bars[order[bar]] == k:
+                    bar_x[order[bar]], bar_y[order[bar]] = n_non, n_tar
+                    bar += 1
+                if grid.size:
+                    all_x[k], all_y[k] = n_non, n_tar
         if n_tar == 0 or n_non == 0:
             out[r], miss[r] = np.nan, np.nan
             continue
-        m = lower_hull(x, y, k + 1, vertices)
+        vertices = np.arange(m)
         out[r, 0] = crossing(x, y, vertices, m)
         for p in range(n_points):
             best = np.inf
-            for v in vertices[:m]:
+            for v in range(m):
                 best = min(best, costs[p, 0] * y[v] / n_tar + costs[p, 1] * (1 - x[v] / n_non))
             out[r, 1 + p] = best
-        out[r, 1 + n_points] = hull_cllr(x, y, vertices[:m])
+        out[r, 1 + n_points] = hull_cllr(x, y, vertices)
         if bits.size:
             out[r, 2 + n_points] = (tar_bits / n_tar + non_bits / n_non) / 2
             for p in range(n_points):
-                v = bars[p]
-                act = costs[p, 0] * y[v] / n_tar + costs[p, 1] * (1 - x[v] / n_non)
+                act = costs[p, 0] * bar_y[p] / n_tar + costs[p, 1] * (1 - bar_x[p] / n_non)
                 out[r, 3 + n_points + p] = act
         for g in range(grid.size):
             # Less a millionth of a trial, as 1 - 0.7 is a little more than 0.3 in binary.
             rejected = np.int64(np.ceil((1 - grid[g]) * n_non - 1e-6))
-            v = np.searchsorted(x[: k + 1], rejected)
-            miss[r, g] = y[v] / n_tar
+            at = np.searchsorted(all_x[: k + 1], rejected)
+            miss[r, g] = all_y[at] / n_tar
+
+
+@njit(cache=True)
+def class_sums(codes, other, target, wanted, start, stop, weights, out):
+    """Add the weights of some trials of a class to their units.
+
+    Parameters
+    ----------
+    codes : (N,) integers
+        Unit of each trial.
+    other : (N,) integers
+        Trials whose unit is the same here are left out; empty for none.
+    target : (N,) bool
+    wanted : bool
+        The class.
+    start, stop : int
+        Which trials of the class, counted in their order.
+    weights : (n_class,) float64
+        Of the trials of the class; empty where each counts once.
+    out : (n_units,) float64
+        Added to.
+    """
+    n = 0
+    for i in range(codes.size):
+        if target[i] != wanted:
+            continue
+        if n >= stop:
+            break
+        if n >= start and not (other.size and other[i] == codes[i]):
+            out[codes[i]] += weights[n] if weights.size else 1.0
+        n += 1

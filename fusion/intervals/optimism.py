@@ -25,30 +25,27 @@ RATE = 2 / 3
 SPLITS = 50  # of a bootstrap: its middle varies by 2 % of the width
 
 
-def optimism(systems: list[System], n_splits: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """How far each statistic (M,) of each system is below what it would be without a choice.
+def optimism(system: System, n_splits: int, rng: np.random.Generator) -> np.ndarray:
+    """How far each statistic (M,) is below what it would be without a choice.
 
     0 for those that choose nothing; negative where more is better.
 
     Parameters
     ----------
-    systems : list of System
-        On the same trials; all are measured on the same halves.
+    system : System
     n_splits : int
         Random splits of the units into halves; both are measured.
     """
-    units = systems[0].units
+    units = system.units
     sides = [np.empty((2 * n_splits, n), np.int64) for n in units.sizes]
     for split in range(n_splits):
         for side, n in zip(sides, units.sizes):
             side[2 * split] = rng.permutation(n) < n // 2
             side[2 * split + 1] = 1 - side[2 * split]
-    halves = [system.weighted(sides)[0] for system in systems]
+    halves = system.weighted(sides)[0]
     # A pair of halves counts if both hold both classes: then what is linear in speakers cancels.
-    lacks = np.isnan(halves[0][:, 0]).reshape(-1, 2).any(axis=1).repeat(2)
-    if lacks.all():
-        return [np.zeros(len(system.keys)) for system in systems]
-    return [_gain(system, half[~lacks]) for system, half in zip(systems, halves)]
+    lacks = np.isnan(halves[:, 0]).reshape(-1, 2).any(axis=1).repeat(2)
+    return np.zeros(len(system.keys)) if lacks.all() else _gain(system, halves[~lacks])
 
 
 def _gain(system: System, halves: np.ndarray) -> np.ndarray:

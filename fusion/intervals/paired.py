@@ -9,14 +9,23 @@ Dimension legend: N trials, B replicates, P operating points.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.intervals.ends import difference
-from fusion.intervals.influence import degrees, pair_squares, unbiased, unit_sums, without_pairs
+from fusion.intervals.influence import (
+    degrees,
+    pair_rows,
+    pair_squares,
+    unbiased,
+    unit_sums,
+    without_pairs,
+)
 from fusion.intervals.optimism import SPLITS, optimism
 from fusion.intervals.replicates import (
     System,
@@ -114,25 +123,54 @@ def paired_bootstrap(
         [scores_a, scores_b], is_target, enrol_speaker, test_speaker
     )
     units = number_units(enrol, test, shared)
-    systems = [System(scores, target, units, points, llr) for scores in both]
     rng = np.random.default_rng(random_state)
-    found, _ = replicates(systems, n_bootstrap, rng)
-    gained = optimism(systems, SPLITS, rng)
-    first, second = (unit_sums(system) for system in systems)
-    free = degrees([two - one for one, two in zip(first, second)])
-    one, two = (_raised(*parts) for parts in zip(systems, found, gained))
-    choose = np.array([metric.choice is not None for metric, _ in systems[0].asked])
+    again = copy.deepcopy(rng)
+    # One after the other, as a system takes several times the memory of its scores.
+    one = _drawn(System(both[0], target, units, points, llr), n_bootstrap, rng)
+    system = System(both[1], target, units, points, llr)
+    two = _drawn(system, n_bootstrap, again, less=one.pairs)
+    free = degrees([b - a for a, b in zip(one.sums, two.sums)])
+    choose = np.array([metric.choice is not None for metric, _ in system.asked])
     with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
-        spread = (two - one).var(axis=0, ddof=1)
-    pairs = pair_squares(systems[1], systems[0])
-    spread = without_pairs(spread, pairs, np.where(choose, _CHOOSING, 2))
+        spread = (two.raised - one.raised).var(axis=0, ddof=1)
+    spread = without_pairs(spread, two.pairs[0], np.where(choose, _CHOOSING, 2))
     errors = np.sqrt(spread * unbiased(units.sizes))
     differences = {}
-    for i, key in enumerate(systems[0].keys):
-        a, b = (float(system.estimates[i]) for system in systems)
-        gain = gained[1][i] - gained[0][i]
+    for i, key in enumerate(system.keys):
+        a, b = float(one.estimates[i]), float(two.estimates[i])
+        gain = two.gained[i] - one.gained[i]
         differences[key] = Difference(a, b, *difference(b - a, gain, errors[i], free[i], level))
-    return PairedResult(differences, found[1] - found[0])
+    return PairedResult(differences, two.found - one.found)
+
+
+class _Drawn(NamedTuple):
+    """Of one system: replicates, as found and raised; estimates, optimism, influences.
+
+    `pairs` are the influences of pairs on each statistic; or of a second system the sums of
+    squares (M,) of what they differ by.
+    """
+
+    found: np.ndarray
+    raised: np.ndarray
+    estimates: np.ndarray
+    gained: np.ndarray
+    sums: list[np.ndarray]
+    pairs: list[np.ndarray]
+
+
+def _drawn(
+    system: System,
+    n_bootstrap: int,
+    rng: np.random.Generator,
+    less: list[np.ndarray] | None = None,
+) -> _Drawn:
+    found, _ = replicates(system, n_bootstrap, rng)
+    gained = optimism(system, SPLITS, rng)
+    rows = pair_rows(system)
+    return _Drawn(
+        found, _raised(system, found, gained), system.estimates, gained, unit_sums(system),
+        list(rows) if less is None else [pair_squares(rows, less)],
+    )  # fmt: skip
 
 
 def _raised(system: System, found: np.ndarray, gained: np.ndarray) -> np.ndarray:
@@ -182,18 +220,19 @@ def mcnemar(
     from scipy.stats import binomtest
 
     one, two = np.asarray(wrong_a, bool), np.asarray(wrong_b, bool)
-    (more,), _, enrol, test = checked_trials(
-        [two.astype(np.float64) - one], one, enrol_speaker, test_speaker
-    )
+    _, _, enrol, test = checked_trials([two], one, enrol_speaker, test_speaker)
+    differ = np.flatnonzero(one != two)
+    more = two[differ].astype(np.float64) - one[differ]
     only_a, only_b = int((more < 0).sum()), int((more > 0).sum())
     if not only_a + only_b:
         return McNemar(0, 0, 1.0, 1.0)
     units = renumbered(enrol, test, shared)
     size = max(units.sizes)
-    sides = [np.bincount(units.enrol, more, size), np.bincount(units.test, more, size)]
+    enrol, test = units.enrol[differ], units.test[differ]
+    sides = [np.bincount(enrol, more, size), np.bincount(test, more, size)]
     if shared:
-        own = units.enrol == units.test
-        sides = [sides[0] + sides[1] - np.bincount(units.enrol[own], more[own], size)]
+        own = enrol == test
+        sides = [sides[0] + sides[1] - np.bincount(enrol[own], more[own], size)]
     spread = float(sum((side**2).sum() for side in sides))
     p_speakers = 1.0
     if spread and min(units.sizes) > 1:

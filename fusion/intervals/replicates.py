@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,8 @@ class Units:
 
     Parameters
     ----------
-    enrol, test : ndarray (N,) int32
+    enrol, test : ndarray (N,) integers
+        Of as few bytes as their numbers need.
     sizes : list of int
         One number of units if both sides share them, else two.
     """
@@ -100,7 +100,7 @@ def number_units(enrol: np.ndarray, test: np.ndarray, shared: bool) -> Units:
     units = renumbered(enrol, test, shared)
     fewest = min(units.sizes)
     if fewest < 2:
-        raise DataError("an interval needs at least 2 speakers to draw from; use --bootstrap 0")
+        raise DataError("an interval needs at least 2 speakers to draw from; take trials of more")
     if fewest < _FEW_SPEAKERS:
         warn_caller(
             f"only {fewest} speakers to draw from: the intervals are rough, use more",
@@ -124,12 +124,18 @@ def _without_gaps(sides: list[np.ndarray]) -> Any:
     most = max(int(side.max()) for side in sides)
     if most > 10 * len(sides[0]) + 1000:
         found, codes = np.unique(np.concatenate(sides), return_inverse=True)
-        return *np.split(codes.astype(np.int32), len(sides)), len(found)
+        return *np.split(_small(codes, len(found)), len(sides)), len(found)
     occurs = np.zeros(most + 1, bool)
     for side in sides:
         occurs[side] = True
-    numbers = (np.cumsum(occurs) - 1).astype(np.int32)
-    return *(numbers[side] for side in sides), int(numbers[-1]) + 1
+    numbers = np.cumsum(occurs) - 1
+    size = int(numbers[-1]) + 1
+    return *(_small(numbers, size)[side] for side in sides), size
+
+
+def _small(numbers: np.ndarray, size: int) -> np.ndarray:
+    """Numbers below a size, as integers of few bytes."""
+    return numbers.astype(np.uint16 if size <= 1 << 16 else np.int32)
 
 
 class System:
@@ -148,8 +154,8 @@ class System:
     ----------
     keys : list of (str, int)
         Name of each statistic and number of its operating point.
-    order : ndarray (N,)
-        Positions of the sorted trials.
+    estimates : ndarray (M,)
+        Statistics of the trials as they are.
     """
 
     def __init__(
@@ -160,22 +166,23 @@ class System:
         points: Sequence[OperatingPoint],
         llr: bool,
     ):
-        self.order = np.argsort(scores)
-        self.scores, self.target = scores[self.order], target[self.order]
-        self.operating = OperatingPoints(
-            self.scores[self.target], self.scores[~self.target], keep=True
-        )
-        self.enrol, self.test = units.enrol[self.order], units.test[self.order]
+        order = np.argsort(scores)
+        scores, self.target = scores[order], target[order]
+        self.enrol, self.test = units.enrol[order], units.test[order]
+        del order  # as large as the scores
         self.units, self.points, self.llr = units, list(points), llr
-        self.last = np.append(self.scores[1:] != self.scores[:-1], True)
+        self.keys = statistics(len(self.points), llr)
+        self.operating, self.estimates = self._measured_once(scores)
+        self.last = np.append(scores[1:] != scores[:-1], True)
         weights = [cost_weights(p.p_target, p.c_miss, p.c_fa) for p in points]
         self.costs = np.array(weights, np.float64).reshape(-1, 2)
         self.bars, self.bits = np.empty(0, np.int64), np.empty(0)
         if llr:
             thresholds = np.log(self.costs[:, 1]) - np.log(self.costs[:, 0])
-            self.bars = np.searchsorted(self.scores[self.last], thresholds)
-            self.bits = np.logaddexp(0, np.where(self.target, -1, 1) * self.scores) / np.log(2)
-        self.keys = statistics(len(self.points), llr)
+            self.bars = np.searchsorted(self.operating.thresholds[:-1], thresholds)
+            self.bits = np.negative(scores, where=self.target, out=scores)
+            np.logaddexp(0, self.bits, out=self.bits)
+            self.bits /= np.log(2)
 
     @property
     def asked(self) -> list[tuple[Metric, OperatingPoint | None]]:
@@ -183,10 +190,10 @@ class System:
         metrics = [(METRICS[name], number) for name, number in self.keys]
         return [(m, self.points[number] if m.per_point else None) for m, number in metrics]
 
-    @cached_property
-    def estimates(self) -> np.ndarray:
-        """Statistics (M,) of the trials as they are."""
-        return np.array([metric.measure(self.operating, at) for metric, at in self.asked])
+    def _measured_once(self, scores: np.ndarray) -> tuple[OperatingPoints, np.ndarray]:
+        """The curve of sorted scores (N,), and its statistics (M,)."""
+        curve = OperatingPoints.of_sorted(scores, self.target, keep=self.llr)
+        return curve, np.array([metric.measure(curve, at) for metric, at in self.asked])
 
     def weighted(
         self, weights: Sequence[np.ndarray], grid: np.ndarray | Sequence[float] = ()
@@ -261,26 +268,23 @@ def draws(
 
 
 def replicates(
-    systems: Sequence[System],
+    system: System,
     n_bootstrap: int,
     rng: np.random.Generator,
     grid: np.ndarray | Sequence[float] = (),
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Statistics (B, M) of each system under the same draws; miss rates (B, G) of the first.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics (B, M) and miss rates (B, G) of a system under draws of both classes.
 
     Raises
     ------
     DataError
         Most draws lack a class.
     """
-    units, n = systems[0].units, n_bootstrap
-    values = [np.empty((n, len(system.keys))) for system in systems]
-    misses = np.empty((n, len(grid)))
-    for part, weights in draws(units, len(systems[0].scores), n, rng):
-        values[0][part], misses[part] = systems[0].weighted(weights, grid)
-        for system, found in zip(systems[1:], values[1:]):
-            found[part] = system.weighted(weights)[0]
-    drawn = ~np.isnan(values[0][:, 0])
-    if 2 * drawn.sum() < n:
+    values = np.empty((n_bootstrap, len(system.keys)))
+    misses = np.empty((n_bootstrap, len(grid)))
+    for part, weights in draws(system.units, len(system.target), n_bootstrap, rng):
+        values[part], misses[part] = system.weighted(weights, grid)
+    drawn = ~np.isnan(values[:, 0])
+    if 2 * drawn.sum() < n_bootstrap:
         raise DataError("most replicates drew no target or no nontarget trial; use more speakers")
-    return [found[drawn] for found in values], misses[drawn]
+    return values[drawn], misses[drawn]

@@ -39,13 +39,21 @@ def checked(scores: ArrayLike, name: str) -> np.ndarray:
     return np.ascontiguousarray(array, np.float64)
 
 
-def ascending(scores: ArrayLike, name: str) -> np.ndarray:
-    """Scores (n,) float64, ascending; sorted as they came, as float32 takes half the time."""
+def ascending(scores: ArrayLike, name: str, out: np.ndarray | None = None) -> np.ndarray:
+    """Scores (n,) float64, ascending, in `out` if it is given.
+
+    Sorted as they came, as float32 takes half the time.
+    """
     array = _array(scores, name)
-    values = np.sort(array)
+    values = np.empty(len(array)) if out is None else out
+    if array.dtype == np.float64:
+        values[:] = array
+        values.sort()
+    else:
+        values[:] = np.sort(array)
     if np.isnan(values[-1]):  # where sorting puts them
         _refuse_nan(array, name)
-    return values.astype(np.float64, copy=False)
+    return values
 
 
 def log_odds(prior_log_odds: ArrayLike) -> np.ndarray:

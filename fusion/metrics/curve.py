@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.metrics.arrays import ascending, checked, log_odds, priors
-from fusion.metrics.kernels import crossing, lower_hull, merge_counts, softplus_sum
+from fusion.metrics.kernels import count_sorted, crossing, lower_hull, merge_counts, softplus_sum
 from fusion.metrics.points import OperatingPoint, cost_weights, named_points
 
 _EACH_ONCE = np.empty(0, np.int64)
@@ -103,8 +103,8 @@ class OperatingPoints:
     tar, non : array-like
         Scores of the target and of the nontarget trials, (n_targets,) and (n_nontargets,).
     keep : bool
-        Whether to keep the scores as they came, so that `cllr` adds in their order and is the
-        function of that name to the last digit.
+        Whether `cllr` is to add in the order of the scores as they came, and so be the function
+        of that name to the last digit.
 
     Attributes
     ----------
@@ -131,15 +131,17 @@ class OperatingPoints:
     """
 
     def __init__(self, tar: ArrayLike, non: ArrayLike, keep: bool = False):
-        self._kept = (checked(tar, "target"), checked(non, "nontarget")) if keep else None
-        tar, non = ascending(tar, "target"), ascending(non, "nontarget")
-        self.n_targets, self.n_nontargets = len(tar), len(non)
-        size = len(tar) + len(non) + 1
+        self._cllr: float | None = None
+        if keep:
+            self._cllr = mean_bits(checked(tar, "target"), checked(non, "nontarget"))
+        tar = ascending(tar, "target")
+        size = len(tar) + np.size(non) + 1
         thresholds = np.empty(size)
-        misses, rejections = np.empty(size, np.int64), np.empty(size, np.int64)
-        n_points = merge_counts(tar, non, thresholds, misses, rejections)
-        self.thresholds = thresholds[:n_points]
-        self.misses, self.rejections = misses[:n_points], rejections[:n_points]
+        # Sorted behind where they will stand, so that they are in memory once.
+        non = ascending(non, "nontarget", out=thresholds[len(tar) + 1 :])
+        missed, rejected = _counts(size)
+        n_points = merge_counts(tar, non, thresholds, missed, rejected)
+        self._keep_points(thresholds[:n_points], missed[:n_points], rejected[:n_points])
 
     @classmethod
     def of_counts(
@@ -147,38 +149,79 @@ class OperatingPoints:
     ) -> OperatingPoints:
         """The same of trials that count several times or not at all; arguments as attributes."""
         points = cls.__new__(cls)
-        points.thresholds, points.misses, points.rejections = thresholds, misses, rejections
-        points.n_targets, points.n_nontargets = int(misses[-1]), int(rejections[-1])
-        points._kept = None
+        points._cllr = None
+        points._keep_points(thresholds, misses, rejections)
         return points
+
+    @classmethod
+    def of_sorted(cls, scores: np.ndarray, target: np.ndarray, keep: bool) -> OperatingPoints:
+        """The same of all scores (N,) float64, ascending, and which are of targets (N,) bool.
+
+        Takes less memory than two classes apart.
+
+        Raises
+        ------
+        DataError
+            A class has no scores.
+        """
+        for is_empty, name in ((not target.any(), "target"), (target.all(), "nontarget")):
+            if is_empty:
+                checked([], name)
+        points = cls.__new__(cls)
+        points._cllr = mean_bits(scores[target], scores[~target]) if keep else None
+        thresholds, (missed, rejected) = np.empty(len(scores) + 1), _counts(len(scores) + 1)
+        n_points = count_sorted(scores, target, thresholds, missed, rejected)
+        points._keep_points(thresholds[:n_points], missed[:n_points], rejected[:n_points])
+        return points
+
+    def _keep_points(
+        self, thresholds: np.ndarray, missed: np.ndarray, rejected: np.ndarray
+    ) -> None:
+        self.thresholds, self._missed, self._rejected = thresholds, missed, rejected
+        self.n_targets, self.n_nontargets = self.below(-1)
+
+    @property
+    def misses(self) -> np.ndarray:
+        """Targets (K,) int64 below each threshold."""
+        return self._missed.astype(np.int64, copy=False)
+
+    @property
+    def rejections(self) -> np.ndarray:
+        """Nontargets (K,) int64 below each threshold."""
+        return self._rejected.astype(np.int64, copy=False)
+
+    def below(self, point: int) -> tuple[int, int]:
+        """Targets and nontargets below the threshold of a point."""
+        return int(self._missed[point]), int(self._rejected[point])
 
     @cached_property
     def hull(self) -> np.ndarray:
         """Positions of the points that are vertices of the ROC convex hull."""
-        vertices = np.empty(len(self.misses), np.int64)
-        n_vertices = lower_hull(self.rejections, self.misses, len(self.misses), vertices)
+        vertices = np.empty(len(self._missed), np.int64)
+        n_vertices = lower_hull(self._rejected, self._missed, len(self._missed), vertices)
         return vertices[:n_vertices].copy()
 
     def rates(self, points: np.ndarray | slice = slice(None)) -> DetCurve:
         """Error rates at some points, default all."""
-        p_miss = self.misses[points] / self.n_targets
-        p_fa = (self.n_nontargets - self.rejections[points]) / self.n_nontargets
+        p_miss = self._missed[points] / self.n_targets
+        p_fa = (self.n_nontargets - self._rejected[points]) / self.n_nontargets
         return DetCurve(p_miss, p_fa, self.thresholds[points])
 
     def eer(self) -> float:
         """See `eer`."""
-        return float(crossing(self.rejections, self.misses, self.hull, len(self.hull)))
+        return float(crossing(self._rejected, self._missed, self.hull, len(self.hull)))
 
     def eer_interpolated(self) -> float:
         """See `eer_interpolated`."""
-        n_tar, n_non, last = self.n_targets, self.n_nontargets, len(self.misses) - 1
+        n_tar, n_non, last = self.n_targets, self.n_nontargets, len(self._missed) - 1
 
         def miss_less_fa(k: int) -> int:
             """P_miss - P_fa times both counts; it grows with k."""
-            return int(self.misses[k]) * n_non + (int(self.rejections[k]) - n_non) * n_tar
+            missed, rejected = self.below(k)
+            return missed * n_non + (rejected - n_non) * n_tar
 
         k = bisect_left(range(last), 0, key=miss_less_fa)
-        return float(crossing(self.rejections, self.misses, np.array([k - 1, k, last]), 3))
+        return float(crossing(self._rejected, self._missed, np.array([k - 1, k, last]), 3))
 
     def crossing_edge(self) -> tuple[float, int, float]:
         """Where P_miss = P_fa on the hull, between two of its vertices.
@@ -235,7 +278,7 @@ class OperatingPoints:
 
     def cllr(self) -> float:
         """See `cllr`."""
-        return mean_bits(*self._kept) if self._kept else self._cross_entropy(0.0)
+        return self._cross_entropy(0.0) if self._cllr is None else self._cllr
 
     def min_cllr(self) -> float:
         """See `min_cllr`."""
@@ -270,8 +313,8 @@ class OperatingPoints:
     @cached_property
     def _blocks(self) -> np.ndarray:
         """LLR of each edge of the hull (a block of PAV)."""
-        n_tar = np.diff(self.misses[self.hull])
-        n_non = np.diff(self.rejections[self.hull])
+        n_tar = np.diff(self._missed[self.hull])
+        n_non = np.diff(self._rejected[self.hull])
         with np.errstate(divide="ignore"):
             return np.log(n_tar / self.n_targets) - np.log(n_non / self.n_nontargets)
 
@@ -279,19 +322,25 @@ class OperatingPoints:
         """P_miss and P_fa where scores from `thresholds` on are accepted."""
         k = np.searchsorted(self.thresholds, thresholds)
         return (
-            self.misses[k] / self.n_targets,
-            (self.n_nontargets - self.rejections[k]) / self.n_nontargets,
+            self._missed[k] / self.n_targets,
+            (self.n_nontargets - self._rejected[k]) / self.n_nontargets,
         )
 
     def _cross_entropy(self, odds: float, minimum: bool = False) -> float:
         """Cross-entropy in bits at prior log-odds, of the scores or after PAV."""
-        llr, tar, non = self.thresholds[:-1], self.misses, self.rejections
+        llr, tar, non = self.thresholds[:-1], self._missed, self._rejected
         if minimum:
             llr, tar, non = self._blocks, tar[self.hull], non[self.hull]
         miss = softplus_sum(llr, tar, -1.0, -odds) / self.n_targets
         accept = softplus_sum(llr, non, 1.0, odds) / self.n_nontargets
         prior, other = priors(np.array(odds))
         return float((prior * miss + other * accept) / np.log(2))
+
+
+def _counts(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays (size,) for counts of trials, of as few bytes as those need."""
+    dtype = np.int32 if size < 1 << 31 else np.int64
+    return np.empty(size, dtype), np.empty(size, dtype)
 
 
 def bayes_threshold(weights: tuple[float, float]) -> float:

@@ -284,7 +284,7 @@ def _columns(labels: ArrayLike, models: Sequence[Hashable] | None, n_models: int
         if columns.size and (columns.min() < _NOT_ENROLLED or columns.max() >= n_models):
             raise DataError(
                 f"labels from {columns.min()} to {columns.max()} of {n_models} models; give "
-                "0 to n_models - 1, or -1 for a speaker not enrolled"
+                f"0 to {n_models - 1}, or -1 for a speaker not enrolled"
             )
         return columns.astype(np.int64)
     names = _list(models)

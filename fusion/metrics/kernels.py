@@ -18,7 +18,7 @@ def merge_counts(tar, non, threshold, misses, rejections):
 
     Fills ``misses[k]``, the targets, and ``rejections[k]``, the nontargets, below the k-th
     distinct score ``threshold[k]``; the last point rejects everything. Returns the number K of
-    points.
+    points. `non` may be the end of `threshold`: what is written stays behind what is read.
     """
     i = j = k = 0
     while i < tar.size or j < non.size:
@@ -33,6 +33,22 @@ def merge_counts(tar, non, threshold, misses, rejections):
         while j < non.size and non[j] == score:
             j += 1
     threshold[k], misses[k], rejections[k] = np.inf, i, j
+    return k + 1
+
+
+@njit(cache=True)
+def count_sorted(scores, target, threshold, misses, rejections):
+    """As `merge_counts`, of the ascending scores of both classes and which are of targets."""
+    n_tar = n_non = k = 0
+    for i in range(scores.size):
+        if i == 0 or scores[i] != scores[i - 1]:
+            threshold[k], misses[k], rejections[k] = scores[i], n_tar, n_non
+            k += 1
+        if target[i]:
+            n_tar += 1
+        else:
+            n_non += 1
+    threshold[k], misses[k], rejections[k] = np.inf, n_tar, n_non
     return k + 1
 
 
@@ -55,6 +71,23 @@ def lower_hull(x, y, n, vertices):
         vertices[m] = k
         m += 1
     return m
+
+
+@njit(cache=True)
+def add_to_hull(x, y, m, new_x, new_y):
+    """As a step of `lower_hull`: a hull of m vertices, by their coordinates, and a further point.
+
+    Returns how many vertices there are then.
+    """
+    while m >= 2:
+        rise, run = y[m - 1] - y[m - 2], x[m - 1] - x[m - 2]
+        if run * (new_y - y[m - 2]) > rise * (new_x - x[m - 2]):
+            break
+        m -= 1
+    if m == 1 and new_x == x[0] and new_y == y[0]:
+        return m
+    x[m], y[m] = new_x, new_y
+    return m + 1
 
 
 @njit(cache=True)

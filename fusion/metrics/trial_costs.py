@@ -81,7 +81,12 @@ def of_bits(points: OperatingPoints) -> Costs:
     """Cllr: half the bits of each trial."""
     llr = points.thresholds[:-1]
     tar, non = np.repeat(llr, np.diff(points.misses)), np.repeat(llr, np.diff(points.rejections))
-    return Costs(*(np.logaddexp(0, signed) / np.log(2) / 2 for signed in (-tar, non)))
+    np.negative(tar, out=tar)
+    for bits in (tar, non):
+        np.logaddexp(0, bits, out=bits)
+        bits /= np.log(2)
+        bits /= 2
+    return Costs(tar, non)
 
 
 def of_block_bits(points: OperatingPoints) -> Costs:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fusion.commands import COMMANDS
 from fusion.terminal.inputs import (
+    MOST,
     add_column_options,
     add_trial_options,
     check_column_options,
@@ -64,7 +65,7 @@ def build_parser() -> Parser:
         help="systems whose scores are natural-log likelihood ratios, to measure their "
         "calibration; all, if none is named")  # fmt: skip
     add_column_options(parser, "measured")
-    add("--bootstrap", type=whole(0), default=1000, metavar="N",
+    add("--bootstrap", type=whole(0, MOST), default=1000, metavar="N",
         help="replicates of the intervals; more are steadier and take longer, 0 gives neither "
         "intervals nor p-values")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of the bootstrap")
@@ -111,14 +112,13 @@ def main(arguments: argparse.Namespace) -> None:
 
     points, out = parse_points(arguments.points), html_path(arguments.out)
     llr = _llr(arguments.llr, list(given))
-    trials = read_trials([arguments.trials, *arguments.more_trials])
+    trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told = speakers(trials, arguments.utt2spk, arguments.enroll)
-    scores = {name: scored(paths, trials, arguments).values for name, paths in given.items()}
     report = make_report(
         trials.labels == TARGET,
         told.enrol,
         told.test,
-        scores,
+        {name: scored(paths, trials, arguments).values for name, paths in given.items()},
         llr=llr,
         points=points,
         n_bootstrap=arguments.bootstrap,

@@ -178,17 +178,17 @@ def make_report(
     """
     _check_options(systems, llr, points, n_bootstrap)
     target, sides, scores = _checked(labels, enrol_speaker, test_speaker, systems)
-    measured: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
     rows = []
     draw = Draw(target, sides[0], sides[1], shared, list(points), n_bootstrap, random_state)
     for name, values in scores.items():
-        measured[name] = OperatingPoints(values[target], values[~target], keep=True)
         result = draw.bootstrap(values, name in llr, det_band())
         if result:
             intervals[name] = result
+        curve = OperatingPoints(values[target], values[~target], keep=name in llr)
         row = {"system": name, "llr": name in llr}
-        rows.append(row | numbers(measured[name], result, points, name in llr))
+        rows.append(row | numbers(curve, result, points, name in llr))
+        del curve  # made again for the figures: it takes twice the memory of the scores
     speakers = np.unique(np.concatenate(sides)) if shared else None
     content: Record = {
         "title": title or "Speaker recognition report",
@@ -216,6 +216,7 @@ def make_report(
         "commands": list(commands),
         "versions": dict(library_versions() if versions is None else versions),
     }
+    measured = {name: OperatingPoints(v[target], v[~target]) for name, v in scores.items()}
     content["cautions"] = _cautions(content, measured, points)
     from fusion.report.words import summary
 
@@ -306,7 +307,8 @@ def _cautions(
     for point in points:
         for name, system in measured.items():
             at = system.best_point(point.p_target, point.c_miss, point.c_fa)
-            errors = min(int(system.misses[at]), system.n_nontargets - int(system.rejections[at]))
+            missed, rejected = system.below(at)
+            errors = min(missed, system.n_nontargets - rejected)
             if errors < RULE_OF:
                 few.setdefault(point.label, []).append(name)
     scarce = [

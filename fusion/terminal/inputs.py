@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ivector.base.cli import Parser
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,10 +17,14 @@ if TYPE_CHECKING:
     from fusion.formats.tables import ScoredTrials, Trials
 
 POOLED = "pooled"
+MOST = 10**6  # replicates, folds or trials shown that an option asks for
 
 
-def add_trial_options(parser: argparse.ArgumentParser) -> None:
+def add_trial_options(parser: Parser) -> None:
     """Add the options that say how scores and trials are read and whose they are."""
+    parser.parameters |= {
+        "models": "--enroll", "n_bootstrap": "--bootstrap", "n_folds": "--folds",
+    }  # fmt: skip
     add = parser.add_argument
     add("--utt2spk", type=Path, metavar="FILE",
         help="speakers of the test utterances (and of enrolment), to draw in the bootstrap; "
@@ -27,12 +32,21 @@ def add_trial_options(parser: argparse.ArgumentParser) -> None:
     add("--enroll", type=Path, metavar="FILE",
         help="'model utterance...' lines, where a model is named neither as an utterance nor as "
         "a speaker of --utt2spk")  # fmt: skip
-    add("--score-column", choices=("auto", "first", "last"), default="auto",
-        help="where the score stands, if ids are numbers too")  # fmt: skip
+    add_choice_of_columns(parser)
     add("--subset", action="store_true",
         help="let score files hold pairs that are not in TRIALS, to measure a part")  # fmt: skip
     add("--allow-duplicates", action="store_true",
         help="count a trial that is listed several times as often")  # fmt: skip
+
+
+def add_choice_of_columns(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the columns of files in which several could be the same."""
+    add = parser.add_argument
+    add("--score-column", default="auto", metavar="NAME",
+        help="column of the scores: its name, or first or last, if ids are "
+        "numbers")  # fmt: skip
+    add("--label-column", default="auto", metavar="NAME",
+        help="name of the column of labels, where a header has several")  # fmt: skip
 
 
 def check_trial_options(arguments: argparse.Namespace) -> None:
@@ -107,7 +121,7 @@ def systems(given: list[str], pool: bool = False) -> dict[str, list[Path]]:
     if twice and not pool:
         raise UsageError(
             f"{len(found[twice[0]])} score files are named {twice[0]!r}; name them with "
-            "NAME=FILE, or give --pool if they are parts of one system"
+            "NAME=FILE, or give `pool` if they are parts of one system"
         )
     return found
 
@@ -118,17 +132,17 @@ def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> 
     Raises
     ------
     DataError
-        What `read_scores`, `align` and `ScoredTrials.split` raise.
+        What `read_scores`, `align` and `ScoredTrials.check` raise.
     """
     from fusion.formats.files import align, read_scores
 
     found = align(
-        read_scores(paths, arguments.score_column),
+        read_scores(paths, arguments.score_column, arguments.label_column),
         trials,
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
     )
-    found.split()  # refuses unknown labels and a missing class
+    found.check()
     return found
 
 

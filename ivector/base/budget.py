@@ -64,7 +64,7 @@ def require_disk(folder: Path, n_bytes: float, limit_mb: int, what: str, cure: s
     if limit_mb and needed > limit_mb:
         raise UsageError(
             f"{what} would take up to {needed} MiB of disk, the limit is {limit_mb}: give "
-            f"--disk {needed} (0: no limit){also}"
+            f"`disk` {needed} (0: no limit){also}"
         )
     # What an unfinished run has left there is not written again.
     there = _size(folder) // MIB
@@ -108,7 +108,7 @@ def require_memory(n_bytes: float, limit_mb: int, what: str, cure: str) -> None:
     if needed > limit_mb:
         raise UsageError(
             f"{what} needs {needed} MiB of memory in a process, the limit is {limit_mb}: give "
-            f"--memory {needed} or more, or {cure}"
+            f"`memory` {needed} or more, or {cure}"
         )
 
 

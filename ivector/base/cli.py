@@ -12,11 +12,11 @@ import sys
 import tempfile
 import traceback
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from ivector.base.errors import Exit, UserError
+from ivector.base.errors import Exit, UserError, in_options, set_options
 from ivector.base.extras import describe_missing
 from ivector.base.foreign.names import shown
 from ivector.base.log import logged_warnings, setup_logging
@@ -30,9 +30,16 @@ class Parser(argparse.ArgumentParser):
     """ArgumentParser that shows defaults, refuses abbreviations and has ``--verbose``.
 
     A mistake is told in one line, without the usage, which ``--help`` prints.
+
+    Parameters
+    ----------
+    parameters : mapping of str to str, optional
+        What a command types for parameters of the library, where that is not the option of the
+        same name: ``{"n_bootstrap": "--bootstrap"}``.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, parameters: Mapping[str, str] | None = None, **kwargs: Any):
+        self.parameters = dict(parameters or {})
         kwargs.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
@@ -50,6 +57,17 @@ class Parser(argparse.ArgumentParser):
         if "\0" in arg_string:
             raise argparse.ArgumentError(action, f"has a zero byte: {arg_string[:40]!r}")
         return value
+
+    def options(self) -> dict[str, str]:
+        """What to type for each parameter of the library that the command takes."""
+        found = {}
+        for action in self._actions:
+            if action.option_strings:  # a place in a configuration is SECTION.NAME
+                found[action.dest.rpartition(".")[2]] = action.option_strings[0]
+            elif isinstance(action, argparse._SubParsersAction):
+                for sub in action.choices.values():
+                    found |= sub.options()
+        return found | self.parameters
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""
@@ -132,6 +150,7 @@ def run(
     def body() -> int | None:
         arguments = parser.parse_args(argv)
         setup_logging(getattr(arguments, "verbose", 0))
+        set_options(parser.options() if isinstance(parser, Parser) else {})
         with logged_warnings(), contextlib.redirect_stdout(Shown(sys.stdout)):
             if hasattr(arguments, "scheduler"):
                 use_backend(arguments.backend, arguments.scheduler)
@@ -231,5 +250,5 @@ def _describe(error: OSError) -> str:
 
 
 def _complain(prog: str, text: str, code: int) -> int:
-    print(f"{prog}: error: {shown(text)}", file=sys.stderr)
+    print(f"{prog}: error: {shown(in_options(text))}", file=sys.stderr)
     return int(code)

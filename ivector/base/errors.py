@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 
 # Modules that the reader of a warning did not write; contextlib holds our decorators.
 _INNER = ("ivector", "plda", "dnn", "fusion", "sklearn", "contextlib")
+
+_PARAMETER = re.compile(r"`([A-Za-z]\w*)`(=[\w.]+)?")
+_options: Mapping[str, str] = {}
+
+
+def set_options(options: Mapping[str, str]) -> None:
+    """Tell by which options, by parameter, the command that this process runs takes them."""
+    global _options
+    _options = options
+
+
+def in_options(message: str) -> str:
+    """A message of the library in the words of the command that this process runs.
+
+    What the library advises, it names as Python does, in backticks. A command has an option for
+    it, or has not, which is said.
+    """
+
+    def say(match: re.Match[str]) -> str:
+        name, value = match[1], match[2] or ""
+        return _options[name] + value if name in _options else f"{name}{value} (in Python)"
+
+    return _PARAMETER.sub(say, message) if _options else message
 
 
 class Exit(IntEnum):

@@ -21,7 +21,7 @@ EXTRAS = {
 _NEEDS = {
     "dnn": "networks need",
     "hdf5": "HDF5 files need",
-    "scale": "--backend dask needs",
+    "scale": "the backend dask needs",
     "slurm": "a cluster on SLURM needs",
     "pipeline": "a Kubeflow pipeline needs",
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any, TypeVar
 
 from ivector.base.budget import memory_share
+from ivector.base.errors import in_options
 from ivector.base.foreign.names import shown
 
 T = TypeVar("T")
@@ -53,7 +54,8 @@ def logged_warnings() -> Iterator[None]:
     """Send warnings to the log within a block, each in one line."""
 
     def show(message, category, filename, lineno, file=None, line=None):
-        logging.getLogger("warning").warning("%s (%s)", message, category.__name__)
+        logger = logging.getLogger("warning")
+        logger.warning("%s (%s)", in_options(str(message)), category.__name__)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -17,8 +17,8 @@ def make_parser() -> Parser:
         prog="python -m ivector.commands.portable",
         description=COMMANDS["portable"].sentence,
         epilog='eval "$(python -m ivector portable)" sets the variables; what is started then '
-        "gives the same bytes on every x86-64, and is slower (docs/scaling.md). run.sh has "
-        "--portable true.",
+        "gives the same bytes on every x86-64, and is slower (docs/scaling.md); run.sh "
+        "has an option for it.",
     )
 
 

@@ -300,8 +300,8 @@ def _segment(
 def _check_channel(name: str, n_channels: int, channel: int | str | None) -> None:
     if channel is None and n_channels > 1:
         raise DataError(
-            f"{name}: has {n_channels} channels; choose one (channel=0) or channel='mean', "
-            "--channel of a recipe, the fifth column of segments"
+            f"{name}: has {n_channels} channels; choose one, such as 0, or mean with `channel`, "
+            "name it in the fifth column of segments, or convert it to one channel"
         )
     if channel not in (None, "mean") and int(channel) >= n_channels:  # type: ignore[arg-type]
         raise DataError(f"{name}: has {n_channels} channel(s), there is no channel {channel}")
@@ -318,5 +318,5 @@ def _check_cost(name: str, count: int, rate: int, sample_rate: int | None) -> No
     if limit and needed > limit:
         raise DataError(
             f"{name}: {count / rate / 3600:.1f} h need {needed} MiB of memory, the limit is "
-            f"{limit}; cut it into parts, or give --memory {needed} or more"
+            f"{limit}; cut it into parts, or give `memory` {needed} or more"
         )

@@ -201,7 +201,7 @@ class Features(Stateless):
         if not 0 <= self.low_freq < high <= nyquist:
             raise UsageError(
                 f"low_freq={self.low_freq:g} and high_freq={self.high_freq:g} make the band "
-                f"{self.low_freq:g}–{high:g} Hz; it must lie within 0–{nyquist:g} Hz, half of "
+                f"{self.low_freq:g}–{high:g} Hz, which must lie within 0–{nyquist:g} Hz, half of "
                 f"sample_frequency={self.sample_frequency:g}"
             )
         return self.low_freq, high
@@ -219,7 +219,7 @@ class Features(Stateless):
         if n_fft < length:
             raise UsageError(
                 f"n_fft={n_fft} is shorter than the window of {length} samples; take "
-                f"n_fft={_round_up(length)}"
+                f"`n_fft`={_round_up(length)}"
             )
         return length, shift, n_fft
 

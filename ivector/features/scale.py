@@ -110,7 +110,8 @@ def _factor(full_scale: float | None, recognised: bool) -> float:
 def warn_of_scale(what: str, done: str) -> None:
     """Warn that ±1 was recognised in `what`."""
     warn_caller(
-        f"{what} in the scale ±1 instead of that of 16-bit integers: {done}; say full_scale=1 to "
-        "have this without a warning, or full_scale=32768 if the recording is as good as silent",
+        f"{what} in the scale ±1 instead of that of 16-bit integers: {done}; say `full_scale`=1 "
+        "to have this without a warning, or `full_scale`=32768 if the recording is as good as "
+        "silent",
         ScaleWarning,
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_write
+from ivector.base.foreign.boundary import foreign
 from ivector.base.foreign.schema import are_definite
 from ivector.base.kaldi import KaldiReader, KaldiWriter, pack, unpack
 from ivector.total_variability.model import TotalVariability
@@ -27,28 +28,29 @@ def read_extractor(path: str | os.PathLike) -> TotalVariability:
     DataError
         Missing, cut, not an extractor, or one with i-vector-dependent weights.
     """
-    reader = KaldiReader(path)
-    reader.expect("<IvectorExtractor>")
-    reader.expect("<w>")
-    if reader.matrix().size:
-        raise DataError(
-            f"{reader.name}: its weights depend on the i-vector, which this toolkit does not "
-            "support; train it with --use-weights=false"
-        )
-    reader.expect("<w_vec>")
-    weights = reader.vector().astype(np.float64)
-    reader.expect("<M>")
-    n_components = reader.count(1)
-    projection = [reader.matrix().astype(np.float64) for _ in range(n_components)]
-    reader.expect("<SigmaInv>")
-    precision = [unpack(reader.packed().astype(np.float64)) for _ in range(n_components)]
-    reader.expect("<IvectorOffset>")
-    offset = reader.real()
-    reader.expect("</IvectorExtractor>")
-    reader.end()
-    _check(reader, weights, projection, precision, offset)
-    model = Subspace(weights, np.stack(projection), np.stack(precision), offset)
-    return TotalVariability.from_subspace(model)
+    with foreign(path, "an extractor of Kaldi"):
+        reader = KaldiReader(path)
+        reader.expect("<IvectorExtractor>")
+        reader.expect("<w>")
+        if reader.matrix().size:
+            raise DataError(
+                f"{reader.name}: its weights depend on the i-vector, which this toolkit does not "
+                "support; train it with Kaldi's --use-weights=false"
+            )
+        reader.expect("<w_vec>")
+        weights = reader.vector().astype(np.float64)
+        reader.expect("<M>")
+        n_components = reader.count(1)
+        projection = [reader.matrix().astype(np.float64) for _ in range(n_components)]
+        reader.expect("<SigmaInv>")
+        precision = [unpack(reader.packed().astype(np.float64)) for _ in range(n_components)]
+        reader.expect("<IvectorOffset>")
+        offset = reader.real()
+        reader.expect("</IvectorExtractor>")
+        reader.end()
+        _check(reader, weights, projection, precision, offset)
+        model = Subspace(weights, np.stack(projection), np.stack(precision), offset)
+        return TotalVariability.from_subspace(model)
 
 
 def write_extractor(

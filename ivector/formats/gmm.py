@@ -40,17 +40,18 @@ def read_diag_gmm(path: str | os.PathLike) -> DiagonalGMM:
     DataError
         Missing, cut short, not such a file, or parameters that make no mixture.
     """
-    reader = KaldiReader(path)
-    natural = _read_body(reader, "DiagGMM", "<MEANS_INVVARS>")
-    reader.expect("<INV_VARS>")
-    precisions = _matrix(reader, natural["means"].shape)
-    natural["precisions"] = precisions
-    reader.expect("</DiagGMM>")
-    reader.end()
-    if not (precisions > 0).all():
-        raise DataError(f"{path}: holds a variance that is not positive")
-    means = natural["means"] / precisions
-    return _finish(DiagonalGMM(len(means)), path, natural, means, 1 / precisions)
+    with foreign(path, "a diagonal mixture of Kaldi"):
+        reader = KaldiReader(path)
+        natural = _read_body(reader, "DiagGMM", "<MEANS_INVVARS>")
+        reader.expect("<INV_VARS>")
+        precisions = _matrix(reader, natural["means"].shape)
+        natural["precisions"] = precisions
+        reader.expect("</DiagGMM>")
+        reader.end()
+        if not (precisions > 0).all():
+            raise DataError(f"{path}: holds a variance that is not positive")
+        means = natural["means"] / precisions
+        return _finish(DiagonalGMM(len(means)), path, natural, means, 1 / precisions)
 
 
 def read_full_gmm(path: str | os.PathLike) -> FullGMM:
@@ -61,28 +62,31 @@ def read_full_gmm(path: str | os.PathLike) -> FullGMM:
     DataError
         Missing, cut short, not such a file, or parameters that make no mixture.
     """
-    reader = KaldiReader(path)
-    natural = _read_body(reader, "FullGMM", "<MEANS_INVCOVARS>")
-    reader.expect("<INV_COVARS>")
-    n_components, dim = natural["means"].shape
-    rows = []
-    for _ in range(n_components):
-        packed = reader.packed().astype(np.float64)
-        if packed.shape != (dim * (dim + 1) // 2,):
-            raise DataError(f"{path}: a covariance does not have {dim} dimensions")
-        rows.append(packed)
-    reader.expect("</FullGMM>")
-    reader.end()
-    natural["precisions"] = np.stack(rows)
-    precisions = unpack(natural["precisions"])
-    try:
-        cholesky(precisions)
-    except DataError as error:
-        raise DataError(f"{path}: holds a {error}") from None
-    covariances = np.linalg.inv(precisions)
-    covariances = 0.5 * (covariances + covariances.transpose(0, 2, 1))
-    means = np.einsum("cde,ce->cd", covariances, natural["means"])
-    return _finish(FullGMM(n_components), path, natural, means, covariances)
+    with foreign(path, "a full mixture of Kaldi"):
+        reader = KaldiReader(path)
+        natural = _read_body(reader, "FullGMM", "<MEANS_INVCOVARS>")
+        reader.expect("<INV_COVARS>")
+        n_components, dim = natural["means"].shape
+        rows = []
+        for _ in range(n_components):
+            packed = reader.packed().astype(np.float64)
+            if packed.shape != (dim * (dim + 1) // 2,):
+                raise DataError(f"{path}: a covariance does not have {dim} dimensions")
+            rows.append(packed)
+        reader.expect("</FullGMM>")
+        reader.end()
+        natural["precisions"] = np.stack(rows)
+        precisions = unpack(natural["precisions"])
+        if not np.isfinite(precisions).all():  # which LAPACK may take
+            raise DataError(f"{path}: a covariance holds NaN or infinity")
+        try:
+            cholesky(precisions)
+        except DataError as error:
+            raise DataError(f"{path}: holds a {error}") from None
+        covariances = np.linalg.inv(precisions)
+        covariances = 0.5 * (covariances + covariances.transpose(0, 2, 1))
+        means = np.einsum("cde,ce->cd", covariances, natural["means"])
+        return _finish(FullGMM(n_components), path, natural, means, covariances)
 
 
 def _read_body(reader: KaldiReader, kind: str, means_token: str) -> Natural:

@@ -223,7 +223,7 @@ class BaseGMM(Mixture):
         if not fed.any():
             raise DataError(
                 f"none of {len(zeroth)} components has more than {self.min_occupancy:g} of the "
-                f"{total:.0f} frames; use fewer components, more data or a smaller min_occupancy"
+                f"{total:.0f} frames; use fewer components, more data or a smaller `min_occupancy`"
             )
         return weights, fed
 

@@ -377,5 +377,5 @@ def cholesky(covariances: np.ndarray) -> np.ndarray:
         least = np.linalg.eigvalsh(covariances)[:, 0]
         raise DataError(
             f"covariance of component {int(least.argmin())} is not positive definite; "
-            "train with a larger variance_floor or fewer components"
+            "train with fewer components, more data or a larger `variance_floor`"
         ) from None

@@ -168,7 +168,7 @@ class BaumWelchStatistics:
             if (part.second is None) != (head.second is None):
                 raise DataError(
                     f"part {number} and the first differ in having second-order statistics; "
-                    "accumulate all with second_order=True, or none"
+                    "accumulate all with `second_order`=True, or none"
                 )
         seconds = [part.second for part in parts if part.second is not None]
         second = np.sum(seconds, axis=0) if seconds else None

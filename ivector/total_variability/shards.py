@@ -140,7 +140,7 @@ def accumulate_shard(shard: Shard, derived: Derived, needs_second: bool) -> Accu
     if needs_second and total.second is None:
         raise UsageError(
             "re-estimating covariances needs second-order statistics: accumulate with "
-            "second_order=True, or set update_covariance=False"
+            "`second_order`, or train without `update_covariance`"
         )
     return total
 

@@ -80,13 +80,14 @@ def read_plda(path: str | os.PathLike) -> PLDA:
     >>> model.mean_.tolist(), model.psi_.tolist()
     ([1.0, 2.0], [3.0, 0.5])
     """
-    reader = KaldiReader(path)
-    reader.expect("<Plda>")
-    mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
-    reader.expect("</Plda>")
-    reader.end()
-    with named(str(path)):
-        return PLDA.from_diagonal(mean, transform, psi)
+    with foreign(path, "a PLDA model of Kaldi"):
+        reader = KaldiReader(path)
+        reader.expect("<Plda>")
+        mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
+        reader.expect("</Plda>")
+        reader.end()
+        with named(str(path)):
+            return PLDA.from_diagonal(mean, transform, psi)
 
 
 def write_plda(model: PLDA, path: str | os.PathLike, binary: bool = True) -> None:
@@ -128,10 +129,11 @@ def read_transform(path: str | os.PathLike) -> Affine:
     >>> read_transform("transform.txt").transform([[2.0, 3.0]]).tolist()
     [[15.0]]
     """
-    matrix = KaldiReader(path).matrix()
-    if matrix.size == 0 or not np.isfinite(matrix).all():
-        raise DataError(f"{path}: an empty matrix, or one that is not finite")
-    return Affine(matrix)
+    with foreign(path, "a matrix of Kaldi"):
+        matrix = KaldiReader(path).matrix()
+        if matrix.size == 0 or not np.isfinite(matrix).all():
+            raise DataError(f"{path}: an empty matrix, or one that is not finite")
+        return Affine(matrix)
 
 
 def write_transform(transform: Any, path: str | os.PathLike, binary: bool = True) -> None:
@@ -167,10 +169,11 @@ def read_mean(path: str | os.PathLike) -> Center:
     >>> read_mean("mean.txt").transform([[1.0, 5.0]]).tolist()
     [[0.0, 1.0]]
     """
-    mean = KaldiReader(path).vector()
-    if mean.size == 0 or not np.isfinite(mean).all():
-        raise DataError(f"{path}: an empty vector, or one that is not finite")
-    return Center(mean).fit(mean[None])
+    with foreign(path, "a vector of Kaldi"):
+        mean = KaldiReader(path).vector()
+        if mean.size == 0 or not np.isfinite(mean).all():
+            raise DataError(f"{path}: an empty vector, or one that is not finite")
+        return Center(mean).fit(mean[None])
 
 
 def write_mean(center: Center, path: str | os.PathLike, binary: bool = True) -> None:

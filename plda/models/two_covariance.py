@@ -364,7 +364,7 @@ class TwoCovariance(Identifier, ClassNamePrefixFeaturesOutMixin, VectorTransform
         latent = self._checked_latent(enrol, n_enrol, *norm)
         if enrol_labels is not None:
             if np.any(np.asarray(n_enrol) != 1):
-                raise UsageError("enrol_labels counts the utterances itself; leave n_enrol at 1")
+                raise UsageError("enrol_labels counts the utterances itself; leave `n_enrol` at 1")
             dtype = latent.dtype
             _, means, n_enrol = mean_per_class(latent, enrol_labels)
             latent = means.astype(dtype)

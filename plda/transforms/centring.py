@@ -130,7 +130,7 @@ class Whiten(Projection):
         if self.method not in ("pca", "zca"):
             raise UsageError(f"method must be 'pca' or 'zca', got {self.method!r}")
         if self.method == "zca" and keep < n_dims:
-            raise UsageError("method='zca' keeps the dimension; leave n_components at None")
+            raise UsageError("method='zca' keeps the dimension; leave `n_components` at None")
         mean, covariance = total_covariance(X)
         refuse_equal_vectors(np.trace(covariance), mean, n_vectors)
         values, vectors, rank = floored_eigh(covariance, floor)

@@ -23,7 +23,7 @@ from typing import Any
 from ivector.base.budget import available_memory
 from ivector.base.errors import DataError, UserError
 from ivector.base.log import listen
-from ivector.base.parallel.forks import forked_processes, plain_record
+from ivector.base.parallel.forks import end_with_parent, forked_processes, plain_record
 from ivector.base.parallel.workers import one_thread
 from recipes.engine.console import Console
 from recipes.engine.marks import tell
@@ -254,15 +254,6 @@ def _sendable(error: BaseException) -> BaseException:
     import traceback
 
     return RuntimeError("".join(traceback.format_exception(error)))
-
-
-def end_with_parent() -> None:
-    """Have the system kill this process when its parent has gone, however that ended."""
-    with contextlib.suppress(OSError, AttributeError):
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def name_process(name: str) -> None:

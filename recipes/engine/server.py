@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from ivector.base.cli import guarded
-from ivector.base.errors import Exit, UserError
+from ivector.base.errors import Exit, UserError, set_options
 from recipes.engine.console import PAST
 from recipes.engine.driver import names_of, run_stage, stages
 from recipes.engine.marks import files_state, sources
-from recipes.engine.settings import Settings
+from recipes.engine.settings import TABLE, Settings
 from recipes.systems import STAGES
 
 PROG = "run.sh"
@@ -83,7 +83,8 @@ def _pass_on_signals(children: Sequence[int]) -> None:
 
 def _fork(settings: Settings, number: int, answers: int) -> int:
     """Number of the process that runs a stage; in that process, this does not return."""
-    from recipes.engine.jobs import end_with_parent, name_process
+    from ivector.base.parallel.forks import end_with_parent
+    from recipes.engine.jobs import name_process
 
     child = os.fork()
     if child:
@@ -155,5 +156,6 @@ def obey_signals(body: Callable[[], int]) -> int:
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, end)
+    set_options({name: option.flag for name, option in TABLE.options.items()})
     status = guarded(PROG, body)
     return told[0] if told and status == Exit.INTERRUPTED else status

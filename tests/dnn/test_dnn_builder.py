@@ -85,7 +85,7 @@ def test_shares_of_the_training_become_steps():
     assert (options.n_steps, options.save_every, options.log_every) == (45, 5, 2)
     assert options.validate_every == 0
     assert training_options(config({"training.validate_every": 7}), 10).validate_every == 7
-    with pytest.raises(UsageError, match=r"--steps: give them, or --epochs"):
+    with pytest.raises(UsageError, match="`steps`: give them, or `epochs`"):
         training_options(PRESETS["deep-speaker"].config(), 10)
 
 
@@ -118,10 +118,10 @@ def test_margins_go_to_losses_that_have_them():
 
 
 def test_what_makes_no_network_is_told(tmp_path):
-    with pytest.raises(UsageError, match="--frames: xvector-small needs crops of at least 15"):
+    with pytest.raises(UsageError, match="`frames`: xvector-small needs crops of at least 15"):
         build_model(config({"model.name": "xvector-small", "model.options": {},
                             "batches.frames": 9}), 20)  # fmt: skip
-    with pytest.raises(UsageError, match="--model: is left to the task"):
+    with pytest.raises(UsageError, match="`model`: is left to the task"):
         build_model(PRESETS["identification"].config(), 20)
     with pytest.raises(UsageError, match="conformer has no option 'channels'"):
         build_model(config({"model.options": {"channels": 3}}), 20)

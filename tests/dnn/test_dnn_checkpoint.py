@@ -5,6 +5,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -272,3 +274,27 @@ def test_moving_average_equals_its_definition():
     assert not average.module.training
     with pytest.raises(UsageError, match="below 1"):
         MovingAverage(module, 1.0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of file sizes are POSIX's")
+@pytest.mark.parametrize("most", [3_000, 60_000, 118_000])
+def test_a_disk_that_is_full_is_told(tmp_path, most):
+    """Whatever torch makes of it; the limit stands for a disk that takes no more."""
+    script = """\
+import resource, sys, torch
+from dnn.training.checkpoint import save_checkpoint
+state = {"w": [torch.ones(1000, 3) for _ in range(10)]}
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    save_checkpoint(sys.argv[1], state)
+except ValueError as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+"""
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"the former one")
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path), str(most)], capture_output=True, text=True
+    )
+    assert done.stderr.strip() == f"DataError: {path}: cannot be written: File too large"
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+    assert path.read_bytes() == b"the former one"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fusion.formats import parsing, records
+from fusion.formats import matching, parsing, records
 from fusion.formats.files import align, read_scores, read_trials, write_scores
 from ivector.base.errors import DataError, UsageError
 
@@ -51,7 +51,7 @@ def test_numeric_ids(put):
     text = "0024 000240115 2.5\n0024 17 -1.0\n"
     assert as_pairs(read_scores(put(text))) == [("0024", "000240115", 2.5), ("0024", "17", -1.0)]
     ambiguous = put("1 a 2\n3 b 4\n")
-    with pytest.raises(DataError, match=r"line 1: both.*--score-column"):
+    with pytest.raises(DataError, match=r"line 1: both.*`score_column`"):
         read_scores(ambiguous)
     assert as_pairs(read_scores(ambiguous, "first")) == [("a", "2", 1.0), ("b", "4", 3.0)]
     assert as_pairs(read_scores(ambiguous, "last")) == [("1", "a", 2.0), ("3", "b", 4.0)]
@@ -162,7 +162,7 @@ KEY = TRIALS.splitlines()
         (["x y 1.0"], KEY, "3 of 3 trials .* have no score"),
         ([*HOUSE, "spk2 utt_b 9.0"], KEY, r"1 scores .*belong to no.*'spk2 utt_b' \(.*line 4"),
         ([*HOUSE, "new utt_b 9.0"], KEY, r"1 scores .*belong to no trial.*'new utt_b' \(.*line 4"),
-        ([*HOUSE, HOUSE[0]], KEY, r"1 scores of .* repeat .*'spk1 utt_a' \(.*line 4\).*--allow"),
+        ([*HOUSE, HOUSE[0]], KEY, r"1 scores of .* repeat .*'spk1 utt_a' \(.*line 4\).*`allow_dup"),
         ([*HOUSE, "spk1 utt_a 7.0"], KEY, "1 scores of .* contradict an earlier score.*line 4"),
         (HOUSE, [*KEY, KEY[1]], r"1 trials of .* repeat .*'spk1 utt_b' \(.*trials, line 4\)"),
         (HOUSE, [*KEY, "spk1 utt_a nontarget"], "1 trials of .* contradict an earlier label.*4"),
@@ -428,3 +428,30 @@ def test_four_columns_of_something_else(tmp_path):
     path.write_text("a x 1.5 0.5\nb x 0.2 0.25\n")
     with pytest.raises(DataError, match="line 1: of 4 columns"):
         read_scores(path)
+
+
+@pytest.mark.parametrize("n_ids", [3, 40, 10_000])
+def test_pairs_are_found_by_kernels_as_by_sorting(monkeypatch, n_ids):
+    rng = np.random.default_rng(n_ids)
+    one, two = rng.integers(0, n_ids, (2, 500), np.int32)
+    wanted = rng.integers(-1, n_ids + 2, (2, 400), np.int32)
+    plain = matching.PairIndex(one, two)
+    monkeypatch.setattr(matching, "LARGE_ROWS", 0)
+    fast = matching.PairIndex(one, two)
+    places = {}
+    for row, pair in enumerate(zip(one.tolist(), two.tolist())):
+        places.setdefault(pair, row)
+    expected = [places.get(pair, -1) for pair in zip(*wanted.tolist())]
+    for index in (plain, fast):
+        assert index.first.tolist() == [places[pair] for pair in zip(one.tolist(), two.tolist())]
+        assert index.find(*wanted).tolist() == expected
+
+
+def test_large_tables_are_aligned_as_small_ones(put, monkeypatch):
+    scores = read_scores(put(lines(*HOUSE[::-1], "other utt_a 9.0"), "scores"))
+    trials = read_trials(put(lines(*KEY), "trials"))
+    monkeypatch.setattr(matching, "LARGE_ROWS", 0)
+    assert align(scores, trials, subset=True).values.tolist() == [1.5, -2.0, 0.25]
+    twice = read_scores(put(lines(*HOUSE, "spk1 utt_a 7.0"), "scores"))
+    with pytest.raises(DataError, match=r"1 scores of .* contradict an earlier score.*line 4"):
+        align(twice, trials)

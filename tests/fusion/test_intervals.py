@@ -230,9 +230,9 @@ def test_speakers_from_maps(put):
     np.testing.assert_array_equal(
         found.enrol[:, None] == found.test, linked.enrol[:, None] == linked.test
     )
-    with pytest.raises(DataError, match=r"3 of 4 ids of .*, first 'm1'; name its utt.*--enroll"):
+    with pytest.raises(DataError, match=r"3 of 4 ids of .*, first 'm1'; name its utt.*`models`"):
         mapped_speakers(trials, utt2spk)
-    with pytest.raises(DataError, match=r"1 of 5 ids .*'u4'; add it to --utt2spk"):
+    with pytest.raises(DataError, match=r"1 of 5 ids .*'u4'; add it to `utt2spk`"):
         mapped_speakers(trials, {k: v for k, v in utt2spk.items() if k != "u4"}, models)
     with pytest.raises(DataError, match=r"1 labels .* contradict utt2spk, .*'m3 u4' \(.*line 6"):
         mapped_speakers(trials, {**utt2spk, "u4": "B"}, models)

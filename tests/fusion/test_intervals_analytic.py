@@ -1,12 +1,15 @@
 """Influence of speakers, the optimism of thresholds, and intervals made of them, by brute force."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from speaker_world import SCENARIOS, Effects, Scenario, design, strangers
 
-from fusion.intervals import analytic_interval, bootstrap_interval, paired_bootstrap
+from fusion.intervals import analytic_interval, bootstrap_interval, influence, paired_bootstrap
 from fusion.intervals.ends import Scale, difference, interval
 from fusion.intervals.influence import degrees, unit_sums, variances
+from fusion.intervals.kernels import class_sums
 from fusion.intervals.optimism import optimism
 from fusion.intervals.replicates import System, Units, number_units
 from fusion.metrics import rates as metrics
@@ -139,7 +142,7 @@ def test_optimism_is_what_the_truth_is_above(name):
     for seed in range(60):
         values, is_target, *sides = draw(seed, scenario)
         system = System(values, is_target, number_units(*sides, True), points_of, True)
-        (gained,) = optimism([system], 5, np.random.default_rng(seed))
+        gained = optimism(system, 5, np.random.default_rng(seed))
         assert (gained >= 0).all() and (gained[3:] == 0).all()
         found.append((system.estimates[:3], gained[:3]))
     plain, gained = np.array(found).transpose(1, 0, 2)
@@ -281,3 +284,33 @@ def test_coverage_in_short():
     # 0.95 and 0.05, less and plus four standard errors.
     assert (held / n >= 0.95 - 4 * 0.028).all(), held / n
     assert (told / n <= 0.05 + 4 * 0.028).all(), told / n
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(2, None), slice(0, 3)])
+def test_sums_over_units_are_those_of_bincount(part):
+    rng = np.random.default_rng(0)
+    codes, other = rng.integers(0, 4, (2, 60), np.uint16)
+    target, weights = rng.random(60) < 0.3, rng.normal(size=60)
+    for wanted in (True, False):
+        mine = np.flatnonzero(target == wanted)
+        start, stop, _ = part.indices(len(mine))
+        own, left = weights[: len(mine)], codes[mine][part] != other[mine][part]
+        for skip, used in ((other, left), (other[:0], np.ones(len(left), bool))):
+            out = np.zeros(4)
+            class_sums(codes, skip, target, wanted, start, stop, own, out)
+            expected = np.bincount(codes[mine][part][used], own[part][used], 4)
+            np.testing.assert_array_equal(out, expected)
+
+
+def test_pairs_are_numbered_alike_in_small_and_large_grids(monkeypatch):
+    rng = np.random.default_rng(1)
+    scores, target = rng.normal(size=400), rng.random(400) < 0.3
+    sides = rng.integers(0, 12, (2, 400))
+    for shared in (True, False):
+        system = System(scores, target, number_units(*sides, shared), POINTS, True)
+        dense = list(influence.pair_rows(system))
+        # As if there were too many pairs for a table of them.
+        wide = dataclasses.replace(system.units, sizes=[1000] * len(system.units.sizes))
+        monkeypatch.setattr(system, "units", wide)
+        for one, two in zip(dense, influence.pair_rows(system), strict=True):
+            np.testing.assert_array_equal(one, two)

@@ -302,7 +302,7 @@ def test_optimism_of_what_is_better_when_more(world):
     add(best)
     try:
         system = System(scores, target, number_units(enrol, test, True), [], False)
-        (gained,) = optimism([system], 20, np.random.default_rng(0))
+        gained = optimism(system, 20, np.random.default_rng(0))
     finally:
         del METRICS["right"]
     assert gained[system.keys.index(("right", 0))] < 0 < gained[system.keys.index(("eer", 0))]

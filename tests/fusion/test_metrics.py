@@ -10,7 +10,7 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
 
 from fusion.metrics import rates as metrics
-from fusion.metrics.kernels import crossing, lower_hull, merge_counts
+from fusion.metrics.kernels import add_to_hull, count_sorted, crossing, lower_hull, merge_counts
 from ivector.base.errors import DataError, UsageError
 
 # Few distinct values make ties; floats make none.
@@ -170,8 +170,17 @@ def test_kernels_equal_readable_numpy():
     np.testing.assert_array_equal(thresholds[:k], expected)
     np.testing.assert_array_equal(misses[:k], np.searchsorted(tar, expected))
     np.testing.assert_array_equal(rejections[:k], np.searchsorted(non, expected))
+    both = np.concatenate([tar, non])
+    order, again = np.argsort(both), [np.empty_like(a) for a in (thresholds, misses, rejections)]
+    assert count_sorted(both[order], order < len(tar), *again) == k
+    for one, two in zip((thresholds, misses, rejections), again):
+        np.testing.assert_array_equal(one[:k], two[:k])
     x, y, vertices = rejections[:k], misses[:k], np.empty(k, np.int64)
     m = lower_hull(x, y, k, vertices)
+    hull, n = np.empty((2, k), np.int64), 0
+    for point in zip(x, y):
+        n = add_to_hull(*hull, n, *point)
+    np.testing.assert_array_equal(hull[:, :n], [x[vertices[:m]], y[vertices[:m]]])
     # A vertex of the lower hull lies strictly below every chord around it.
     convex = [
         b for b in range(k)

@@ -239,7 +239,7 @@ def kaldi_sizes(rng: random.Random, data: bytes) -> bytes:
         at = rng.choice(kinds)
         changed[at : at + 3] = rng.choice([b"FM ", b"DM ", b"FV ", b"DV ", b"FP ", b"CM ", b"CM2"])
         return bytes(changed)
-    sizes = [m.start() for m in re.finditer(rb"\4(?=....)", data, re.DOTALL)][:20]
+    sizes = [m.start() for m in re.finditer(rb"\x04(?=....)", data, re.DOTALL)][:20]
     for at in rng.sample(sizes, min(len(sizes), rng.choice([1, 2, 3]))):
         changed[at + 1 : at + 5] = struct.pack("<i", rng.choice(INTEGERS))
     return bytes(changed)

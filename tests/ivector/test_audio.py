@@ -63,7 +63,9 @@ def test_reads_from_an_open_file(tmp_path, tone):
 
 def test_channels(tmp_path, tone):
     path = write(tmp_path / "stereo.wav", np.column_stack([tone, tone // 2]))
-    with pytest.raises(DataError, match=r"stereo.wav: has 2 channels; choose one \(channel=0\)"):
+    with pytest.raises(
+        DataError, match=r"stereo.wav: has 2 channels; choose one, such as 0, .*`channel`"
+    ):
         read_audio(path)
     np.testing.assert_array_equal(read_audio(path, channel=0)[0], tone)
     np.testing.assert_array_equal(read_audio(path, channel=1)[0], tone // 2)

@@ -214,7 +214,7 @@ def test_the_limit_of_memory_is_held_against_what_the_header_promises(tmp_path, 
     soundfile.write(path, np.zeros(2**24, np.int16), 16000)
     assert path.stat().st_size < 2**19  # compressed a hundredfold
     limit(100)
-    with pytest.raises(DataError, match=r"zeros.flac: 0.3 h need 128 MiB .* give --memory 128"):
+    with pytest.raises(DataError, match=r"zeros.flac: 0.3 h need 128 MiB .* give `memory` 128"):
         read_audio(path)
     assert len(read_audio(path, end=1.0)[0]) == 16000
     with pytest.raises(DataError, match=r"0.2 h need 341 MiB"):

@@ -32,7 +32,7 @@ def test_disk_is_refused_before_it_is_written(tmp_path, monkeypatch):
     budget.require_disk(place, 200 * budget.MIB, 0, "features")
     budget.require_disk(place, 200 * budget.MIB, 200, "features")
     with pytest.raises(
-        UsageError, match="up to 200 MiB of disk, the limit is 199: give --disk 200"
+        UsageError, match="up to 200 MiB of disk, the limit is 199: give `disk` 200"
     ):
         budget.require_disk(place, 199.5 * budget.MIB, 199, "features")
     with pytest.raises(DataError, match=r"301 MiB of disk and 300 are free: .*; store less"):
@@ -84,7 +84,7 @@ def problem(C=32, D=10, R=40, U=200):
 @pytest.mark.filterwarnings("ignore::ivector.base.errors.DegenerateDataWarning")
 def test_training_that_cannot_fit_is_refused():
     model, stats, (*_, R) = problem()
-    with pytest.raises(UsageError, match=r"needs .* MiB .* the limit is 1: give --memory .* rank"):
+    with pytest.raises(UsageError, match=r"needs .* MiB .* the limit is 1: give `memory` .* rank"):
         TotalVariability(R, memory=1).fit(stats, ubm=model)
 
 

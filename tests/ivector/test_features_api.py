@@ -210,7 +210,7 @@ def test_speech_in_one_gives_the_same(corpora, corpus):
             LogMel(sample_frequency=rate, flavour="torchaudio", num_mel_bins=20),
         ):
             expected = unwarned(features.transform, samples)
-            with pytest.warns(ScaleWarning, match="full_scale=1"):
+            with pytest.warns(ScaleWarning, match="`full_scale`=1"):
                 found = features.transform(floats)
             np.testing.assert_array_equal(found, expected)
         faint = MFCC(sample_frequency=rate, full_scale=32768).transform(floats)

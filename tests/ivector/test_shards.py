@@ -1,10 +1,15 @@
 """The shard map: one set of behaviours over all backends."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from shard_jobs import die, die_once, fail, here, scaled, threads
 
@@ -110,6 +115,38 @@ def test_a_shard_that_always_kills_its_worker_is_given_up(monkeypatch):
         use_backend(former.name)
 
 
+FORKED = """\
+import os, time
+from ivector.base.parallel.forks import run_forked
+
+def slow(shard):
+    os.write(1, f"{os.getpid()}\\n".encode())
+    time.sleep(100)
+
+list(run_forked(slow, {}, range(8), 2, 8))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shards are forked on Linux alone")
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_forks_end_with_the_process_that_they_are_of(sent):
+    """Else they go on with the shards that were handed out, and hold the locks of the run."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FORKED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    forks = [psutil.Process(int(process.stdout.readline())) for _ in range(2)]
+    os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
+    assert process.wait(30) != 0
+    for fork in forks:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            fork.wait(10)
+        # A container may have nobody to take note of their end.
+        assert not fork.is_running() or fork.status() == psutil.STATUS_ZOMBIE
+    process.stdout.close()
+
+
 @NO_DASK
 def test_a_scheduler_that_stays_away_is_given_up(monkeypatch):
     from ivector.base.parallel import cluster
@@ -130,7 +167,7 @@ def test_a_scheduler_that_stays_away_is_given_up(monkeypatch):
 def test_backends_are_checked():
     with pytest.raises(UsageError, match="one of loky, threading, dask"):
         use_backend("slurm")
-    with pytest.raises(UsageError, match="--scheduler is of --backend dask"):
+    with pytest.raises(UsageError, match="`scheduler` is of `backend` dask"):
         use_backend("loky", "tcp://host:1")
     assert use_backend() == Backend("loky")
 

@@ -172,7 +172,7 @@ def test_mixtures_of_statistics_are_refused():
         a + BaumWelchStatistics(np.ones((1, 2)), np.ones((1, 2, D)))
     with pytest.raises(DataError, match="centred differently"):
         a + one(10, centre=np.ones((C, D)))
-    with pytest.raises(DataError, match="second_order=True"):
+    with pytest.raises(DataError, match="`second_order`=True"):
         a + BaumWelchStatistics(a.zeroth, a.first)
     with pytest.raises(DataError, match="list is empty"):
         BaumWelchStatistics.concatenate([])

@@ -130,7 +130,7 @@ def test_disk_is_refused_before_the_stage_begins(corpus, tmp_path, monkeypatch):
     ):
         step(tmp_path, 1, "--disk", "100")
     assert not (tmp_path / "exp/features").exists()
-    with pytest.raises(UsageError, match=r"statistics of 12 .* the limit is 1: give --disk"):
+    with pytest.raises(UsageError, match=r"statistics of 12 .* the limit is 1: give `disk`"):
         step(corpus, 3, "--rank", "120", "--disk", "1")
     assert not (corpus / "exp/ivector/tv/fold0").exists()
     with pytest.raises(UsageError, match="scores of fold0 would take"):
@@ -237,9 +237,9 @@ def test_a_ubm_is_taken_with_the_memory_that_its_refusal_names(tmp_path):
         given = SimpleNamespace(num_components=64, covariance="full", memory=memory, disk=0)
         ubm.check_budget(SimpleNamespace(values=given), 60, tmp_path)
 
-    with pytest.raises(UsageError, match="the limit is 3: give --memory") as refusal:
+    with pytest.raises(UsageError, match="the limit is 3: give `memory`") as refusal:
         check(3)
-    named = int(re.search(r"--memory (\d+)", str(refusal.value))[1])
+    named = int(re.search(r"`memory` (\d+)", str(refusal.value))[1])
     check(named)
     with pytest.raises(UsageError):
         check(named - 1)

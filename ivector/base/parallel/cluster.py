@@ -196,7 +196,7 @@ def connect(backend: Backend, nj: int) -> Client:
         try:
             _clients[key] = Client(backend.scheduler, timeout=CONNECT_S, set_as_default=False)
         except ValueError as error:
-            raise UsageError(f"--scheduler {backend.scheduler}: {error}") from error
+            raise UsageError(f"`scheduler` {backend.scheduler}: {error}") from error
     return _clients[key]
 
 

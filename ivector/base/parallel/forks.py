@@ -7,8 +7,11 @@ on Linux. Elsewhere shards of processes go through joblib's loky.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import multiprocessing
+import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -46,14 +49,19 @@ def run_forked(
     """Results of shards in their order, so many of them waiting at a time."""
     global _work
     _work = function, kwargs
-    with ProcessPoolExecutor(nj, mp_context=multiprocessing.get_context("fork")) as pool:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(nj, mp_context=context, initializer=_begin) as pool:
         try:
             for part in make_shards(shards, window):
                 running = deque(pool.submit(_do, shard) for shard in part)
                 while running:
                     yield running.popleft().result()
         except BaseException:
+            # Nobody waits for their shards any more. Python 3.14 has kill_workers() for it.
+            workers = list((pool._processes or {}).values())
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.kill()
             raise
 
 
@@ -97,6 +105,25 @@ def plain_record(record: logging.LogRecord) -> logging.LogRecord:
     """A log record that another process can be sent: its message as text."""
     plain = {**record.__dict__, "msg": record.getMessage(), "args": (), "exc_info": None}
     return logging.makeLogRecord(plain)
+
+
+def _begin() -> None:
+    """A worker leaves Ctrl-C to the process that it is of, and does not outlive that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent has gone, however that ended.
+
+    Else it would go on, and hold the locks that it has inherited.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _do(shard: Any) -> Any:

@@ -71,9 +71,9 @@ def use_backend(name: str = "loky", scheduler: str | None = None) -> Backend:
     """
     global _chosen
     if name not in BACKENDS:
-        raise UsageError(f"--backend is one of {', '.join(BACKENDS)}; got {name!r}")
+        raise UsageError(f"`backend` is one of {', '.join(BACKENDS)}; got {name!r}")
     if scheduler and name != "dask":
-        raise UsageError(f"--scheduler is of --backend dask, not of {name}")
+        raise UsageError(f"`scheduler` is of `backend` dask, not of {name}")
     if name == "dask":
         with told_extra():
             import distributed  # noqa: F401
@@ -104,7 +104,7 @@ def map_shards(
         finished in between.
     """
     if nj < 1:
-        raise UsageError(f"--nj must be at least 1, got {nj}")
+        raise UsageError(f"`nj` must be at least 1, got {nj}")
     if nj == 1 and _chosen.name != "dask":
         for shard in shards:
             yield single_threaded(function, shard, kwargs)
@@ -141,7 +141,7 @@ class _Losses:
             if self.count >= MOST_LOSSES:
                 raise DataError(
                     "a worker process was killed, as a rule for lack of memory; take fewer jobs "
-                    f"(--nj); {missing} shards are left and the first was tried {self.count} times"
+                    f"(`nj`); {missing} shards are left and the first was tried {self.count} times"
                 ) from error.__cause__
         elif self.count > MOST_CLUSTER_LOSSES and time.monotonic() - self.since > PATIENCE_S:
             raise DataError(
