@@ -48,6 +48,7 @@ from ivector.features.audio import audio_info, read_audio
 
 HERE = Path(__file__).resolve().parent
 LIMIT_MB, MORE_MB, LONGEST_S = 256, 200, 10.0
+WAITED = 6  # so many times as long by the clock, where others share the machine
 STATUSES = {*map(int, Exit)} - {Exit.FAULT}
 BATCH = 200
 PROCESS_S = 120.0  # which imports, compiles and shares the machine
@@ -274,12 +275,13 @@ def run_all(fuzzer: Fuzzer, n: int, jobs: int) -> Iterator[Result]:
                 process = context.Process(target=work, args=(fuzzer, numbers, Path(name), theirs))
                 process.start()
                 theirs.close()
-                state = {"case": numbers.start, "since": time.monotonic(), "done": False}
+                now = time.monotonic()
+                state = {"case": numbers.start, "since": now, "spent": 0.0, "done": False}
                 workers.append(Worker(process, mine, numbers, state))
             wait([worker.answers for worker in workers], 1.0)
             for worker in list(workers):
                 yield from _received(worker)
-                over = time.monotonic() - worker.state["since"] > LONGEST_S
+                over = _is_over(worker)
                 if not (over or worker.state["done"]):
                     continue
                 worker.process.kill()
@@ -298,11 +300,27 @@ def run_all(fuzzer: Fuzzer, n: int, jobs: int) -> Iterator[Result]:
                         waiting.appendleft(range(case + 1, worker.numbers.stop))
 
 
+def _is_over(worker: Worker) -> bool:
+    """Whether a case takes too long: of the processor, which others use too, or of the clock."""
+    waited = time.monotonic() - worker.state["since"]
+    if waited < LONGEST_S:
+        return False
+    return waited > WAITED * LONGEST_S or _spent(worker) - worker.state["spent"] > LONGEST_S
+
+
+def _spent(worker: Worker) -> float:
+    """Seconds of the processor that a worker has taken."""
+    with contextlib.suppress(OSError, IndexError):
+        fields = Path(f"/proc/{worker.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return 0.0
+
+
 def _received(worker: Worker) -> Iterator[Result]:
     try:
         while worker.answers.poll():
             answer = worker.answers.recv()
-            worker.state["since"] = time.monotonic()
+            worker.state.update(since=time.monotonic(), spent=_spent(worker))
             if isinstance(answer, Result):
                 worker.state["case"] = answer.number + 1
                 yield answer
