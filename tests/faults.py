@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -37,6 +36,7 @@ from kill_cases import ROOT, SMALL, compare, defects, leftovers, marked, results
 NOBODY = 65534
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
 MOUNTED = 4 << 30
+CLOCK = "clock"  # beside the folder; tells libfaketime the time
 FAKETIME = "/usr/lib/*/faketime/libfaketimeMT.so.1"
 
 
@@ -157,23 +157,24 @@ def full(folder: Path, job: Job, n_bytes: int) -> Iterator[None]:
 @contextlib.contextmanager
 def backwards(folder: Path, job: Job) -> Iterator[None]:
     """A clock that goes back by a minute every second."""
-    told, ended = Path("/tmp/kill_faults.clock"), threading.Event()
+    ended, told = threading.Event(), folder.parent / CLOCK
 
     def tick() -> None:
-        for n in range(10**6):
+        seconds = 0
+        while not ended.wait(1):
+            seconds += 60
             new = told.with_suffix(".new")
-            new.write_text(f"-{60 * n}\n")
+            new.write_text(f"-{seconds}\n")
             new.rename(told)
-            if ended.wait(1):
-                return
 
+    told.write_text("-0\n")
     thread = threading.Thread(target=tick)
     thread.start()
-    time.sleep(0.2)
-    yield
-    ended.set()
-    thread.join()
-    told.unlink()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def no_faketime() -> str:
@@ -185,10 +186,10 @@ def no_turkish() -> str:
     return "" if "tr_TR.utf8" in done.stdout.split() else "there is no locale tr_TR.UTF-8"
 
 
-def faults(size: int) -> dict[str, Fault]:
-    """Every fault, for a job that writes `size` bytes."""
+def faults(folder: Path, size: int) -> dict[str, Fault]:
+    """Every fault, for a job that writes `size` bytes into a folder."""
     clock = {"LD_PRELOAD": "".join(glob(FAKETIME)[:1]), "FAKETIME_NO_CACHE": "1",
-             "FAKETIME_TIMESTAMP_FILE": "/tmp/kill_faults.clock", "NO_FAKE_STAT": "1",
+             "FAKETIME_TIMESTAMP_FILE": f"{folder.parent / CLOCK}", "NO_FAKE_STAT": "1",
              "FAKETIME_DONT_FAKE_MONOTONIC": "1"}  # fmt: skip
     limit = ["bash", "-c", 'ulimit -v 3145728; exec "$@"', "limited"]
     nowhere = {"HOME": "/nowhere", "NUMBA_CACHE_DIR": "/nowhere", "MPLCONFIGDIR": "/nowhere"}
@@ -329,7 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for job_name in given.job:
             job, runner = JOBS[job_name], Runner(Path(name) / job_name, given.python)
             truth, homes, size = runner.truth(job)
-            for fault_name, fault in faults(size).items():
+            for fault_name, fault in faults(runner.folder, size).items():
                 if given.fault and not fault_name.startswith(tuple(given.fault)):
                     continue
                 if lack := fault.needs():
