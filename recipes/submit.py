@@ -118,8 +118,8 @@ def _learn(dev: Part, names: Sequence[str], utt2spk: dict[str, str]) -> LinearFu
     fusion = LinearFusion(bounded=True, non_negative=True, names=names)
     speakers = mapped_speakers(dev.trials, utt2spk, utt2spk)
     contest = Contest(fusion, dev.scores, target, speakers, [OperatingPoint(POINT)])
-    for label, row in contest.everything():
-        print(f"dev, by fusions of its other speakers: {label}: EER {100 * row.eer:.2f} %")
+    for row in (*contest.parts(), contest.fused()):
+        print(f"dev, calibrated by its other speakers: {row.name}: EER {100 * row.eer:.2f} %")
     return fusion.fit(dev.scores, target)
 
 
