@@ -2,7 +2,8 @@
 
 import sys
 
-from ivector.features.store.reader import PRESETS, STORAGES, LogMelStore
+from ivector.features.store.reader import PRESETS, LogMelStore
+from ivector.features.store.writer import STORAGES
 
 __all__ = ["PRESETS", "STORAGES", "LogMelStore"]
 

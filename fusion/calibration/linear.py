@@ -415,11 +415,9 @@ def _independent(scores: np.ndarray) -> np.ndarray:
         return np.ones((1, 1))
     peak = np.maximum(scores.max(axis=0), -scores.min(axis=0))
     centred = scores / peak  # so that no square overflows
-    middle = centred.mean(axis=0)
-    centred -= middle
+    centred -= (middle := centred.mean(axis=0))
     scale = np.sqrt(np.mean(np.square(centred, out=centred), axis=0))
-    # Made again rather than kept beside their squares, which are as large.
-    np.divide(scores, peak, out=centred)
+    np.divide(scores, peak, out=centred)  # again: their squares, as large, are in their place
     centred -= middle
     centred /= scale
     values, vectors = np.linalg.eigh(centred.T @ centred / len(scores))

@@ -11,7 +11,7 @@ from pathlib import Path
 from ivector.base.cli import Parser, add_parallel_options, run
 from ivector.commands import COMMANDS
 from ivector.features.store.importer import import_tree, read_utterance_list
-from ivector.features.store.reader import STORAGES
+from ivector.features.store.writer import STORAGES
 
 
 def make_parser() -> Parser:

@@ -11,13 +11,8 @@ from pathlib import Path
 from ivector.base.cli import Parser, add_parallel_options
 from ivector.commands import COMMANDS
 from ivector.data import DataDir, read_data_dir, read_wav_scp
-from ivector.features.store.reader import (
-    DEFAULT_PRESET,
-    PRESET_HELP,
-    PRESETS,
-    STORAGES,
-    LogMelStore,
-)
+from ivector.features.store.reader import DEFAULT_PRESET, PRESET_HELP, PRESETS, LogMelStore
+from ivector.features.store.writer import STORAGES
 
 
 def make_parser() -> Parser:

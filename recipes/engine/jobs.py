@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import logging
 import multiprocessing
-import os
 import signal
 import sys
 from collections import deque

@@ -199,18 +199,18 @@ def test_help_tells_every_option_and_its_default(name):
 @pytest.mark.parametrize(
     ("values", "text"),
     [
-        ({"batches.frames": (30, 20)}, "--frames: takes one length, or the least"),
-        ({"loss.name": "ge2e"}, "--loss ge2e compares utterances: give --per-speaker"),
+        ({"batches.frames": (30, 20)}, "`frames`: takes one length, or the least"),
+        ({"loss.name": "ge2e"}, "the loss ge2e compares utterances: give `per_speaker`"),
         (
             {"loss.name": "ge2e", "batches.per_speaker": 2, "training.accumulate": 2},
-            "--accumulate: ge2e",
+            "`accumulate`: ge2e",
         ),
-        ({"batches.per_speaker": 5}, "--batch-size: must be a multiple"),
-        ({"augmentation.speeds": (0.9,)}, "--speeds: different factors"),
-        ({"augmentation.speeds": (1.0, 1.0)}, "--speeds: different factors"),
+        ({"batches.per_speaker": 5}, "`batch_size`: must be a multiple"),
+        ({"augmentation.speeds": (0.9,)}, "`speeds`: different factors"),
+        ({"augmentation.speeds": (1.0, 1.0)}, "`speeds`: different factors"),
     ],
 )
-def test_what_does_not_go_together_is_told_by_its_options(values, text):
+def test_what_does_not_go_together_is_told_by_its_names(values, text):
     with pytest.raises(UsageError, match=text):
         check_together(NetworkConfig().changed(values))
 
