@@ -211,10 +211,10 @@ def _read_key(file: BinaryIO) -> str:
 def _read_entry(file: BinaryIO, where: str) -> np.ndarray:
     """Read one matrix or vector where the file stands; nothing else, and no pickle."""
     begin = file.read(5)
-    if len(begin) < 5:  # kaldiio would go back by 5, and read the entries before again, for ever
-        raise ValueError("cut")
-    file.seek(-5, os.SEEK_CUR)
+    file.seek(-len(begin), os.SEEK_CUR)
     if begin.startswith(_BINARY):
+        if len(begin) < 5:  # kaldiio would go back by 5, and read earlier entries again, for ever
+            raise ValueError("cut")
         _require_size(file)
         return np.asarray(read_kaldi(file))
     if not _TEXT.issuperset(begin):

@@ -179,7 +179,7 @@ def test_numbers_that_are_not_finite_are_named():
         ([5] * 8, [0] * 8, {"n_frames": (9, 8)}, UsageError, "n_frames"),
         ([5] * 8, [0] * 8, {"n_frames": 0}, UsageError, "n_frames"),
         ([5] * 8, [0] * 8, {"utterances_per_speaker": 3}, UsageError, "no multiple"),
-        ([5] * 8, [0] * 8, {"utterances_per_speaker": 2}, DataError, "take batch_size=2"),
+        ([5] * 8, [0] * 8, {"utterances_per_speaker": 2}, DataError, "take a `batch_size` of 2"),
     ],
 )
 def test_bad_arguments_are_named(lengths, labels, options, error, words):

@@ -95,7 +95,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, workers):
 
 
 def test_options_that_do_not_go_with_hard_batches_are_refused():
-    with pytest.raises(UsageError, match="give --per-speaker"):
+    with pytest.raises(UsageError, match="give `per_speaker`"):
         values = {"loss.name": "softmax", "batches.per_speaker": 0}
         check_together(configuration(**values))
     with pytest.raises(UsageError, match="2 workers read batches ahead; give 9"):

@@ -396,7 +396,7 @@ def test_scikit_learn_manners(noise):
         ({"preemphasis_coefficient": 1.5}, "preemphasis_coefficient must be"),
         ({"dither": float("nan")}, "dither must be"),
         ({"random_state": None}, "random_state must be"),
-        ({"n_fft": 256}, "shorter than the window of 400 samples; take n_fft=512"),
+        ({"n_fft": 256}, "shorter than the window of 400 samples; take `n_fft`=512"),
         ({"flavour": "htk"}, "flavour must be one of kaldi, psf"),
         ({"flavour": "torchaudio"}, "flavour must be one of kaldi, psf for MFCC"),
         ({"flavour": "psf", "snip_edges": False}, "snip_edges has no meaning for flavour 'psf'"),

@@ -68,7 +68,7 @@ def test_book_normalises_each_utterance_and_kaldi_the_mean(model, rng):
     np.testing.assert_allclose(book, expected, atol=1e-10)
     _, averages, counts = mean_per_class(enrol, labels)
     assert np.abs(model.score_matrix(averages, test, counts) - book).max() > 1e-3
-    with pytest.raises(UsageError, match="n_enrol at 1"):
+    with pytest.raises(UsageError, match="`n_enrol` at 1"):
         model.score_matrix(enrol, test, 3, enrol_labels=labels)
 
 
