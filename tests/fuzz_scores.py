@@ -122,9 +122,9 @@ def run_case(seed: int, number: int, available: dict, folder: Path) -> tuple[str
             path.mkdir()
         else:
             path.write_bytes(content)
-    start = time.perf_counter()
+    start = time.process_time()  # others use the machine too
     wrong = check(case, command, arguments, folder)
-    spent = time.perf_counter() - start
+    spent = time.process_time() - start
     if not wrong and spent > SLOW_S:
         wrong = f"takes {spent:.0f} s"
     if wrong:
