@@ -199,6 +199,12 @@ def test_sizes_of_chunks_that_no_file_has(name, place, form, size):
         read_audio(io.BytesIO(patched(BY_NAME[name].data, place, form, size)))
 
 
+def test_a_header_that_states_less_than_the_file_holds():
+    name = next(name for name in BY_NAME if name.startswith("AVR PCM_16"))
+    with pytest.raises(DataError, match="more than the 1 samples that its header states"):
+        read_audio(io.BytesIO(patched(BY_NAME[name].data, 26, ">I", 1)))
+
+
 def test_rates_that_cannot_be_converted():
     data = patched(BY_NAME["WAV PCM_16 1"].data, 24, "<I", 383_999)
     with pytest.raises(DataError, match="audio stream: a change from 383999 to 16000 Hz"):

@@ -162,7 +162,10 @@ def avr(file: Window) -> Extent:
     """Audio Visual Research: mono or stereo, bits, samples of each channel."""
     stereo, bits = file.unpack(">hH", 12)
     (n_samples,) = file.unpack(">I", 26)
-    return Extent(128, 128 + n_samples * (2 if stereo else 1) * (bits // 8))
+    end = 128 + n_samples * (2 if stereo else 1) * (bits // 8)
+    if file.size > end + 1:  # nothing else may follow, and sox reads all that does
+        raise file.damaged(f"more than the {n_samples} samples that its header states")
+    return Extent(128, end)
 
 
 def voc(file: Window) -> Extent:
