@@ -177,12 +177,13 @@ class Trainer:
             import safetensors  # noqa: F401
         self._resume()
         devices = [self.device] if self.device.type == "cuda" else []
+        short = self.options.precision != "float32"
         fixed = np.ndim(getattr(self.batches, "n_frames", (0,))) == 0
         with (
             StopRequest() as stop,
             torch.random.fork_rng(devices),
             # Trying out the convolutions' algorithms pays where shapes stay the same.
-            torch.backends.cudnn.flags(enabled=True, benchmark=fixed, allow_tf32=True),
+            torch.backends.cudnn.flags(enabled=True, benchmark=fixed, allow_tf32=short),
             contextlib.closing(self._scalar_log()) as self._log,
         ):
             objective = Objective(self.model, self.loss, self.options.compile)

@@ -50,13 +50,16 @@ def open_device(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Float32 products without TF32, whose ten bits would show; also a decorator."""
+    """Products and convolutions without TF32, whose ten bits would show; also a decorator."""
     import torch
 
+    cudnn = torch.backends.cudnn
+    kept = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
     former = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with cudnn.flags(**kept, allow_tf32=False):
+            yield
     finally:
         torch.set_float32_matmul_precision(former)
 

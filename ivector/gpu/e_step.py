@@ -20,13 +20,17 @@ import torch
 
 from ivector.gpu.device import full_precision, moved, open_device
 from ivector.statistics.batch import BaumWelchStatistics, same_centre
+from ivector.statistics.sparse import SparseStatistics
 from ivector.total_variability import packed
 from ivector.total_variability.e_step import Accumulators, check_gained
-from ivector.total_variability.shards import Pool
+from ivector.total_variability.shards import Pool, Shard, blocks
 from ivector.total_variability.subspace import Derived
 
 BATCH_BYTES = 2 << 30  # of what a batch of utterances fills
 FLUSH = 4096
+SMALLEST = 64  # order of triangular matrices that are inverted one column after the other
+
+Statistics = BaumWelchStatistics | SparseStatistics
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # Zeroth (U, C), first order about the means (U, C D).
 
@@ -60,10 +64,28 @@ class DeviceExtractor:
         (C, D), R = self.centre.shape, self.rank
         return int(np.clip(BATCH_BYTES // (4 * (4 * R * R + 5 * C * D)), 1, FLUSH))
 
-    def load(self, stats: BaumWelchStatistics) -> tuple[torch.Tensor, torch.Tensor]:
-        """Zeroth (U, C) and first (U, C, D) order statistics on the device, float32."""
-        zeroth, first = (np.ascontiguousarray(a) for a in (stats.zeroth, stats.first))
-        return moved(zeroth, self.device).float(), moved(first, self.device).float()
+    def pieces(self, stats: Statistics) -> Iterator[Batch]:
+        """Zeroth (U, C) and first (U, C, D) order statistics on the device, float32, in batches."""
+        if isinstance(stats, SparseStatistics):
+            zeroth, first = self._unpacked(stats)
+            yield from zip(zeroth.split(self.batch_size), first.split(self.batch_size))
+            return
+        for start in range(0, len(stats), self.batch_size):
+            part = stats[start : start + self.batch_size]
+            both = (np.ascontiguousarray(array) for array in (part.zeroth, part.first))
+            zeroth, first = (moved(array, self.device).float() for array in both)
+            yield zeroth, first
+
+    def _unpacked(self, stats: SparseStatistics) -> Batch:
+        row, zeroth, offset, unit = (
+            moved(a, self.device) for a in (stats.rows, stats.zeroth, stats.offset, stats.unit)
+        )
+        at = row, moved(stats.component.astype(np.int64), self.device)
+        counts = zeroth.new_zeros((len(stats), stats.n_components))
+        sums = zeroth.new_zeros((*counts.shape, len(unit)))
+        counts[at] = zeroth
+        sums[at] = offset.float() * unit * zeroth[:, None]
+        return counts, sums
 
     def about_means(
         self, zeroth: torch.Tensor, first: torch.Tensor, centre: np.ndarray | None
@@ -98,31 +120,55 @@ class DeviceExtractor:
 
     def covariances(self, factors: torch.Tensor) -> torch.Tensor:
         """Inverses (U, R, R) of what was factored."""
-        identity = torch.eye(self.rank, device=self.device).expand_as(factors)
-        inverse = torch.linalg.solve_triangular(factors, identity, upper=False)
+        inverse = _inverse(factors)
         return torch.bmm(inverse.mT, inverse)
 
     @full_precision()
     def extract(
-        self, stats: BaumWelchStatistics, return_cov: bool = False
+        self, stats: Statistics, return_cov: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """I-vectors (U, R) and, if asked for, their covariances (U, R, R)."""
         ivectors = np.empty((len(stats), self.rank), np.float32)
         covariances = np.empty((*ivectors.shape, self.rank), np.float32) if return_cov else None
-        for start in range(0, len(stats), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            part = stats[rows]
-            zeroth, first = self.load(part)
-            first = self.about_means(zeroth, first, part.centre)
+        start = 0
+        for zeroth, first in self.pieces(stats):
+            first = self.about_means(zeroth, first, stats.centre)
             factors, means, _ = self.posterior(zeroth, first, start)
+            rows = slice(start, start + len(means))
             ivectors[rows] = means.cpu().numpy()
             if covariances is not None:
                 covariances[rows] = self.covariances(factors).cpu().numpy()
+            start = rows.stop
         return ivectors, covariances
 
 
+def _inverse(lower: torch.Tensor) -> torch.Tensor:
+    """Inverses of lower triangular matrices (U, n, n), by halves: all but the smallest products."""
+    n = lower.shape[1]
+    if n <= SMALLEST:
+        identity = torch.eye(n, device=lower.device).expand_as(lower)
+        return torch.linalg.solve_triangular(lower, identity, upper=False)
+    one, two = slice(0, n // 2), slice(n // 2, n)
+    inverse = torch.zeros_like(lower)
+    inverse[:, one, one] = _inverse(lower[:, one, one])
+    inverse[:, two, two] = _inverse(lower[:, two, two])
+    below = lower[:, two, one] @ inverse[:, one, one]
+    inverse[:, two, one] = -(inverse[:, two, two] @ below)
+    return inverse
+
+
+def blocks_of(shard: Shard, shape: tuple[int, ...]) -> Iterator[Statistics]:
+    """Blocks of a shard as `blocks` checks them, sparse where they are stored so."""
+    stored = getattr(shard, "sparse", None)
+    for part in (shard,) if stored is None else stored():
+        if isinstance(part, SparseStatistics) and part.shape == shape:
+            yield part
+        else:
+            yield from blocks(part.dense() if isinstance(part, SparseStatistics) else part, shape)
+
+
 @full_precision()
-def e_step(extractor: DeviceExtractor, blocks: Iterable[BaumWelchStatistics]) -> Accumulators:
+def e_step(extractor: DeviceExtractor, blocks: Iterable[Statistics]) -> Accumulators:
     """The sums that an M-step needs of all blocks."""
     total = _Totals(extractor)
     pool = _DevicePool(extractor)
@@ -140,14 +186,13 @@ def e_step(extractor: DeviceExtractor, blocks: Iterable[BaumWelchStatistics]) ->
 
 
 def _batches(
-    extractor: DeviceExtractor, blocks: Iterable[BaumWelchStatistics], pool: _DevicePool
+    extractor: DeviceExtractor, blocks: Iterable[Statistics], pool: _DevicePool
 ) -> Iterator[Batch]:
     """Blocks cut and joined to batches of one size, but for the last."""
     size = extractor.batch_size
     waiting: list[Batch] = []
     for stats in blocks:
-        for start in range(0, len(stats), size):
-            zeroth, first = extractor.load(stats[start : start + size])
+        for zeroth, first in extractor.pieces(stats):
             pool.add(zeroth, first, stats.centre)
             waiting.append((zeroth, extractor.about_means(zeroth, first, stats.centre)))
             if sum(len(one) for one, _ in waiting) >= size:

@@ -24,7 +24,7 @@ from ivector.gmm.engine import (
     log_weights,
 )
 from ivector.gpu.device import full_precision, moved, open_device
-from ivector.gpu.pairs import layers
+from ivector.gpu.pairs import add_tiles, tiles
 
 BLOCK_FRAMES = 1 << 15  # 270 MB of scores with 2,048 components
 
@@ -118,10 +118,10 @@ class DeviceMixture:
         """Joint log-probabilities (n, N) of selected components, full covariances."""
         padded = torch.cat([z, z.new_zeros(1, self.dim)])
         logs = z.new_empty(selected.numel() + 1)
-        for which, pairs in layers(selected.flatten(), self.n_components):
-            delta = padded[pairs // selected.shape[1]] - self.means[which, None]
-            squares = torch.bmm(delta, self.factors[which]).square_().sum(2)
-            logs[pairs] = self.constants[which, None] - 0.5 * squares
+        which, pairs = tiles(selected.flatten(), self.n_components)
+        delta = padded[pairs // selected.shape[1]] - self.means[which, None]
+        squares = torch.bmm(delta, self.factors[which]).square_().sum(2)
+        logs[pairs] = self.constants[which, None] - 0.5 * squares
         return logs[:-1].view(selected.shape)
 
     @full_precision()
@@ -179,11 +179,10 @@ class DeviceMixture:
         """Σ γ v v' (C, D + 1, D + 1) with v = [z − μ, 1]."""
         padded = torch.cat([z, z.new_zeros(1, self.dim)])
         gamma = torch.cat([posts.flatten(), posts.new_zeros(1)])
-        for which, pairs in layers(selected.flatten(), self.n_components):
-            delta = padded[pairs // selected.shape[1]] - self.means[which, None]
-            v = torch.cat([delta, torch.ones_like(delta[:, :, :1])], 2)
-            products = torch.bmm((v * gamma[pairs][:, :, None]).mT, v)
-            sums.index_add_(0, which, products.double())
+        which, pairs = tiles(selected.flatten(), self.n_components)
+        delta = padded[pairs // selected.shape[1]] - self.means[which, None]
+        v = torch.cat([delta, torch.ones_like(delta[:, :, :1])], 2)
+        add_tiles(sums, which, torch.bmm((v * gamma[pairs][:, :, None]).mT, v))
 
     def _undo_diagonal(self, sums: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Statistics of x = centre + scale z from Σ γ [z, z², 1]."""

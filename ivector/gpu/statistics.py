@@ -19,7 +19,7 @@ import torch
 
 from ivector.gpu.device import moved
 from ivector.gpu.mixture import DeviceMixture
-from ivector.gpu.pairs import layers
+from ivector.gpu.pairs import add_tiles, tiles
 from ivector.statistics.accumulation import count_scale
 
 # Rows of a block of frames, their selected components and pruned posteriors (n, N).
@@ -104,7 +104,7 @@ class DeviceStatistics:
             frame, column = torch.nonzero(weights, as_tuple=True)
             padded = torch.cat([weights[frame, column].sqrt(), weights.new_zeros(1)])
             frame = torch.cat([frame, frame.new_zeros(1)])
-            for which, pairs in layers(indices[frame[:-1], column], len(sums)):
-                delta = x[frame[pairs]] - self.means[which, None]
-                delta *= padded[pairs][:, :, None]
-                sums.index_add_(0, which, torch.bmm(delta.mT, delta))
+            which, pairs = tiles(indices[frame[:-1], column], len(sums))
+            delta = x[frame[pairs]] - self.means[which, None]
+            delta *= padded[pairs][:, :, None]
+            add_tiles(sums, which, torch.bmm(delta.mT, delta))

@@ -49,7 +49,6 @@ from ivector.total_variability.shards import (
     Data,
     Shard,
     accumulate_shard,
-    blocks,
     evidence_shard,
     extract_shard,
     shards_of,
@@ -381,12 +380,13 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
             rng=check_random_state(self.random_state),
         )
 
-    def _ahead(self, shards: Sequence[Shard]) -> Iterator[BaumWelchStatistics]:
-        """Blocks of all shards, read some steps before they are asked for."""
+    def _ahead(self, shards: Sequence[Shard]) -> Iterator[Any]:
+        """Blocks of all shards, read some steps before a device asks for them."""
+        from ivector.gpu.e_step import blocks_of
         from ivector.gpu.streaming import ahead
 
         shape = self.derived().means.shape
-        return ahead([partial(blocks, shard, shape) for shard in shards], self.n_jobs)
+        return ahead([partial(blocks_of, shard, shape) for shard in shards], self.n_jobs)
 
     def _expectation(self, shards: Sequence[Shard], sums: Path | None) -> Accumulators:
         if self.device is not None:

@@ -82,7 +82,8 @@ def report(name: str, count: float, unit: str, seconds: float, flops: float, top
     rate = flops * count / seconds
     share = f"{rate / 1e12:8.2f} TFLOP/s {rate / top:6.1%} of sgemm" if flops else ""
     print(
-        f"{name:34s} {count:12,.0f} {unit:10s} {seconds:8.2f} s {count / seconds:14,.0f} /s {share}",
+        f"{name:34s} {count:12,.0f} {unit:10s} {seconds:8.2f} s "
+        f"{count / seconds:14,.0f} /s {share}",
         flush=True,
     )
 

@@ -12,7 +12,9 @@ import pytest
 from ivector import BaumWelchStatistics, DiagonalGMM, FullGMM, TotalVariability
 from ivector.base.errors import DataError, UsageError
 from ivector.base.parallel.checkpoint import Checkpoint
+from ivector.formats.statistics import StatisticsFile, StatisticsWriter
 from ivector.statistics import baum_welch
+from ivector.statistics.sparse import SparseStatistics
 
 torch = pytest.importorskip("torch")
 
@@ -145,17 +147,24 @@ def test_all_posteriors_may_be_pruned():
     assert torch.equal(mixture.pruned(posts, 0.0), posts)
 
 
-def test_layers_hold_every_pair_once_and_a_component_once_a_layer(small_blocks):
+def test_tiles_hold_every_pair_once(small_blocks):
     components = torch.from_numpy(np.random.default_rng(0).integers(0, 5, 300) ** 2)
-    seen = []
-    for which, block in pairs.layers(components, 17):
-        assert len(set(which.tolist())) == len(which)
-        for component, row in zip(which, block):
-            mine = row[row < len(components)]
-            assert (components[mine] == component).all()
-            seen += mine.tolist()
-    assert sorted(seen) == list(range(300))
-    assert list(pairs.layers(components[:0], 17)) == []
+    which, block = pairs.tiles(components, 17)
+    mine = block < len(components)
+    assert (components[block[mine]] == which[:, None].expand_as(block)[mine]).all()
+    assert sorted(block[mine].tolist()) == list(range(300))
+    sums = torch.zeros(17, 1, dtype=torch.float64)
+    pairs.add_tiles(sums, which, mine.sum(1, keepdim=True))
+    assert torch.equal(sums[:, 0].long(), torch.bincount(components, minlength=17))
+    which, block = pairs.tiles(components[:0], 17)
+    assert which.shape == (0,) and block.shape == (0, 16)
+    pairs.add_tiles(sums, which, block)
+
+
+def test_triangular_matrices_are_inverted_by_halves(monkeypatch):
+    monkeypatch.setattr(e_step, "SMALLEST", 3)
+    lower = torch.tril(torch.rand(4, 11, 11, dtype=torch.float64)) + torch.eye(11).double()
+    assert torch.allclose(e_step._inverse(lower) @ lower, torch.eye(11).double())
 
 
 # ---- total variability ---------------------------------------------------------------------
@@ -217,6 +226,41 @@ def test_i_vectors_are_those_of_the_cpu(world, monkeypatch, device):
     signs = np.sign((own * on_cpu).sum(0))  # Rounding may decide where an axis points.
     assert apart(own * signs, on_cpu) < 1e-3
     expected.set_params(device=None)
+
+
+@on
+def test_stored_statistics_stay_sparse_until_they_are_there(world, tmp_path, device):
+    ubm, stats = world
+    stats = BaumWelchStatistics(
+        np.where(stats.zeroth > 5, stats.zeroth, 0), stats.first * (stats.zeroth > 5)[:, :, None],
+        stats.second, stats.centre,
+    )  # fmt: skip
+    files = []
+    for storage in ("float16", "float32"):
+        files.append(StatisticsFile(tmp_path / storage))
+        with StatisticsWriter(tmp_path / storage, storage) as writer:
+            writer.write(stats[:70])
+            last = stats[70:]
+            last.second = stats.second
+            writer.write(last)
+    assert {type(block) for block in files[0].sparse()} == {SparseStatistics}
+    model = TotalVariability(R, n_iter=1, random_state=0).fit(files, ubm=ubm)
+    expected, vectors = model._expectation(files, None), model.transform(files)
+    model.set_params(device=device)
+    got = model._expectation(files, None)
+    assert apart(got.moment, expected.moment) < RTOL and apart(got.second, expected.second) < RTOL
+    assert apart(got.cross, expected.cross) < RTOL
+    assert apart(model.transform(files), vectors) < RTOL
+    other = TotalVariability(R, n_iter=0, device=device).fit(
+        one_block(3),
+        ubm=FullGMM(3).set_parameters(np.ones(3), np.eye(3), np.stack([np.eye(3)] * 3)),
+    )
+    with pytest.raises(DataError, match="come from another UBM"):
+        other.transform(files)
+
+
+def one_block(n):
+    return BaumWelchStatistics(np.ones((4, n)), np.ones((4, n, n)), np.ones((n, n, n)))
 
 
 @on
