@@ -178,12 +178,11 @@ class Trainer:
         self._resume()
         devices = [self.device] if self.device.type == "cuda" else []
         short = self.options.precision != "float32"
-        fixed = np.ndim(getattr(self.batches, "n_frames", (0,))) == 0
         with (
             StopRequest() as stop,
             torch.random.fork_rng(devices),
-            # Trying out the convolutions' algorithms pays where shapes stay the same.
-            torch.backends.cudnn.flags(enabled=True, benchmark=fixed, allow_tf32=short),
+            # Trying out the convolutions' algorithms would choose others from run to run.
+            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=short),
             contextlib.closing(self._scalar_log()) as self._log,
         ):
             objective = Objective(self.model, self.loss, self.options.compile)

@@ -31,7 +31,7 @@ def open_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"no `device` is called {name!r}; take cpu or cuda") from None
+        raise UsageError(f"no device is called {name!r}; take cpu or cuda") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"`device` {name!r} is neither cpu nor cuda, which alone are supported")
     if device.type == "cuda":

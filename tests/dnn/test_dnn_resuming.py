@@ -168,6 +168,7 @@ def rank_main(folder, rank, port, stop_at, told):
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost",
         MASTER_PORT=str(port),
     )  # fmt: skip
+    torch.cuda.is_available = lambda: False  # In this fork, which cannot use its parent's GPU.
     with joined() as ranks:
         given = batches()
         if rank == 1 and stop_at is not None:
@@ -193,6 +194,15 @@ def train_by_two(folder, stop_at=None):
         process.join(60)
     assert [p.exitcode for p in processes] == [0, 0]
     return [pipe.recv() for pipe in pipes]
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UsageError, match="--nproc-per-node=1"), joined():
+        raise AssertionError
 
 
 def test_two_processes_train_together(tmp_path):
