@@ -14,7 +14,6 @@ from sklearn.utils import check_random_state
 
 from ivector.base.errors import DataError, UsageError
 from ivector.base.estimators import UnfittedError, column_names
-from ivector.base.extras import told_extra
 from ivector.gmm import kernels
 from ivector.gmm.statistics import check_frames
 
@@ -142,8 +141,7 @@ class Mixture(DensityMixin, BaseEstimator):
         MissingExtraError
             torch is not installed.
         """
-        with told_extra():
-            from ivector.gpu.mixture import DeviceMixture
+        from ivector.gpu.mixture import DeviceMixture
 
         key = (device, selector is not None)
         return self.cached(key, lambda: DeviceMixture(device, *self.parameters(), selector))

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
 
+from ivector.base.extras import told_extra
 from ivector.gpu.device import full_precision, moved, open_device
 from ivector.statistics.batch import BaumWelchStatistics, same_centre
 from ivector.statistics.sparse import SparseStatistics
@@ -25,6 +25,9 @@ from ivector.total_variability import packed
 from ivector.total_variability.e_step import Accumulators, check_gained
 from ivector.total_variability.shards import Pool, Shard, blocks
 from ivector.total_variability.subspace import Derived
+
+with told_extra():
+    import torch
 
 BATCH_BYTES = 2 << 30  # of what a batch of utterances fills
 FLUSH = 4096

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
+from ivector.base.extras import told_extra
 from ivector.gmm.engine import (
     LOG_2PI,
     DiagonalEngine,
@@ -25,6 +25,9 @@ from ivector.gmm.engine import (
 )
 from ivector.gpu.device import full_precision, moved, open_device
 from ivector.gpu.pairs import add_tiles, tiles
+
+with told_extra():
+    import torch
 
 BLOCK_FRAMES = 1 << 15  # 270 MB of scores with 2,048 components
 

@@ -7,7 +7,11 @@ that have so many, and so on: the same bytes every time.
 
 from __future__ import annotations
 
-import torch
+from ivector.base.extras import told_extra
+
+with told_extra():
+    import torch
+
 
 TILE = 128  # pairs
 

@@ -15,12 +15,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
+from ivector.base.extras import told_extra
 from ivector.gpu.device import moved
 from ivector.gpu.mixture import DeviceMixture
 from ivector.gpu.pairs import add_tiles, tiles
 from ivector.statistics.accumulation import count_scale
+
+with told_extra():
+    import torch
 
 # Rows of a block of frames, their selected components and pruned posteriors (n, N).
 Part = tuple[slice, torch.Tensor, torch.Tensor]

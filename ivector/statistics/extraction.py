@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.extras import told_extra
 from ivector.gmm.mixture import check_posterior_options
 from ivector.statistics.accumulation import accumulate, accumulate_second, count_scale, ubm_means
 from ivector.statistics.batch import BaumWelchStatistics
@@ -107,8 +106,7 @@ def baum_welch(
 
 def _on_device(device: str, ubm: Any, means: np.ndarray, num_gselect: int, *options: Any) -> Any:
     """`_Sums` that are made on a device."""
-    with told_extra():
-        from ivector.gpu.statistics import DeviceStatistics
+    from ivector.gpu.statistics import DeviceStatistics
 
     if not hasattr(ubm, "on_device"):
         raise UsageError(f"`device` needs a DiagonalGMM or FullGMM as UBM, got {ubm!r}")

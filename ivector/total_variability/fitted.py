@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator
 from ivector.base.budget import MIB
 from ivector.base.errors import DataError
 from ivector.base.estimators import UnfittedError
-from ivector.base.extras import told_extra
 from ivector.base.files import load_model, save_model
 from ivector.base.foreign.boundary import foreign
 from ivector.base.foreign.schema import Field, Schema
@@ -83,8 +82,7 @@ class FittedExtractor(BaseEstimator):
         MissingExtraError
             torch is not installed.
         """
-        with told_extra():
-            from ivector.gpu.e_step import DeviceExtractor
+        from ivector.gpu.e_step import DeviceExtractor
 
         derived = self.derived()
         if device not in self._cache:
