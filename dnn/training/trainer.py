@@ -1,8 +1,8 @@
 """The trainer of all networks: one loop, whose every step is a function of the seed and the step.
 
 Batches, learning rate, margin and dropout depend on nothing else, so that a run that was killed and
-resumed from its last checkpoint goes on as if nothing had happened: on the same device, and with the
-same number of threads, to the same bytes.
+resumed from its last checkpoint goes on as if nothing had happened: on the same device, and with
+the same number of threads, to the same bytes.
 
 A run's folder holds ``last.pt`` and ``best.pt`` (checkpoints), ``network/`` (the exported weights,
 of the best validation or else of the end), ``scalars.jsonl`` and ``curves.png``.

@@ -203,10 +203,9 @@ def measure_training(
     start = time.perf_counter()
     model.fit(files[:1], ubm=ubm)  # to warm up
     print(f"(first training, {counts[0]} utterances: {time.perf_counter() - start:.1f} s)")
-    P, each = size(R), 0.0
-    spent = {"derive": 0.0, "m": 0.0, "read": 0.0, "e": 0.0}
-    spent["read"] = timed(device, lambda: [None for _ in model._ahead(files)])
-    report("reading statistics, float16", U, "utterances", spent["read"], 0, top)
+    P, spent = size(R), {}
+    seconds = timed(device, lambda: [None for _ in model._ahead(files)])
+    report("reading statistics, float16", U, "utterances", seconds, 0, top)
     for _ in range(sizes.iterations):
         model._cache.clear()
         spent["derive"] = timed(device, lambda: model.on_device(str(device)))
@@ -231,8 +230,7 @@ def measure_training(
     report("i-vectors from memory", len(several), "utterances", seconds, flops, top)
     report("derived matrices (CPU)", 1, "iteration", spent["derive"], 0, top)
     report("M-step (CPU)", 1, "iteration", spent["m"], 0, top)
-    each = spent["e"] / U
-    return each, spent["m"] + spent["derive"]
+    return spent["e"] / U, spent["m"] + spent["derive"]
 
 
 def measure(device: torch.device, arguments: argparse.Namespace) -> None:
@@ -253,5 +251,5 @@ def measure(device: torch.device, arguments: argparse.Namespace) -> None:
     print(
         f"{VOXCELEB:,} utterances, statistics once and 5 iterations of T: {total:.0f} s = "
         f"statistics {VOXCELEB * each:.0f} + 5 x (E {VOXCELEB * training:.0f} + M {rest:.0f}); "
-        f"extrapolated from {sizes.utterances:,} utterances"
+        f"from {sizes.frames // FRAMES:,} and {sizes.utterances:,} utterances"
     )
