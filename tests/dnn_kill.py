@@ -66,6 +66,7 @@ def child(folder: Path, n_workers: int, told) -> None:
         WarmupCosine(3e-3, N_STEPS, 4),
         margin=MarginSchedule(0.2, 5, 20),
         validation=AccuracyValidation(source, labels),
+        device="cpu",
     ).fit()
     sys.exit(0 if outcome.finished else STOPPED)
 

@@ -104,6 +104,7 @@ def extract(
     import torch
 
     from dnn.models.folding import fold
+    from ivector.gpu.device import full_precision
 
     indices = np.arange(len(source.ids)) if indices is None else np.asarray(indices, np.int64)
     if source.n_features != model.n_features:
@@ -114,7 +115,7 @@ def extract(
     pieces = _pieces(source, indices, chunk, model.min_frames)
     sums = np.zeros((len(indices), model.embedding_dim))
     network = fold(model).to(device)
-    with torch.inference_mode(), torch_threads(n_threads):
+    with torch.inference_mode(), torch_threads(n_threads), full_precision():
         for group, rows in _embedded(network, source, pieces, max_frames, device, show):
             for piece, row in zip(group, rows.astype(np.float64)):
                 sums[piece.row] += piece.n_frames * row

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnn.extra import told_extra
 from ivector.base.errors import UsageError
+from ivector.gpu.device import open_device
 
 if TYPE_CHECKING:
     import torch
@@ -106,9 +107,15 @@ def joined() -> Iterator[Ranks]:
     import torch.distributed as dist
 
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    if torch.cuda.is_available():
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if n_gpus:
+        if local_rank >= n_gpus:
+            raise UsageError(
+                f"torchrun started more processes than there are GPUs here, {n_gpus}: take "
+                f"--nproc-per-node={n_gpus}, or hide the GPUs with CUDA_VISIBLE_DEVICES="
+            )
         torch.cuda.set_device(local_rank)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if n_gpus else "gloo", timeout=PATIENCE)
     try:
         channel = dist.new_group(backend="gloo", timeout=PATIENCE)
         yield Ranks(dist.get_rank(), n_ranks, local_rank, channel)
@@ -129,10 +136,4 @@ def pick_device(name: str, ranks: Ranks) -> torch.device:
 
     if name == "auto":
         name = f"cuda:{ranks.local_rank}" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"no device is called {name!r}; take cpu or cuda") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("no CUDA device is usable here; take the CPU, or mend driver and torch")
-    return device
+    return open_device(name)

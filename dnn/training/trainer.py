@@ -1,8 +1,8 @@
 """The trainer of all networks: one loop, whose every step is a function of the seed and the step.
 
 Batches, learning rate, margin and dropout depend on nothing else, so that a run that was killed and
-resumed from its last checkpoint goes on as if nothing had happened: on the CPU, and with the same
-number of threads, to the same bytes.
+resumed from its last checkpoint goes on as if nothing had happened: on the same device, and with
+the same number of threads, to the same bytes.
 
 A run's folder holds ``last.pt`` and ``best.pt`` (checkpoints), ``network/`` (the exported weights,
 of the best validation or else of the end), ``scalars.jsonl`` and ``curves.png``.
@@ -177,12 +177,12 @@ class Trainer:
             import safetensors  # noqa: F401
         self._resume()
         devices = [self.device] if self.device.type == "cuda" else []
-        fixed = np.ndim(getattr(self.batches, "n_frames", (0,))) == 0
+        short = self.options.precision != "float32"
         with (
             StopRequest() as stop,
             torch.random.fork_rng(devices),
-            # Trying out the convolutions' algorithms pays where shapes stay the same.
-            torch.backends.cudnn.flags(enabled=True, benchmark=fixed, allow_tf32=True),
+            # Trying out the convolutions' algorithms would choose others from run to run.
+            torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=short),
             contextlib.closing(self._scalar_log()) as self._log,
         ):
             objective = Objective(self.model, self.loss, self.options.compile)

@@ -19,7 +19,7 @@ EXTRAS = {
 }
 # What needs an extra.
 _NEEDS = {
-    "dnn": "networks need",
+    "dnn": "networks and GPUs need",
     "hdf5": "HDF5 files need",
     "scale": "the backend dask needs",
     "slurm": "a cluster on SLURM needs",

@@ -39,6 +39,7 @@ from ivector.base.foreign.arrays import Arrays, open_arrays
 from ivector.base.foreign.boundary import check_types, require_room
 from ivector.base.foreign.schema import Field, Schema
 from ivector.statistics.batch import BaumWelchStatistics
+from ivector.statistics.sparse import SparseStatistics
 
 STORAGES = ("float32", "float16")
 
@@ -202,6 +203,10 @@ class StatisticsFile:
     def __call__(self) -> Iterator[BaumWelchStatistics]:
         return iterate_statistics(self.path)
 
+    def sparse(self) -> Iterator[SparseStatistics | BaumWelchStatistics]:
+        """Yield blocks of float16 as they are stored, which is less; others as `__call__`."""
+        return _iterate(self.path)
+
 
 def write_statistics(
     path: str | os.PathLike,
@@ -252,6 +257,12 @@ def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]
     DataError
         Missing, damaged, or another kind of file.
     """
+    for block in _iterate(path):
+        yield block if isinstance(block, BaumWelchStatistics) else block.dense()
+
+
+def _iterate(path: str | os.PathLike) -> Iterator[SparseStatistics | BaumWelchStatistics]:
+    """Yield the blocks of a file; those of float16 sparse."""
     with open_arrays(path, _WHAT) as archive:
         header = read_header(path, archive)
         check_kind(path, header, _KIND, _FORMAT, _WHAT)
@@ -266,7 +277,7 @@ def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]
 
 def _blocks(
     path: str | os.PathLike, archive: Arrays, header: dict[str, Any]
-) -> Iterator[BaumWelchStatistics]:
+) -> Iterator[SparseStatistics | BaumWelchStatistics]:
     C, D, n_blocks = _checked_sizes(path, archive, header)
     sums = read_arrays(path, archive, _SUMS)
     second = _unfold(sums["second"]) if "second" in sums else None
@@ -274,14 +285,15 @@ def _blocks(
         schema = {f"{number}.{name}": f for name, f in _BLOCK[header["storage"]].items()}
         block = read_arrays(path, archive, schema)
         block = {name.partition(".")[2]: array for name, array in block.items()}
+        shared = sums.get("centre"), second if number == n_blocks - 1 else None
         if header["storage"] == "float16":
-            zeroth, first = _unpacked(path, block, C, D)
-        else:
-            zeroth, first = block["zeroth"], block["first"]
+            _check_packed(path, block, C, D)
+            yield SparseStatistics(**block, n_components=C, centre=shared[0], second=shared[1])
+            continue
+        zeroth, first = block["zeroth"], block["first"]
         if first.shape[1:] != (C, D):
             raise DataError(f"{path}: block {number} is of {first.shape[1:]}, not of {(C, D)}")
-        last = number == n_blocks - 1
-        yield BaumWelchStatistics(zeroth, first, second if last else None, sums.get("centre"))
+        yield BaumWelchStatistics(zeroth, first, shared[1], shared[0])
 
 
 def _checked_sizes(
@@ -298,17 +310,14 @@ def _checked_sizes(
     return sizes[0], sizes[1], sizes[2]
 
 
-def _unpacked(
-    path: str | os.PathLike, packed: dict[str, np.ndarray], C: int, D: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Zeroth and first order of a float16 block, whose sizes are looked at first."""
+def _check_packed(path: str | os.PathLike, packed: dict[str, np.ndarray], C: int, D: int) -> None:
+    """Look at the sizes of a float16 block, before it is unpacked."""
     count, component = packed["count"], packed["component"]
     if packed["offset"].shape[1] != D or int(count.sum()) != len(component):
         raise DataError(f"{path}: a block has another size than its header says; make it again")
     if len(component) and component.max() >= C:
         raise DataError(f"{path}: a block has component {component.max()} of {C}; make it again")
     require_room(path, 4 * len(count) * C * (D + 1), f"a block of {len(count)} utterances")
-    return _unpack(**packed, n_components=C, n_features=D)
 
 
 def _pack(statistics: BaumWelchStatistics, prune: float) -> tuple[dict[str, np.ndarray], float]:
@@ -351,28 +360,6 @@ def _kept(zeroth: np.ndarray, prune: float) -> np.ndarray:
         np.put_along_axis(dropped, order, within, axis=1)
         kept &= ~dropped
     return kept
-
-
-def _unpack(
-    *,
-    count: np.ndarray,
-    component: np.ndarray,
-    zeroth: np.ndarray,
-    offset: np.ndarray,
-    unit: np.ndarray,
-    n_components: int,
-    n_features: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Zeroth (U, C) and first (U, C, D) order of a float16 block, float32."""
-    row = np.repeat(np.arange(len(count)), count)
-    counts = np.zeros((len(count), n_components), np.float32)
-    sums = np.zeros((len(count), n_components, n_features), np.float32)
-    counts[row, component] = zeroth
-    restored = offset.astype(np.float32)
-    restored *= unit
-    restored *= zeroth[:, None]
-    sums[row, component] = restored
-    return counts, sums
 
 
 def _fold(second: np.ndarray, storage: str) -> np.ndarray:

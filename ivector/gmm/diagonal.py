@@ -50,6 +50,10 @@ class DiagonalGMM(BaseGMM):
         For the initialisation and for `sample`.
     verbose : bool
         Show progress within iterations (iterations are logged at level INFO in any case).
+    device : str, optional
+        "cuda" or "cuda:1": the E-step and `posteriors` run on that GPU, by torch, and `n_jobs`
+        are threads that read ahead for it; the same numbers but for rounding. "cpu" runs the same
+        code on the processor, for tests; by default Numba and BLAS do.
 
     Attributes
     ----------
@@ -91,6 +95,7 @@ class DiagonalGMM(BaseGMM):
         n_jobs: int = 1,
         random_state: Any = None,
         verbose: bool = False,
+        device: str | None = None,
     ):
         self.n_components = n_components
         self.n_iter = n_iter
@@ -103,6 +108,7 @@ class DiagonalGMM(BaseGMM):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+        self.device = device
 
     def _begin(self, shards: list[Any]) -> None:
         from ivector.gmm.init import initialise
@@ -114,7 +120,8 @@ class DiagonalGMM(BaseGMM):
 
     def _accumulate(self, frames: np.ndarray, context: Any = None) -> GMMStatistics:
         """E-step; `context`: selected components of each frame, or None for all."""
-        zeroth, first, second, total = self._engine().accumulate(frames, context)
+        engine = self._engine() if self.device is None else self.on_device(self.device)
+        zeroth, first, second, total = engine.accumulate(frames, selected=context)
         return GMMStatistics(zeroth, first, second, total, len(frames))
 
     def update(self, statistics: GMMStatistics) -> DiagonalGMM:
@@ -195,8 +202,10 @@ class DiagonalGMM(BaseGMM):
         posts : ndarray (n_frames, num_gselect) of float32
         """
         n = check_posterior_options(num_gselect, min_post, len(self.parameters()[0]))
-        engine = self._engine()
         X = self.check_input(X)
+        if self.device is not None:
+            return self.device_posteriors(X, n, min_post)
+        engine = self._engine()
         indices = np.empty((len(X), n), np.int32)
         posts = np.empty((len(X), n), np.float32)
         for rows, extended in engine.blocks(X):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,10 @@ Model = TypeVar("Model", bound="BaseGMM")
 
 def _accumulate_shard(shard: Any, model: BaseGMM, context: Any) -> GMMStatistics:
     return model._accumulate(load_shard(shard, model.n_features), context)
+
+
+def _loaded(shard: Any, n_features: int) -> list[np.ndarray]:
+    return [load_shard(shard, n_features)]
 
 
 class BaseGMM(Mixture):
@@ -182,13 +187,28 @@ class BaseGMM(Mixture):
     def _sum_shards(
         self, shards: list[Any], context: Any, desc: str, sums: Path | None
     ) -> GMMStatistics:
-        self._engine()  # Made once here, not in every process.
-        total = sum_shards(
-            _accumulate_shard, shards, GMMStatistics, self.n_jobs, sums,
-            desc if self.verbose else "", model=self, context=context,
-        )  # fmt: skip
+        if self.device is not None:
+            total = self._sum_on_device(shards, context)
+        else:
+            self._engine()  # Made once here, not in every process.
+            total = sum_shards(
+                _accumulate_shard, shards, GMMStatistics, self.n_jobs, sums,
+                desc if self.verbose else "", model=self, context=context,
+            )  # fmt: skip
         if not total.n_frames:
             raise DataError("no frames to train on; check the VAD and the feature files")
+        return total
+
+    def _sum_on_device(self, shards: list[Any], context: Any) -> GMMStatistics:
+        """Sum shards one after the other, the next ones read meanwhile."""
+        from ivector.gpu.streaming import ahead
+
+        self.on_device(self.device)  # What is wrong with it is told before anything is read.
+        loaders = [partial(_loaded, shard, self.n_features) for shard in shards]
+        parts = (self._accumulate(frames, context) for frames in ahead(loaders, self.n_jobs))
+        total = next(parts)
+        for part in parts:
+            total += part
         return total
 
     def _note_objective(self, value: float) -> None:

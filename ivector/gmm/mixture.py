@@ -5,7 +5,7 @@ Dimension legend: C components, D feature dimensions, n frames, N selected compo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,6 +31,7 @@ class Mixture(DensityMixin, BaseEstimator):
     means_: np.ndarray
     covariances_: np.ndarray
     random_state: Any
+    device: Any
 
     @property
     def n_features(self) -> int:
@@ -117,13 +118,45 @@ class Mixture(DensityMixin, BaseEstimator):
         options = self.get_params(deep=False)
         return type(self)(**{name: clone_option(value) for name, value in options.items()})
 
+    def __getstate__(self) -> dict[str, Any]:
+        # What lies on a device would be found on that device only; its keys are no names.
+        state = dict(super().__getstate__())
+        if "_cache" in state:
+            state["_cache"] = {k: v for k, v in state["_cache"].items() if isinstance(k, str)}
+        return state
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for name in ("weights_", "means_", "covariances_"):  # Copies of arrays are writable.
             if name in state:
                 state[name].flags.writeable = False
 
-    def cached(self, name: str, make: Callable[[], Any]) -> Any:
+    def on_device(self, device: str, selector: Any = None) -> Any:
+        """This mixture as a `DeviceMixture`, kept until a parameter is replaced.
+
+        Raises
+        ------
+        UsageError
+            There is no such device.
+        MissingExtraError
+            torch is not installed.
+        """
+        from ivector.gpu.mixture import DeviceMixture
+
+        key = (device, selector is not None)
+        return self.cached(key, lambda: DeviceMixture(device, *self.parameters(), selector))
+
+    def device_posteriors(
+        self, X: np.ndarray, n: int, min_post: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pruned posteriors on option `device` of checked frames; see `posteriors`."""
+        indices = np.empty((len(X), n), np.int32)
+        posts = np.empty((len(X), n), np.float32)
+        for rows, *block in self.on_device(self.device).posteriors(X, n, min_post):
+            indices[rows], posts[rows] = (tensor.cpu().numpy() for tensor in block)
+        return indices, posts
+
+    def cached(self, name: Hashable, make: Callable[[], Any]) -> Any:
         """Return ``make()``, kept until a parameter array is replaced."""
         parameters = self.parameters()
         cache = self.__dict__.setdefault("_cache", {})

@@ -8,11 +8,13 @@ U utterances, C components, D feature dimension, n frames of an utterance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
+from ivector.gmm.mixture import check_posterior_options
 from ivector.statistics.accumulation import accumulate, accumulate_second, count_scale, ubm_means
 from ivector.statistics.batch import BaumWelchStatistics
 
@@ -30,6 +32,7 @@ def baum_welch(
     *,
     second_order: bool = False,
     dtype: str = "float32",
+    device: str | None = None,
 ) -> BaumWelchStatistics:
     """Statistics of one utterance, or of each of several, about the means of a UBM.
 
@@ -51,6 +54,9 @@ def baum_welch(
         Add what the re-estimation of covariances needs; costs D² a frame and component.
     dtype : {"float32", "float64"}
         Of the statistics kept; sums are made in float64.
+    device : str, optional
+        "cuda" or "cuda:1": posteriors and sums are made on that GPU, by torch. The same numbers
+        but for rounding, which may move a posterior across `min_post`.
 
     Returns
     -------
@@ -62,7 +68,7 @@ def baum_welch(
     DataError
         Features of another dimension, or with NaN or infinity; names the utterance.
     UsageError
-        A UBM without parameters, or options out of range.
+        A UBM without parameters, options out of range, or no such device.
 
     Examples
     --------
@@ -80,29 +86,76 @@ def baum_welch(
         raise UsageError(f"dtype is 'float32' or 'float64', got {dtype!r}")
     means = ubm_means(ubm)
     C, D = means.shape
+    options = (num_gselect, min_post, posterior_scale, max_count)
+    work: Any
+    if device is None:
+        scatter = np.zeros((C, D, D)) if second_order else None
+        work = _Sums(ubm, means, *options, scatter, dtype)
+    else:
+        work = _on_device(device, ubm, means, *options, second_order, dtype)
     zeroth: list[np.ndarray] = []
     first: list[np.ndarray] = []
-    second = np.zeros((C, D, D)) if second_order else None
     for block in _blocks([X] if isinstance(X, np.ndarray) else X, D):
-        frames = np.concatenate(block)
+        counts, sums = work.block(block)
+        zeroth.extend(counts)
+        first.extend(sums)
+    if not zeroth:
+        raise DataError("no utterances to accumulate statistics of: the list is empty")
+    return BaumWelchStatistics(np.stack(zeroth), np.stack(first), work.second(), means)
+
+
+def _on_device(device: str, ubm: Any, means: np.ndarray, num_gselect: int, *options: Any) -> Any:
+    """`_Sums` that are made on a device."""
+    from ivector.gpu.statistics import DeviceStatistics
+
+    if not hasattr(ubm, "on_device"):
+        raise UsageError(f"`device` needs a DiagonalGMM or FullGMM as UBM, got {ubm!r}")
+    n = check_posterior_options(num_gselect, options[0], len(means))
+    return DeviceStatistics(ubm.on_device(device), means, n, *options)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Statistics of blocks of utterances; parameters as of `baum_welch`.
+
+    means (C, D); scatter (C, D, D), which is added to, or None.
+    """
+
+    ubm: Any
+    means: np.ndarray
+    num_gselect: int
+    min_post: float
+    posterior_scale: float
+    max_count: float
+    scatter: np.ndarray | None
+    dtype: str
+
+    def second(self) -> np.ndarray | None:
+        """Second-order sum of all blocks so far."""
+        return self.scatter
+
+    def block(self, utterances: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Zeroth (C,) and first (C, D) order statistics of each utterance (n_frames, D)."""
+        frames, C = np.concatenate(utterances), len(self.means)
         if len(frames):
-            indices, posts = ubm.posteriors(frames, num_gselect=num_gselect, min_post=min_post)
+            indices, posts = self.ubm.posteriors(
+                frames, num_gselect=self.num_gselect, min_post=self.min_post
+            )
         else:
             indices, posts = np.empty((0, 1), np.int32), np.empty((0, 1), np.float32)
         weights = np.array(posts)
-        ends = np.cumsum([len(one) for one in block])
+        zeroth, first = [], []
+        ends = np.cumsum([len(one) for one in utterances])
         for start, end in zip([0, *ends[:-1]], ends):
             one = slice(start, end)
-            counts, sums = accumulate(indices[one], posts[one], frames[one], C, centre=means)
-            scale = count_scale(counts.sum(), posterior_scale, max_count)
-            zeroth.append((scale * counts).astype(dtype))
-            first.append((scale * sums).astype(dtype))
+            counts, sums = accumulate(indices[one], posts[one], frames[one], C, centre=self.means)
+            scale = count_scale(counts.sum(), self.posterior_scale, self.max_count)
+            zeroth.append((scale * counts).astype(self.dtype))
+            first.append((scale * sums).astype(self.dtype))
             weights[one] *= scale
-        if second is not None:
-            accumulate_second(indices, weights, frames, C, means, out=second)
-    if not zeroth:
-        raise DataError("no utterances to accumulate statistics of: the list is empty")
-    return BaumWelchStatistics(np.stack(zeroth), np.stack(first), second, means)
+        if self.scatter is not None:
+            accumulate_second(indices, weights, frames, C, self.means, out=self.scatter)
+        return zeroth, first
 
 
 def _blocks(utterances: Iterable[np.ndarray], n_features: int) -> Iterator[list[np.ndarray]]:

@@ -131,6 +131,18 @@ def factor_and_solve(
     log_det = 2.0 * np.log(precisions[:, diagonal].astype(np.float64)).sum(1)
     fit = np.einsum("ur,ur->u", linear.astype(np.float64), means.astype(np.float64))
     gained = 0.5 * (fit - log_det)
+    check_gained(gained, first_row)
+    return means, gained
+
+
+def check_gained(gained: np.ndarray, first_row: int) -> None:
+    """Refuse utterances whose gain (U,) is no number, as their precision is not definite.
+
+    Raises
+    ------
+    DataError
+        Names the first.
+    """
     bad = ~np.isfinite(gained)
     if bad.any():
         raise DataError(
@@ -138,7 +150,6 @@ def factor_and_solve(
             "not positive definite, as the statistics or the model hold values beyond single "
             "precision; check the scale of the features"
         )
-    return means, gained
 
 
 def e_step(

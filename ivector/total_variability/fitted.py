@@ -62,7 +62,7 @@ class FittedExtractor(BaseEstimator):
         arrays = (np.ascontiguousarray(a) for a in (model.projection, model.precision))
         self.model_ = replace(model, projection=next(arrays), precision=next(arrays))
         self.n_features_in_ = int(np.prod(model.projection.shape[:2]))
-        self._cache: dict[str, Derived] = {}
+        self._cache: dict[str, Any] = {}
 
     def derived(self) -> Derived:
         """Return what extraction needs of the parameters, computed once."""
@@ -71,6 +71,23 @@ class FittedExtractor(BaseEstimator):
             batch = min(BATCH_BYTES, self.memory * MIB // 8 or BATCH_BYTES)
             self._cache["derived"] = replace(derive(model), batch_bytes=batch)
         return self._cache["derived"]
+
+    def on_device(self, device: str) -> Any:
+        """This extractor as a `DeviceExtractor`, kept until its parameters are replaced.
+
+        Raises
+        ------
+        UsageError
+            There is no such device.
+        MissingExtraError
+            torch is not installed.
+        """
+        from ivector.gpu.e_step import DeviceExtractor
+
+        derived = self.derived()
+        if device not in self._cache:
+            self._cache[device] = DeviceExtractor(device, derived)
+        return self._cache[device]
 
     @property
     def _n_features_out(self) -> int:
@@ -123,7 +140,7 @@ class FittedExtractor(BaseEstimator):
         }
         options = self.get_params()
         # What trained it says nothing about the model and must not change a byte.
-        del options["n_jobs"], options["memory"]
+        del options["n_jobs"], options["memory"], options["device"]
         if not isinstance(options["random_state"], (int, type(None))):
             options["random_state"] = None
         save_model(path, _KIND, arrays, options)

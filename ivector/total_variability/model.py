@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -44,6 +45,7 @@ from ivector.total_variability.fitted import FittedExtractor
 from ivector.total_variability.initial import initial_subspace
 from ivector.total_variability.m_step import m_step, update_prior
 from ivector.total_variability.shards import (
+    NO_SECOND,
     Data,
     Shard,
     accumulate_shard,
@@ -107,6 +109,10 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
         Processes for training and extraction; results do not depend on it.
     random_state : int, RandomState or None
         Only ``init`` draws random numbers.
+    device : str, optional
+        "cuda" or "cuda:1": E-steps and `transform` run on that GPU, by torch, and `n_jobs` are
+        threads that read ahead for it; the same numbers but for rounding. It holds about 16 bytes
+        of each of the ``n_components · rank² / 2`` sums, and 2 GiB. By default Numba and BLAS do.
 
     Attributes
     ----------
@@ -172,6 +178,7 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
         memory: int = 0,
         n_jobs: int = 1,
         random_state: Any = None,
+        device: str | None = None,
     ) -> None:
         self.rank = rank
         self.n_iter = n_iter
@@ -187,6 +194,7 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
         self.memory = memory
         self.n_jobs = n_jobs
         self.random_state = random_state
+        self.device = device
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -312,15 +320,16 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
         derived = self.derived()
         if is_matrix(X):
             X = self._known_supervectors(X)
-        parts = list(
-            map_shards(
-                extract_shard,
-                shards_of(X),
-                nj=self.n_jobs,
-                derived=derived,
-                return_cov=return_cov,
+        shards = shards_of(X)
+        if self.device is None:
+            parts = list(
+                map_shards(
+                    extract_shard, shards, nj=self.n_jobs, derived=derived, return_cov=return_cov
+                )
             )
-        )
+        else:
+            extractor = self.on_device(self.device)
+            parts = [extractor.extract(block, return_cov) for block in self._ahead(shards)]
         if return_cov:
             return tuple(np.concatenate(arrays) for arrays in zip(*parts))
         return np.concatenate([ivectors for ivectors, _ in parts])
@@ -371,7 +380,23 @@ class TotalVariability(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Fitted
             rng=check_random_state(self.random_state),
         )
 
+    def _ahead(self, shards: Sequence[Shard]) -> Iterator[Any]:
+        """Blocks of all shards, read some steps before a device asks for them."""
+        from ivector.gpu.e_step import blocks_of
+        from ivector.gpu.streaming import ahead
+
+        shape = self.derived().means.shape
+        return ahead([partial(blocks_of, shard, shape) for shard in shards], self.n_jobs)
+
     def _expectation(self, shards: Sequence[Shard], sums: Path | None) -> Accumulators:
+        if self.device is not None:
+            extractor = self.on_device(self.device)
+            from ivector.gpu.e_step import e_step
+
+            total = e_step(extractor, self._ahead(shards))
+            if self.update_covariance and total.second is None:
+                raise UsageError(NO_SECOND)
+            return total
         return sum_shards(
             accumulate_shard,
             shards,

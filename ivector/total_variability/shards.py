@@ -25,6 +25,10 @@ Data = BaumWelchStatistics | Sequence[Shard] | np.ndarray
 
 # A shard's accumulators cost as much as some hundred utterances, so shards should be longer.
 _MIN_SHARD, _MAX_SHARDS = 1000, 16
+NO_SECOND = (
+    "re-estimating covariances needs second-order statistics: accumulate with `second_order`, or "
+    "train without `update_covariance`"
+)
 
 
 def shards_of(X: Data) -> list[Shard]:
@@ -66,7 +70,7 @@ def blocks(shard: Shard, shape: tuple[int, ...]) -> Iterator[BaumWelchStatistics
         yield stats
 
 
-class _Pool:
+class Pool:
     """Sums over the utterances of a shard's blocks, about the centre that they share."""
 
     def __init__(self) -> None:
@@ -99,7 +103,7 @@ class _Pool:
         return self.stats.about(means).second
 
 
-def _pooled(parts: Iterable[BaumWelchStatistics], pool: _Pool) -> Iterator[BaumWelchStatistics]:
+def _pooled(parts: Iterable[BaumWelchStatistics], pool: Pool) -> Iterator[BaumWelchStatistics]:
     for stats in parts:
         pool.add(stats)
         yield stats
@@ -133,21 +137,18 @@ def accumulate_shard(shard: Shard, derived: Derived, needs_second: bool) -> Accu
     """E-step of one shard."""
     C, D = derived.means.shape
     total = Accumulators.zeros(C, D, derived.linear.shape[1])
-    pool = _Pool()
+    pool = Pool()
     for stats in merged(_pooled(blocks(shard, (C, D)), pool), derived.batch_size):
         e_step(derived, stats, total)
     total.second = pool.second_about(derived.means)
     if needs_second and total.second is None:
-        raise UsageError(
-            "re-estimating covariances needs second-order statistics: accumulate with "
-            "`second_order`, or train without `update_covariance`"
-        )
+        raise UsageError(NO_SECOND)
     return total
 
 
 def evidence_shard(shard: Shard, derived: Derived) -> tuple[float, np.ndarray, np.ndarray | None]:
     """Evidence, counts (C,) and scatter about the model's means (C, D, D) of one shard."""
-    evidence, counts, pool = 0.0, np.zeros(len(derived.means)), _Pool()
+    evidence, counts, pool = 0.0, np.zeros(len(derived.means)), Pool()
     for stats in blocks(shard, derived.means.shape):
         evidence += evidence_of(derived, stats)
         counts += stats.zeroth.sum(0, dtype=np.float64)

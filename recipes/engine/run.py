@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from ivector.gpu.device import open_device
 from recipes.engine.code import code_digest
 from recipes.engine.marks import digest, is_planned, require
 from recipes.engine.settings import Settings
@@ -100,6 +101,21 @@ class Task:
     def values(self) -> SimpleNamespace:
         """Options of the system."""
         return self.run.settings.of[self.system]
+
+    @property
+    def gpu(self) -> str | None:
+        """The GPU that ``--device`` names, for all but the networks' training, else None.
+
+        Asked for early, so that one that is not there is told before anything is computed.
+        """
+        if not self.values.device.startswith("cuda"):
+            return None
+        open_device(self.values.device)
+        return self.values.device
+
+    def on_gpu(self) -> dict[str, str]:
+        """What a result's options tell of it: its numbers are rounded in another order."""
+        return {} if self.gpu is None else {"device": "cuda"}
 
     def folder(self, kind: str, own: bool = False) -> Path:
         """Folder of a kind of result: of the system whose models are shared, or of its own."""

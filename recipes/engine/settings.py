@@ -63,6 +63,10 @@ TABLE = Table(
                    "stop at the first bad recording instead of skipping and counting it"),
             Option("portable", "false", FLAG, "the same bytes on every x86-64, with and without "
                    "AVX; takes longer, see docs/scaling.md"),
+            Option("device", "auto",
+                   text_kind(r"auto|cpu|cuda(:\d{1,3})?", "auto, cpu or cuda[:N]"),
+                   "auto trains networks on a GPU if there is one; a named one extracts, too, and "
+                   "does the heavy sums of UBM, statistics, total variability and i-vectors"),
             Option("seed", "0", whole(0, 2**32 - 1), "of everything random"),
             Option("data", "", FOLDER, "data folder; empty: data/CORPUS"),
             Option("exp", "", FOLDER, "experiment folder; empty: exp/CORPUS"),
@@ -145,9 +149,6 @@ TABLE = Table(
             Option("xvector_plda_smoothing", "0", number(0, 1),
                    "as --plda-smoothing, of embeddings"),
             Option("xvector_norm", "s", choice("none", of=NORMS), "as --score-norm, of embeddings"),
-            Option("device", "auto",
-                   text_kind(r"auto|cpu|cuda(:\d{1,3})?", "auto, cpu or cuda[:N]"),
-                   "of networks: auto trains on a GPU if there is one; a named one extracts, too"),
         ),
         "Calibration, fusion and report": (
             Option("dev_folds", "4", whole(2, 1000, also=(0,)), "parts of the training speakers, "
@@ -197,6 +198,7 @@ class Settings:
     def needs(self) -> list[str]:
         """Extras of the package that have to be installed."""
         wanted = {SYSTEMS[name].needs for name in self.systems} - {""}
+        wanted |= {"dnn"} if self.common.device.startswith("cuda") else set()
         return sorted(wanted | ({"scale"} if self.common.backend == "dask" else set()))
 
 

@@ -38,9 +38,11 @@ class Extract:
     model: Path
 
     memory: int = 2048
+    gpu: str | None = None
 
     def __call__(self, utterances: Sequence[str | Located]) -> np.ndarray:
-        model = _extractor(self.model, content(self.model)).set_params(memory=self.memory)
+        model = _extractor(self.model, content(self.model))
+        model.set_params(memory=self.memory, device=self.gpu)
         blocks = make_shards(utterances, UTTERANCES_PER_SHARD)
         return np.concatenate([model.transform(self.accumulate(block)) for block in blocks])
 
@@ -52,16 +54,20 @@ def extract(task: Task, work: Path, nj: int) -> None:
     options = read_options(tv)
     corpus = Corpus(task.run.features, front_end(ubm))
     utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
-    accumulate = Accumulator(corpus, ubm, options["num_gselect"], options["min_post"])
+    accumulate = Accumulator(
+        corpus, ubm, options["num_gselect"], options["min_post"], gpu=task.gpu, n_threads=nj
+    )
     what = f"i-vectors of {len(utterances)} utterances"
     rank = options["rank"]
     require_memory(2 * 4 * len(utterances) * rank, values.memory, what, "a lower rank")
     require_disk(work, 2 * len(utterances) * (4 * rank + 100), values.disk, what)
     shards = make_shards(corpus.located(utterances), shard_size(len(utterances)))
     extract_kept = Kept(
-        Extract(accumulate, tv / "final.npz", values.memory), resume_folder(work) / "vectors"
+        Extract(accumulate, tv / "final.npz", values.memory, task.gpu),
+        resume_folder(work) / "vectors",
     )
-    parts = map_shards(extract_kept, list(enumerate(shards)), nj=nj)
+    numbered = list(enumerate(shards))
+    parts = map_shards(extract_kept, numbered, nj=nj if task.gpu is None else 1)
     frames = frames_of(corpus, shards)
     vectors = np.concatenate(list(progress(parts, len(shards), fold.name, "shard", frames)))
     if not np.isfinite(vectors).all():
@@ -76,7 +82,9 @@ def job(task: Task) -> Job:
     extractor = require(task.folder("tv"), 3, on=[features, ubm])
     upstream = {"features": features, "ubm": ubm, "total variability": extractor}
     upstream["protocol"] = protocol_digest(task.fold)
-    return task.job("ivectors", "ivectors", {}, upstream, functools.partial(extract, task))
+    body = functools.partial(extract, task)
+    alone = task.gpu is not None
+    return task.job("ivectors", "ivectors", task.on_gpu(), upstream, body, alone)
 
 
 def jobs(run: Run) -> Iterator[Job]:

@@ -22,6 +22,7 @@ from ivector.formats.extractor import write_extractor
 from ivector.formats.statistics import StatisticsFile, StatisticsWriter
 from ivector.gmm.diagonal import DiagonalGMM
 from ivector.gmm.full import FullGMM
+from ivector.gpu.streaming import ahead
 from ivector.statistics import BaumWelchStatistics, baum_welch
 from ivector.total_variability.e_step import sums_bytes, training_bytes
 from ivector.total_variability.model import TotalVariability
@@ -39,6 +40,7 @@ from recipes.experiment.protocol import read_utt2spk
 from recipes.steps.ubm import front_end, load_ubm
 
 UTTERANCES_PER_SHARD = 64
+UTTERANCES_PER_THREAD = 4  # that a thread prepares, before it takes others
 
 
 def cached_ubm(folder: Path) -> DiagonalGMM | FullGMM:
@@ -53,22 +55,35 @@ def _cached_ubm(folder: Path, _: tuple[int, int, int]) -> DiagonalGMM | FullGMM:
 
 @dataclass(frozen=True)
 class Accumulator:
-    """Computes the statistics of a shard of utterances."""
+    """Computes the statistics of a shard of utterances, on a GPU if one is named.
+
+    There, so many threads prepare their frames meanwhile.
+    """
 
     corpus: Corpus
     ubm_folder: Path
     num_gselect: int
     min_post: float
     second_order: bool = False
+    gpu: str | None = None
+    n_threads: int = 1
 
     def __call__(self, utterances: Sequence[str | Located]) -> BaumWelchStatistics:
         return baum_welch(
             cached_ubm(self.ubm_folder),
-            (self.corpus.frames(utt) for utt in utterances),
+            self._frames(utterances),
             num_gselect=self.num_gselect,
             min_post=self.min_post,
             second_order=self.second_order,
+            device=self.gpu,
         )
+
+    def _frames(self, utterances: Sequence[str | Located]) -> Iterator[np.ndarray]:
+        """Frames of the utterances, one by one."""
+        if self.gpu is None:
+            return (self.corpus.frames(utt) for utt in utterances)
+        parts = make_shards(utterances, UTTERANCES_PER_THREAD)
+        return ahead([functools.partial(map, self.corpus.frames, p) for p in parts], self.n_threads)
 
 
 @dataclass(frozen=True)
@@ -141,13 +156,13 @@ def train(task: Task, work: Path, nj: int) -> None:
     corpus = Corpus(task.run.features, front_end(ubm_folder))
     utterances = corpus.usable(sorted(read_utt2spk(fold / "train.utt2spk")), "training")
     accumulate = Accumulator(
-        corpus, ubm_folder, values.num_gselect, values.min_post, second_order=True
+        corpus, ubm_folder, values.num_gselect, values.min_post, True, task.gpu, nj
     )
     jobs = groups(corpus.located(utterances))
     check_budget(values, corpus, utterances, len(jobs), load_ubm(ubm_folder).means_.shape, work)
     storage = values.statistics_dtype, values.statistics_prune
     save = SaveGroup(accumulate, resume_folder(work), *storage)
-    saved = map_shards(save, jobs, nj=nj)
+    saved = map_shards(save, jobs, nj=nj if task.gpu is None else 1)
     frames = frames_of(corpus, (chain.from_iterable(parts) for _, parts in jobs))
     shards = list(progress(saved, len(jobs), f"{fold.name}: statistics", "file", frames))
     size = sum(Path(shard.path).stat().st_size for shard in shards)
@@ -160,6 +175,7 @@ def train(task: Task, work: Path, nj: int) -> None:
         memory=values.memory,
         n_jobs=nj,
         random_state=values.seed,
+        device=task.gpu,
     ).fit(shards, ubm=load_ubm(ubm_folder), checkpoint=Checkpoint(resume_folder(work) / "em"))
     model.save(work / "final.npz")
     if values.parametrisation == "kaldi":
@@ -179,12 +195,14 @@ def job(task: Task) -> Job:
         "num_gselect": values.num_gselect,
         "min_post": values.min_post,
         "seed": values.seed,
+        **task.on_gpu(),
     }
     if values.statistics_dtype != "float32":
         options["statistics"] = [values.statistics_dtype, values.statistics_prune]
     upstream = {"features": task.features(), "ubm": task.trained("ubm", "ubm")}
     body = functools.partial(train, task)
-    return task.job("total_variability", "tv", options, upstream, body)
+    alone = task.gpu is not None
+    return task.job("total_variability", "tv", options, upstream, body, alone)
 
 
 def jobs(run: Run) -> Iterator[Job]:

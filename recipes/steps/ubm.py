@@ -61,6 +61,7 @@ def train(task: Task, options: dict, work: Path, nj: int) -> None:
         n_iter=values.num_iters_diag,
         n_jobs=nj,
         random_state=values.seed,
+        device=task.gpu,
     ).fit(shards, checkpoint=Checkpoint(resume_folder(work) / "diagonal"))
     write_diag_gmm(work / "final.dubm", diagonal)
     final: DiagonalGMM | FullGMM = diagonal
@@ -70,6 +71,7 @@ def train(task: Task, options: dict, work: Path, nj: int) -> None:
             num_gselect=values.num_gselect,
             n_iter=values.num_iters_full,
             n_jobs=nj,
+            device=task.gpu,
         ).fit(shards, checkpoint=Checkpoint(resume_folder(work) / "full"))
         write_full_gmm(work / "final.ubm", final)
     save_gmm(work / "final.npz", final)
@@ -95,9 +97,11 @@ def job(task: Task) -> Job:
     }
     if values.covariance == "full":
         options |= {"num_iters_full": values.num_iters_full, "num_gselect": values.num_gselect}
+    options |= task.on_gpu()
     training = digest(task.fold / "train.utt2spk")
     upstream = {"features": task.features(), "training list": training}
-    return task.job("ubm", "ubm", options, upstream, functools.partial(train, task, options))
+    body = functools.partial(train, task, options)
+    return task.job("ubm", "ubm", options, upstream, body, alone=task.gpu is not None)
 
 
 def jobs(run: Run) -> Iterator[Job]:

@@ -44,7 +44,8 @@ class Extract:
 
 def extract_fold(task: Task, work: Path, nj: int) -> None:
     """Extract one fold's x-vectors into `work`."""
-    network, device = task.folder("network"), device_of(task)
+    # A GPU is taken for extraction where it is named only.
+    network, device = task.folder("network"), task.gpu or "cpu"
     options = read_options(network)
     corpus = Corpus(task.run.features, front_end(options))
     utterances = corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
@@ -54,11 +55,6 @@ def extract_fold(task: Task, work: Path, nj: int) -> None:
     name = f"{task.fold.name}: x-vectors"
     vectors = np.concatenate(list(progress(parts, len(shards), name, "shard")))
     write_vectors(work / "ivectors.npz", utterances, vectors.astype(np.float64))
-
-
-def device_of(task: Task) -> str:
-    """The device that was asked for; a GPU is taken for extraction where it is named only."""
-    return "cpu" if task.values.device == "auto" else task.values.device
 
 
 def jobs(run: Run) -> Iterator[Job]:
@@ -74,6 +70,6 @@ def jobs(run: Run) -> Iterator[Job]:
             "protocol": protocol_digest(task.fold),
         }
         body = functools.partial(extract_fold, task)
-        on_gpu = device_of(task) != "cpu"
+        on_gpu = task.gpu is not None
         by_name = [MODELS[str(configuration(task.values).model.name)].module]
         yield task.job("xvectors", "ivectors", {}, upstream, body, on_gpu, by_name)

@@ -1,6 +1,7 @@
-"""Training speed of the networks on a GPU: samples/s, share of the bf16 peak, loader included.
+"""Speed on a GPU: training of the networks, and the heavy sums of i-vectors (``gpu_ivectors.py``).
 
-Run ``python tests/benchmarks/gpu.py [--compile] [--workers N]``. "Alone" is the network on a batch
+Run ``python tests/benchmarks/gpu.py [--part networks|ivectors] [--compile] [--workers N]``. Of a
+network: samples/s and share of the bf16 peak, loader included. "Alone" is the network on a batch
 that lies in the GPU's memory (forward, backward, clipping, AdamW); "loader" is the data path alone
 (crops of 50 MB of features in memory, made by --workers processes); "training" is the trainer as
 ``python -m dnn.train`` runs it, with the loader attached. Operations are those of the matrix
@@ -25,6 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import gpu_ivectors
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -198,6 +200,9 @@ def measure(name, case, device, arguments, top):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--part", choices=["networks", "ivectors"], help="default: both")
+    parser.add_argument("--utterances", type=int, default=20_000, help="of the i-vectors' E-step")
+    parser.add_argument("--iterations", type=int, default=2, help="of it")
     parser.add_argument("--networks", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--workers", type=int, help="loader processes")
     parser.add_argument("--steps", type=int, help="timed steps")
@@ -212,16 +217,25 @@ def main():
     )  # fmt: skip
     arguments.steps = arguments.steps or (60 if on_gpu else 4)
     if on_gpu:
-        top = peak(device, 8192, torch.bfloat16)
-        print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, bf16 products at "
-              f"{top / 1e12:.0f} TFLOP/s; {arguments.workers} loader processes"
-              f"{', torch.compile' if arguments.compile else ''}")  # fmt: skip
+        print(f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}, {cores} cores")
     else:
         torch.set_num_threads(1)
+        print("RUN ON THE CPU, tiny models in float32, one thread: no GPU was measured. "
+              f"torch {torch.__version__}")  # fmt: skip
+    if arguments.part != "ivectors":
+        measure_networks(device, arguments)
+    if arguments.part != "networks":
+        gpu_ivectors.measure(device, arguments)
+
+
+def measure_networks(device, arguments):
+    if device.type == "cuda":
+        top = peak(device, 8192, torch.bfloat16)
+        print(f"networks: bf16 products at {top / 1e12:.0f} TFLOP/s; {arguments.workers} loader "
+              f"processes{', torch.compile' if arguments.compile else ''}")  # fmt: skip
+    else:
         top = peak(device, 1024, torch.float32)
-        print("RUN ON THE CPU, with tiny networks in float32: no GPU was measured. One thread, "
-              f"torch {torch.__version__}, float32 products at "
-              f"{top / 1e9:.0f} GFLOP/s")  # fmt: skip
+        print(f"networks: float32 products at {top / 1e9:.0f} GFLOP/s")
     print(f"{'':12s} {'batch':>12s} {'GFLOP':>8s} {'alone':>10s} {'peak':>6s} {'loader':>10s} "
           f"{'training':>10s} {'peak':>6s} {'/alone':>7s}   (samples/s)")  # fmt: skip
     for name in arguments.networks:

@@ -156,6 +156,7 @@ def test_seed_and_loader_processes(tmp_path):
 
 def test_kills_at_random_moments(tmp_path):
     """The short form of ``python tests/dnn_kill.py``."""
+    need_forks()
     assert dnn_kill.run_trials(tmp_path, n_trials=2, seed=3) == 2
 
 
@@ -168,6 +169,7 @@ def rank_main(folder, rank, port, stop_at, told):
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="localhost",
         MASTER_PORT=str(port),
     )  # fmt: skip
+    torch.cuda.is_available = lambda: False  # Two processes have no GPU each, as a rule.
     with joined() as ranks:
         given = batches()
         if rank == 1 and stop_at is not None:
@@ -195,7 +197,23 @@ def train_by_two(folder, stop_at=None):
     return [pipe.recv() for pipe in pipes]
 
 
+def need_forks():
+    """Skip where this process has used a GPU, after which its forks cannot."""
+    if torch.cuda.is_initialized():
+        pytest.skip("a GPU was used in this process")
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UsageError, match="--nproc-per-node=1"), joined():
+        raise AssertionError
+
+
 def test_two_processes_train_together(tmp_path):
+    need_forks()
     assert train_by_two(tmp_path / "whole") == [6, 6]
     # A signal to one of them stops both, at the same step.
     assert train_by_two(tmp_path / "resumed", stop_at=2) == [3, 3]

@@ -15,7 +15,7 @@ from dnn.embedding.extraction import write_vectors
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLD = {
-    f"networks need {name}, which is not installed: pip install 'ivector-plda[dnn]'"
+    f"networks and GPUs need {name}, which is not installed: pip install 'ivector-plda[dnn]'"
     for name in ("torch", "safetensors")
 }
 HIDE = """

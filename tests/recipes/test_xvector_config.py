@@ -101,4 +101,7 @@ def test_what_is_not_installed_is_told_in_one_line(corpus, capsys, monkeypatch, 
             monkeypatch.delitem(sys.modules, name)
     assert run_stage(corpus, number, *NETWORK) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "networks need torch, which is not installed: pip install 'ivector-plda[dnn]'" in line
+    assert (
+        "networks and GPUs need torch, which is not installed: pip install 'ivector-plda[dnn]'"
+        in line
+    )

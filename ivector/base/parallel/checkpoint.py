@@ -134,7 +134,8 @@ def identifying(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value if isinstance(value, plain) else type(value).__name__
         for name, value in options.items()
-        if name not in idle
+        # Without a device, trainings have the identity that they had before there was the option.
+        if name not in idle and not (name == "device" and value is None)
     }
 
 
