@@ -82,7 +82,7 @@ def make_parser() -> Parser:
     add("--points", "--p-target", dest="p_target", nargs="+", metavar="P",
         help="operating points of the tables and thresholds: prior, prior:c_miss:c_fa, or a "
         "preset such as sre16; 0.01 by default")  # fmt: skip
-    add("--explain", nargs="+", type=float, default=[], metavar="LLR",
+    add("--explain", nargs="+", type=_llr, default=[], metavar="LLR",
         help="say what log-likelihood ratios mean; with --p-target also the posterior")  # fmt: skip
     add("--folds", type=whole(0, MOST), default=5,
         help="parts of the speakers in cross-validation, at least 3; 0 for none, where there are "
@@ -129,6 +129,16 @@ def main(arguments: argparse.Namespace) -> None:
         from ivector.base.files import write_text
 
         write_text(arguments.json, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def _llr(text: str) -> float:
+    """Type of the values to explain."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"takes log-likelihood ratios, and goes without files; {text!r} is no number"
+        ) from None
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Compare systems: ``python -m fusion.compare A B [C...] --trials T``.
+"""Compare systems: ``python -m fusion.compare A B [C...] TRIALS``.
 
 Every system is set against the first: differences of all metrics with intervals and p-values from
 a paired bootstrap over speakers, McNemar's test of decisions, parts of the trials by any column,
@@ -31,19 +31,20 @@ def make_parser() -> Parser:
     """Arguments of the command."""
     parser = Parser(
         prog="python -m fusion.compare",
-        usage="%(prog)s A B [C...] --trials T [options]",
+        usage="%(prog)s A B [C...] TRIALS [options]",
         description=COMMANDS["compare"].sentence,
     )
     add = parser.add_argument
     add(
         "scores",
         nargs="+",
-        metavar="SCORES",
+        metavar="FILE",
         help="score files, of the first system and of those to set against it, may be gzipped; "
-        "NAME=FILE names the system, otherwise the file's stem does",
+        "NAME=FILE names the system, otherwise the file's stem does; the trial list last",
     )
-    add("--trials", nargs="+", required=True, metavar="FILE", type=Path,
-        help="trial list(s), 'enrol test target|nontarget' or '1|0 enrol test'")  # fmt: skip
+    add("--trials", nargs="+", default=[], metavar="FILE", type=Path,
+        help="trial list(s), 'enrol test target|nontarget' or '1|0 enrol test'; without it the "
+        "last file is the list")  # fmt: skip
     add("--pool", action="store_true",
         help="take files of the same NAME for parts of one system, such as folds")  # fmt: skip
     add_trial_options(parser)
@@ -71,9 +72,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, compare, print, and write what was asked for."""
     check_trial_options(arguments)
     check_column_options(arguments)
+    if not arguments.trials:
+        arguments.trials = [Path(arguments.scores.pop())]
     given = systems(arguments.scores, arguments.pool)
     if len(given) < 2:
-        raise UsageError("give the scores of at least two systems, by different names")
+        raise UsageError(
+            "give the scores of at least two systems, by different names, and their trial list"
+        )
     points = parse_points(arguments.points)
     from fusion.comparison.systems import compare_systems
     from fusion.formats.files import read_trials

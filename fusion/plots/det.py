@@ -103,9 +103,9 @@ def draw_det(
         axes.plot(x, y, style, color=colour, linewidth=1.8, label=label, zorder=3)
         if intervals and name in intervals:
             band = intervals[name]
-            bottom, top = frame.y(band.p_miss_low), frame.y(band.p_miss_high)
+            bottom, top = frame.place(band.p_miss_low), frame.place(band.p_miss_high)
             axes.fill_between(
-                frame.x(band.p_fa), bottom, top, color=colour, alpha=0.15, linewidth=0, zorder=1
+                frame.place(band.p_fa), bottom, top, color=colour, alpha=0.15, linewidth=0, zorder=1
             )
         _mark(axes, points, shown, colour, look, frame)
     _rule_of_30(axes, systems, frame, look)
@@ -243,7 +243,7 @@ def _threshold(axes: Axes, points: OperatingPoints, look: Look) -> None:
 
 
 class _Frame:
-    """What a DET plot shows: rates (low, high) of both axes, on the probit scale."""
+    """What a DET plot shows: rates (low, high), the same on both axes, on the probit scale."""
 
     def __init__(self, systems: Systems, shown: Sequence[Mark]):
         curves = [points.rates() for points in systems.values()]
@@ -266,29 +266,23 @@ class _Frame:
             max(curve.p_miss[curve.p_fa <= x_high].min(), 1 / points.n_targets)
             for curve, points in zip(curves, systems.values())
         )
-        self.x_range = _tick_below(min(left, max(worst / 4, _TICKS[0]))), x_high
-        self.y_range = _tick_below(min(foot, max(worst / 4, _TICKS[0]))), y_high
+        # A square of the same rates on both axes: only there a slope can be read.
+        least = min(left, foot, max(worst / 4, _TICKS[0]))
+        self.range = _tick_below(least), max(x_high, y_high)
 
-    def x(self, rates: ArrayLike) -> np.ndarray:
-        """Places of false-alarm rates; those out of sight are just outside."""
-        return _probit(rates, *self.x_range)
-
-    def y(self, rates: ArrayLike) -> np.ndarray:
-        """Places of miss rates; those out of sight are just outside."""
-        return _probit(rates, *self.y_range)
+    def place(self, rates: ArrayLike) -> np.ndarray:
+        """Places of rates; those out of sight are just outside."""
+        return _probit(rates, *self.range)
 
     def dress(self, axes: Axes, look: Look, inches: float) -> None:
         """Set limits and ticks of axes so long, and draw the line of equal error rates."""
-        for axis, place, (low, high) in (
-            (axes.xaxis, self.x, self.x_range),
-            (axes.yaxis, self.y, self.y_range),
-        ):
-            ticks = _roomy(
-                [t for t in _TICKS if low <= t <= high], place, axis is axes.xaxis, inches
-            )
-            axis.set_ticks(place(ticks), [f"{100 * t:g}" for t in ticks])
-        axes.set_xlim(*self.x(self.x_range))
-        axes.set_ylim(*self.y(self.y_range))
+        low, high = self.range
+        for axis in (axes.xaxis, axes.yaxis):
+            ticks = [t for t in _TICKS if low <= t <= high]
+            ticks = _roomy(ticks, self.place, axis is axes.xaxis, inches)
+            axis.set_ticks(self.place(ticks), [f"{100 * t:g}" for t in ticks])
+        axes.set_xlim(*self.place(self.range))
+        axes.set_ylim(*self.place(self.range))
         axes.axline((0, 0), slope=1, color=look.faint, linewidth=0.8, zorder=0)
         axes.set_aspect("equal")
 
@@ -328,7 +322,7 @@ def _probit(rates: ArrayLike, low: float, high: float) -> np.ndarray:
 def _det_path(points: OperatingPoints, frame: _Frame) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates of a DET curve, thinned to what can be seen."""
     p_miss, p_fa, _ = points.rates()
-    x, y = frame.x(p_fa), frame.y(p_miss)
+    x, y = frame.place(p_fa), frame.place(p_miss)
     keep = thin(x, y, 5e-3)
     return x[keep], y[keep]
 
@@ -346,8 +340,8 @@ def _mark(
     style |= {"zorder": 5, "clip_on": False, "linestyle": "none"}
 
     def mark(p_fa: ArrayLike, p_miss: ArrayLike, marker: str) -> None:
-        x, y = np.clip(p_fa, *frame.x_range), np.clip(p_miss, *frame.y_range)
-        axes.plot(frame.x(x), frame.y(y), marker=marker, **style)
+        x, y = np.clip(p_fa, *frame.range), np.clip(p_miss, *frame.range)
+        axes.plot(frame.place(x), frame.place(y), marker=marker, **style)
 
     mark([points.eer()], [points.eer()], "o")
     for wanted, marker in zip(shown, MARKERS):
@@ -373,11 +367,11 @@ def _rule_of_30(axes: Axes, systems: Systems, frame: _Frame, look: Look) -> None
     fa, miss = RULE_OF / n_nontargets, RULE_OF / n_targets
     style: dict[str, Any] = {"color": look.faint, "linewidth": 0.9, "linestyle": (0, (2, 2))}
     shown = False
-    if frame.x_range[0] < fa < frame.x_range[1]:
-        axes.axvline(float(frame.x(fa)), zorder=2, **style)
+    if frame.range[0] < fa < frame.range[1]:
+        axes.axvline(float(frame.place(fa)), zorder=2, **style)
         shown = True
-    if frame.y_range[0] < miss < frame.y_range[1]:
-        axes.axhline(float(frame.y(miss)), zorder=2, **style)
+    if frame.range[0] < miss < frame.range[1]:
+        axes.axhline(float(frame.place(miss)), zorder=2, **style)
         shown = True
     if shown:
         axes.plot([], [], label=f"{RULE_OF} errors (Doddington)", **style)

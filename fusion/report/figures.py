@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.table import PRIMARY
 from fusion.plots import det as plots
 from fusion.plots import llr as llr_plots
 from fusion.plots.drawing import MARKERS, STYLES, Mark, Systems, marks
 from fusion.report.svg import N_SERIES, PAGE, inline_svg
+from fusion.report.tables import told_digits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,16 +66,17 @@ def error_figures(
 ) -> list[PageFigure]:
     """DET and ROC."""
     shown = marks(points)
+    rates = {name: _rate(p, intervals.get(name)) for name, p in systems.items()}
     det = _figure(
         "det", "DET curves", _SQUARE,
         lambda figure: plots.draw_det(figure, PAGE, systems, shown, intervals),
-        [f"{name}: {_misses(p)}" for name, p in systems.items()],
+        [f"{name}: {_misses(p, rates[name])}" for name, p in systems.items()],
         "Lower and further left is better. Each curve is one system at every threshold; both "
         "scales are stretched at small rates."
         + (" Shaded: 95 % interval of the miss rate at each false-alarm rate." if intervals else "")
         + f" Dotted: left of or below it, a rate rests on fewer than "
         f"{plots.RULE_OF} errors.",
-        {name: f"{name}, EER {100 * p.eer():.2f} %" for name, p in systems.items()},
+        {name: f"{name}, EER {rate} %" for name, rate in rates.items()},
         [("●", "EER"), *_symbols(shown, "least cost, ")],
     )  # fmt: skip
     areas = {name: plots.area(p) for name, p in systems.items()}
@@ -178,7 +181,14 @@ def _symbols(shown: Sequence[Mark], what: str) -> list[tuple[str, str]]:
     return [(_SYMBOLS[marker], f"{what}{mark.label}") for mark, marker in zip(shown, MARKERS)]
 
 
-def _misses(points: OperatingPoints) -> str:
+def _rate(points: OperatingPoints, result: BootstrapResult | None) -> str:
+    """EER in digits that its interval bears out."""
+    ends = result.intervals[PRIMARY.name, 0] if result else None
+    number = {"low": ends.low, "high": ends.high} if ends else None
+    return PRIMARY.text(PRIMARY.measure(points), told_digits(PRIMARY, [number]))
+
+
+def _misses(points: OperatingPoints, eer: str) -> str:
     """Miss rates at some false-alarm rates, in words."""
     p_miss, p_fa, _ = points.rates()
     parts = [
@@ -187,7 +197,7 @@ def _misses(points: OperatingPoints) -> str:
         for rate in (0.1, 0.01, 0.001)
         if rate * points.n_nontargets >= 1
     ]
-    return ", ".join([f"EER {100 * points.eer():.2f} %", *parts])
+    return ", ".join([f"EER {eer} %", *parts])
 
 
 def _spread(points: OperatingPoints) -> str:

@@ -124,6 +124,7 @@ def make_report(
     random_state: int = 0,
     shared: bool = True,
     speakers_from: str = "",
+    made: Mapping[str, str] | None = None,
     date: str = "",
 ) -> Report:
     """Measure and compare systems on the same trials.
@@ -156,6 +157,8 @@ def make_report(
         Whether both sides number the same speakers, as in `bootstrap_interval`.
     speakers_from : str
         How the speakers were told, in words.
+    made : mapping of str to str, optional
+        What else there is to say on how the scores were made: sizes, hardware, time.
     date : str
         Printed as it is; without it, the report has no date.
 
@@ -214,6 +217,7 @@ def make_report(
         ],
         "notes": list(notes),
         "commands": list(commands),
+        "made": dict(made or {}),
         "versions": dict(library_versions() if versions is None else versions),
     }
     measured = {name: OperatingPoints(v[target], v[~target]) for name, v in scores.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 from fusion.report.figures import PageFigure, series
 from fusion.report.tables import Cell, Table, tables
-from fusion.report.words import facts, glossary
+from fusion.report.words import facts, glossary, how
 from ivector.base.foreign.names import html_text as escape
 
 _LIGHT = ("#0072b2", "#c24e00", "#00805d", "#b65c90", "#a87000", "#3a93cc", "#1b1f23")
@@ -89,6 +89,7 @@ figcaption{font-size:.9rem;max-width:40rem}
 dl.facts{display:grid;grid-template-columns:minmax(8rem,max-content) 1fr;gap:.2rem 1.2rem}
 dl.facts dd{margin:0}
 dt{font-weight:600}
+summary{cursor:pointer;color:var(--link)}
 dl.terms dd{margin:0 0 .6rem;max-width:48rem}
 pre{overflow-x:auto;background:var(--tint);border:1px solid var(--line);border-radius:6px;
 padding:.75rem;font-size:.88rem;white-space:pre-wrap;overflow-wrap:anywhere}
@@ -96,11 +97,14 @@ footer{padding-top:1.2rem;padding-bottom:2.5rem;font-size:.9rem}
 @media (max-width:36rem){h1{font-size:1.5rem}.lead{font-size:1.02rem}
 header,nav,main,footer{padding-left:1rem;padding-right:1rem}
 th,td{padding:.4rem .55rem}th:first-child{max-width:8.5rem}
+main{display:flex;flex-direction:column}main>.errors{order:-1}
 dl.facts{grid-template-columns:1fr}dl.facts dd{margin-bottom:.5rem}}
 @media (prefers-reduced-motion:no-preference){html{scroll-behavior:smooth}}
 @media print{""" + f":root{{color-scheme:light;{_ON_WHITE}}}" + """
 body{font-size:10pt}nav{display:none}header,main,footer{max-width:none;padding:0}
-.scroll{overflow:visible;border:0}table{font-size:8pt}th,td{white-space:normal;padding:.2rem .35rem}
+details::details-content{content-visibility:visible;display:block;height:auto}summary{display:none}
+.scroll{overflow:visible;border:0}table{font-size:8pt}
+small{font-size:6.5pt;white-space:nowrap}th,td{white-space:normal;padding:.2rem .35rem}
 thead th,th:first-child{min-width:0;position:static}
 figure,tr,dl.terms div{break-inside:avoid}h2,h3,caption{break-after:avoid}
 .plots{grid-template-columns:1fr 1fr}a{color:inherit;text-decoration:none}}
@@ -122,7 +126,7 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Sequence[PageFigure]]
     made = {table.key: table for table in tables(content)}
     sections = [
         ("systems", "Systems", _table(made["systems"])),
-        ("comparison", "Comparison", _table(made["differences"]) if "differences" in made else ""),
+        ("comparison", "Comparison", _comparison(made)),
         ("conditions", "Conditions",
          "".join(_table(table) for key, table in made.items() if key.startswith("condition-"))),
         ("cautions", "Cautions", _list(content["cautions"])),
@@ -139,7 +143,8 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Sequence[PageFigure]]
     summary = "".join(f'<p class="lead">{escape(text)}</p>' for text in content["summary"])
     links = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name, _ in kept)
     body = "".join(
-        f'<section aria-labelledby="{key}"><h2 id="{key}">{name}</h2>{text}</section>\n'
+        f'<section class="{key}" aria-labelledby="{key}"><h2 id="{key}">{name}</h2>{text}'
+        "</section>\n"
         for key, name, text in kept
     )
     return (
@@ -154,6 +159,15 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Sequence[PageFigure]]
         "<footer><p>Self-contained: this page fetches nothing. The same numbers stand in the "
         "Markdown and JSON files written with it.</p></footer>\n</body>\n</html>\n"
     )
+
+
+def _comparison(made: Mapping[str, Table]) -> str:
+    """The differences that matter most, and the others folded away."""
+    text = _table(made["differences"]) if "differences" in made else ""
+    if "more-differences" in made:
+        more = _table(made["more-differences"])
+        text += f"<details><summary>At the other operating points</summary>{more}</details>\n"
+    return text
 
 
 def _table(table: Table) -> str:
@@ -252,4 +266,5 @@ def _terms(content: dict[str, Any]) -> str:
 def _made(content: dict[str, Any]) -> str:
     commands = "\n".join(content["commands"])
     told = f"<pre><code>{escape(commands)}</code></pre>" if commands else ""
-    return told + _list([f"{name} {number}" for name, number in content["versions"].items()])
+    rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in how(content))
+    return f'{told}<dl class="facts">{rows}</dl>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -34,14 +34,28 @@ class Table:
     parts: list[tuple[str, list[list[Cell]]]] = field(default_factory=list)
 
 
-def metric_text(metric: Metric, value: float) -> str:
+def metric_text(metric: Metric, value: float, digits: int | None = None) -> str:
     """A value of a metric, in its unit without the sign of that."""
-    return metric.text(value) if math.isfinite(value) else "∞"
+    return metric.text(value, digits) if math.isfinite(value) else "∞"
+
+
+def told_digits(metric: Metric, numbers: Iterable[Record | None]) -> int:
+    """Digits after the point that intervals bear out: two of the narrowest one's width."""
+    factor = 100 if metric.unit == "%" else 1
+    widths = [
+        factor * (number["high"] - number["low"])
+        for number in numbers
+        if number and number["low"] is not None and number["high"] > number["low"]
+    ]
+    finite = [width for width in widths if math.isfinite(width)]
+    if not finite:
+        return metric.digits
+    return min(metric.digits, max(0, 1 - math.floor(math.log10(min(finite)))))
 
 
 def count(number: int) -> str:
-    """A number of things, with thin spaces between thousands."""
-    return f"{number:,}".replace(",", "\u202f")
+    """A number of things, with commas between thousands."""
+    return f"{number:,}"
 
 
 def p_text(p_value: float) -> str:
@@ -60,7 +74,7 @@ def tables(content: Record) -> list[Table]:
     """Systems, differences if there are several, and one for each condition."""
     found = [_systems(content)]
     if content["comparison"]:
-        found.append(_differences(content))
+        found += _differences(content)
     return found + [_condition(content, n, c) for n, c in enumerate(content["conditions"], 1)]
 
 
@@ -86,7 +100,7 @@ def _column(numbers: Sequence[Record | None], metric: Metric) -> list[Cell]:
     known = [number["estimate"] for number in numbers if number]
     choice = len(known) > 1 and min(known) < max(known)
     best = (min if metric.lower_is_better else max)(known) if choice else None
-    show = partial(metric_text, metric)
+    show = partial(metric_text, metric, digits=told_digits(metric, numbers))
     return [
         Cell(show(number["estimate"]), _ends(number, show), number["estimate"] == best)
         if number
@@ -119,35 +133,57 @@ def _systems(content: Record) -> Table:
     )
 
 
-def difference_text(metric: Record) -> Callable[[float], str]:
-    """How a metric's differences are written: percent points or plain, with a sign."""
-    text = METRICS[metric["metric"]].text
+def difference_text(column: Sequence[Record]) -> Callable[[float], str]:
+    """How the differences of a metric are written: percentage points or plain, with a sign."""
+    metric = METRICS[column[0]["metric"]]
+    digits = told_digits(metric, column)
 
     def show(value: float) -> str:
-        return text(value, sign=True).replace("-", "−") if math.isfinite(value) else NONE
+        text = metric.text(value, digits, sign=True)
+        return text.replace("-", "−") if math.isfinite(value) else NONE
 
     return show
 
 
-def _differences(content: Record) -> Table:
+def _differences(content: Record) -> list[Table]:
+    """Differences in what matters most, and then, if there is more, in everything else."""
     compared = content["comparison"]
     longest = max((row["metrics"] for row in compared["systems"]), key=len)
-    heads = [Cell(METRICS[metric["metric"]].symbol, _below(content, metric)) for metric in longest]
-    rows = []
-    for row in compared["systems"]:
-        cells = [Cell(row["system"])]
-        for metric in row["metrics"]:
-            show = difference_text(metric)
-            extra: tuple[str, ...] = ()
-            if content["bootstrap"]:
-                extra = (interval(metric, show), p_text(metric["p_value"]))
-            cells.append(Cell(show(metric["difference"]), extra))
-        cells += [Cell(NONE)] * (len(heads) + 1 - len(cells))
-        rows.append(cells)
+    places = [(metric["metric"], metric["point"]) for metric in longest]
+    first = [place for place in places if not place[1]]  # at no operating point, or at the first
+    rest = [place for place in places if place not in first]
     caption = f"Difference of each system from {compared['best']}; above zero is worse"
     if better := [one.symbol for one in METRICS.values() if not one.lower_is_better]:
         caption += f", but better in {', '.join(better)}"
-    return Table("differences", caption, [Cell("System"), *heads], [("", rows)])
+    found = [_difference_table(content, "differences", caption, first)]
+    if rest:
+        caption = f"Difference of each system from {compared['best']} at the other points"
+        found.append(_difference_table(content, "more-differences", caption, rest))
+    return found
+
+
+def _difference_table(
+    content: Record, key: str, caption: str, places: Sequence[tuple[str, int | None]]
+) -> Table:
+    systems = content["comparison"]["systems"]
+    heads, rows = [Cell("System")], [[Cell(row["system"])] for row in systems]
+    for place in places:
+        column = [_at(row["metrics"], place) for row in systems]
+        known = [metric for metric in column if metric]
+        heads.append(Cell(METRICS[place[0]].symbol, _below(content, known[0])))
+        show = difference_text(known)
+        for cells, metric in zip(rows, column):
+            cells.append(_difference(metric, show) if metric else Cell(NONE))
+    return Table(key, caption, heads, [("", rows)])
+
+
+def _at(metrics: Sequence[Record], place: tuple[str, int | None]) -> Record | None:
+    return next((m for m in metrics if (m["metric"], m["point"]) == place), None)
+
+
+def _difference(metric: Record, show: Callable[[float], str]) -> Cell:
+    ends = interval(metric, show)
+    return Cell(show(metric["difference"]), (ends, p_text(metric["p_value"])) if ends else ())
 
 
 def _below(content: Record, metric: Record) -> tuple[str, ...]:
@@ -155,7 +191,7 @@ def _below(content: Record, metric: Record) -> tuple[str, ...]:
     if metric["point"] is not None:
         return _lines(content["points"][metric["point"]])
     unit = METRICS[metric["metric"]].unit
-    return (f"points of {unit}",) if unit else ()
+    return ("percentage points",) if unit else ()
 
 
 def _condition(content: Record, number: int, found: Record) -> Table:

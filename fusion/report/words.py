@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from fusion.metrics.table import (
@@ -17,7 +18,16 @@ from fusion.metrics.table import (
     statistics,
 )
 from fusion.plots.det import RULE_OF
-from fusion.report.tables import Cell, Table, count, interval, metric_text, p_text, tables
+from fusion.report.tables import (
+    Cell,
+    Table,
+    count,
+    interval,
+    metric_text,
+    p_text,
+    tables,
+    told_digits,
+)
 from ivector.base.foreign.names import shown
 
 Record = dict[str, Any]
@@ -80,10 +90,11 @@ def summary(content: Record) -> list[str]:
     named = content["comparison"]["best"] if several else content["systems"][0]["system"]
     best = next(row for row in content["systems"] if row["system"] == named)
     rate = best[PRIMARY.name]
-    ends = interval(rate, PRIMARY.text)
+    show = partial(PRIMARY.text, digits=told_digits(PRIMARY, [rate]))
+    ends = interval(rate, show)
     text_best = (
         f"{best['system']} {'makes the fewest errors' if several else 'reaches'}"
-        f"{': ' if several else ' '}an {PRIMARY.symbol} of {PRIMARY.text(rate['estimate'])} %"
+        f"{': ' if several else ' '}an {PRIMARY.symbol} of {show(rate['estimate'])} %"
         + (f" (95 % interval {ends})" if ends else "")
         + f", that is, {_of_thousand(rate['estimate'])} trials of either class decided "
         "wrongly at the threshold where both are equally frequent."
@@ -108,10 +119,12 @@ def _runner_up(content: Record) -> str:
     metric, other = row["metrics"][0], row["system"]
     if metric["difference"] == 0:
         return f"{other} has the same {PRIMARY.symbol}."
-    less = f"{PRIMARY.text(metric['difference'])} % {PRIMARY.symbol}"
+    digits = told_digits(PRIMARY, [metric])
+    show = partial(PRIMARY.text, digits=digits)
+    less = f"{show(metric['difference'])} percentage points of {PRIMARY.symbol}"
     if metric["low"] is None:
         return f"That is {less} less than {other}, the next; without intervals, this may be chance."
-    ends = f"95 % interval {interval(metric, PRIMARY.text)}"
+    ends = f"95 % interval {interval(metric, show)}"
     ends += f", {p_text(metric['p_value'])}".replace("-", "−")
     if metric["low"] > 0:
         return f"{compared['best']} is better than {other}, the next, by {less} ({ends})."
@@ -255,6 +268,12 @@ def facts(content: Record) -> list[tuple[str, str]]:
     return found
 
 
+def how(content: Record) -> list[tuple[str, str]]:
+    """How it was made, beside the commands."""
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
+    return [*content["made"].items(), ("Versions", versions)]
+
+
 def markdown(content: Record) -> str:
     """The report without figures."""
     lines = [f"# {_md(content['title'])}", ""]
@@ -272,7 +291,7 @@ def markdown(content: Record) -> str:
     lines += ["## How it was made", ""]
     for command in content["commands"]:
         lines += [*(f"    {shown(line, most=0)}" for line in command.splitlines()), ""]
-    lines += [f"- {_md(name)} {_md(number)}" for name, number in content["versions"].items()]
+    lines += [f"- {_md(name)}: {_md(text)}" for name, text in how(content)]
     return "\n".join(lines).rstrip() + "\n"
 
 

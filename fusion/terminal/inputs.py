@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fusion.formats.tables import ScoredTrials, Trials
 
 POOLED = "pooled"
+OUTPUTS = ("out", "json", "markdown", "det", "roc", "histogram")  # options that name files to write
 MOST = 10**6  # replicates, folds or trials shown that an option asks for
 
 
@@ -50,9 +51,33 @@ def add_choice_of_columns(parser: argparse.ArgumentParser) -> None:
 
 
 def check_trial_options(arguments: argparse.Namespace) -> None:
-    """Refuse options of `add_trial_options` that make no sense together."""
+    """Refuse options of `add_trial_options` that make no sense together, and lost inputs."""
+    check_outputs(arguments)
     if arguments.enroll and not arguments.utt2spk:
         raise UsageError("--enroll: needs --utt2spk, which has the speakers of its utterances")
+
+
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse to write a file over another that the same command reads or writes."""
+    known = vars(arguments)
+    written = {name: known[name] for name in OUTPUTS if known.get(name)}
+    if known.get("model") and known.get("inputs"):  # else it is read
+        written["model"] = known["model"]
+    read = [value for name, value in known.items() if name not in written]
+    texts = [str(one) for value in read for one in (value if isinstance(value, list) else [value])]
+    seen = {os.path.realpath(part): part for text in texts for part in (text, _file(text))}
+    for name, path in written.items():
+        place = os.path.realpath(path)
+        if place in seen:
+            raise UsageError(
+                f"--{name}: {path} is already {seen[place]} of this command; give another file"
+            )
+        seen[place] = f"--{name}"
+
+
+def _file(text: str) -> str:
+    """File of ``NAME=FILE``."""
+    return text.partition("=")[2] or text
 
 
 def add_column_options(parser: argparse.ArgumentParser, what: str) -> None:

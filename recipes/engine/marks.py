@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import metadata
@@ -297,6 +298,27 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def commit() -> str:
+    """The commit of the checkout that this code is of, with +changes; "" outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # installed, perhaps below somebody else's checkout
+        return ""
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty=+changes"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10)
+        return done.stdout.strip() if done.returncode == 0 else ""
+    return ""
+
+
+def processor() -> str:
+    """Name of the processor, for readers."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 @functools.cache

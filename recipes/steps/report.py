@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.base.foreign.names import markdown_text
 from ivector.base.parallel.forks import each
-from recipes.engine.marks import is_made_from, versions
+from recipes.engine.marks import commit, is_made_from, processor, versions
 from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require
 from recipes.experiment.frames import logger
@@ -40,6 +41,16 @@ CAUTION = (
     "Intervals: 95 %, bootstrap over speakers. EER: ROC convex hull. A corpus with one session per "
     "speaker gives lower error rates than the field; use these to compare systems on equal terms."
 )
+GENERATED = (
+    "The corpus is generated: a program made its voices, so that these numbers show that the "
+    "systems work, not how well they do on speech."
+)
+SCALES = (
+    "Each fold's scores were calibrated on their own, which brings the folds to one scale: the EER "
+    "of all of them together differs from that of the scores as they were, in results.md."
+)
+SIZES = ("num_components", "covariance", "num_gselect", "num_iters_diag", "num_iters_full", "rank",
+         "num_iters_tv", "lda_dim", "plda_iters", "dev_folds")  # fmt: skip
 
 Ends = list[float] | None
 
@@ -162,11 +173,11 @@ def markdown_table(cells: Sequence[Sequence[str]]) -> str:
 
 def times(exp: Path) -> str:
     """Seconds of every finished stage as a Markdown table."""
-    marks = [(path.parent, read_mark(path.parent)) for path in sorted(exp.rglob("done.json"))]
+    marks = [(folder, read_mark(folder)) for folder in _finished(exp)]
     lines = [
         f"| {markdown_text(folder.relative_to(exp))} | {mark['seconds']:.1f} |"
         for folder, mark in marks
-        if mark and folder.name != "report"
+        if mark
     ]
     return "\n".join(["| stage | seconds |", "|---|---|", *lines]) + "\n"
 
@@ -221,10 +232,36 @@ def page(run: Run, parts: Sequence[Path], raw: Mapping[str, Sequence[Path]]) -> 
         title=f"Speaker verification on {run.data.name}",
         commands=[shlex.join(["bash", "recipes/run.sh", *run.settings.words])],
         versions=versions(),
-        notes=[CAUTION, *cautions(run)],
+        notes=[CAUTION, *_notes(run, parts, bool(llr)), *cautions(run)],
         speakers_from=speakers.source,
         random_state=values.seed,
+        made=_made(run, llr or raw),
     )
+
+
+def _notes(run: Run, parts: Sequence[Path], llr: bool) -> list[str]:
+    """What else a reader of the page has to know."""
+    found = [GENERATED] if run.settings.common.corpus == "synthetic" else []
+    return found + ([SCALES] if llr and len(parts) > 1 else [])
+
+
+def _made(run: Run, systems: Iterable[str]) -> dict[str, str]:
+    """Sizes, seed, code, hardware and time, in words."""
+    used = run.settings.of[next((name for name in systems if name in SYSTEMS), "ivector")]
+    sizes = [f"--{name.replace('_', '-')} {getattr(used, name)}" for name in SIZES]
+    seconds = sum(mark["seconds"] for mark in map(read_mark, _finished(run.exp)) if mark)
+    return {
+        "Sizes": ", ".join(sizes),
+        "Seed": str(run.settings.common.seed),
+        "Commit": commit() or "not in a checkout",
+        "Hardware": f"{processor()}, {os.cpu_count()} threads",
+        "Time of the stages": f"{seconds:,.0f} s, of which results.md says more",
+    }
+
+
+def _finished(exp: Path) -> list[Path]:
+    found = sorted(path.parent for path in exp.rglob("done.json"))
+    return [folder for folder in found if folder.name != "report"]
 
 
 def llr_table(found: Report) -> str:
@@ -267,6 +304,7 @@ def report(run: Run, work: Path) -> str:
     )
     if worth:
         text += f"\nAs log-likelihood ratios, calibrated and fused by stage 9:\n\n{worth}"
+        text += f"\n{SCALES}\n" if len(parts) > 1 else ""
     pictures = "\n".join(f"![]({path.name})" for path in sorted(work.glob("*.png")))
     title = f"# {markdown_text(run.data.name)}"
     write_text(

@@ -89,7 +89,7 @@ def test_same_seed_same_bytes(call, capsys):
     [
         (["one.scores", *QUICK], 2, "at least two systems"),
         (["one.scores", "x/one.scores", *QUICK], 2, "named 'one'"),
-        (["one.scores", "two.scores"], 2, "--trials"),
+        (["one.scores", "two.scores"], 2, "and their trial list"),
         (["one.scores", "two.scores", *QUICK, "--by", "gender"], 2, "--by: needs --columns"),
         (["one.scores", "two.scores", *QUICK, "--columns", "info.csv", "--by", "snr"], 2,
          "no table has a column 'snr'; there are test_gender, test_dur"),
@@ -113,4 +113,4 @@ def test_mistakes(call, capsys, arguments, code, message):
 def test_as_a_module(folder):
     command = [sys.executable, "-m", "fusion.compare", "--help"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0 and "A B [C...] --trials T" in done.stdout
+    assert done.returncode == 0 and "A B [C...] TRIALS" in done.stdout

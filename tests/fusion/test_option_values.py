@@ -2,10 +2,12 @@
 
 import argparse
 import importlib
+from pathlib import Path
 
 import pytest
 
 from fusion.commands import COMMANDS
+from fusion.terminal.inputs import OUTPUTS
 from ivector.base.cli import run
 
 VALUES = ["9" * 20, "9" * 5000, "-1", "0", "1", "2.5", "nan", "inf", "-inf", "1e400", "1e-320", "",
@@ -18,7 +20,7 @@ WORDS = {
     "compare": ["a=scores", "b=scores", "--trials", "trials", "--bootstrap", "20"],
     "report": ["scores", "trials", "--bootstrap", "20", "--out", "page.html"],
 }
-PATHS = {"out", "json", "markdown", "model", "det", "roc", "histogram"}
+PATHS = {*OUTPUTS, "model"}
 
 
 def cases():
@@ -56,3 +58,37 @@ def test_any_value_is_taken_or_refused_in_one_line(files, capsys, name, option):
         if status:
             lines = [line for line in error.splitlines() if line.startswith("python -m fusion.")]
             assert len(lines) == 1 and "Traceback" not in error, (value, error)
+
+
+@pytest.mark.parametrize("name", [name for name in WORDS if name != "lint"])
+def test_no_output_takes_the_place_of_an_input_or_of_another_output(files, capsys, name):
+    module = importlib.import_module(COMMANDS[name].module)
+    parser = module.make_parser()
+    outputs = [f"--{one}" for one in PATHS if f"--{one}" in parser.options().values()]
+    before = (Path("scores").read_bytes(), Path("trials").read_bytes())
+    for option in outputs:
+        for path in ("scores", "./trials"):
+            assert run(module.make_parser(), module.main, [*WORDS[name], f"{option}={path}"]) == 2
+            told = f"{option}: {Path(path)} is already" in capsys.readouterr().err
+            assert told or option == "--out"  # which other rules may refuse before
+    assert before == (Path("scores").read_bytes(), Path("trials").read_bytes())
+    if name in ("calibrate", "fuse"):
+        words = [*WORDS[name], "--model=new", "--json=new"]
+        assert run(module.make_parser(), module.main, words) == 2
+        assert "new is already --json" in capsys.readouterr().err
+
+
+def test_a_list_of_trials_may_come_last_in_compare(files, capsys):
+    module = importlib.import_module(COMMANDS["compare"].module)
+    words = ["a=scores", "b=scores", "trials", "--bootstrap", "20"]
+    assert run(module.make_parser(), module.main, words) == 0
+    last = capsys.readouterr().out
+    assert run(module.make_parser(), module.main, WORDS["compare"]) == 0
+    assert capsys.readouterr().out == last
+
+
+def test_values_to_explain_are_no_files(capsys):
+    module = importlib.import_module(COMMANDS["calibrate"].module)
+    with pytest.raises(SystemExit):
+        run(module.make_parser(), module.main, ["--explain", "2.3", "scores"])
+    assert "goes without files; 'scores' is no number" in capsys.readouterr().err

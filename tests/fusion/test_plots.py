@@ -80,9 +80,9 @@ def test_frame_shows_marked_points(systems):
     for points in (systems["good"], systems["fair <&>"]):
         for prior in (0.01, 0.1):
             p_miss, p_fa, _ = points.rates(np.array([points.best_point(prior)]))
-            assert frame.y_range[0] < p_miss[0] < frame.y_range[1]
-            assert frame.x_range[0] <= p_fa[0] < frame.x_range[1]
-        assert frame.x_range[0] < points.eer() < frame.x_range[1]
+            assert frame.range[0] < p_miss[0] < frame.range[1]
+            assert frame.range[0] <= p_fa[0] < frame.range[1]
+        assert frame.range[0] < points.eer() < frame.range[1]
 
 
 def test_refusals(tmp_path, systems):

@@ -14,9 +14,11 @@ from fusion.intervals.paired import paired_bootstrap
 from fusion.metrics import rates as metrics
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint, parse_points
+from fusion.metrics.table import METRICS
 from fusion.report.figures import _quantile
 from fusion.report.make import make_report
 from fusion.report.page import _DARK, _LIGHT, STYLE
+from fusion.report.tables import told_digits
 from ivector.base.errors import DataError, UsageError
 
 
@@ -183,7 +185,7 @@ def test_names_and_notes_are_shown_as_they_are(html):
 def test_tables_and_figures_are_accessible(html):
     page = Page(html)
     tables = [n for n, (tag, _) in enumerate(page.tags) if tag == "table"]
-    assert len(tables) == 4
+    assert len(tables) == 5
     for n in tables:
         box = page.tags[n - 1][1]
         assert box["tabindex"] == "0" and box["role"] == "region" and box["aria-labelledby"]
@@ -230,13 +232,13 @@ def test_markdown_has_the_tables_and_no_markup(made):
     widths = {}
     for line in rows:
         widths.setdefault(len(re.findall(r"(?<!\\)\|", line)), []).append(line)
-    assert len(widths) == 2  # metrics, and differences, which have no loss
+    assert len(widths) == 3  # metrics, and differences, at the first point and at the others
     assert "i-vector \\| PLDA" in text and "## Cautions" in text
 
 
 def test_summary_says_what_was_found(made):
     first, best, second, *calibration = made.content["summary"]
-    assert "2\u202f304 trials between 24 speakers; in 96 of them" in first
+    assert "2,304 trials between 24 speakers; in 96 of them" in first
     assert f"{made.content['comparison']['best']} makes the fewest errors" in best
     assert "95 % interval" in best and second == f"{NAMES[1]} has the same EER."
     assert any("calibrated" in sentence for sentence in calibration)
@@ -409,3 +411,13 @@ def test_groups_of_columns():
 def test_words_give_quantiles():
     points = OperatingPoints(np.arange(1.0, 101), [0.0])
     assert _quantile(points, points.misses, 100, 0.5) == 50
+
+
+def test_as_many_digits_as_intervals_bear_out():
+    eer, cost = METRICS["eer"], METRICS["min_dcf"]
+    wide = {"estimate": 0.1058, "low": 0.0890, "high": 0.1372}
+    narrow = {"estimate": 0.01234, "low": 0.0120, "high": 0.0126}
+    assert told_digits(eer, [wide]) == 1 and told_digits(eer, [wide, narrow, None]) == 2
+    assert told_digits(cost, [{"estimate": 0.97, "low": 0.92, "high": 1.0}]) == 3
+    assert told_digits(cost, [{"estimate": 1.0, "low": 1.0, "high": 1.0}]) == cost.digits
+    assert told_digits(cost, [{"estimate": 1.0, "low": None, "high": None}]) == cost.digits
