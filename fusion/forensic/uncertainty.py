@@ -6,7 +6,7 @@ Two intervals say how much:
 - resampled: speakers are drawn with replacement, trials count as often as their speakers were drawn
   (`fusion.intervals.bootstrap`), and the calibration is learnt anew from each draw. The interval is
   as wide as Student's t makes it from the standard deviation of the replicates, about the estimate
-  less the bias that they show, on the scale asinh(llr / 3): near 0 llr spread evenly, far from it
+  less the bias that they show, on the scale asinh(llr / 10): near 0 llr spread evenly, far from it
   in proportion to their size.
 - Bayesian: the posterior of w and b by Laplace's approximation. The prior is Gaussian about 0
   with a standard deviation of 10, of the llr at the mean score and of what a standard deviation of
@@ -36,7 +36,7 @@ from fusion.intervals.replicates import Units, check_drawing, checked_trials, dr
 from ivector.base.errors import DataError, UsageError
 
 PRIOR_DEVIATION = 10.0  # of both standardised parameters
-LINEAR = 3.0  # llr up to about which intervals are symmetric
+LINEAR = 10.0  # llr up to about which intervals are symmetric
 _STEPS, _CLOSE, _LONGEST = 30, 1e-6, 2.0  # of Newton's method: most, end, and length of a step
 _MOST_FAILED = 0.1  # part of the replicates whose classes may not overlap
 _GRID = 2049  # llr asked for beyond which those in between are interpolated
