@@ -272,12 +272,12 @@ def _cautions(trials: _Trials, found: Record) -> list[str]:
     fit = Calibration().fit(trials.llr, trials.target)
     slope, offset = float(fit.coef_[0]), float(fit.offset_)
     unit = math.log(10)
-    for factor, given, instead in ((unit, "log10", "natural"), (1 / unit, "natural", "log10")):
+    for factor, given, instead in ((unit, "decimal", "natural"), (1 / unit, "natural", "decimal")):
         if abs(slope / factor - 1) < 0.1 and abs(offset) < 1:
             off = f"{max(slope, 1 / slope):.2f} times too {'small' if slope > 1 else 'large'}"
             texts.append(
-                f"The llr are {off}, as {given} logarithms are where {instead} ones are expected: "
-                "see whether they are."
+                f"The llr are {off}, as {given} logarithms taken for {instead} ones would be: "
+                "see which they are."
             )
     if slope <= 0:
         texts.append("The llr are no higher for one person than for two: turn their sign.")

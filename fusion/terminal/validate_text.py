@@ -18,7 +18,6 @@ from fusion.forensic.words import TERMS, sentences, tables
 from fusion.formats.speakers import TrialSpeakers
 from fusion.formats.tables import Trials
 from fusion.terminal.tables import print_table
-from ivector.base.errors import DataError
 from ivector.base.files import write_text
 
 _SHOWN = 20  # trials of a case that are printed; --out has all
@@ -77,11 +76,6 @@ def recalibrated(
     scale: str,
 ) -> Case:
     """Llr of trials by a calibration, within what its cross-validation supports."""
-    if not np.isfinite(given).all():
-        raise DataError(
-            f"{trials.origin.name}: {int((~np.isfinite(given)).sum())} llr are not finite; "
-            "mend the scoring"
-        )
     (row,) = (row for row in record["calibrations"] if row["calibration"] == LOGISTIC)
     return Case(
         trials, given, learnt.llr(given), learnt.interval(given), learnt.credible(given),

@@ -16,9 +16,10 @@ WORDS = {
     "calibrate": ["scores", "trials", "--folds", "0"],
     "fuse": ["a=scores", "b=scores", "trials", "--folds", "0"],
     "compare": ["a=scores", "b=scores", "--trials", "trials", "--bootstrap", "20"],
+    "validate": ["scores", "trials", "--bootstrap", "20", "--folds", "0"],
     "report": ["scores", "trials", "--bootstrap", "20", "--out", "page.html"],
 }
-PATHS = {"out", "json", "markdown", "model", "det", "roc", "histogram"}
+PATHS = {"out", "json", "markdown", "model", "det", "roc", "histogram", "tippett", "reliability"}
 
 
 def cases():
