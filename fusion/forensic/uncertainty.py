@@ -62,9 +62,9 @@ class CalibrationUncertainty:
     >>> part = simulate(n_speakers=40)
     >>> found = calibration_uncertainty(part.scores["plda"], part.target, *part.sides)
     >>> print(f"{found.llr([5.0])[0]:.1f}, {found.interval([5.0]).round(1)[0].tolist()}")
-    1.6, [1.1, 2.1]
+    3.9, [2.9, 4.6]
     >>> found.credible([5.0]).round(1)[0].tolist()
-    [1.2, 2.1]
+    [2.9, 4.8]
     """
 
     weight: float

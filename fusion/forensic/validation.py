@@ -131,9 +131,10 @@ def validate(
     >>> from fusion.example import simulate
     >>> from fusion.forensic import validate
     >>> part = simulate(n_speakers=40)
-    >>> found = validate(part.scores["plda"], part.target, *part.sides, n_bootstrap=0)
+    >>> llr = part.scores["plda"] / 4 + 2.5
+    >>> found = validate(llr, part.target, *part.sides, n_bootstrap=0)
     >>> [round(bound, 1) for bound in found["elub"]]
-    [-5.1, 4.6]
+    [-3.7, 5.3]
     """
     (values,), target, *sides = checked_trials([llr], is_target, enrol_speaker, test_speaker)
     refuse_infinite(values, "llr")
