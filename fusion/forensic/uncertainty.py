@@ -6,15 +6,15 @@ Two intervals say how much:
 - resampled: speakers are drawn with replacement, trials count as often as their speakers were drawn
   (`fusion.intervals.bootstrap`), and the calibration is learnt anew from each draw. The interval is
   as wide as Student's t makes it from the standard deviation of the replicates, about the estimate
-  less the bias that they show, on the scale asinh(llr / 10): near 0 llr spread evenly, far from it
+  less the bias that they show, on the scale asinh(llr / 20): near 0 llr spread evenly, far from it
   in proportion to their size.
-- Bayesian: the posterior of w and b by Laplace's approximation. The prior is Gaussian about 0
-  with a standard deviation of 10, of the llr at the mean score and of what a standard deviation of
-  the scores adds to it; it draws llr towards 0 where trials are few. The likelihood is that of
-  logistic regression at the prior P of `fit_logistic`, to the power that makes it count for as
-  many independent trials as the speakers' sums say, since trials that share a speaker are not
-  independent (magnitude adjustment of a composite likelihood: F. Pauli, W. Racugno, L. Ventura,
-  "Bayesian composite marginal likelihoods", Statistica Sinica 21, 2011).
+- Bayesian: the central interval of a Gaussian posterior of w and b (Laplace's approximation). The
+  prior is Gaussian about 0 with a standard deviation of 10, of the llr at the mean score and of
+  what a standard deviation of the scores adds to it; it draws llr towards 0 where trials are few.
+  The likelihood is that of logistic regression at the prior P of `fit_logistic`, with the
+  curvature that it would have if its errors were those of the replicates, since trials that share
+  a speaker are not independent (curvature adjustment of a composite likelihood: M. Ribatet, D.
+  Cooley, A. Davison, "Bayesian inference from composite likelihoods", Statistica Sinica 22, 2012).
 
 Both are of the calibration alone: that its data are like the case is not in them.
 
@@ -36,7 +36,7 @@ from fusion.intervals.replicates import Units, check_drawing, checked_trials, dr
 from ivector.base.errors import DataError, UsageError
 
 PRIOR_DEVIATION = 10.0  # of both standardised parameters
-LINEAR = 10.0  # llr up to about which intervals are symmetric
+LINEAR = 20.0  # llr up to about which intervals are symmetric
 _STEPS, _CLOSE, _LONGEST = 30, 1e-6, 2.0  # of Newton's method: most, end, and length of a step
 _MOST_FAILED = 0.1  # part of the replicates whose classes may not overlap
 _GRID = 2049  # llr asked for beyond which those in between are interpolated
@@ -52,8 +52,6 @@ class CalibrationUncertainty:
         llr = weight · score + offset.
     level : float
         Of the intervals.
-    n_effective : float
-        Independent trials that the trials are worth to the calibration.
 
     Examples
     --------
@@ -64,13 +62,12 @@ class CalibrationUncertainty:
     >>> print(f"{found.llr([5.0])[0]:.1f}, {found.interval([5.0]).round(1)[0].tolist()}")
     3.9, [2.9, 4.6]
     >>> found.credible([5.0]).round(1)[0].tolist()
-    [2.9, 4.8]
+    [3.0, 4.6]
     """
 
     weight: float
     offset: float
     level: float
-    n_effective: float
     _scaling: tuple[float, float] = field(repr=False)  # mean and standard deviation of scores
     _replicates: np.ndarray = field(repr=False)  # (B, 2)
     _sums: list[np.ndarray] = field(repr=False)  # influence (n_units, 2) of the units of each side
@@ -179,14 +176,17 @@ def calibration_uncertainty(
     learner = _Learner(values, target, units, prior, scaling)
     weight, offset = float(fit.weights[0]), float(fit.offset)
     start = np.array([weight * scaling[1], offset + weight * scaling[0]])
-    sums, pairs, hessian = learner.influence(start)
-    covariance = sum(side.T @ side * len(side) / (len(side) - 1) for side in sums)
-    n_effective = float(2 / np.trace(covariance @ hessian))
-    posterior = learner.posterior(start, n_effective)
+    sums, pairs = learner.influence(start)
     drawn = learner.replicates(start, n_bootstrap, np.random.default_rng(random_state))
-    return CalibrationUncertainty(
-        weight, offset, level, n_effective, scaling, drawn, sums, pairs, posterior
-    )
+    posterior = _posterior(start, np.cov(drawn.T) * unbiased(units.sizes))
+    return CalibrationUncertainty(weight, offset, level, scaling, drawn, sums, pairs, posterior)
+
+
+def _posterior(estimate: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (2,) and covariance (2, 2) of the parameters by prior, estimate and its error."""
+    told = np.linalg.inv(covariance)
+    found = np.linalg.inv(told + np.eye(2) / PRIOR_DEVIATION**2)
+    return found @ told @ estimate, found
 
 
 class _Learner:
@@ -210,30 +210,20 @@ class _Learner:
         return weight * np.where(target, self.prior / tar, (self.prior - 1) / non)
 
     def newton(
-        self, columns: np.ndarray, signed: np.ndarray, start: np.ndarray,
-        times: float = 1.0, precision: float = 0.0,
-    ) -> tuple[np.ndarray, np.ndarray] | None:  # fmt: skip
-        """Where `times` the cost and a Gaussian prior's are least, and the Hessian there."""
+        self, columns: np.ndarray, signed: np.ndarray, start: np.ndarray
+    ) -> np.ndarray | None:
+        """Parameters (2,) of least cost; None if they run away or the search does not end."""
         point, gradient, hessian = start.copy(), np.empty(2), np.empty((2, 2))
         for _ in range(_STEPS):
             logistic_pass(columns, signed, point[:1], point[1], self.shift, gradient, hessian)
-            curve = times * hessian + precision * np.eye(2)
-            if not np.linalg.det(curve) > 0:
+            if not np.linalg.det(hessian) > 0:
                 return None
-            step = -np.linalg.solve(curve, times * gradient + precision * point)
+            step = -np.linalg.solve(hessian, gradient)
             longest = float(np.abs(step).max())
-            point = point + step * min(1.0, _LONGEST / longest if longest else 1.0)
+            point += step * min(1.0, _LONGEST / max(longest, _CLOSE))
             if longest < _CLOSE:
-                return point, curve
+                return point
         return None
-
-    def posterior(self, start: np.ndarray, n_effective: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mode (2,) and covariance (2, 2) of Laplace's approximation."""
-        signed = self.signed(self.target, np.ones(len(self.target)))
-        found = self.newton(self.columns, signed, start, n_effective, PRIOR_DEVIATION**-2)
-        if found is None:
-            raise _too_few()
-        return found[0], np.linalg.inv(found[1])
 
     def replicates(
         self, start: np.ndarray, n_bootstrap: int, rng: np.random.Generator
@@ -267,11 +257,10 @@ class _Learner:
         if not target.any() or target.all():
             return None
         signed = self.signed(target, weight[used].astype(np.float64))
-        learnt = self.newton(np.ascontiguousarray(self.columns[:, used]), signed, start)
-        return None if learnt is None else learnt[0]
+        return self.newton(np.ascontiguousarray(self.columns[:, used]), signed, start)
 
-    def influence(self, point: np.ndarray) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-        """Influence of units, squares of that of pairs, and the Hessian of the cost.
+    def influence(self, point: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Influence of units, and squares of that of pairs.
 
         Returns
         -------
@@ -279,7 +268,6 @@ class _Learner:
             Of each population drawn from; to first order what a unit adds to the parameters.
         pairs : ndarray (2, 2)
             Sum over pairs of units of the outer products of their influence.
-        hessian : ndarray (2, 2)
         """
         x, target, n_trials = self.columns[0], self.target, len(self.target)
         signed = self.signed(target, np.ones(n_trials))
@@ -304,7 +292,7 @@ class _Learner:
             one, two = np.minimum(one, two), np.maximum(one, two)
         _, codes = np.unique(one * sizes[-1] + two, return_inverse=True)
         of_pairs = _summed(trials[~alone], codes, codes.max(initial=-1) + 1)
-        return sums, of_pairs.T @ of_pairs, hessian
+        return sums, of_pairs.T @ of_pairs
 
 
 def _summed(trials: np.ndarray, codes: np.ndarray, size: int) -> np.ndarray:

@@ -155,7 +155,6 @@ def write_json(
         content["case"] = {
             "weight": case.learnt.weight,
             "offset": case.learnt.offset,
-            "effective_trials": case.learnt.n_effective,
             "bounds": case.bounds,
             "scale": case.scale,
             "trials": [_of_case(case, n, *ids) for n, ids in enumerate(case.pairs())],

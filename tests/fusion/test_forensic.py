@@ -223,8 +223,7 @@ def test_intervals_are_of_speakers_and_not_of_trials():
     )
     at = [-8.0, 0.0, 8.0]
     np.testing.assert_allclose(once.interval(at), ten.interval(at), atol=1e-4)
-    np.testing.assert_allclose(once.credible(at), ten.credible(at), atol=0.05)
-    assert once.n_effective == pytest.approx(ten.n_effective, rel=1e-3) and once.n_effective < 2000
+    np.testing.assert_allclose(once.credible(at), ten.credible(at), atol=1e-4)
 
 
 def test_many_intervals_are_those_of_single_llr():
