@@ -83,7 +83,8 @@ class CalibrationUncertainty:
         values = _finite(scores)
         if len(values) <= _GRID:
             return self._interval(values)
-        grid = np.linspace(values.min(), values.max(), _GRID)
+        # Quantiles, or one score far away would leave no grid for the others.
+        grid = np.unique(np.quantile(values, np.linspace(0, 1, _GRID)))
         return np.column_stack([np.interp(values, grid, end) for end in self._interval(grid).T])
 
     def credible(self, scores: ArrayLike) -> np.ndarray:

@@ -21,10 +21,16 @@ def forensic_tables(content: Record) -> list[Table]:
             table.key,
             table.caption,
             [Cell(text) for text in table.head],
-            [(name, [[Cell(text) for text in row] for row in rows]) for name, rows in table.parts],
+            [(name, [list(map(_cell, row)) for row in rows]) for name, rows in table.parts],
         )
         for table in text_tables(records)
     ]
+
+
+def _cell(text: str) -> Cell:
+    """A cell with its interval, if it has one, on a line of its own."""
+    number, bracket, rest = text.partition(" [")
+    return Cell(number, (f"[{rest}",) if bracket else ())
 
 
 def forensic_sentences(content: Record) -> list[str]:
