@@ -7,6 +7,7 @@ metrics      Error rates, costs and information, by one sort of the scores; the 
 intervals    How sure a metric is, and a difference of two systems: speakers drawn, not trials.
 calibration  Scores become log-likelihood ratios, of one system or of several fused; their worth.
 comparison   Is one system better than another: all metrics, decisions, parts of the trials.
+forensic     What log-likelihood ratios are worth as evidence: validation, bounds, conclusions.
 plots        DET, ROC, histograms, Tippett, reliability, Bayes error and entropy as files.
 terminal     What the commands read from the command line and print.
 report       One page, its Markdown and its JSON about systems; ``python -m fusion.report``.
@@ -19,6 +20,7 @@ evaluate     Error rates of score files: EER, minDCF, intervals, DET and ROC plo
 calibrate    Turn the scores of a system into log-likelihood ratios.
 fuse         Linear logistic fusion of systems to log-likelihood ratios.
 compare      Is one system better than another: differences, intervals, p-values.
+validate     Validate llr as forensic evidence: bounds, misleading rates, intervals.
 
 commands     The table of commands.
 __main__     ``python -m fusion``: lists the commands, or runs one.

@@ -23,6 +23,9 @@ COMMANDS = {
     "compare": Command(
         "fusion.compare", "is one system better than another: differences, intervals, p-values"
     ),
+    "validate": Command(
+        "fusion.validate", "validate llr as forensic evidence: bounds, misleading rates, intervals"
+    ),
     "report": Command(
         "fusion.report.__main__",
         "one page on systems that scored the same trials: tables, plots, cautions",

@@ -51,6 +51,7 @@ COMMANDS = {
     "calibrate, isotonic": ([*_CALIBRATE, "--method", "isotonic"], 1),
     "fuse": (["A=scores", "B=whole", "trials", "--folds", "0", "--bootstrap", "0"], 6),
     "compare": (["A=scores", "B=whole", "--trials", "trials", "--bootstrap", "20"], 3),
+    "validate": (["scores", "trials", "--bootstrap", "0", "--folds", "0"], 2),
     "report": (["scores", "trials", "--bootstrap", "0", "--out", "out/page.html"], 0.2),
 }  # fmt: skip
 USES = {

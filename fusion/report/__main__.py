@@ -64,6 +64,9 @@ def build_parser() -> Parser:
     add("--llr", nargs="*", default=None, metavar="NAME",
         help="systems whose scores are natural-log likelihood ratios, to measure their "
         "calibration; all, if none is named")  # fmt: skip
+    add("--forensic", action="store_true",
+        help="add a chapter that validates the systems of --llr as forensic evidence, as "
+        "python -m fusion.validate does")  # fmt: skip
     add_column_options(parser, "measured")
     add("--bootstrap", type=whole(0, MOST), default=1000, metavar="N",
         help="replicates of the intervals; more are steadier and take longer, 0 gives neither "
@@ -129,6 +132,7 @@ def main(arguments: argparse.Namespace) -> None:
         random_state=arguments.seed,
         speakers_from=told.source,
         date=arguments.date,
+        forensic=arguments.forensic,
     )
     report.write(out)
     for sentence in report.content["summary"]:

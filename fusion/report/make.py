@@ -25,7 +25,7 @@ from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
 from fusion.plots.det import RULE_OF, det_band
 from fusion.report.numbers import LEVEL, Draw, Record, comparison, condition, numbers
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import write_text
 
 
@@ -126,6 +126,7 @@ def make_report(
     speakers_from: str = "",
     made: Mapping[str, str] | None = None,
     date: str = "",
+    forensic: bool = False,
 ) -> Report:
     """Measure and compare systems on the same trials.
 
@@ -161,6 +162,8 @@ def make_report(
         What else there is to say on how the scores were made: sizes, hardware, time.
     date : str
         Printed as it is; without it, the report has no date.
+    forensic : bool
+        Whether to add a chapter on forensic validation of the systems that `llr` names.
 
     Raises
     ------
@@ -220,12 +223,35 @@ def make_report(
         "made": dict(made or {}),
         "versions": dict(library_versions() if versions is None else versions),
     }
+    if forensic:
+        content["forensic"] = _forensic(scores, llr, draw, conditions or {})
     measured = {name: OperatingPoints(v[target], v[~target]) for name, v in scores.items()}
     content["cautions"] = _cautions(content, measured, points)
     from fusion.report.words import summary
 
     content["summary"] = summary(content)
     return Report(content, measured, intervals, list(points))
+
+
+def _forensic(
+    scores: Mapping[str, np.ndarray],
+    llr: Collection[str],
+    draw: Draw,
+    conditions: Mapping[str, ArrayLike],
+) -> Record:
+    """Validation of each system of likelihood ratios, by name."""
+    from fusion.forensic.validation import validate
+
+    if not llr:
+        raise UsageError("forensic validation needs `llr`, the systems of likelihood ratios")
+    found = {}
+    for name in (name for name in scores if name in llr):
+        with named(name):
+            found[name] = validate(
+                scores[name], draw.target, draw.enrol, draw.test, shared=draw.shared,
+                conditions=conditions, n_bootstrap=draw.n_bootstrap, random_state=draw.seed,
+            )  # fmt: skip
+    return found
 
 
 def library_versions() -> dict[str, str]:

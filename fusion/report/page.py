@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fusion.report.figures import PageFigure, series
+from fusion.report.forensic import forensic_sentences, forensic_tables
 from fusion.report.tables import Cell, Table, tables
 from fusion.report.words import facts, glossary, how
 from ivector.base.foreign.names import html_text as escape
@@ -129,6 +130,7 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Sequence[PageFigure]]
         ("comparison", "Comparison", _comparison(made)),
         ("conditions", "Conditions",
          "".join(_table(table) for key, table in made.items() if key.startswith("condition-"))),
+        ("forensic", "Forensic validation", _forensic(content)),
         ("cautions", "Cautions", _list(content["cautions"])),
         ("errors", "Errors at every threshold", _plots(figures["errors"])),
         ("likelihood-ratios", "Likelihood ratios", _plots(figures["llr"])),
@@ -249,6 +251,11 @@ def _classes() -> str:
 
 def _list(texts: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(text)}</li>' for text in texts)}</ul>" if texts else ""
+
+
+def _forensic(content: dict[str, Any]) -> str:
+    made = "".join(map(_table, forensic_tables(content)))
+    return "".join(f"<p>{escape(text)}</p>" for text in forensic_sentences(content)) + made
 
 
 def _facts(content: dict[str, Any]) -> str:

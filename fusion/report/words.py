@@ -18,6 +18,7 @@ from fusion.metrics.table import (
     statistics,
 )
 from fusion.plots.det import RULE_OF
+from fusion.report.forensic import forensic_sentences, forensic_tables, forensic_terms
 from fusion.report.tables import (
     Cell,
     Table,
@@ -75,7 +76,8 @@ def glossary(content: Record) -> list[tuple[str, str]]:
     terms: list[tuple[str, str, bool]] = []
     for words, metrics in zip((_TRIALS, _POINTS, _RATIOS), groups()):
         terms += [*words, *((m.symbol, m.meaning, m.needs_llr) for m in metrics)]
-    return [(term, text) for term, text, of_llr in (*terms, *_OTHERS) if any_llr or not of_llr]
+    found = [(term, text) for term, text, of_llr in (*terms, *_OTHERS) if any_llr or not of_llr]
+    return found + forensic_terms(content)
 
 
 def summary(content: Record) -> list[str]:
@@ -285,6 +287,11 @@ def markdown(content: Record) -> str:
         if table.key in titles:
             lines += [f"## {titles[table.key]}", ""]
         lines += [*_md_table(table), ""]
+    chapter = forensic_tables(content)
+    if chapter:
+        lines += ["## Forensic validation", ""]
+        lines += [line for text in forensic_sentences(content) for line in (_md(text), "")]
+        lines += [line for table in chapter for line in (*_md_table(table), "")]
     lines += ["## Cautions", "", *(f"- {_md(text)}" for text in content["cautions"]), ""]
     lines += ["## Data", "", *(f"- {_md(k)}: {_md(v)}" for k, v in facts(content)), ""]
     lines += ["## Terms", "", *(f"- **{_md(k)}**: {_md(v)}." for k, v in glossary(content)), ""]

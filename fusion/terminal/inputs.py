@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from fusion.formats.tables import ScoredTrials, Trials
 
 POOLED = "pooled"
-OUTPUTS = ("out", "json", "markdown", "det", "roc", "histogram")  # options that name files to write
+# Options that name files to write.
+OUTPUTS = ("out", "json", "markdown", "det", "roc", "histogram", "tippett", "reliability")
 MOST = 10**6  # replicates, folds or trials shown that an option asks for
 
 

@@ -18,6 +18,7 @@ WORDS = {
     "calibrate": ["scores", "trials", "--folds", "0"],
     "fuse": ["a=scores", "b=scores", "trials", "--folds", "0"],
     "compare": ["a=scores", "b=scores", "--trials", "trials", "--bootstrap", "20"],
+    "validate": ["scores", "trials", "--bootstrap", "20", "--folds", "0"],
     "report": ["scores", "trials", "--bootstrap", "20", "--out", "page.html"],
 }
 PATHS = {*OUTPUTS, "model"}

@@ -25,6 +25,7 @@ BASE: dict[str, list[str]] = {
     "fusion calibrate": ["scores", "trials", "--folds", "0", "--bootstrap", "0"],
     "fusion fuse": ["A=scores", "B=other", "trials", "--folds", "0", "--bootstrap", "0"],
     "fusion compare": ["A=scores", "B=other", "--trials", "trials", "--bootstrap", "20"],
+    "fusion validate": ["scores", "trials", "--bootstrap", "0", "--folds", "0"],
     "dnn extract": ["network", "--features", "feats.scp", "--out", "out/x.npz", "--device", "cpu"],
     "dnn verify": ["--vectors", "embeddings.npz", "--trials", "trials", "--out", "out/v"],
     "recipes validate": ["data"],

@@ -1,0 +1,11 @@
+from fusion.forensic.bigaussian import BiGaussianCalibration as BiGaussianCalibration
+from fusion.forensic.measures import Bounds as Bounds
+from fusion.forensic.measures import dev_pav as dev_pav
+from fusion.forensic.measures import elub as elub
+from fusion.forensic.measures import invariance_bounds as invariance_bounds
+from fusion.forensic.measures import misleading_rates as misleading_rates
+from fusion.forensic.overestimation import llr_overestimation as llr_overestimation
+from fusion.forensic.uncertainty import calibration_uncertainty as calibration_uncertainty
+from fusion.forensic.validation import validate as validate
+from fusion.forensic.verbal import SCALES as SCALES
+from fusion.forensic.verbal import conclude as conclude
