@@ -8,6 +8,7 @@ kernels         The loops of curve: merging sorted scores, the convex hull, the 
 equalised       Detection costs in which partitions of the trials count alike, as NIST's scorer has.
 trial_costs     What each trial costs a metric, to first order: its influence function.
 table           The table of metrics: name, words, function, direction, influence; add one here.
+verification    Scorers for scikit-learn's model selection, on trials between held-out speakers.
 identification  Which of the enrolled speakers a recording is of, if of any; rates of that.
 """
 

@@ -19,3 +19,4 @@ from fusion.metrics.rates import pav as pav
 from fusion.metrics.rates import rocch as rocch
 from fusion.metrics.table import METRICS as METRICS
 from fusion.metrics.table import Metric as Metric
+from fusion.metrics.verification import VerificationScorer as VerificationScorer
