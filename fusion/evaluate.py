@@ -102,7 +102,7 @@ def main(arguments: argparse.Namespace) -> None:
     trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told: TrialSpeakers | None = None
     if arguments.bootstrap:
-        told = speakers(trials, arguments.utt2spk, arguments.enroll)
+        told = speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
     parts = partitioned(arguments, trials, asked.presets)
     rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}
@@ -211,7 +211,9 @@ def _write_json(
             "seed": arguments.seed,
             "level": 0.95,
             "speakers": told.n_speakers,
+            "speakers_at_most": told.at_most,
             "speakers_from": told.source,
+            "trusted": told.trusted,
         }
     write_text(arguments.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

@@ -138,7 +138,7 @@ def _scored(estimator: Any, X: Any, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         return np.asarray(estimator.scorer(X, X).trials(i, j))
     raise UsageError(
         f"{type(estimator).__name__} scores no trials; give an estimator, or a pipeline that ends "
-        "with one, that has `score_trials`, such as PLDA"
+        "with one, that scores pairs, such as PLDA"
     )
 
 
@@ -148,6 +148,6 @@ def _warn_of_known(estimator: Any, y: Any) -> None:
     if known:
         warn_caller(
             f"{known} speakers that are held out are also those of training, so that errors look "
-            "too few; split by speakers, with `GroupKFold` and their labels as `groups`",
+            "too few; split by speakers, with GroupKFold and their labels as groups",
             DegenerateDataWarning,
         )

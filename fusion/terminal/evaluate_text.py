@@ -146,8 +146,8 @@ def print_tables(
         print(note)
     if told:
         print(
-            f"[ , ]: 95 % intervals, {n_bootstrap} bootstrap replicates of {told.n_speakers} "
-            f"speakers ({told.source})."
+            f"[ , ]: 95 % intervals{'' if told.trusted else ' that cannot be trusted'}, "
+            f"{n_bootstrap} bootstrap replicates of {told.count} ({told.source})."
         )
 
 
