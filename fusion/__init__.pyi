@@ -39,6 +39,7 @@ from fusion.metrics.rates import min_cllr as min_cllr
 from fusion.metrics.rates import min_dcf as min_dcf
 from fusion.metrics.rates import pav as pav
 from fusion.metrics.rates import rocch as rocch
+from fusion.metrics.verification import VerificationScorer as VerificationScorer
 from fusion.plots.det import plot_det as plot_det
 from fusion.plots.det import plot_roc as plot_roc
 from fusion.plots.det import plot_score_histogram as plot_score_histogram

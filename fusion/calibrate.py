@@ -223,7 +223,7 @@ def _learn(
         interactions=arguments.interactions,
         names=names,
     ).fit(scores, target, quality)
-    whose = speakers(trials, arguments.utt2spk, arguments.enroll)
+    whose = speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
     training = {
         "trials": len(trials),
         "targets": int(target.sum()),
@@ -244,7 +244,7 @@ def _learn(
         rows["calibrated"] = text.measure(llr, target, points)
         text.print_metrics("on unseen speakers", rows, points)
         print(
-            f"cross-validated: {arguments.folds} folds of {whose.n_speakers} speakers "
+            f"cross-validated: {arguments.folds} folds of {whose.count} "
             f"({whose.source}); each llr is of a calibration that saw neither speaker"
         )
         record["cross_validation"] = {"folds": arguments.folds, **rows}

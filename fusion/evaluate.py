@@ -22,6 +22,13 @@ from fusion.terminal.inputs import (
     speakers,
     systems,
 )
+from fusion.terminal.partitions import (
+    add_partition_options,
+    check_partition_options,
+    equalised_costs,
+    partition_notes,
+    partitioned,
+)
 from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
@@ -72,6 +79,7 @@ def make_parser() -> Parser:
         "intervals")  # fmt: skip
     add("--seed", type=SEED, default=0, help="seed of the bootstrap")
     add_trial_options(parser)
+    add_partition_options(parser)
     for name, what in (("det", "DET"), ("roc", "ROC")):
         add(f"--{name}", type=Path, metavar="FILE", help=f"draw {what} curves, .png or .svg")
     add("--histogram", type=Path, metavar="FILE",
@@ -85,6 +93,7 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, measure, print, and write what was asked for."""
     _check(arguments)
     asked = _asked(arguments)
+    check_partition_options(arguments, asked.presets)
     from fusion.formats.files import read_trials
     from fusion.metrics.curve import OperatingPoints
     from fusion.terminal.evaluate_text import measured, print_tables
@@ -93,7 +102,8 @@ def main(arguments: argparse.Namespace) -> None:
     trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told: TrialSpeakers | None = None
     if arguments.bootstrap:
-        told = speakers(trials, arguments.utt2spk, arguments.enroll)
+        told = speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
+    parts = partitioned(arguments, trials, asked.presets)
     rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
@@ -101,9 +111,10 @@ def main(arguments: argparse.Namespace) -> None:
         found = scored(paths, trials, arguments)
         result = _bootstrap(found, told, asked, arguments) if told else None
         tar, non = found.split()
+        equalised = equalised_costs(found, told, parts, arguments)
         del found  # a curve takes several times the memory of its scores
         curve = OperatingPoints(tar, non)
-        rows.append(measured(name, curve, result, asked))
+        rows.append(measured(name, curve, result, asked, equalised))
         if arguments.det or arguments.roc:
             points[name] = curve
             intervals |= {name: result} if result else {}
@@ -114,7 +125,8 @@ def main(arguments: argparse.Namespace) -> None:
             if len(given) > 1:
                 path = path.with_name(f"{path.stem}-{_file_name(name)}{path.suffix}")
             plot_score_histogram(path, tar, non, title=name)
-    print_tables(rows, asked, told, arguments.bootstrap)
+    notes = partition_notes(asked.presets, parts)
+    print_tables(rows, asked, told, arguments.bootstrap, notes)
     _draw(arguments, asked, points, intervals)
     if arguments.json:
         _write_json(arguments, rows, told)
@@ -199,7 +211,9 @@ def _write_json(
             "seed": arguments.seed,
             "level": 0.95,
             "speakers": told.n_speakers,
+            "speakers_at_most": told.at_most,
             "speakers_from": told.source,
+            "trusted": told.trusted,
         }
     write_text(arguments.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

@@ -199,7 +199,11 @@ def _learn(
     )
     text.print_missing(table, fusion)
     text.print_weights(fusion, table)
-    told = speakers(trials, arguments.utt2spk, arguments.enroll) if arguments.folds else None
+    told = (
+        speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
+        if arguments.folds
+        else None
+    )
     written = trials if arguments.out and not arguments.apply else None
     del trials  # with its ids it is as large as a system's scores
     llr = table[:, 0]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
-from fusion.terminal.inputs import add_choice_of_columns
+from fusion.terminal.inputs import add_choice_of_columns, check_outputs
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError, in_options
 
@@ -51,6 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
     from fusion.formats.linting import ERROR, NOTE, WARNING, count, lint
     from fusion.formats.speakers import read_map
 
+    check_outputs(arguments)
     utt2spk = read_map(arguments.utt2spk) if arguments.utt2spk else None
     train = read_training(arguments.train) if arguments.train else []
     columns = Chosen(arguments.score_column, arguments.label_column)

@@ -14,6 +14,7 @@ float64, any other holds categories.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ from fusion.formats.headers import (
     split_line,
     the_only,
 )
+from fusion.formats.layouts import read_header
+from fusion.formats.parsing import is_hdf5
 from fusion.formats.records import whole_lines
 from fusion.formats.tables import Trials
 from ivector.base.errors import DataError, UsageError
@@ -118,6 +121,60 @@ def read_columns(path: str | os.PathLike) -> Columns:
     if not rows:
         raise DataError(f"{path}: has a header and no rows")
     return _assemble(path, header, ids, rows, np.array(numbers))
+
+
+def key_columns(paths: Sequence[str | os.PathLike], wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    r"""Further columns of trial lists with a header, such as NIST's keys, for all their trials.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        Of the trial lists, in the order in which they are read.
+    wanted : sequence of str
+        Names, compared without case and punctuation.
+
+    Returns
+    -------
+    dict of str to ndarray (n_trials,) object
+        Words of those columns that every list has.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion.formats.measures import key_columns
+    >>> _ = Path("key").write_text("modelid segmentid targettype gender\nm1 u1 target female\n")
+    >>> {name: words.tolist() for name, words in key_columns(["key"], ["gender", "age"]).items()}
+    {'gender': ['female']}
+    """
+    parts = [_key_columns(path, wanted) for path in paths]
+    common = [name for name in wanted if all(name in part for part in parts)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in common}
+
+
+def _key_columns(path: str | os.PathLike, wanted: Sequence[str]) -> dict[str, np.ndarray]:
+    if is_hdf5(path):
+        return {}
+    layout, positions = None, {}
+    cells: dict[str, list[str]] = {}
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        if layout is None:
+            layout = read_header(line)
+            if layout is None:
+                return {}
+            names = [plain(name) for name in layout.names]
+            positions = {name: names.index(plain(name)) for name in wanted if plain(name) in names}
+            cells = {name: [] for name in positions}
+            continue
+        row = split_line(path, number, line, layout.delimiter)
+        for name, position in positions.items():
+            if position >= len(row) or not row[position]:
+                raise DataError(
+                    f"{path}, line {number}: {name!r} is empty; write a value or a word"
+                )
+            cells[name].append(sys.intern(row[position]))
+    return {name: np.array(words, object) for name, words in cells.items()}
 
 
 def _lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fusion.formats.layouts import TARGET, UNKNOWN
+from fusion.formats.layouts import NONTARGET, TARGET, UNKNOWN
 from fusion.formats.tables import Trials
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
+
+_VOXCELEB = r"(?:.*/)?(id\d{5})(?:[/-].*)?"
+# What the ids of a corpus look like and where the speaker stands: of recordings, and of models.
+RULES: dict[str, tuple[str, str]] = {
+    "voxceleb": (_VOXCELEB, _VOXCELEB),  # id10270/5r0dWxy17C8/00001.wav, id10270-5r0dWxy17C8-00001
+    "tiny-voxceleb": (_VOXCELEB, _VOXCELEB),
+    "librispeech": (
+        r"(?:.*/)?(\d+)-\d+-\d{4}(?:\.\w+)?",  # 84-121123-0000
+        r"(?:(?:.*/)?(?=\d+-))?(\d+)(?:-\d+-\d{4}(?:\.\w+)?)?",  # or the speaker alone
+    ),
+    # Kaldi's SPEAKER-SEGMENT; NIST's own names of segments do not tell the speaker.
+    "nist": (r"(\w+)-.*sre\d\d.*", r"(\w+)(?:-.*sre\d\d.*)?"),
+}
+_MOST_CHANCE = 0.05  # that a speaker's recordings are parted and no trial shows it
+_MOST_PARTED = 0.02  # of the speakers told may have such a chance
 
 
 @dataclass(frozen=True)
@@ -23,12 +39,23 @@ class TrialSpeakers:
     n_speakers : int
     source : str
         How they were told, in words.
+    at_most : bool
+        Whether some of them may be the same: no trial says that they differ.
+    trusted : bool
+        Whether they are enough of speakers for intervals; False if those would be too narrow.
     """
 
     enrol: np.ndarray
     test: np.ndarray
     n_speakers: int
     source: str
+    at_most: bool = False
+    trusted: bool = True
+
+    @property
+    def count(self) -> str:
+        """``12 speakers``, or ``at most 12 speakers``."""
+        return f"{'at most ' if self.at_most else ''}{self.n_speakers} speakers"
 
 
 def read_map(path: str | os.PathLike) -> dict[str, str]:
@@ -120,21 +147,86 @@ def mapped_speakers(
                 f"{len(missing)} of {len(ids)} ids of {trials.origin.name} have no speaker in "
                 f"utt2spk, first {missing[0]!r}; {cure}"
             )
-    numbers = {name: n for n, name in enumerate(sorted({*enrol_names, *test_names} - {None}))}  # type: ignore[type-var]
+    return _numbered(trials, enrol_names, test_names, "utt2spk")  # type: ignore[arg-type]
+
+
+def _numbered(
+    trials: Trials, enrol_names: list[str], test_names: list[str], source: str
+) -> TrialSpeakers:
+    """Speakers of trials by their names for each id; refuses labels that contradict them."""
+    numbers = {name: n for n, name in enumerate(sorted({*enrol_names, *test_names}))}
     enrol, test = (
-        np.array([numbers[name] for name in found], np.int32)[side]  # type: ignore[index]
+        np.array([numbers[name] for name in found], np.int32)[side]
         for found, side in ((enrol_names, trials.enrol), (test_names, trials.test))
     )
-    _refuse_contradictions(trials, enrol == test)
-    return TrialSpeakers(enrol, test, len(numbers), "from utt2spk")
+    _refuse_contradictions(trials, enrol == test, source)
+    return TrialSpeakers(enrol, test, len(numbers), f"from {source}")
 
 
-def _refuse_contradictions(trials: Trials, same: np.ndarray) -> None:
+def named_speakers(trials: Trials, rule: str) -> TrialSpeakers:
+    r"""Speakers of trials by the ids of a known corpus.
+
+    Parameters
+    ----------
+    trials : Trials
+    rule : str
+        One of `RULES`.
+
+    Raises
+    ------
+    DataError
+        An id is none of that corpus, or a label contradicts the speakers.
+    UsageError
+        No such rule.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from fusion.formats import read_trials
+    >>> from fusion.formats.speakers import named_speakers
+    >>> _ = Path("trials").write_text("84-1-0000 84-1-0001 target\n84-1-0000 61-7-0000 nontarget\n")
+    >>> named_speakers(read_trials("trials"), "librispeech").count
+    '2 speakers'
+    """
+    if rule not in RULES:
+        raise UsageError(f"no rule {rule!r} for ids; there are {', '.join(RULES)}")
+    names: list[list[str]] = []
+    of_recordings, of_models = map(re.compile, RULES[rule])
+    for ids, pattern in ((trials.enrol_ids, of_models), (trials.test_ids, of_recordings)):
+        found = [pattern.fullmatch(name) for name in ids]
+        if None in found:
+            raise DataError(
+                f"{trials.origin.name}: {ids[found.index(None)]!r} is no id as {rule} has them; "
+                "give `utt2spk`"
+            )
+        names.append([match[1] for match in found if match])
+    enrol, test = names
+    return _numbered(trials, enrol, test, f"the ids, as {rule} has them")
+
+
+def told_speakers(trials: Trials) -> TrialSpeakers:
+    """Speakers of trials without a map: by ids of a known corpus, else `linked_speakers`.
+
+    The ids are believed if all are of the corpus and no label contradicts them.
+    """
+    linked = linked_speakers(trials)
+    for rule in RULES:
+        try:
+            named = named_speakers(trials, rule)
+        except DataError:
+            continue
+        if named.n_speakers == linked.n_speakers:  # the same ones; they keep their numbers
+            return replace(linked, source=named.source, at_most=False, trusted=True)
+        return named
+    return linked
+
+
+def _refuse_contradictions(trials: Trials, same: np.ndarray, source: str) -> None:
     wrong = np.flatnonzero((trials.labels != UNKNOWN) & ((trials.labels == TARGET) != same))
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            f"{len(wrong)} labels of {trials.origin.name} contradict utt2spk, first "
+            f"{len(wrong)} labels of {trials.origin.name} contradict {source}, first "
             f"'{trials.enrol_ids[trials.enrol[row]]} {trials.test_ids[trials.test[row]]}' "
             f"({trials.origin.where(row)}); mend the list or the map"
         )
@@ -145,7 +237,9 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
 
     A target trial joins its model and its test utterance; an id found on both sides is one
     recording; what is joined, directly or through others, is one speaker. A model or an utterance
-    without a target trial stays a speaker of its own.
+    without a target trial stays a speaker of its own. Two that meet in a nontarget trial differ;
+    others may be one, so that there are at most as many. Where a list has so few pairs that those
+    of one speaker need not join, intervals made of them would be too narrow.
 
     Examples
     --------
@@ -172,9 +266,58 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
     links = coo_array((np.ones(len(rows), np.int8), where), shape=(size, size))
     n_speakers, speaker = connected_components(links, directed=False)
     speaker = speaker.astype(np.int32)
+    sides = speaker[:n_enrol][trials.enrol], speaker[n_enrol:][trials.test]
     alone = n_test - len(np.unique(np.concatenate([trials.test[is_target], same[:, 1]])))
     source = "from the target trials, without utt2spk"
     if alone:
         source += f"; {alone} test utterances without one count as speakers of their own"
-    enrol, test = speaker[:n_enrol][trials.enrol], speaker[n_enrol:][trials.test]
-    return TrialSpeakers(enrol, test, int(n_speakers), source)
+    differ = trials.labels == NONTARGET
+    at_most = not _all_meet(sides[0][differ], sides[1][differ], n_speakers)
+    trusted = not at_most or _parted(speaker, n_enrol, same, sides[0][is_target]) <= _MOST_PARTED
+    if not trusted:
+        source += (
+            "; the list has too few pairs to join all recordings of a speaker, so that intervals "
+            "cannot be trusted: they are too narrow, give utt2spk"
+        )
+    return TrialSpeakers(*sides, int(n_speakers), source, at_most, trusted)
+
+
+def _all_meet(one: np.ndarray, two: np.ndarray, n_speakers: int) -> bool:
+    """Whether every two of the speakers meet in a trial of some, of speakers (n,) a side."""
+    n_pairs = n_speakers * (n_speakers - 1) // 2
+    if n_pairs > len(one):
+        return False
+    meets = np.zeros(n_speakers**2, bool)  # at most twice as many bytes as there are trials
+    meets[np.minimum(one, two).astype(np.int64) * n_speakers + np.maximum(one, two)] = True
+    meets[:: n_speakers + 1] = False
+    return int(np.count_nonzero(meets)) == n_pairs
+
+
+def _parted(speaker: np.ndarray, n_enrol: int, same: np.ndarray, targets: np.ndarray) -> float:
+    """Share of the speakers told that could well be a part of another one.
+
+    How many pairs of one speaker are trials, beyond those that join the recordings, tells with
+    which chance two parts of a speaker of usual size would not have met.
+
+    Parameters
+    ----------
+    speaker : ndarray (n_enrol + n_test,)
+        Of the ids of both sides.
+    n_enrol : int
+    same : ndarray (n, 2)
+        Positions of the ids that are on both sides.
+    targets : ndarray (n_targets,)
+        Speaker of each target trial.
+    """
+    n_speakers = int(speaker.max()) + 1
+    models, tests = (
+        np.bincount(side, minlength=n_speakers) for side in (speaker[:n_enrol], speaker[n_enrol:])
+    )
+    recordings = models + tests - np.bincount(speaker[same[:, 0]], minlength=n_speakers)
+    pairs = recordings * (recordings - 1) / 2 if len(same) else models * tests
+    joining = recordings - 1
+    room = (pairs - joining).sum()
+    more = np.minimum(np.bincount(targets, minlength=n_speakers), pairs) - joining
+    rate = max(float(more.sum() / room), 0.0) if room > 0 else 0.0
+    chance = (1 - rate) ** (recordings * recordings.mean())
+    return float(np.mean(chance > _MOST_CHANCE))

@@ -8,6 +8,7 @@ optimism        How much too good metrics look that choose thresholds, from half
 ends            Ends of intervals and p-values from estimates, their optimism and their spread.
 bootstrap       Intervals of all metrics by a bootstrap that draws speakers, not trials.
 analytic        The same without replicates, ten times as fast.
+equalised       Intervals of C_primary equalised over partitions of the trials.
 paired          Are two systems different? A paired bootstrap over speakers, and McNemar's test.
 identification  Intervals of identification rates by a bootstrap that draws speakers.
 """

@@ -2,6 +2,8 @@ from fusion.metrics.curve import BayesError as BayesError
 from fusion.metrics.curve import CrossEntropy as CrossEntropy
 from fusion.metrics.curve import DetCurve as DetCurve
 from fusion.metrics.curve import OperatingPoints as OperatingPoints
+from fusion.metrics.equalised import EqualisedPoints as EqualisedPoints
+from fusion.metrics.points import OperatingPoint as OperatingPoint
 from fusion.metrics.points import cost_weights as cost_weights
 from fusion.metrics.rates import act_dcf as act_dcf
 from fusion.metrics.rates import bayes_error as bayes_error
@@ -17,3 +19,4 @@ from fusion.metrics.rates import pav as pav
 from fusion.metrics.rates import rocch as rocch
 from fusion.metrics.table import METRICS as METRICS
 from fusion.metrics.table import Metric as Metric
+from fusion.metrics.verification import VerificationScorer as VerificationScorer

@@ -139,3 +139,49 @@ def softplus_sum(x, below, sign, shift):
         else:
             total += count * np.log1p(part)
     return total + logs + np.log(product)
+
+
+@njit(cache=True)
+def equalised_costs(target, last, partition, weight, n_partitions, costs, bars, least, actual):
+    """Detection costs of trials whose partitions count alike, each class by itself.
+
+    Parameters
+    ----------
+    target, last : (N,) bool
+        Whether the trial, in ascending order of score, is a target, and the last of its tie.
+    partition : (N,) int64
+        Negative for trials that do not count.
+    weight : (N,) int64
+        How often each trial counts.
+    costs : (P, 2) float64
+        Factors of P_miss and P_fa in each cost.
+    bars : (P,) int64
+        Trials below the Bayes threshold of each cost.
+    least, actual : (P,) float64
+        Filled, with the costs at the best and at the Bayes threshold; NaN where a class is lacking.
+    """
+    share = np.zeros((2, n_partitions))
+    for i in range(target.size):
+        if partition[i] >= 0:
+            share[np.int64(target[i]), partition[i]] += weight[i]
+    n_tar, n_non = np.count_nonzero(share[1]), np.count_nonzero(share[0])
+    if not n_tar or not n_non:
+        least[:] = actual[:] = np.nan
+        return
+    for k in range(n_partitions):  # of a trial in the mean of the partitions' rates
+        share[0, k] = 1 / (share[0, k] * n_non) if share[0, k] else 0.0
+        share[1, k] = 1 / (share[1, k] * n_tar) if share[1, k] else 0.0
+    p_miss, p_fa = 0.0, 1.0
+    least[:] = actual[:] = costs[:, 1]  # all are accepted
+    for i in range(target.size):
+        if partition[i] >= 0:
+            if target[i]:
+                p_miss += weight[i] * share[1, partition[i]]
+            else:
+                p_fa -= weight[i] * share[0, partition[i]]
+        if last[i]:
+            for p in range(costs.shape[0]):
+                cost = costs[p, 0] * p_miss + costs[p, 1] * p_fa
+                least[p] = min(least[p], cost)
+                if i < bars[p]:
+                    actual[p] = cost

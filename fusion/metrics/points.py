@@ -14,8 +14,10 @@ voxsrc    1, 1, 0.05                                    VoxCeleb Speaker Recogni
 voxceleb  1, 1, 0.01 and 0.001                          Kaldi's recipe, many papers; no evaluation
 ========  ============================================  ========================================
 
-Costs are normalised by that of the better decision without scores. SRE 2012 also weighted nontarget
-trials of known and unknown speakers; here all nontarget trials count alike.
+Costs are normalised by that of the better decision without scores. C_primary of SRE 2016 and later
+is equalised over partitions of the trials (`fusion.metrics.equalised`), those of `PARTITIONS` if
+the key has their columns. That of SRE 2016 and 2018 was checked against the code of NIST's scorer;
+what could not be is told by `UNCHECKED`.
 """
 
 from __future__ import annotations
@@ -135,6 +137,20 @@ PRESETS: dict[str, tuple[OperatingPoint, ...]] = {
     "sre21": (OperatingPoint(0.01), OperatingPoint(0.05)),
     "voxsrc": (OperatingPoint(0.05),),
     "voxceleb": (OperatingPoint(0.01), OperatingPoint(0.001)),
+}
+
+# Columns of the keys by which C_primary is equalised.
+PARTITIONS: dict[str, tuple[str, ...]] = {
+    "sre16": ("gender", "language", "num_enroll_segs", "phone_num_match"),
+    "sre18": ("gender", "num_enroll_segs", "phone_num_match", "source_type"),
+    "sre19": ("gender", "num_enroll_segs", "phone_num_match", "source_type"),
+}
+# What of an evaluation's C_primary was not checked against a scorer's code, in words.
+UNCHECKED: dict[str, str] = {
+    "sre12": "not checked against a scorer's code; the plan weights nontarget trials of known and "
+    "unknown speakers alike, here all count alike unless partitions tell them apart",
+    "sre19": "its partitions were not checked against a scorer's code",
+    "sre21": "its partitions were not checked against a scorer's code; name them",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,9 +40,16 @@ class Asked:
 
 
 def measured(
-    name: str, points: OperatingPoints, found: BootstrapResult | None, asked: Asked
+    name: str,
+    points: OperatingPoints,
+    found: BootstrapResult | None,
+    asked: Asked,
+    equalised: Mapping[tuple[str, str], dict[str, Any]],
 ) -> dict[str, Any]:
-    """All numbers of one system; error rates as fractions."""
+    """All numbers of one system; error rates as fractions.
+
+    `equalised` has the C_primary that are equalised over partitions, by metric and evaluation.
+    """
     row: dict[str, Any] = {
         "system": name,
         "trials": points.n_targets + points.n_nontargets,
@@ -52,6 +59,11 @@ def measured(
     for key, _ in statistics(1, asked.llr):
         numbers = _at_points if METRICS[key].per_point else _single
         row |= numbers(METRICS[key], points, found, asked)
+    for metric, preset in equalised:
+        mean = METRICS[metric].mean
+        for entry in row.get(mean[0], []) if mean else []:
+            if entry["preset"] == preset:
+                entry["equalised"] = equalised[metric, preset]
     return row
 
 
@@ -111,7 +123,11 @@ def _ends(interval: Interval | None) -> Ends:
 
 
 def print_tables(
-    rows: list[dict[str, Any]], asked: Asked, told: TrialSpeakers | None, n_bootstrap: int
+    rows: list[dict[str, Any]],
+    asked: Asked,
+    told: TrialSpeakers | None,
+    n_bootstrap: int,
+    notes: Sequence[str] = (),
 ) -> None:
     """Print how well the systems tell speakers apart, how well their llr say so, and the notes."""
     apart = [metric for metric in METRICS.values() if not metric.of_ratios]
@@ -126,10 +142,12 @@ def print_tables(
     if asked.llr:
         print(" ".join(metric.note for metric in ratios if metric.note))
         print("\n".join(point.statement for point in asked.points))
+    for note in notes:
+        print(note)
     if told:
         print(
-            f"[ , ]: 95 % intervals, {n_bootstrap} bootstrap replicates of {told.n_speakers} "
-            f"speakers ({told.source})."
+            f"[ , ]: 95 % intervals{'' if told.trusted else ' that cannot be trusted'}, "
+            f"{n_bootstrap} bootstrap replicates of {told.count} ({told.source})."
         )
 
 
@@ -168,6 +186,10 @@ def _columns(
             means = [row[key][i] for row in rows]
             cells = [_cell(metric, one["c_primary"], one["interval"]) for one in means]
             yield f"{symbol}({preset})", cells
+            if "equalised" in means[0]:
+                even = [one["equalised"] for one in means]
+                cells = [_cell(metric, one["c_primary"], one["interval"]) for one in even]
+                yield f"{symbol}({preset}) equalised", cells
 
 
 def _short(point: OperatingPoint) -> str:

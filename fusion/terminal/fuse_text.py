@@ -50,7 +50,7 @@ def print_contest(contest: Contest) -> None:
     rows = [(label, numbers(row)) for label, row in contest.everything()]
     missing = _print_rows("on unseen speakers", rows, contest.points)
     print(
-        f"cross-validated: {contest.n_folds} folds of {contest.speakers.n_speakers} speakers "
+        f"cross-validated: {contest.n_folds} folds of {contest.speakers.count} "
         f"({contest.speakers.source}); each llr is of a fusion that saw neither speaker"
         + ("; an llr that is missing counts as 0" if missing else "")
     )

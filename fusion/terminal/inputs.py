@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from fusion.formats.tables import ScoredTrials, Trials
 
 POOLED = "pooled"
-# Options that name files to write.
+# What names files of systems, NAME=FILE or plain, and the options that name files to write.
+SYSTEM_FILES = ("scores", "inputs", "apply", "files")
 OUTPUTS = ("out", "json", "markdown", "det", "roc", "histogram", "tippett", "reliability")
+AUTO, TRIALS = "auto", "trials"  # rules by which speakers are told
+RULES = (AUTO, TRIALS, "voxceleb", "tiny-voxceleb", "librispeech", "nist")
 MOST = 10**6  # replicates, folds or trials shown that an option asks for
 
 
@@ -31,6 +34,10 @@ def add_trial_options(parser: Parser) -> None:
     add("--utt2spk", type=Path, metavar="FILE",
         help="speakers of the test utterances (and of enrolment), to draw in the bootstrap; "
         "without it they are told from the target trials")  # fmt: skip
+    add("--speaker-ids", choices=RULES, default=AUTO, metavar="RULE",
+        help=f"how ids tell the speakers, without --utt2spk: {', '.join(RULES)}; auto takes the "
+        "ids of a known corpus if all are, and no label contradicts them, else trials, which joins "
+        "what target trials join")  # fmt: skip
     add("--enroll", type=Path, metavar="FILE",
         help="'model utterance...' lines, where a model is named neither as an utterance nor as "
         "a speaker of --utt2spk")  # fmt: skip
@@ -56,6 +63,8 @@ def check_trial_options(arguments: argparse.Namespace) -> None:
     check_outputs(arguments)
     if arguments.enroll and not arguments.utt2spk:
         raise UsageError("--enroll: needs --utt2spk, which has the speakers of its utterances")
+    if arguments.utt2spk and arguments.speaker_ids != AUTO:
+        raise UsageError("--speaker-ids: give it or --utt2spk, which tells the speakers itself")
 
 
 def check_outputs(arguments: argparse.Namespace) -> None:
@@ -64,9 +73,11 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     written = {name: known[name] for name in OUTPUTS if known.get(name)}
     if known.get("model") and known.get("inputs"):  # else it is read
         written["model"] = known["model"]
-    read = [value for name, value in known.items() if name not in written]
-    texts = [str(one) for value in read for one in (value if isinstance(value, list) else [value])]
-    seen = {os.path.realpath(part): part for text in texts for part in (text, _file(text))}
+    seen: dict[str, str] = {}
+    for name, value in known.items():
+        for one in value if isinstance(value, list) else [value]:
+            if name not in written and (isinstance(one, Path) or name in SYSTEM_FILES):
+                seen |= {os.path.realpath(text): text for text in (str(one), _file(str(one)))}
     for name, path in written.items():
         place = os.path.realpath(path)
         if place in seen:
@@ -173,19 +184,31 @@ def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> 
 
 
 def speakers(
-    trials: Trials, utt2spk: str | os.PathLike | None, enroll: str | os.PathLike | None
+    trials: Trials,
+    utt2spk: str | os.PathLike | None,
+    enroll: str | os.PathLike | None,
+    rule: str = AUTO,
 ) -> TrialSpeakers:
-    """Speakers of trials: by the maps of files, or as far as the target trials tell them.
+    """Speakers of trials: by the maps of files, by their ids, or as far as target trials tell them.
 
     Raises
     ------
     DataError
-        What the readers of the maps and `mapped_speakers` raise.
+        What the readers of the maps, `mapped_speakers` and `named_speakers` raise.
     """
-    from fusion.formats.speakers import linked_speakers, mapped_speakers, read_enrolments, read_map
+    from fusion.formats.speakers import (
+        linked_speakers,
+        mapped_speakers,
+        named_speakers,
+        read_enrolments,
+        read_map,
+        told_speakers,
+    )
 
     if not utt2spk:
-        return linked_speakers(trials)
+        if rule == AUTO:
+            return told_speakers(trials)
+        return linked_speakers(trials) if rule == TRIALS else named_speakers(trials, rule)
     speaker = read_map(utt2spk)
     models = read_enrolments(enroll, speaker) if enroll else None
     return mapped_speakers(trials, speaker, models)
