@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 POOLED = "pooled"
 # What names files of systems, NAME=FILE or plain, and the options that name files to write.
-SYSTEM_FILES = ("scores", "inputs", "apply", "files")
+SYSTEM_FILES = ("scores", "inputs", "apply", "files", "trials")
 OUTPUTS = ("out", "json", "markdown", "det", "roc", "histogram", "tippett", "reliability")
 AUTO, TRIALS = "auto", "trials"  # rules by which speakers are told
 RULES = (AUTO, TRIALS, "voxceleb", "tiny-voxceleb", "librispeech", "nist")
