@@ -153,7 +153,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _test(arguments: argparse.Namespace) -> None:
     from dnn.data.labelled import hold_out, open_labelled
-    from dnn.identification.assignment import CONFUSION, write_confusion
+    from dnn.identification.experiment import CONFUSION, write_confusion
     from dnn.identification.identifier import (
         answer,
         describe_machine,

@@ -36,6 +36,7 @@ data=                  # data folder, default data/deep_speaker[-miniature]
 exp=                   # experiment folder, default exp/deep_speaker[-miniature]
 
 # How
+storage=kaldi          # one byte a number, 20 % of the audio's size; float16: 40 %, more exact
 architecture=rescnn    # or gru
 channels=              # of the network's stages; empty: 64 128 256 512 (gru: 64)
 frames=160
@@ -76,7 +77,7 @@ fi
 
 if within 1; then
   "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset kaldi --num-mel-bins 64 \
-    --storage float16 --nj "$nj"
+    --storage "$storage" --nj "$nj"
 fi
 
 phase() {  # phase NAME OPTION...: one phase of the training on the first fold

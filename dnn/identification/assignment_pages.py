@@ -19,9 +19,6 @@ from dnn.curves import COLOURS, SETTINGS
 from dnn.identification.assignment import (
     FACTOR_HEADER,
     NETWORK_HEADER,
-    Experiment,
-    Network,
-    Point,
     analysis,
     comparisons,
     confusions,
@@ -29,10 +26,10 @@ from dnn.identification.assignment import (
     factor_rows,
     machine_line,
     network_rows,
-    read_experiment,
     sweep_line,
     task,
 )
+from dnn.identification.experiment import Experiment, Network, Point, read_experiment
 from dnn.identification.figures import markdown_table, percent
 from ivector.base.files import atomic_path, write_text
 from ivector.base.foreign.names import figure_text, html_text, markdown_text, shown
