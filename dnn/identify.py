@@ -232,11 +232,13 @@ def _open_training(
     config = configure(arguments, PRESET)
     check_together(config)
     from dnn.data.labelled import guess_front_end, hold_out, open_labelled
+    from dnn.data.mel_set import check_test
     from dnn.training.builder import use_threads
 
     use_threads(config)
     features = config.features
     front_end = guess_front_end(arguments.data, features.kind, features.normalisation)
+    check_test(arguments.data[0])
     data = open_labelled(arguments.data, front_end, classes=arguments.classes, pack=arguments.pack)
     other = None
     if arguments.other:

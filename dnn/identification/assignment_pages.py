@@ -178,11 +178,22 @@ class _Page:
                 if number < len(head):
                     self._put(x, head[number], size, "bold")
             self.top -= 1.3 * size / 72
+        self._rule()
         for row in rows:
             for x, cell in zip(starts, row):
                 self._put(x, cell, size, "normal")
             self.top -= 1.4 * size / 72
         self.top -= 0.1
+
+    def _rule(self) -> None:
+        """A line across the page, under a table's header."""
+        from matplotlib.lines import Line2D
+
+        ends = (MARGIN / WIDTH, 1 - MARGIN / WIDTH)
+        self.figure.add_artist(
+            Line2D(ends, 2 * [self.top / HEIGHT], color="#808080", linewidth=0.6)
+        )
+        self.top -= 0.05
 
     def picture(self, draw: Draw, experiment: Experiment, height: float) -> None:
         """Axes side by side, with room for their labels, and a legend of curves, below."""
@@ -238,7 +249,9 @@ def write_pdf(path: Path, experiment: Experiment) -> None:
                 second.words(sentence)
             second.table(FACTOR_HEADER, factor_rows(experiment)[:MOST_ROWS])
             pages.append(second)
-        last.heading("Confusions: speakers in rows, answers in columns")
+        last.heading(
+            "Confusions: speakers in rows, answers in columns, in the order of their classes"
+        )
         last.picture(draw_confusion, experiment, 3.0)
         for sentence in confusions(experiment):
             last.words(sentence)
