@@ -156,9 +156,10 @@ def _learning(network: Network) -> str:
         return text + (
             f": it learns by heart, {gap} more, and more utterances, or masks, would narrow that."
         )
+    more = f"{gap} more, no more than chance" if gap.share > 0 else "no larger a share"
     return text + (
-        f": {gap} more, so that {n_held} utterances show no learning by heart; a larger network or "
-        "longer training may still gain."
+        f": {more}, so that {n_held} held-out utterances show no learning by heart; a larger "
+        "network or longer training may still gain."
     )
 
 

@@ -249,9 +249,7 @@ def write_pdf(path: Path, experiment: Experiment) -> None:
                 second.words(sentence)
             second.table(FACTOR_HEADER, factor_rows(experiment)[:MOST_ROWS])
             pages.append(second)
-        last.heading(
-            "Confusions: speakers in rows, answers in columns, in the order of their classes"
-        )
+        last.heading("Confusions: speakers in rows, answers in columns, by class")
         last.picture(draw_confusion, experiment, 3.0)
         for sentence in confusions(experiment):
             last.words(sentence)

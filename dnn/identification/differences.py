@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dnn.identification.figures import percent
 from ivector.base.errors import DataError
 
 LEVEL = 0.95
@@ -35,7 +34,8 @@ class Difference(NamedTuple):
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
-        return f"{percent(self.share)} points [{percent(self.low)}, {percent(self.high)}]"
+        share, low, high = (f"{round(100 * x, 1) + 0.0:.1f}" for x in self)  # no minus before 0
+        return f"{share} points [{low}, {high}]".replace("-", "−")
 
 
 class Extremes(NamedTuple):
@@ -75,7 +75,7 @@ def paired_difference(
     >>> one = {"by_speaker": {"ann": [9, 10], "bob": [8, 10], "eve": [10, 10]}}
     >>> two = {"by_speaker": {"ann": [8, 10], "bob": [8, 10], "eve": [9, 10]}}
     >>> print(paired_difference(one, two), paired_difference(one, two).beyond_chance)
-    6.7 points [-7.7, 21.0] False
+    6.7 points [−7.7, 21.0] False
     """
     from scipy.stats import norm, t
 

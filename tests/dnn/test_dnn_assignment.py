@@ -91,12 +91,12 @@ def test_sentences_are_computed_from_the_numbers(experiment):
         "VGG-M was trained for 4 epochs; its held-out accuracy was highest, 35.0 %, after 3, when "
         "60.0 % of the training crops were right: it learns by heart, 25.0 points [12.1, 36.8]",
         "highest, 58.0 %, after 3, when 60.0 % of the training crops were right: 2.0 points "
-        "[-10.8, 14.2] more, so that 200 utterances show no learning by heart",
+        "[−10.8, 14.2] more, no more than chance, so that 200 held-out utterances show no",
         "has 1 times the parameters of VGG-M, trains 3 times and answers 3 times as fast.",
         "Batch size: best at 8 (90.0 %), worst at 32 (40.0 %): 50.0 points [35.9, 64.1], more than "
         "chance; from 8 to 32 "
         "training goes from 80 to 320 instances/s.",
-        "Width: best at 1 (90.0 %), worst at 0.5 (88.0 %): 2.0 points [-3.6, 7.6], no more than",
+        "Width: best at 1 (90.0 %), worst at 0.5 (88.0 %): 2.0 points [−3.6, 7.6], no more than",
         "Learning rate: 1 diverged. too few trainings to compare.",
         "VGG-M makes 5 mistakes, 1 of them by taking S_0$<b> for S_1$<b>; 0 of 5 speakers",
         "x-vector (time delays) makes 30 mistakes, 6 of them",
@@ -110,7 +110,11 @@ def test_of_few_held_out_utterances_a_gap_is_no_verdict(experiment):
     speed = json.loads(path.read_text())
     path.write_text(json.dumps({**speed, "validated": 12}))
     text = "\n".join(analysis(read_experiment(experiment)))
-    assert "25.0 points [-3.2, 48.4] more, so that 12 utterances show no learning by heart" in text
+    assert "25.0 points [−3.2, 48.4] more, no more than chance, so that 12 held-out" in text
+    records = (experiment / "vgg-m" / "scalars.jsonl").read_text()
+    (experiment / "vgg-m" / "scalars.jsonl").write_text(records.replace("0.35}", "0.7}"))
+    text = "\n".join(analysis(read_experiment(experiment)))
+    assert "60.0 % of the training crops were right: no larger a share, so that 12" in text
     path.write_text(json.dumps({**speed, "validated": None}))  # as earlier trainings tell
     text = "\n".join(analysis(read_experiment(experiment)))
     assert "after 3, when 60.0 % of the training crops were right.\n" in text
