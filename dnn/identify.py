@@ -153,7 +153,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _test(arguments: argparse.Namespace) -> None:
     from dnn.data.labelled import hold_out, open_labelled
-    from dnn.identification.assignment import CONFUSION, write_confusion
+    from dnn.identification.experiment import CONFUSION, write_confusion
     from dnn.identification.identifier import (
         answer,
         describe_machine,
@@ -232,11 +232,13 @@ def _open_training(
     config = configure(arguments, PRESET)
     check_together(config)
     from dnn.data.labelled import guess_front_end, hold_out, open_labelled
+    from dnn.data.mel_set import check_test
     from dnn.training.builder import use_threads
 
     use_threads(config)
     features = config.features
     front_end = guess_front_end(arguments.data, features.kind, features.normalisation)
+    check_test(arguments.data[0])
     data = open_labelled(arguments.data, front_end, classes=arguments.classes, pack=arguments.pack)
     other = None
     if arguments.other:

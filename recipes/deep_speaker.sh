@@ -9,13 +9,17 @@
 # they are not (the train-* sets train, the others test), which is harder. A step of the first
 # program took 50 s for 6 utterances on a CPU: see tests/benchmarks/bench_deep_speaker.py.
 #
-# Miniature (20 speakers to train, 8 to test, generated; no results on speech), 50 s of CPU time:
-#   softmax           EER 15.1 % [9.1, 24.9]   minDCF(0.01) 0.850    320 trials
-#   softmax+triplet   EER 14.9 % [9.8, 21.8]   minDCF(0.01) 0.875
+# Miniature (20 speakers to train, 8 to test, generated; no results on speech), 54 s of CPU time
+# of an AMD EPYC (Zen 5, AVX-512) from a fresh clone; EER on 320 trials, with each --storage:
+#                     kaldi (the default)     float16
+#   softmax           11.5 % [6.4, 23.5]      15.1 % [9.0, 26.0]
+#   softmax+triplet   10.8 % [5.2, 26.9]      14.9 % [9.6, 22.6]
+# These differ by the chance of the training: docs/scaling.md has what storages cost on speech.
 #
 # speechocean762, 64 speakers to train and 64 others to test (28,672 trials, 448 targets), channels
 # 16 32 64, 300 steps of softmax, then 120 of triplets (batches of 16 speakers, 2 utterances of each),
-# on one thread of an AMD EPYC; EER in % with two seeds, each interval about 3 to 6.5:
+# on one thread of an AMD EPYC, --storage float16; EER in % with two seeds, each interval about 3 to
+# 6.5:
 #   softmax                                                          4.2
 #   negatives of the batch, any (--loss-option mining="random")      4.2   4.5
 #   negatives of the batch, semi-hard (the default)                  4.0   4.3
@@ -36,6 +40,7 @@ data=                  # data folder, default data/deep_speaker[-miniature]
 exp=                   # experiment folder, default exp/deep_speaker[-miniature]
 
 # How
+storage=kaldi          # one byte a number, 20 % of the audio's size; float16: 40 %, more exact
 architecture=rescnn    # or gru
 channels=              # of the network's stages; empty: 64 128 256 512 (gru: 64)
 frames=160
@@ -76,7 +81,7 @@ fi
 
 if within 1; then
   "$PYTHON" -m ivector.features.store "$data/wav" "$exp/logmel" --preset kaldi --num-mel-bins 64 \
-    --storage float16 --nj "$nj"
+    --storage "$storage" --nj "$nj"
 fi
 
 phase() {  # phase NAME OPTION...: one phase of the training on the first fold

@@ -12,6 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dnn.identification.experiment import (
+    NUMBER,
+    OPTIONS,
+    SPEED,
+    check_part,
+    check_record,
+    check_test,
+)
 from dnn.identification.figures import interval, markdown_table, percent
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError
@@ -30,6 +38,17 @@ NAMES = {
 HEADER = ("system", "top-1 (%)", "95 % interval", "top-5 (%)", "95 % interval",
           "parameters (10⁶)", "training (min)", "CPU (min)", "test (instances/s)",
           "per CPU s")  # fmt: skip
+# What is read of each record, and of which type it is.
+SPEED_READ = {**SPEED, "seconds": NUMBER, "cpu_seconds": NUMBER, "instances": int}
+OPTIONS_READ = {
+    **OPTIONS, "network": dict, "loss": str, "margin": NUMBER, "width": NUMBER, "mask": bool,
+    "n_frames": (int, list), "optimiser": str, "precision": str, "seed": int,
+}  # fmt: skip
+FRONT_END_READ = {"features": str, "normalisation": str}
+TEST_READ = {"cpu_seconds": NUMBER, "processes": (int, type(None))}
+CLASSICAL_READ = {
+    "parameters": int, "training_seconds": NUMBER, "training_cpu_seconds": NUMBER, "processes": int,
+}  # fmt: skip
 NOTES = """\
 Intervals are Wilson's, for independent tests; those of one speaker are not quite, so that the
 intervals are rather too narrow. Parameters are those of the models that all speakers share.
@@ -62,18 +81,7 @@ def read_systems(exp: Path) -> list[System]:
     DataError
         There is none, a file is damaged, or their tests are not of as many utterances.
     """
-    found = []
-    for path in sorted(exp.glob("*/test/results.json")):
-        folder = path.parents[1]
-        network = folder / "network" / "config.json"
-        found.append(
-            System(
-                folder,
-                _read(path),
-                _read(folder / "speed.json") if network.exists() else {},
-                _read(network) if network.exists() else {},
-            )
-        )
+    found = [_system(path) for path in sorted(exp.glob("*/test/results.json"))]
     if not found:
         raise DataError(f"{exp}: no */test/results.json here; train and test a system first")
     counts = {system.test["utterances"] for system in found}
@@ -83,6 +91,19 @@ def read_systems(exp: Path) -> list[System]:
             "test them on one set"
         )
     return sorted(found, key=lambda system: -system.test["top1"])
+
+
+def _system(path: Path) -> System:
+    """The system of a test; its records are complete."""
+    folder, network = path.parents[1], path.parents[1] / "network" / "config.json"
+    test = check_record(path, check_test(path, _read(path)), TEST_READ)
+    if not network.exists():
+        return System(folder, check_record(path, test, CLASSICAL_READ), {}, {})
+    speed = check_record(folder / "speed.json", _read(folder / "speed.json"), SPEED_READ)
+    told = check_record(network, _read(network), {"step": int})
+    check_part(network, told, "options", OPTIONS_READ)
+    check_part(network, told, "identification", FRONT_END_READ)
+    return System(folder, test, speed, told)
 
 
 def table(systems: Sequence[System]) -> list[list[str]]:

@@ -9,6 +9,10 @@ librispeech     ``LibriSpeech/SET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTT.flac`` of 
                 ``librispeech.csv``
 voxceleb        ``vox2/dev/wav/idXXXXX/VIDEO/NNNNN.wav`` to train on, ``vox1/wav/...`` to test, with
                 the trial list ``vox1/veri_test2.txt``
+voxsrc_features the same as the VoxSRC 2020 pipeline stored it: ``vox2_train_feats`` and
+                ``vox1_test_feats/SPEAKER/VIDEO/UTT.npy`` of 40 log-mel energies, (1, 40, n_frames),
+                float32 cut to 202 frames and float16 whole, and ``vox2_no_cuda.txt``,
+                ``vox1_no_cuda_utterances.txt``, ``vox1_no_cuda.txt``
 tiny_voxceleb   ``shards/{train,val,dev,eval}/shard-NNNNNN.tar`` (`dnn.formats.shards`),
                 ``tiny_meta.csv`` and the trial lists ``val_trials.txt``, ``dev_trials.txt``,
                 ``eval_trials_no_gt.txt``
@@ -44,6 +48,7 @@ from recipes.corpora.synthetic import stream
 RATE = 16000
 MARK = "miniature.json"
 NONTARGETS = 4  # for each target trial
+CUT = 202  # frames that the VoxSRC pipeline kept of an utterance to train on
 FILES_A_SHARD = 100  # as few, lest all fit into one
 LIBRISPEECH_HEADER = ";ID  |SEX| SUBSET           |MINUTES| NAME\n"
 
@@ -111,6 +116,40 @@ def make_voxceleb(out: Path, sizes: Sizes, nj: int = 1) -> None:
     write_text(out / "vox1" / "veri_test2.txt", "".join(lines))
 
 
+def make_voxsrc_features(out: Path, sizes: Sizes, nj: int = 1) -> None:
+    """Write the trees of the published features, and their lists."""
+    loose = out / ".loose"
+    make_voxceleb(loose, sizes, nj)
+    parts = {
+        "vox2_train_feats": (loose / "vox2/dev/wav", "vox2_no_cuda"),
+        "vox1_test_feats": (loose / "vox1/wav", "vox1_no_cuda_utterances"),
+    }
+    for tree, (root, file) in parts.items():
+        names = [path.relative_to(root).as_posix() for path in sorted(root.rglob("*.wav"))]
+        for name in progress(names, len(names), "log-mel energies", "files"):
+            _write_features(out / tree / f"{name[:-4]}.npy", root / name, "train" in tree)
+        lines = [f"{name.split('/')[0]} {name}\n" for name in names]
+        write_text(out / f"{file}.txt", "".join(lines))
+    shutil.copyfile(loose / "vox1" / "veri_test2.txt", out / "vox1_no_cuda.txt")
+    shutil.rmtree(loose)
+
+
+def _write_features(path: Path, recording: Path, train: bool) -> None:
+    """Log-mel energies (1, 40, n_frames) of a recording, numbers and layout the pipeline's."""
+    from ivector.features.audio import read_audio
+    from ivector.features.extractors import LogMel
+    from ivector.features.store.reader import PRESETS
+
+    samples, _ = read_audio(recording, sample_rate=RATE)
+    features = LogMel(**PRESETS["voxsrc2020"]).transform(samples).T[np.newaxis]
+    if train:  # frame by frame in the file
+        stored = np.array(features[..., :CUT], np.float32, order="F")
+    else:
+        stored = np.array(features, np.float16, order="C")
+    with atomic_write(path) as file:
+        np.save(file, stored)
+
+
 def make_tiny_voxceleb(out: Path, sizes: Sizes, nj: int = 1) -> None:
     """Write the shards and the lists of the challenge."""
     from dnn.formats.shards import write_shards
@@ -154,6 +193,7 @@ def make_tiny_voxceleb(out: Path, sizes: Sizes, nj: int = 1) -> None:
 MAKERS = {
     "librispeech": make_librispeech,
     "voxceleb": make_voxceleb,
+    "voxsrc_features": make_voxsrc_features,
     "tiny_voxceleb": make_tiny_voxceleb,
 }
 

@@ -307,7 +307,8 @@ def _kind(paths: Sequence[str | os.PathLike], test: bool = False) -> str:
     if (first / "wav.scp").is_file():
         return "recordings"
     raise DataError(
-        f"{first}: holds neither .bin records, nor {' or '.join(tables)}, nor wav.scp and utt2spk"
+        f"{first}: holds neither .bin records, nor {' or '.join(tables)}, nor wav.scp and utt2spk; "
+        "give the folder of one of them"
     )
 
 

@@ -33,7 +33,7 @@ from ivector.base.foreign.boundary import read_json
 from ivector.base.foreign.opening import inside
 from ivector.base.log import progress
 
-TRAIN_CSV, TEST_CSV = "train_label.csv", "test_id.csv"
+TRAIN_CSV, TEST_CSV, TEST_JSON = "train_label.csv", "test_id.csv", "testdata.json"
 LABEL_COLUMNS = ("speaker", "speaker_id", "label", "category", "class")
 
 
@@ -117,7 +117,9 @@ def read_training(folder: str | os.PathLike) -> Training:
         return _read_json(folder)
     if (folder / TRAIN_CSV).is_file():
         return _read_csv(folder)
-    raise DataError(f"{folder}: holds neither metadata.json nor {TRAIN_CSV}")
+    raise DataError(
+        f"{folder}: holds neither metadata.json nor {TRAIN_CSV}; give the folder of them"
+    )
 
 
 def read_test(folder: str | os.PathLike) -> TensorFiles:
@@ -129,15 +131,29 @@ def read_test(folder: str | os.PathLike) -> TensorFiles:
         As `read_training`.
     """
     folder = Path(folder)
-    if (folder / "testdata.json").is_file():
-        path = folder / "testdata.json"
+    if (folder / TEST_JSON).is_file():
+        path = folder / TEST_JSON
         table = _load_json(path)
         rows = _rows(path, _field(path, table, "utterances", list), "utterances")
-        return _open(folder, rows, _number(path, table, "n_mels"))
+        return _open(path, rows, _number(path, table, "n_mels"))
     if (folder / TEST_CSV).is_file():
         ids = [row[0] for row in _csv_rows(folder / TEST_CSV, 1)]
-        return TensorFiles(ids, [_find(folder, "test", name) for name in ids])
-    raise DataError(f"{folder}: holds neither testdata.json nor {TEST_CSV}")
+        return TensorFiles(ids, [_find(folder / TEST_CSV, "test", name) for name in ids])
+    raise DataError(f"{folder}: holds neither testdata.json nor {TEST_CSV}; fetch one of them")
+
+
+def check_test(folder: str | os.PathLike) -> None:
+    """Read all of a test set, if the folder has one: its defects are told before a training.
+
+    Raises
+    ------
+    DataError
+        As `read_training`, or a file that is no such features.
+    """
+    if any((Path(folder) / name).is_file() for name in (TEST_JSON, TEST_CSV)):
+        source = read_test(folder)
+        for index in progress(range(len(source.ids)), desc="looking at the test set"):
+            source.read(index)
 
 
 def write_set(
@@ -205,7 +221,7 @@ def _read_json(folder: Path) -> Training:
         rows += found
         labels += [numbers[name]] * len(found)
     return Training(
-        _open(folder, rows, _number(path, table, "n_mels")), np.array(labels, np.int64), speakers
+        _open(path, rows, _number(path, table, "n_mels")), np.array(labels, np.int64), speakers
     )
 
 
@@ -223,10 +239,11 @@ def _read_mapping(path: Path) -> list[str]:
     return speakers
 
 
-def _open(folder: Path, rows: list[tuple[str, int]], n_mels: int) -> TensorFiles:
+def _open(table: Path, rows: list[tuple[str, int]], n_mels: int) -> TensorFiles:
+    folder = table.parent
     ids = [name for name, _ in rows]
     return TensorFiles(
-        ids, [inside(folder, name, folder) for name in ids], [n for _, n in rows], n_mels
+        ids, [inside(folder, name, table) for name in ids], [n for _, n in rows], n_mels
     )
 
 
@@ -245,7 +262,7 @@ def _rows(path: Path, utterances: Any, where: str) -> list[tuple[str, int]]:
             )
         rows.append((name, length))
     if not rows:
-        raise DataError(f"{path}: {where}: holds no utterances")
+        raise DataError(f"{path}: {where}: holds no utterances; fetch the file again")
     return rows
 
 
@@ -268,10 +285,12 @@ def _number(path: Path, table: Mapping[str, Any], name: str) -> int:
 def _read_csv(folder: Path) -> Training:
     path = folder / TRAIN_CSV
     pairs = list(_csv_rows(path, 2))
-    utt2spk = {row[0]: row[1] for row in pairs}
-    if len(utt2spk) < len(pairs):
-        raise DataError(f"{path}: a file stands there twice")
-    source = TensorFiles(list(utt2spk), [_find(folder, "train", name) for name in utt2spk])
+    utt2spk: dict[str, str] = {}
+    for file, speaker in pairs:
+        if file in utt2spk:
+            raise DataError(f"{path}: {file} stands there twice; take one of the lines out")
+        utt2spk[file] = speaker
+    source = TensorFiles(list(utt2spk), [_find(path, "train", name) for name in utt2spk])
     # Numbers in the order of their values, names in that of the alphabet.
     names = sorted(set(utt2spk.values()), key=_by_number)
     return Training(source, *make_labels(source.ids, utt2spk, names))
@@ -285,7 +304,7 @@ def _csv_rows(path: Path, n_columns: int) -> Iterable[tuple[str, ...]]:
     """The file's name and, of two columns, the speaker of every line behind the header."""
     lines = list(csv.reader(read_lines(path)))
     if len(lines) < 2:
-        raise DataError(f"{path}: holds no utterances behind its header")
+        raise DataError(f"{path}: holds no utterances behind its header; fetch it again")
     header = [name.strip().lower() for name in lines[0]]
     label = next((i for i, name in enumerate(header) if name in LABEL_COLUMNS), 1)
     file = 1 if label == 0 else 0
@@ -298,8 +317,10 @@ def _csv_rows(path: Path, n_columns: int) -> Iterable[tuple[str, ...]]:
         yield tuple(fields[i].strip() for i in columns)
 
 
-def _find(folder: Path, part: str, name: str) -> Path:
+def _find(table: Path, part: str, name: str) -> Path:
     """Where a file of the CSV variant is, or should be."""
+    folder = table.parent
+    inside(folder, name, table)
     file = name if name.endswith(".pt") else f"{name}.pt"
-    apart = inside(folder, f"{part}/{file}", folder)
-    return apart if apart.is_file() else inside(folder, file, folder)
+    apart = folder / part / file
+    return apart if apart.is_file() else folder / file

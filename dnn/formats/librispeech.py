@@ -60,7 +60,9 @@ def read_tree(root: str | os.PathLike, datasets: Collection[str] | None = None) 
             raise DataError(f"{row.path}: is {found[row.utterance].path} too; remove one")
         found[row.utterance] = row
     if absent := sorted(set(datasets or ()) - {row.dataset for row in found.values()}):
-        raise DataError(f"{root}: holds no recordings of the set {absent[0]}")
+        raise DataError(
+            f"{root}: holds no recordings of the set {absent[0]}; fetch it, or name others"
+        )
     if not found:
         raise DataError(f"{root}: holds no SET/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTT.flac")
     return [found[utt] for utt in sorted(found)]
@@ -112,5 +114,5 @@ def read_table(path: str | os.PathLike) -> list[Utterance]:
             Utterance(Path(file).stem, speaker, chapter, dataset, os.fspath(path.parent / file))
         )
     if not found:
-        raise DataError(f"{path}: names no recordings")
+        raise DataError(f"{path}: names no recordings; make the table again")
     return found

@@ -87,7 +87,7 @@ def read_shards(paths: str | os.PathLike | Iterable[str | os.PathLike]) -> list[
     else:
         shards = [Path(path) for path in paths]
     if not shards:
-        raise DataError(f"{paths}: holds no tar shards")
+        raise DataError(f"{paths}: holds no tar shards; fetch them")
     found: dict[str, Described] = {}
     for shard in shards:
         for recording in _read_shard(shard):
@@ -141,7 +141,7 @@ def _read_shard(shard: Path) -> list[Described]:
             ) from error
         _check_end(shard, end, name)
     if not audio:
-        raise DataError(f"{shard}: holds no recordings (.wav)")
+        raise DataError(f"{shard}: holds no recordings (.wav); fetch it again")
     return [_describe(member, utt, descriptions.get(utt, {})) for utt, member in audio.items()]
 
 

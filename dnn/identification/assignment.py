@@ -1,168 +1,26 @@
-"""What an identification experiment has to report, read from its folder and said in words.
+"""What an identification experiment has to report, in tables and words.
 
-An experiment is a folder of trained and tested networks (``*/test/results.json``) with perhaps a
-``sweep`` of one of them. Everything that is said is computed from their numbers;
+Everything that is said is computed from the numbers of `dnn.identification.experiment`;
 `dnn.identification.assignment_pages` sets it as PDF, Markdown and HTML.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
-from dnn.identification.figures import interval, overlap, percent
-from ivector.base.errors import DataError
-from ivector.base.files import read_lines, write_text
-from ivector.base.foreign.boundary import read_json
+from dnn.identification.differences import (
+    Difference,
+    extremes,
+    independent_difference,
+    paired_difference,
+)
+from dnn.identification.experiment import Experiment, Network, Point
+from dnn.identification.figures import interval, percent
+from dnn.identification.identifier import wilson_interval
 
-NAMES = {
-    "vgg-m": "VGG-M",
-    "xvector": "x-vector (time delays)",
-    "conformer": "Conformer",
-    "ecapa": "ECAPA-TDNN",
-    "resnetse34l": "ResNetSE34L",
-}
-FACTORS = {"Batch size": "batch_size", "Learning rate": "rate", "Width": "width"}
-CONFUSION = "confusion.csv"
 PASS_MARK, PASS_SPEAKERS = 0.25, 50  # of the assignment, on its 50 speakers
-
-
-class Network(NamedTuple):
-    """A trained and tested network: its measures, speed, options, and curves by epochs.
-
-    `curves` are (epoch, share) by "training" and "held out"; `confusion` is (C, C).
-    """
-
-    name: str
-    test: Mapping[str, Any]
-    speed: Mapping[str, Any]
-    options: Mapping[str, Any]
-    curves: Mapping[str, np.ndarray]
-    confusion: np.ndarray
-    step: int
-
-
-class Point(NamedTuple):
-    """A training of a sweep: the value of what was varied, and its record."""
-
-    value: float
-    record: Mapping[str, Any]
-
-    @property
-    def diverged(self) -> bool:
-        """Whether there is no test of it."""
-        return "diverged" in self.record
-
-
-class Experiment(NamedTuple):
-    """Networks, best first, and the trainings of a sweep by what was varied."""
-
-    networks: list[Network]
-    factors: dict[str, list[Point]]
-
-    @property
-    def speakers(self) -> list[str]:
-        """Names of those who were tested."""
-        return list(self.networks[0].test["by_speaker"])
-
-
-def read_experiment(folder: Path) -> Experiment:
-    """Read networks and sweep.
-
-    Raises
-    ------
-    DataError
-        No tested network, a damaged file, or networks that were tested on different sets.
-    """
-    networks = [_network(path.parents[1]) for path in sorted(folder.glob("*/test/results.json"))
-                if (path.parents[1] / "speed.json").is_file()]  # fmt: skip
-    if not networks:
-        raise DataError(f"{folder}: holds no network with test/results.json; train and test one")
-    tests = {
-        json.dumps([n for _, n in network.test["by_speaker"].values()]) for network in networks
-    }
-    if len(tests) > 1:
-        raise DataError(f"{folder}: its networks were tested on different sets; test them on one")
-    networks.sort(key=lambda network: -network.test["top1"])
-    return Experiment(networks, _factors(folder / "sweep"))
-
-
-def _network(folder: Path) -> Network:
-    told = _read(folder / "network" / "config.json")
-    test, speed = _read(folder / "test" / "results.json"), _read(folder / "speed.json")
-    try:
-        options = told["options"]
-        return Network(
-            NAMES.get(options["model"], options["model"]), test, speed, options,
-            _curves(folder / "scalars.jsonl", float(speed["epochs"]) / int(speed["last_step"])),
-            _read_confusion(folder / "test" / CONFUSION, list(test["by_speaker"])),
-            int(speed["last_step"]),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise DataError(f"{folder}: its records are incomplete; train and test it again") from error
-
-
-def _curves(path: Path, epochs_a_step: float) -> dict[str, np.ndarray]:
-    from dnn.training.scalars import read_scalars
-
-    keys = {"training": "training_accuracy", "held out": "validation_accuracy", "loss": "loss"}
-    records = read_scalars(path)
-    points = {
-        name: [(r["step"] * epochs_a_step, r[key]) for r in records if key in r]
-        for name, key in keys.items()
-    }
-    return {name: np.array(pairs).reshape(-1, 2) for name, pairs in points.items()}
-
-
-def _factors(sweep: Path) -> dict[str, list[Point]]:
-    """Trials of one network by what was varied, the base, whose values are the usual, in each."""
-    records = [_read(path) for path in sorted(sweep.glob("*/result.json"))]
-    if not records:
-        return {}
-    options = [record["identity"]["options"] for record in records]
-    keys = ("model", *FACTORS.values())
-    base = {key: Counter(o[key] for o in options).most_common(1)[0][0] for key in keys}
-    found = {}
-    for title, key in FACTORS.items():
-        points = [
-            Point(float(o[key]), record)
-            for o, record in zip(options, records)
-            if all(o[other] == base[other] for other in keys if other != key)
-        ]
-        if len(points) > 1:
-            found[title] = sorted(points, key=lambda point: point.value)
-    return found
-
-
-def write_confusion(path: Path, confusion: np.ndarray, speakers: Sequence[str]) -> None:
-    """Write ``speaker,answer,utterances`` of the cells that are not empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("speaker", "answer", "utterances"))
-    cells = np.argwhere(confusion).tolist()
-    writer.writerows((speakers[i], speakers[j], int(confusion[i, j])) for i, j in cells)
-    write_text(path, text.getvalue())
-
-
-def _read_confusion(path: Path, speakers: Sequence[str]) -> np.ndarray:
-    lines = list(csv.reader(read_lines(path)))[1:]
-    names = list(dict.fromkeys([*speakers, *(line[1] for line in lines)]))
-    numbers = {name: number for number, name in enumerate(names)}
-    matrix = np.zeros((len(names), len(names)), int)
-    for speaker, answer, utterances in lines:
-        matrix[numbers[speaker], numbers[answer]] = int(utterances)
-    return matrix
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return read_json(path, "a record of an experiment")
 
 
 # Tables
@@ -225,7 +83,9 @@ def task(experiment: Experiment) -> str:
         f"{100 / n_speakers:.2g} %. Networks were trained on crops of {first.options['n_frames']} "
         f"frames, in batches of {first.options['batch_size']}, with "
         f"{first.options['optimiser']} and a largest learning rate of {first.options['rate']:g}. "
-        "Intervals are Wilson's at 95 %. Speeds include reading the records."
+        "Intervals are Wilson's at 95 %, those in brackets of differences paired by speaker on the "
+        "same tests; they tell the chance of the tests, not that of another seed. Speeds include "
+        "reading the records."
     )
 
 
@@ -265,14 +125,16 @@ def _accuracy(experiment: Experiment) -> list[str]:
         text += f"; its interval lies {verdict} the pass mark of {100 * PASS_MARK:.0f} %"
     sentences = [text + "."]
     for other in others:
-        points = 100 * (best.test["top1"] - other.test["top1"])
-        chance = overlap([best.test, other.test])
+        difference = paired_difference(best.test, other.test)
         sentences.append(
-            f"{other.name} answers {points:.1f} points fewer right; "
-            + ("their intervals overlap, so that the test does not tell them apart." if chance
-               else "their intervals are apart, so that this is no chance.")
-        )  # fmt: skip
+            f"{other.name} answers {difference} fewer right: {verdict_of(difference)}."
+        )
     return sentences
+
+
+def verdict_of(difference: Difference) -> str:
+    """Whether the tests show a difference."""
+    return "more than chance" if difference.beyond_chance else "no more than chance"
 
 
 def _learning(network: Network) -> str:
@@ -285,16 +147,27 @@ def _learning(network: Network) -> str:
         f"; its held-out accuracy was highest, {percent(held[best, 1])} %, after "
         f"{held[best, 0]:.3g}"
     )
-    near = training[np.abs(training[:, 0] - held[best, 0]).argmin(), 1]
-    gap = 100 * (near - held[best, 1])
-    if gap > 10:
+    near = int(np.abs(training[:, 0] - held[best, 0]).argmin())
+    text += f", when {percent(training[near, 1])} % of the training crops were right"
+    if not (n_held := network.speed.get("validated")):
+        return text + "."
+    gap = _gap(training[near, 1], int(network.training_crops[near]), held[best, 1], n_held)
+    if gap.low > 0:
         return text + (
-            f", when {percent(near)} % of the training crops were right: the gap of {gap:.0f} "
-            "points is what it learnt by heart; more utterances, or masks, would narrow it."
+            f": it learns by heart, {gap} more, and more utterances, or masks, would narrow that."
         )
+    more = f"{gap} more, no more than chance" if gap.share > 0 else "no larger a share"
     return text + (
-        f", when {percent(near)} % of the training crops were right: it does not learn by heart, "
-        "and a larger network or longer training may still gain."
+        f": {more}, so that {n_held} held-out utterances show no learning by heart; a larger "
+        "network or longer training may still gain."
+    )
+
+
+def _gap(training: float, n_crops: int, held: float, n_held: int) -> Difference:
+    """Right answers among training crops less those among held-out utterances."""
+    of_crops = wilson_interval(round(training * n_crops), n_crops)
+    return independent_difference(
+        training, of_crops, held, wilson_interval(round(held * n_held), n_held)
     )
 
 
@@ -320,9 +193,9 @@ def _effect(title: str, points: Sequence[Point]) -> str:
         text += f"{' and '.join(failed)} diverged. "
     if len(done) < 2:
         return text + "too few trainings to compare."
-    shares = [point.record["test"]["top1"] for point in done]
-    best, worst = int(np.argmax(shares)), int(np.argmin(shares))
-    chance = overlap([done[best].record["test"], done[worst].record["test"]])
+    tests = [point.record["test"] for point in done]
+    shares = [test["top1"] for test in tests]
+    best, worst, difference = extremes(tests)
     rates = [point.record["training"]["instances_per_s"] for point in done]
     speed = (
         f"; from {done[0].value:g} to {done[-1].value:g} training goes from {rates[0]:.3g} to "
@@ -332,9 +205,7 @@ def _effect(title: str, points: Sequence[Point]) -> str:
         return text + f"{percent(shares[best])} % right whatever it is{speed}"
     return text + (
         f"best at {done[best].value:g} ({percent(shares[best])} %), worst at {done[worst].value:g} "
-        f"({percent(shares[worst])} %), "
-        + ("no more than chance by their intervals" if chance else "more than chance")
-        + speed
+        f"({percent(shares[worst])} %): {difference}, {verdict_of(difference)}" + speed
     )
 
 

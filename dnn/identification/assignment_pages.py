@@ -19,9 +19,6 @@ from dnn.curves import COLOURS, SETTINGS
 from dnn.identification.assignment import (
     FACTOR_HEADER,
     NETWORK_HEADER,
-    Experiment,
-    Network,
-    Point,
     analysis,
     comparisons,
     confusions,
@@ -29,10 +26,10 @@ from dnn.identification.assignment import (
     factor_rows,
     machine_line,
     network_rows,
-    read_experiment,
     sweep_line,
     task,
 )
+from dnn.identification.experiment import Experiment, Network, Point, read_experiment
 from dnn.identification.figures import markdown_table, percent
 from ivector.base.files import atomic_path, write_text
 from ivector.base.foreign.names import figure_text, html_text, markdown_text, shown
@@ -181,11 +178,22 @@ class _Page:
                 if number < len(head):
                     self._put(x, head[number], size, "bold")
             self.top -= 1.3 * size / 72
+        self._rule()
         for row in rows:
             for x, cell in zip(starts, row):
                 self._put(x, cell, size, "normal")
             self.top -= 1.4 * size / 72
         self.top -= 0.1
+
+    def _rule(self) -> None:
+        """A line across the page, under a table's header."""
+        from matplotlib.lines import Line2D
+
+        ends = (MARGIN / WIDTH, 1 - MARGIN / WIDTH)
+        self.figure.add_artist(
+            Line2D(ends, 2 * [self.top / HEIGHT], color="#808080", linewidth=0.6)
+        )
+        self.top -= 0.05
 
     def picture(self, draw: Draw, experiment: Experiment, height: float) -> None:
         """Axes side by side, with room for their labels, and a legend of curves, below."""
@@ -241,7 +249,7 @@ def write_pdf(path: Path, experiment: Experiment) -> None:
                 second.words(sentence)
             second.table(FACTOR_HEADER, factor_rows(experiment)[:MOST_ROWS])
             pages.append(second)
-        last.heading("Confusions: speakers in rows, answers in columns")
+        last.heading("Confusions: speakers in rows, answers in columns, by class")
         last.picture(draw_confusion, experiment, 3.0)
         for sentence in confusions(experiment):
             last.words(sentence)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ivector.base.foreign.names import markdown_text
 
@@ -17,12 +16,6 @@ def interval(bounds: Sequence[float]) -> str:
     """The bounds of a share, in percent."""
     low, high = bounds
     return f"{percent(low)} – {percent(high)}"
-
-
-def overlap(tests: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the intervals of all tests share a value."""
-    lows, highs = zip(*(test["top1_interval"] for test in tests))
-    return max(lows) <= min(highs)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

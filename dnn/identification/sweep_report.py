@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from dnn.configuration.sections import NetworkConfig
 from dnn.data.labelled import FrontEnd, LabelledSet
-from dnn.identification.figures import interval, markdown_table, overlap, percent
+from dnn.identification.differences import extremes
+from dnn.identification.figures import interval, markdown_table, percent
 from ivector.base.foreign.names import markdown_text
 
 # What is varied: title in the report, and field of the configuration.
@@ -151,9 +152,11 @@ def _table(title: str, group: Sequence[Trial]) -> str:
 def _spread(group: Sequence[Trial]) -> str:
     """Whether the differences in a table are more than chance, said plainly."""
     tests = [trial.record["test"] for trial in group if not trial.diverged]
-    if len(tests) > 1 and overlap(tests):
-        return "The intervals of all rows overlap: this test is too small to tell them apart."
-    return ""
+    if len(tests) < 2:
+        return ""
+    difference = extremes(tests).difference
+    verdict = "more than chance" if difference.beyond_chance else "which may be chance"
+    return f"From the best row to the worst, paired by speaker: {difference}, {verdict}."
 
 
 def _picture(folder: Path, title: str) -> str:

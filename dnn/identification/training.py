@@ -146,7 +146,7 @@ def train_identifier(
     cpu_seconds = time.process_time() - cpu_begin - (watch.cpu_seconds if watch else 0.0)
     n_crops = (outcome.step - n_before) * config.batches.batch_size
     if n_crops:
-        _write_speed(trainer, n_crops, seconds, cpu_seconds)
+        _write_speed(trainer, n_crops, seconds, cpu_seconds, validation)
     if outcome.finished and keep == "last":
         _export_last(trainer)
     return Trained(trainer.folder / "network", outcome.step, outcome.finished)
@@ -212,7 +212,13 @@ def _steps_done(trainer: Trainer) -> int:
     return int(load_checkpoint(path).get("step", 0)) if path.exists() else 0
 
 
-def _write_speed(trainer: Trainer, n_crops: int, seconds: float, cpu_seconds: float) -> None:
+def _write_speed(
+    trainer: Trainer,
+    n_crops: int,
+    seconds: float,
+    cpu_seconds: float,
+    validation: LabelledSet | None,
+) -> None:
     """Speed of this call's steps; of a loaded machine the processor time tells more."""
     from dnn.identification.identifier import describe_machine
     from dnn.training.builder import count_parameters
@@ -225,6 +231,7 @@ def _write_speed(trainer: Trainer, n_crops: int, seconds: float, cpu_seconds: fl
         "cpu_seconds": round(cpu_seconds, 3),
         "instances_per_s": round(n_crops / max(seconds, 1e-9), 3),
         "parameters": count_parameters(trainer.model),
+        "validated": len(validation.labels) if validation else None,  # utterances
         **describe_machine(trainer.device),
     }
     write_text(trainer.folder / SPEED, json.dumps(speed, indent=1) + "\n")

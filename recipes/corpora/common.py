@@ -99,7 +99,7 @@ def find_audio(root: Path, strict: bool = False) -> list[Path]:
         logger.warning(text)
     found = [path for path in found if path.suffix.lower() in AUDIO]
     if not found:
-        raise DataError(f"{root}: holds no recordings (wav, flac, ogg, mp3, ...)")
+        raise DataError(f"{root}: holds no recordings (wav, flac, ogg, mp3, ...); fetch them")
     return found
 
 

@@ -61,6 +61,10 @@ def prepare(
     """
     root = need_folder(corpus_dir, "train/ and dev/ with recordings or tar shards")
     lists = need_folder(lists_dir or root, "dev_trials.txt")
+    if not (lists / "dev_trials.txt").is_file():
+        raise DataError(
+            f"{lists}: lacks dev_trials.txt; fetch it, or give its folder as --lists-dir"
+        )
     if not (root / "train").is_dir() and (root / "shards").is_dir():
         root = root / "shards"
     by_split = {split: list(_recordings(root, split, Path(out_dir), strict)) for split in SPLITS}

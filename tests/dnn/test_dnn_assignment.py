@@ -11,12 +11,9 @@ pytest.importorskip("torch")
 from identification_cases import SMALL, fails, identify
 
 from dnn.data.labelled import hold_out, open_labelled
-from dnn.identification.assignment import (
-    analysis,
-    read_experiment,
-    write_confusion,
-)
+from dnn.identification.assignment import analysis
 from dnn.identification.assignment_pages import PICTURES, _n_axes, _new_axes, write_report
+from dnn.identification.experiment import read_experiment, write_confusion
 from dnn.identification.identifier import wilson_interval, worst_pairs
 from dnn.identify import _open_training, make_parser
 from ivector.base.errors import DataError
@@ -43,7 +40,13 @@ def measures(n_right, rate):
 def write_network(folder, name, n_right, rate, held):
     options = {"model": name, "n_frames": 100, "batch_size": 8, "rate": 1e-3, "optimiser": "adamw"}
     test, matrix = measures(n_right, rate)
-    speed = {"parameters": 2_000_000, "instances_per_s": rate / 4, "last_step": 40, "epochs": 4.0}
+    speed = {
+        "parameters": 2_000_000,
+        "instances_per_s": rate / 4,
+        "last_step": 40,
+        "epochs": 4.0,
+        "validated": 200,
+    }
     records = [{"step": 10 * i, "loss": 2.0 / i, "training_accuracy": 0.2 * i} for i in range(1, 5)]
     records += [{"step": 10 * i, "validation_accuracy": h} for i, h in enumerate(held, 1)]
     (folder / "test").mkdir(parents=True)
@@ -84,20 +87,37 @@ def test_sentences_are_computed_from_the_numbers(experiment):
     text = "\n".join(analysis(read_experiment(experiment)))
     for words in (
         "VGG-M answers 90.0 % of the tests right, 4.5 times as many as guessing.",
-        "x-vector (time delays) answers 50.0 points fewer right; their intervals are apart",
+        "x-vector (time delays) answers 50.0 points [35.9, 64.1] fewer right: more than chance.",
         "VGG-M was trained for 4 epochs; its held-out accuracy was highest, 35.0 %, after 3, when "
-        "60.0 % of the training crops were right: the gap of 25 points",
-        "highest, 58.0 %, after 3, when 60.0 % of the training crops were right: it does not learn",
+        "60.0 % of the training crops were right: it learns by heart, 25.0 points [12.1, 36.8]",
+        "highest, 58.0 %, after 3, when 60.0 % of the training crops were right: 2.0 points "
+        "[−10.8, 14.2] more, no more than chance, so that 200 held-out utterances show no",
         "has 1 times the parameters of VGG-M, trains 3 times and answers 3 times as fast.",
-        "Batch size: best at 8 (90.0 %), worst at 32 (40.0 %), more than chance; from 8 to 32 "
+        "Batch size: best at 8 (90.0 %), worst at 32 (40.0 %): 50.0 points [35.9, 64.1], more than "
+        "chance; from 8 to 32 "
         "training goes from 80 to 320 instances/s.",
-        "Width: best at 1 (90.0 %), worst at 0.5 (88.0 %), no more than chance",
+        "Width: best at 1 (90.0 %), worst at 0.5 (88.0 %): 2.0 points [−3.6, 7.6], no more than",
         "Learning rate: 1 diverged. too few trainings to compare.",
         "VGG-M makes 5 mistakes, 1 of them by taking S_0$<b> for S_1$<b>; 0 of 5 speakers",
         "x-vector (time delays) makes 30 mistakes, 6 of them",
         "5 of 5 speakers are known in less than half",
     ):
         assert words in text, words
+
+
+def test_of_few_held_out_utterances_a_gap_is_no_verdict(experiment):
+    path = experiment / "vgg-m" / "speed.json"
+    speed = json.loads(path.read_text())
+    path.write_text(json.dumps({**speed, "validated": 12}))
+    text = "\n".join(analysis(read_experiment(experiment)))
+    assert "25.0 points [−3.2, 48.4] more, no more than chance, so that 12 held-out" in text
+    records = (experiment / "vgg-m" / "scalars.jsonl").read_text()
+    (experiment / "vgg-m" / "scalars.jsonl").write_text(records.replace("0.35}", "0.7}"))
+    text = "\n".join(analysis(read_experiment(experiment)))
+    assert "60.0 % of the training crops were right: no larger a share, so that 12" in text
+    path.write_text(json.dumps({**speed, "validated": None}))  # as earlier trainings tell
+    text = "\n".join(analysis(read_experiment(experiment)))
+    assert "after 3, when 60.0 % of the training crops were right.\n" in text
 
 
 def test_equal_shares_are_neither_best_nor_worst(experiment):
@@ -147,7 +167,10 @@ def test_experiments_that_cannot_be_told_are_refused(experiment, tmp_path, capsy
     message = fails(capsys, 1, "report", tmp_path / "none", *out)
     assert "holds no network with test/results.json" in message
     (experiment / "xvector" / "speed.json").write_text('{"epochs": 3}')
-    assert "incomplete" in fails(capsys, 1, "report", experiment, *out)
+    message = fails(capsys, 1, "report", experiment, *out)
+    assert (
+        "xvector/speed.json: not a complete record (train and test it again): its param" in message
+    )
     (experiment / "xvector" / "test" / "results.json").write_text("{")
     message = fails(capsys, 1, "report", experiment, *out)
     assert "xvector/test/results.json: not a record of an experiment in JSON, or damaged" in message
@@ -159,6 +182,35 @@ def test_experiments_that_cannot_be_told_are_refused(experiment, tmp_path, capsy
     )
     with pytest.raises(DataError, match="tested on different sets"):
         read_experiment(experiment)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "told"),
+    [
+        ("vgg-m/test/results.json", lambda r: r.pop("by_speaker"), "its by_speaker is None"),
+        ("vgg-m/test/results.json", lambda r: r.update(top1="all"), "its top1 is all"),
+        ("vgg-m/test/results.json", lambda r: r.update(top1_interval=[0]), "record of a test"),
+        ("vgg-m/test/results.json", lambda r: r["by_speaker"].update(x=[3, 2]), "record of a test"),
+        ("vgg-m/test/results.json", lambda r: r["worst_pairs"][0].pop("speaker"), "its speaker"),
+        ("vgg-m/speed.json", lambda r: r.update(instances_per_s=0), "instances_per_s is 0"),
+        ("vgg-m/speed.json", lambda r: r.pop("processor"), "its processor is None"),
+        ("vgg-m/network/config.json", lambda r: r.pop("options"), "its options is None"),
+        ("vgg-m/network/config.json", lambda r: r["options"].pop("rate"), "its rate is None"),
+        ("sweep/{}/result.json", lambda r: r.pop("identity"), "its identity is None"),
+        ("sweep/{}/result.json", lambda r: r.pop("test"), "its test is None"),
+        ("sweep/{}/result.json", lambda r: r["identity"]["options"].pop("width"), "its width"),
+        ("sweep/{}/result.json", lambda r: r["training"].pop("parameters"), "its parameters"),
+    ],
+)
+def test_records_that_are_incomplete_are_told_by_their_file(experiment, file, change, told):
+    path = experiment / file.format("vgg-m-8-0.001-1.0-6")
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError) as caught:
+        read_experiment(experiment)
+    assert str(path) in str(caught.value) and told in str(caught.value)
+    assert "again" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_the_end_of_a_training_is_not_told_by_its_test(mels, tmp_path, capsys):

@@ -10,6 +10,7 @@ import csv
 import json
 import struct
 import wave
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -233,6 +234,47 @@ def test_sets_that_torch_and_pandas_wrote_are_read(tmp_path):
         speakers == [str(i) for i in range(12)] and read_test(tmp_path).ids[3] == "test/uttr-3.pt"
     )
     np.testing.assert_array_equal(source.read(5), mels[5].numpy())
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("train_label.csv", "../x.pt,0\n", r"train_label\.csv: names '\.\./x\.pt'.* correct"),
+        ("train_label.csv", "/etc/passwd,0\n", "not a file inside .* correct it"),
+        ("train_label.csv", "train/a.pt,0\ntrain/a.pt,1\n", "train/a.pt stands there twice; take"),
+        ("train_label.csv", "", "holds no utterances behind its header; fetch"),
+        ("train_label.csv", "train/none.pt,0\n", r"none\.pt: feature file .* is missing .*; fetch"),
+        ("test_id.csv", "../../x.pt\n", r"test_id\.csv: names .* correct it"),
+        ("test_id.csv", "", "holds no utterances behind its header; fetch"),
+    ],
+)
+def test_tables_that_lead_out_repeat_or_are_empty_are_refused(file, text, told, tmp_path):
+    (tmp_path / "train").mkdir()
+    torch.save(torch.zeros(20, 40), tmp_path / "train" / "a.pt")
+    header = {"train_label.csv": "feat_path,speaker_id", "test_id.csv": "feat_path"}[file]
+    (tmp_path / file).write_text(f"{header}\n{text}")
+    with pytest.raises(DataError, match=told) as caught:
+        read_training(tmp_path) if "train" in file else read_test(tmp_path)
+    assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["mels", "mels-csv"])
+@pytest.mark.parametrize("thing", [None, torch.zeros(40), {"a": object}, b"cut"])
+def test_defects_of_a_test_set_are_told_before_the_training(kind, thing, tmp_path, capsys):
+    make(kind, tmp_path / "set", Sizes(2, 2, 1))
+    path = Path(read_test(tmp_path / "set").paths[1])
+    if thing is None:
+        path.unlink()
+    elif isinstance(thing, bytes):
+        path.write_bytes(path.read_bytes()[:500])
+    else:
+        torch.save(thing, path)
+    out = tmp_path / "out"
+    message = fails(capsys, 1, "train", tmp_path / "set", "--out", out, "--device", "cpu")
+    assert str(path) in message and (
+        "fetch" in message or "expected" in message or "get" in message
+    )
+    assert not out.exists()
 
 
 # Deep Speaker's tree and table

@@ -39,7 +39,14 @@ def known_options(words):
 
 
 def test_all_systems_are_there():
-    assert len(re.findall(r"^## ", PAGE, re.MULTILINE)) == 5 and len(COMMANDS) > 40
+    assert len(re.findall(r"^## ", PAGE, re.MULTILINE)) == 6 and len(COMMANDS) > 40
+
+
+def test_tests_that_the_page_names_are_there():
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
+    assert len(named) > 12
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
 
 
 @pytest.mark.parametrize("door", sorted({" ".join(help_command(c.split())) for c in COMMANDS}))

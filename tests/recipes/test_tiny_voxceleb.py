@@ -126,6 +126,27 @@ def test_lists_that_do_not_belong_are_refused(tmp_path, list_name, text, told):
     assert told.format(a=known) in str(caught.value)
 
 
+def test_a_folder_without_the_lists_is_refused(tmp_path):
+    miniature.make("tiny_voxceleb", tmp_path / "tiny", SMALL)
+    (tmp_path / "tiny" / "dev_trials.txt").unlink()
+    with pytest.raises(DataError, match=r"tiny: lacks dev_trials\.txt; .* as --lists-dir"):
+        tiny_voxceleb.prepare(tmp_path / "tiny", tmp_path / "out")
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_split_with_an_empty_folder_or_shard_is_refused(tmp_path, split):
+    miniature.make("tiny_voxceleb", tmp_path / "tiny", SMALL)
+    shards_of = tmp_path / "tiny" / "shards" / split
+    for shard in shards_of.iterdir():
+        tarfile.open(shard, "w").close()
+    with pytest.raises(DataError, match=r"shard-000000\.tar: holds no recordings .*fetch it again"):
+        tiny_voxceleb.prepare(tmp_path / "tiny", tmp_path / "out")
+    for shard in shards_of.iterdir():
+        shard.unlink()
+    with pytest.raises(DataError, match=rf"{split}: holds no recordings .*fetch them"):
+        tiny_voxceleb.prepare(tmp_path / "tiny", tmp_path / "out")
+
+
 def test_an_empty_split_is_refused(tmp_path):
     miniature.make("tiny_voxceleb", tmp_path / "tiny", SMALL)
     shutil.rmtree(tmp_path / "tiny" / "shards" / "eval")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ivector.base.errors import DataError, UsageError
-from recipes import prepare
+from recipes import miniature, prepare
 from recipes.corpora import voxsrc_features
 
 TRAIN = {"id1": ("a/1", "b/2"), "id2": ("c/1",)}
@@ -46,6 +46,38 @@ def test_originals(seed_formats, tmp_path):
     found = [line.split() for line in (tmp_path / "fold0" / "trials").read_text().splitlines()]
     labels = {"target": "1", "nontarget": "0"}
     assert {(one, two, labels[label]) for one, two, label in found} == wanted
+
+
+def read_like_the_pipeline(root):
+    """Trees and lists as the pipeline's loader has them, by NumPy alone: label, speaker, array."""
+    rows = [line.split() for line in (root / "vox2_no_cuda.txt").read_text().splitlines()]
+    train = [(s, np.load(root / "vox2_train_feats" / p.replace(".wav", ".npy"))) for s, p in rows]
+    listed = (root / "vox1_no_cuda_utterances.txt").read_text().split()[1::2]
+    test = {p: np.load(root / "vox1_test_feats" / p.replace(".wav", ".npy")) for p in listed}
+    trials = [line.split() for line in (root / "vox1_no_cuda.txt").read_text().splitlines()]
+    return train, test, trials
+
+
+def test_the_miniature_is_what_the_pipeline_published(seed_formats, tmp_path):
+    """The same loader reads both; arrays are of the same types, axes and cut."""
+    mine, sizes = tmp_path / "mine", (6, 2, 2, 2, (1.0, 2.5), 1)
+    assert miniature.make("voxsrc_features", mine, miniature.Sizes(*sizes))
+    for root in (mine, seed_formats / "voxsrc_features"):
+        train, test, trials = read_like_the_pipeline(root)
+        assert {a.dtype.name for _, a in train} == {"float32"}
+        assert {a.dtype.name for a in test.values()} == {"float16"}
+        assert {a.flags.fnc for _, a in train} == {True}  # frame by frame in the file
+        assert {a.flags.c_contiguous for a in test.values()} == {True}
+        arrays = [a for _, a in train] + list(test.values())
+        assert {a.shape[:2] for a in arrays} == {(1, 40)}
+        assert max(a.shape[2] for _, a in train) == 202 < max(a.shape[2] for a in test.values())
+        assert {label for label, _, _ in trials} == {"0", "1"}
+        assert {name for _, *pair in trials for name in pair} == set(test)
+        assert 10 < np.mean([a.astype(float).mean() for a in arrays]) < 24  # at ±1: 21 less
+    counts = voxsrc_features.prepare(
+        mine / "vox2_train_feats", tmp_path / "out", test_dir=mine / "vox1_test_feats"
+    )
+    assert counts["speakers"] == 8 and counts["utterances"] == 32
 
 
 def test_layout(trees, tmp_path):

@@ -151,7 +151,7 @@ def inside(folder: Path, name: str, table: str | os.PathLike) -> Path:
     """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts or "\0" in name:
-        raise DataError(f"{table}: names {name!r}, which is not a file inside {folder}")
+        raise DataError(f"{table}: names {name!r}, which is not a file inside {folder}; correct it")
     return folder / name
 
 

@@ -205,7 +205,7 @@ def _open(path: str | os.PathLike) -> np.ndarray:
     if len(shape) != 2 or 0 in shape or array.dtype not in TYPES:
         raise DataError(
             f"{path}: holds {array.dtype} of shape {array.shape}, expected float16 or float32 of "
-            "(1, n_mels, n_frames) or (n_mels, n_frames)"
+            "(1, n_mels, n_frames) or (n_mels, n_frames); compute or fetch it again"
         )
     return array
 
