@@ -23,7 +23,7 @@ class Scenario:
     ----------
     models : bool
         Whether one model a speaker meets every test recording; otherwise recordings meet each
-        other, all of one speaker and 30 % of those of two.
+        other, as `kept` and `others` say.
     n_speakers, n_recordings : int
     separation : float
         Deviation of the ideal log-likelihood ratios; the EER is about Phi(-separation / 2).
@@ -34,6 +34,10 @@ class Scenario:
         skewness 1.4), and the noise of pairs differs between speakers.
     scale, shift : float
         Scores are ideal log-likelihood ratios times `scale` plus `shift`.
+    kept, others : float
+        Parts of the pairs of recordings, of one and of two speakers, that are trials.
+    linked : bool
+        Whether speakers are only known as far as the target trials tell.
     """
 
     models: bool
@@ -45,6 +49,9 @@ class Scenario:
     skewed: bool = False
     scale: float = 1.0
     shift: float = 0.0
+    kept: float = 1.0
+    others: float = 0.3
+    linked: bool = False
 
 
 SCENARIOS = {
@@ -62,6 +69,18 @@ SCENARIOS = {
     ),
     "few-errors-60": Scenario(True, 60, 4, separation=4.6),
     "few-errors-80": Scenario(True, 80, 4, separation=4.6),
+    "rare-60": Scenario(False, 60, 8, separation=5.6),  # EER 0.25 %
+    "rarest-60": Scenario(True, 60, 4, separation=5.6),  # less than one miss
+    "models-20": Scenario(True, 20, 10),
+    "pairs-20": Scenario(False, 20, 6, separation=3.6, recording=0.1),
+    "skewed-20": Scenario(False, 20, 6, separation=3.6, speaker=0.15, recording=0.1, skewed=True),
+    "crossed-60": Scenario(True, 60, 4, speaker=0.05, recording=0.3),
+    "crossed-120": Scenario(True, 120, 2, speaker=0.05, recording=0.35),
+    "crossed-pairs-40": Scenario(False, 40, 5, separation=3.6, speaker=0.05, recording=0.3),
+    "linked-40": Scenario(False, 40, 10, separation=3.6, kept=0.5, others=0.1, linked=True),
+    "linked-sparse-40": Scenario(
+        False, 40, 20, separation=3.6, kept=0.06, others=0.01, linked=True
+    ),
 }  # fmt: skip
 
 
@@ -81,7 +100,10 @@ def design(scenario: Scenario, rng: np.random.Generator) -> Trials:
         enrol, recording = np.repeat(np.arange(n), n * m), np.tile(np.arange(n * m), n)
         return Trials(enrol, recording // m, n * m + enrol, recording)
     one, two = np.triu_indices(n * m, 1)
-    keep = (one // m == two // m) | (rng.random(one.size) < 0.3)
+    same = one // m == two // m
+    keep = same | (rng.random(one.size) < scenario.others)
+    if scenario.kept < 1:
+        keep &= ~same | (rng.random(one.size) < scenario.kept)
     one, two = one[keep], two[keep]
     return Trials(one // m, two // m, one, two)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusion.intervals.results import Difference, McNemar
+from fusion.intervals.results import TOO_FEW, Difference, McNemar
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import METRICS, PRIMARY, Key
 from ivector.base.foreign.names import MOST_NAME, markdown_text, shown
@@ -272,7 +272,7 @@ def _cells(key: Key, change: Difference) -> list[str]:
         text(change.a),
         text(change.b),
         text(change.interval.estimate, sign=True),
-        " to ".join(text(end, sign=True) for end in ends),
+        " to ".join(text(end, sign=True) for end in ends) if change.interval.enough else TOO_FEW,
     ]
 
 
@@ -429,6 +429,7 @@ def _metric_records(differences: dict[Key, Difference]) -> list[tuple[Key, dict[
                 "difference": _plain(change.interval.estimate),
                 "low": _plain(change.interval.low),
                 "high": _plain(change.interval.high),
+                "enough_errors": change.interval.enough,
                 "p_value": change.p_value,
             },
         )

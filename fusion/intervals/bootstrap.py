@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.ends import interval, scales
+from fusion.intervals.ends import FEWEST_ERRORS, interval, numbers_of_errors, scales
 from fusion.intervals.influence import (
     degrees,
     pair_rows,
@@ -157,6 +157,7 @@ def bootstrap_interval(
     found, misses = replicates(system, n_bootstrap, rng, grid)
     gained = optimism(system, SPLITS, rng)
     free, pairs = degrees(unit_sums(system)), pair_squares(pair_rows(system))
+    enough = numbers_of_errors(system) >= FEWEST_ERRORS
     intervals = {}
     for i, (key, scale) in enumerate(zip(system.keys, scales(system))):
         estimate = float(system.estimates[i])
@@ -165,7 +166,10 @@ def bootstrap_interval(
         with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
             spread = without_pairs(scale.to(found[:, i]).var(ddof=1), noise, 1)
         error = float(np.sqrt(spread * unbiased(system.units.sizes)))
-        intervals[key] = interval(scale, estimate, gained[i], error, free[i], level)
+        intervals[key] = interval(
+            scale, estimate, gained[i], error, free[i], level,
+            enough=bool(enough[i]), skewed=scale.skewed,
+        )  # fmt: skip
     low, high = _band(system, grid, misses, level)
     return BootstrapResult(intervals, found, grid, low, high, level)
 

@@ -5,7 +5,7 @@ not; the table of metrics says which has which scale. An interval is symmetric o
 the estimate less its optimism and the bias of the logarithm, and as many standard errors wide as
 Student's t says with the degrees of freedom that the variance has. Where no trial errs there is no
 spread to tell; the upper end is then the share of speakers who could err without one of them being
-seen to (the rule of three).
+seen to (the rule of three). Fewer than five errors are too few: such an interval is marked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from fusion.intervals.results import Interval
 from fusion.metrics.table import METRICS
 
 _MOST_VARIANCE = 0.25  # on the scale; beyond, nothing follows from a second derivative
+FEWEST_ERRORS = 5.0
+# Of a bootstrap's interval of what chooses no threshold, and has no optimism that would raise it:
+# how many standard errors its middle is raised, and how much wider it is made, for the skewness of
+# errors that come by few speakers (measured: tests/benchmarks/coverage.py).
+_RAISED, _WIDER = 0.2, 1.05
 
 
 class Scale:
@@ -38,6 +43,7 @@ class Scale:
         metric = METRICS[name]
         self.plain, self.logit = metric.scale == "plain", metric.scale == "logit"
         self.least, self.most, self.step = metric.least, metric.most, step
+        self.skewed = not self.plain and metric.choice is None
         self.missed, self.n_units = missed, n_units
 
     def to(self, values: np.ndarray | float) -> np.ndarray:
@@ -79,8 +85,35 @@ def scales(system: System) -> list[Scale]:
     ]
 
 
+def numbers_of_errors(system: System) -> np.ndarray:
+    """Errors (M,) that each statistic is made of, infinite where that is not known.
+
+    As many as would vary like its misses and false alarms do together, of which one kind may cost
+    next to nothing: 1 / sum of squared shares of the cost by numbers.
+    """
+    found = np.full(len(system.keys), np.inf)
+    sizes = np.array([system.operating.n_targets, system.operating.n_nontargets])
+    for i, (metric, at) in enumerate(system.asked):
+        if metric.errors is None:
+            continue
+        *rates, miss, accept = metric.errors(system.operating, *metric.arguments(at))
+        costs = np.array([miss, accept]) * rates
+        paid = costs > 0
+        shares = costs[paid] / costs.sum()
+        found[i] = 1 / (shares**2 / (sizes * rates)[paid]).sum() if paid.any() else 0.0
+    return found
+
+
 def interval(
-    scale: Scale, estimate: float, gained: float, error: float, free: float, level: float
+    scale: Scale,
+    estimate: float,
+    gained: float,
+    error: float,
+    free: float,
+    level: float,
+    *,
+    enough: bool = True,
+    skewed: bool = False,
 ) -> Interval:
     """Interval about an estimate (that it includes) less its optimism.
 
@@ -95,35 +128,50 @@ def interval(
     free : float
         Degrees of freedom of its variance.
     level : float
+    enough : bool
+        Whether errors are enough for it.
+    skewed : bool
+        Whether to allow for the skewness of what chooses no threshold.
     """
     from scipy.special import stdtrit
 
     if not np.isfinite(estimate):
-        return Interval(estimate, estimate, estimate, level)
+        return Interval(estimate, estimate, estimate, level, enough)
     if estimate == error == 0:
         share = 1 - ((1 - level) / 2) ** (1 / scale.n_units)
-        return Interval(0.0, 0.0, float(min(scale.most, scale.missed * share)), level)
+        return Interval(0.0, 0.0, float(min(scale.most, scale.missed * share)), level, enough)
     raised = estimate + gained
     # The mean of a logarithm is below the logarithm of the mean, by half of its variance.
     centre = scale.to(raised) + 0.5 * min(error**2, _MOST_VARIANCE) * scale.bend(raised)
     width = stdtrit(free, (1 + level) / 2) * error
+    if skewed:
+        centre, width = centre + _RAISED * error, _WIDER * width
     low, high = (float(scale.back(centre + sign * width)) for sign in (-1, 1))
-    return Interval(estimate, min(low, estimate), max(high, estimate), level)
+    return Interval(estimate, min(low, estimate), max(high, estimate), level, enough)
 
 
 def difference(
-    change: float, gained: float, error: float, free: float, level: float
+    scale: Scale,
+    change: float,
+    gained: float,
+    error: float,
+    free: float,
+    level: float,
+    enough: bool = True,
 ) -> tuple[Interval, float]:
-    """Interval of a difference and the two-sided p-value of none; arguments are of it."""
+    """Interval of a difference and the two-sided p-value of none; arguments are of it.
+
+    The interval stays within what a statistic can change by.
+    """
     from scipy.special import stdtr, stdtrit
 
     if not np.isfinite(change) or not np.isfinite(error):
-        return Interval(change, -np.inf, np.inf, level), 1.0
+        return Interval(change, -np.inf, np.inf, level, enough), 1.0
     centre = change + gained
     if error == 0:
-        return Interval(change, change, change, level), float(change == 0)
+        return Interval(change, change, change, level, enough), float(change == 0)
     width = stdtrit(free, (1 + level) / 2) * error
     p_value = float(2 * stdtr(free, -abs(centre) / error))
-    return Interval(
-        change, min(centre - width, change), max(centre + width, change), level
-    ), p_value
+    most = scale.most - scale.least
+    low, high = max(min(centre - width, change), -most), min(max(centre + width, change), most)
+    return Interval(change, low, high, level, enough), p_value

@@ -17,7 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.ends import difference
+from fusion.intervals.ends import (
+    FEWEST_ERRORS,
+    Scale,
+    difference,
+    numbers_of_errors,
+    scales,
+)
 from fusion.intervals.influence import (
     degrees,
     pair_rows,
@@ -139,7 +145,11 @@ def paired_bootstrap(
     for i, key in enumerate(system.keys):
         a, b = float(one.estimates[i]), float(two.estimates[i])
         gain = two.gained[i] - one.gained[i]
-        differences[key] = Difference(a, b, *difference(b - a, gain, errors[i], free[i], level))
+        found = difference(
+            two.scales[i], b - a, gain, errors[i], free[i], level,
+            enough=bool(one.errors[i] + two.errors[i] >= FEWEST_ERRORS),
+        )  # fmt: skip
+        differences[key] = Difference(a, b, *found)
     return PairedResult(differences, two.found - one.found)
 
 
@@ -147,7 +157,7 @@ class _Drawn(NamedTuple):
     """Of one system: replicates, as found and raised; estimates, optimism, influences.
 
     `pairs` are the influences of pairs on each statistic; or of a second system the sums of
-    squares (M,) of what they differ by.
+    squares (M,) of what they differ by. `errors` (M,) are how many there are.
     """
 
     found: np.ndarray
@@ -156,6 +166,8 @@ class _Drawn(NamedTuple):
     gained: np.ndarray
     sums: list[np.ndarray]
     pairs: list[np.ndarray]
+    errors: np.ndarray
+    scales: list[Scale]
 
 
 def _drawn(
@@ -170,6 +182,7 @@ def _drawn(
     return _Drawn(
         found, _raised(system, found, gained), system.estimates, gained, unit_sums(system),
         list(rows) if less is None else [pair_squares(rows, less)],
+        numbers_of_errors(system), scales(system),
     )  # fmt: skip
 
 

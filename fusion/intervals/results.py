@@ -7,10 +7,19 @@ from typing import Any
 
 from fusion.metrics.table import METRICS, Key
 
+TOO_FEW = "too few errors"  # what stands in place of an interval that has not enough of them
+
 
 @dataclass(frozen=True)
 class Interval:
     """An estimate and its confidence interval; error rates are fractions.
+
+    Parameters
+    ----------
+    estimate, low, high : float
+    level : float
+    enough : bool
+        Whether there are errors enough for it to hold the truth as often as its level says.
 
     Examples
     --------
@@ -26,6 +35,7 @@ class Interval:
     low: float
     high: float
     level: float
+    enough: bool = True
 
 
 @dataclass(frozen=True)

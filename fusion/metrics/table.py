@@ -105,6 +105,9 @@ class Metric:
         What it would be if all targets were missed, of prior and costs; 0 if it counts no errors.
     choice : Choice, optional
         Of thresholds, if it chooses them.
+    errors : callable, optional
+        Of what `function` takes: miss and false-alarm rate at the threshold that its noise is of,
+        and what either counts there, to tell whether errors are enough for an interval.
     influence : callable, optional
         Its influence function, of what `function` takes: what each trial costs
         (`fusion.metrics.trial_costs`); without one, it is found numerically.
@@ -139,6 +142,7 @@ class Metric:
     most: float = float("inf")
     missed: Callable[..., float] = lambda *costs: 0.0
     choice: Choice | None = None
+    errors: Callable[..., tuple[float, float, float, float]] | None = None
     influence: Callable[..., trial_costs.TrialCosts] | None = None
 
     def __post_init__(self) -> None:
@@ -189,6 +193,20 @@ def _even_costs(points: OperatingPoints) -> tuple[float, float]:
     return prior, 1 - prior
 
 
+def _even_errors(points: OperatingPoints) -> tuple[float, float, float, float]:
+    """Error rates where they are the same; what vary are those of the smaller class."""
+    rate, few_targets = points.eer(), points.n_targets < points.n_nontargets
+    return rate, rate, float(few_targets), float(not few_targets)
+
+
+def _errors_at(
+    point: int, points: OperatingPoints, p_target: float, c_miss: float, c_fa: float
+) -> tuple[float, float, float, float]:
+    """Error rates at a point of the curve, and the factors of the cost."""
+    p_miss, p_fa, _ = points.rates(slice(point, point + 1))
+    return (float(p_miss[0]), float(p_fa[0]), *cost_weights(p_target, c_miss, c_fa))
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -209,6 +227,7 @@ METRICS: dict[str, Metric] = {
             most=0.5,
             missed=lambda: 1.0,
             choice=Choice(_even_costs),
+            errors=_even_errors,
             influence=trial_costs.of_crossing,
         ),
         Metric(
@@ -225,6 +244,7 @@ METRICS: dict[str, Metric] = {
             most=1.0,
             missed=lambda *costs: cost_weights(*costs)[0],
             choice=Choice(lambda points, *costs: cost_weights(*costs)),
+            errors=lambda points, *at: _errors_at(points.best_point(*at), points, *at),
             influence=trial_costs.of_least_cost,
         ),
         Metric(
@@ -238,6 +258,7 @@ METRICS: dict[str, Metric] = {
             note="Cllr in bits: 0 is perfect, 1 is worth nothing;",
             scale="log",
             least=0.0,
+            errors=_even_errors,
             influence=trial_costs.of_bits,
         ),
         Metric(
@@ -252,6 +273,7 @@ METRICS: dict[str, Metric] = {
             least=0.0,
             most=1.0,
             choice=Choice(lambda points: (0.5, 0.5), noise=0.5),
+            errors=_even_errors,
             influence=trial_costs.of_block_bits,
         ),
         Metric(
@@ -268,6 +290,7 @@ METRICS: dict[str, Metric] = {
             scale="log",
             least=0.0,
             missed=lambda *costs: cost_weights(*costs)[0],
+            errors=lambda points, *at: _errors_at(points.bayes_point(*at), points, *at),
             influence=trial_costs.of_actual_cost,
         ),
     )

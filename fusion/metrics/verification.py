@@ -16,7 +16,7 @@ import numpy as np
 
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.table import METRICS
+from fusion.metrics.table import METRICS, PRIMARY
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 
 
@@ -59,7 +59,7 @@ class VerificationScorer:
 
     def __init__(
         self,
-        metric: str = "eer",
+        metric: str = PRIMARY.name,
         *,
         p_target: float = 0.01,
         c_miss: float = 1.0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fusion.intervals.results import TOO_FEW
 from fusion.metrics.points import PRESETS, OperatingPoint
 from fusion.metrics.table import METRICS, Metric, statistics
 from fusion.terminal.tables import print_table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from fusion.intervals.results import Interval
     from fusion.metrics.curve import OperatingPoints
 
-Ends = list[float] | None
+Ends = list[float] | str | None
 
 
 @dataclass(frozen=True)
@@ -113,13 +114,17 @@ def _mean(
     from fusion.intervals.bootstrap import corrected
 
     keys = [(metric.name, asked.points.index(point)) for point in PRESETS[preset]]
+    if not all(found.intervals[key].enough for key in keys):
+        return {"preset": preset, "c_primary": value, "interval": TOO_FEW}
     drawn = np.mean([found.column(key) for key in keys], axis=0)
     low, high = corrected(drawn, value, found.level)
     return {"preset": preset, "c_primary": value, "interval": [low, high]}
 
 
 def _ends(interval: Interval | None) -> Ends:
-    return [interval.low, interval.high] if interval else None
+    if interval is None:
+        return None
+    return [interval.low, interval.high] if interval.enough else TOO_FEW
 
 
 def print_tables(
@@ -201,4 +206,6 @@ def _short(point: OperatingPoint) -> str:
 
 def _cell(metric: Metric, value: float, ends: Ends) -> str:
     text = metric.text(value)
+    if isinstance(ends, str):
+        return f"{text} [{ends}]"
     return f"{text} [{metric.text(ends[0])}, {metric.text(ends[1])}]" if ends else text

@@ -127,6 +127,7 @@ def equalised_costs(
     from fusion.formats.layouts import TARGET
     from fusion.intervals.equalised import equalised_interval
     from fusion.metrics.equalised import EqualisedPoints
+    from fusion.metrics.table import METRICS
 
     costs = {}
     for preset, part in parts.items():
@@ -137,8 +138,11 @@ def equalised_costs(
             points, *sides,
             n_bootstrap=arguments.bootstrap if told else 0, random_state=arguments.seed,
         )  # fmt: skip
-        for metric, interval in (("min_dcf", both.least), ("act_dcf", both.actual)):
-            costs[metric, preset] = {
+        for metric in METRICS.values():
+            if not metric.mean:
+                continue
+            interval = both.actual if metric.needs_llr else both.least
+            costs[metric.name, preset] = {
                 "c_primary": interval.estimate,
                 "interval": [interval.low, interval.high] if told else None,
                 "partitions": list(part.names),

@@ -246,3 +246,17 @@ def test_command_line_from_files_to_table(corpus):
     assert done.returncode == 0 and done.stdout.startswith("system") and not done.stderr
     done = subprocess.run([*command, "--bootstrap", "1"], env=environment, capture_output=True)
     assert done.returncode == 2 and not done.stdout
+
+
+def test_too_few_errors_are_said(corpus, capsys):
+    lines = Path("trials0").read_text().splitlines()
+    Path("clear").write_text(
+        "".join(f"{a} {b} {9 + k % 7 / 10 if label == 'target' else -9 + k % 5}\n"
+                for k, (a, b, label) in enumerate(map(str.split, lines)))
+    )  # fmt: skip
+    options = ("--bootstrap", 50, "--points", "sre16", "--json", "o")
+    assert call("clear", "trials0", *options) == 0
+    (row,) = json.loads(Path("o").read_text())["systems"]
+    assert row["eer"] == 0 and row["eer_interval"] == "too few errors"
+    assert row["min_c_primary"][0]["interval"] == "too few errors"
+    assert "0.00 [too few errors]" in capsys.readouterr().out

@@ -8,9 +8,12 @@ from scipy.stats import norm
 
 from fusion.formats.files import read_trials
 from fusion.formats.speakers import linked_speakers, mapped_speakers, read_enrolments, read_map
+from fusion.intervals.analytic import analytic_interval
 from fusion.intervals.bootstrap import bootstrap_interval, corrected
 from fusion.intervals.kernels import bootstrap_block
+from fusion.intervals.paired import paired_bootstrap
 from fusion.metrics import rates as metrics
+from fusion.metrics.points import OperatingPoint
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 
@@ -266,3 +269,40 @@ def test_bad_utt2spk(put, text, message):
 def test_bad_enrolments(put, text, message):
     with pytest.raises(DataError, match=message):
         read_enrolments(put(text, "enroll"), {"a": "s", "b": "t"})
+
+
+def few_errors(n_missed, n_targets=400, n_nontargets=4000):
+    """Trials of 40 speakers with some missed targets and many false alarms."""
+    rng = np.random.default_rng(5)
+    target = np.arange(n_targets + n_nontargets) < n_targets
+    scores = np.where(target, 6.0, -6.0) + rng.normal(size=len(target))
+    scores[:n_missed] = -8 - rng.random(n_missed)
+    enrol = np.arange(len(target)) % 40
+    return (
+        scores,
+        target,
+        enrol,
+        np.where(target, enrol, (enrol + 1 + np.arange(len(target)) // 40 % 39) % 40),
+    )
+
+
+@pytest.mark.parametrize(("n_missed", "enough"), [(0, False), (2, False), (40, True)])
+def test_too_few_errors_are_told(n_missed, enough):
+    trials = few_errors(n_missed)
+    points = [OperatingPoint(0.1)]
+    for find in (bootstrap_interval, analytic_interval):
+        found = find(*trials, points=points, llr=True)
+        assert {interval.enough for interval in found.intervals.values()} == {enough}
+        assert found.eer.low <= found.eer.estimate <= found.eer.high
+    worse = few_errors(40)[0]
+    change = paired_bootstrap(worse, trials[0], *trials[1:], points=points).differences
+    assert all(difference.interval.enough for difference in change.values())
+    change = paired_bootstrap(trials[0], trials[0], *trials[1:], points=points).differences
+    assert all(difference.interval.enough == enough for difference in change.values())
+
+
+def test_cheap_errors_may_be_few():
+    """Where misses make nearly all of the cost, a false alarm or two do not matter."""
+    scores, target, *sides = few_errors(200)
+    found = bootstrap_interval(scores, target, *sides, points=[OperatingPoint(0.5)])
+    assert found.min_dcf[0].enough

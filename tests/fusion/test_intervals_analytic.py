@@ -169,11 +169,16 @@ def test_ends():
     assert found.high == pytest.approx(1 - 0.025 ** (1 / 40)) and found.low == 0
     assert interval(Scale("cllr", 1e-3, 0.0, 9), np.inf, 0.0, np.nan, 9, 0.95).high == np.inf
     assert interval(scale, 0.9, 0.05, 0.5, 39, 0.95).high == 1.0
-    assert difference(0.0, 0.0, 0.0, 10, 0.95)[1] == 1.0
-    change, p_value = difference(0.2, 0.0, 0.1, 1e6, 0.95)
+    assert difference(scale, 0.0, 0.0, 0.0, 10, 0.95)[1] == 1.0
+    change, p_value = difference(scale, 0.2, 0.0, 0.1, 1e6, 0.95)
     assert p_value == pytest.approx(0.0455, abs=1e-4)
     assert (change.low, change.high) == pytest.approx((0.2 - 0.196, 0.2 + 0.196), abs=1e-4)
-    assert difference(np.inf, 0.0, np.nan, 10, 0.95)[1] == 1.0
+    # No normalised least cost changes by more than 1, and no EER by more than a half.
+    for name, most in (("min_dcf", 1.0), ("eer", 0.5), ("cllr", np.inf)):
+        change, _ = difference(Scale(name, 1e-3, 1.0, 40), -0.4, 0.0, 0.5, 10, 0.95)
+        assert change.low == pytest.approx(max(-0.4 - 0.5 * 2.2281, -most), abs=1e-4)
+        assert change.high == pytest.approx(min(-0.4 + 0.5 * 2.2281, most), abs=1e-4)
+    assert difference(scale, np.inf, 0.0, np.nan, 10, 0.95)[1] == 1.0
 
 
 @pytest.mark.parametrize("shared", [True, False])
