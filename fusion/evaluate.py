@@ -26,8 +26,9 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fusion.formats.speakers import TrialSpeakers
-    from fusion.formats.tables import ScoredTrials
     from fusion.intervals.bootstrap import BootstrapResult
     from fusion.metrics.curve import OperatingPoints
     from fusion.terminal.evaluate_text import Asked
@@ -86,6 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
     _check(arguments)
     asked = _asked(arguments)
     from fusion.formats.files import read_trials
+    from fusion.formats.layouts import TARGET
     from fusion.metrics.curve import OperatingPoints
     from fusion.terminal.evaluate_text import measured, print_tables
 
@@ -97,11 +99,14 @@ def main(arguments: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
-    for name, paths in given.items():
-        found = scored(paths, trials, arguments)
-        result = _bootstrap(found, told, asked, arguments) if told else None
-        tar, non = found.split()
-        del found  # a curve takes several times the memory of its scores
+    for number, (name, paths) in enumerate(given.items(), 1):
+        scores = scored(paths, trials, arguments).values
+        target = trials.labels == TARGET
+        if number == len(given):
+            del trials  # as large as the scores
+        result = _bootstrap(scores, target, told, asked, arguments) if told else None
+        tar, non = scores[target], scores[~target]
+        del scores  # a curve takes several times their memory
         curve = OperatingPoints(tar, non)
         rows.append(measured(name, curve, result, asked))
         if arguments.det or arguments.roc:
@@ -147,15 +152,18 @@ def _asked(arguments: argparse.Namespace) -> Asked:
 
 
 def _bootstrap(
-    scored: ScoredTrials, told: TrialSpeakers, asked: Asked, arguments: argparse.Namespace
+    scores: np.ndarray,
+    target: np.ndarray,
+    told: TrialSpeakers,
+    asked: Asked,
+    arguments: argparse.Namespace,
 ) -> BootstrapResult:
-    from fusion.formats.layouts import TARGET
     from fusion.intervals.bootstrap import bootstrap_interval
     from fusion.plots.det import det_band
 
     return bootstrap_interval(
-        scored.values,
-        scored.trials.labels == TARGET,
+        scores,
+        target,
         told.enrol,
         told.test,
         points=asked.points,

@@ -19,7 +19,8 @@ class TrialSpeakers:
 
     Parameters
     ----------
-    enrol, test : ndarray (n_trials,) int32
+    enrol, test : ndarray (n_trials,) integers
+        Of two bytes, or four where there are too many speakers.
     n_speakers : int
     source : str
         How they were told, in words.
@@ -122,7 +123,7 @@ def mapped_speakers(
             )
     numbers = {name: n for n, name in enumerate(sorted({*enrol_names, *test_names} - {None}))}  # type: ignore[type-var]
     enrol, test = (
-        np.array([numbers[name] for name in found], np.int32)[side]  # type: ignore[index]
+        np.array([numbers[name] for name in found], _dtype(len(numbers)))[side]  # type: ignore[index]
         for found, side in ((enrol_names, trials.enrol), (test_names, trials.test))
     )
     _refuse_contradictions(trials, enrol == test)
@@ -138,6 +139,10 @@ def _refuse_contradictions(trials: Trials, same: np.ndarray) -> None:
             f"'{trials.enrol_ids[trials.enrol[row]]} {trials.test_ids[trials.test[row]]}' "
             f"({trials.origin.where(row)}); mend the list or the map"
         )
+
+
+def _dtype(n_speakers: int) -> type[np.integer]:
+    return np.uint16 if n_speakers <= 1 << 16 else np.int32
 
 
 def linked_speakers(trials: Trials) -> TrialSpeakers:
@@ -171,7 +176,7 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
     where = (rows.astype(np.int32), columns.astype(np.int32))
     links = coo_array((np.ones(len(rows), np.int8), where), shape=(size, size))
     n_speakers, speaker = connected_components(links, directed=False)
-    speaker = speaker.astype(np.int32)
+    speaker = speaker.astype(_dtype(n_speakers))
     alone = n_test - len(np.unique(np.concatenate([trials.test[is_target], same[:, 1]])))
     source = "from the target trials, without utt2spk"
     if alone:
