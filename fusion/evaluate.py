@@ -33,8 +33,9 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fusion.formats.speakers import TrialSpeakers
-    from fusion.formats.tables import ScoredTrials
     from fusion.intervals.bootstrap import BootstrapResult
     from fusion.metrics.curve import OperatingPoints
     from fusion.terminal.evaluate_text import Asked
@@ -95,6 +96,7 @@ def main(arguments: argparse.Namespace) -> None:
     asked = _asked(arguments)
     check_partition_options(arguments, asked.presets)
     from fusion.formats.files import read_trials
+    from fusion.formats.layouts import TARGET
     from fusion.metrics.curve import OperatingPoints
     from fusion.terminal.evaluate_text import measured, print_tables
 
@@ -107,12 +109,16 @@ def main(arguments: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
-    for name, paths in given.items():
+    for number, (name, paths) in enumerate(given.items(), 1):
         found = scored(paths, trials, arguments)
-        result = _bootstrap(found, told, asked, arguments) if told else None
-        tar, non = found.split()
         equalised = equalised_costs(found, told, parts, arguments)
-        del found  # a curve takes several times the memory of its scores
+        scores, target = found.values, trials.labels == TARGET
+        del found
+        if number == len(given):
+            del trials  # as large as the scores
+        result = _bootstrap(scores, target, told, asked, arguments) if told else None
+        tar, non = scores[target], scores[~target]
+        del scores  # a curve takes several times their memory
         curve = OperatingPoints(tar, non)
         rows.append(measured(name, curve, result, asked, equalised))
         if arguments.det or arguments.roc:
@@ -159,15 +165,18 @@ def _asked(arguments: argparse.Namespace) -> Asked:
 
 
 def _bootstrap(
-    scored: ScoredTrials, told: TrialSpeakers, asked: Asked, arguments: argparse.Namespace
+    scores: np.ndarray,
+    target: np.ndarray,
+    told: TrialSpeakers,
+    asked: Asked,
+    arguments: argparse.Namespace,
 ) -> BootstrapResult:
-    from fusion.formats.layouts import TARGET
     from fusion.intervals.bootstrap import bootstrap_interval
     from fusion.plots.det import det_band
 
     return bootstrap_interval(
-        scored.values,
-        scored.trials.labels == TARGET,
+        scores,
+        target,
         told.enrol,
         told.test,
         points=asked.points,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +167,7 @@ def _learn(
     from fusion.calibration.linear import LinearFusion
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.layouts import TARGET
-    from fusion.formats.systems import join
+    from fusion.formats.systems import Waiting, join
     from fusion.formats.tables import ScoredTrials
     from fusion.terminal import fuse_text as text
     from fusion.terminal.inputs import speakers
@@ -176,12 +177,11 @@ def _learn(
         raise UsageError(
             f"all score files are of one system, {next(iter(given))!r}; name them with NAME=FILE"
         )
-    trials = read_trials([arguments.inputs[-1], *arguments.more_trials], arguments.label_column)
+    lists = [arguments.inputs[-1], *arguments.more_trials]
+    trials = read_trials(lists, arguments.label_column)
+    columns = arguments.score_column, arguments.label_column
     table = join(
-        {
-            name: read_scores(paths, arguments.score_column, arguments.label_column)
-            for name, paths in given.items()
-        },
+        Waiting({name: partial(read_scores, paths, *columns) for name, paths in given.items()}),
         trials,
         missing=arguments.missing == "fallback",
         subset=arguments.subset,
@@ -204,13 +204,14 @@ def _learn(
         if arguments.folds
         else None
     )
-    written = trials if arguments.out and not arguments.apply else None
-    del trials  # with its ids it is as large as a system's scores
+    del trials  # with its ids it is as large as a system's scores, and read again to be written
     llr = table[:, 0]
     if told:
         fusion, llr = _validate(arguments, fusion, table, target, told, record)
     record["fusion"] = fusion.to_dict()
-    return fusion, (written, llr) if written else None
+    if not arguments.out or arguments.apply:
+        return fusion, None
+    return fusion, (read_trials(lists, arguments.label_column), llr)
 
 
 def _validate(
@@ -285,30 +286,30 @@ def _apply(
 
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.layouts import TARGET, UNKNOWN
-    from fusion.formats.systems import all_trials, join
+    from fusion.formats.systems import Waiting, all_trials, join
     from fusion.terminal import fuse_text as text
 
     names = list(fusion.names or ())
     learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names
     given = _match(arguments.apply, arguments.pool, learnt, names, fusion.missing == "fallback")
-    scores = {
-        name: read_scores(paths, arguments.score_column, arguments.label_column)
-        for name, paths in given.items()
-    }
-    trials = (
-        read_trials(arguments.apply_trials, arguments.label_column)
-        if arguments.apply_trials
-        else all_trials(scores)
-    )
-    joined = join(
-        scores,
+    columns = arguments.score_column, arguments.label_column
+    fetch = {name: partial(read_scores, paths, *columns) for name, paths in given.items()}
+    if arguments.apply_trials:
+        trials = read_trials(arguments.apply_trials, arguments.label_column)
+    else:
+        scores = {name: read() for name, read in fetch.items()}
+        trials = all_trials(scores)
+        fetch = {name: partial(scores.pop, name) for name in given}
+    table = join(
+        Waiting(fetch),
         trials,
         missing=fusion.missing == "fallback",
         subset=arguments.subset,
         allow_duplicates=arguments.allow_duplicates,
     )
-    table = np.full((len(trials), len(names)), np.nan)
-    table[:, [names.index(name) for name in given]] = joined
+    if list(given) != names:
+        joined, table = table, np.full((len(trials), len(names)), np.nan)
+        table[:, [names.index(name) for name in given]] = joined
     print(f"fused {len(trials)} trials of {', '.join(given)}")
     record["applied"] = {"trials": len(trials), "missing": text.print_missing(table, fusion)}
     llr = fusion.transform(table)

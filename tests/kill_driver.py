@@ -5,8 +5,9 @@ options for ``recipes/run.sh`` three small runs on the synthetic corpus cover st
 i-vectors, two systems with their fusion, and the x-vector network, by two processes each; with
 --hyke they get half of the kills, and a run over that corpus the others. Each is run undisturbed
 once. Then each stage is told to end at a random moment, by SIGINT to the group, as a terminal does,
-and by SIGTERM to the script, as a scheduler does: the statuses must be 130 and 75. These do not
-count among the kills; then it is killed in three ways until its share of them is reached:
+and by SIGTERM to the script, as a scheduler does: the statuses must be 130 and 75, and no stage
+may be left out. These do not count among the kills, --kills 0 does no more; then it is killed in
+three ways until its share of them is reached:
 
 * at a random moment of a stage, the stages in turn so that none is left out: SIGKILL to the whole
   process group, and every fourth time to the stage's process alone, whose workers end with it;
@@ -69,7 +70,7 @@ HYKE = ["--corpus", "hyke", "--nj", "2", "--systems", "ivector cosine gmm-ubm gm
 GROUP, ALONE, CHANGE, WORKER = "group", "stage alone", "before a change", "worker alone"
 INT, TERM = "SIGINT", "SIGTERM"
 STATUSES = {INT: 130, TERM: 75}
-TRIES = 3  # to hit a stage, or a fork of one
+TRIES = 5  # to hit a stage, or a fork of one; the last three as soon as it is seen
 
 
 @dataclass
@@ -180,11 +181,11 @@ class Round:
         """Strike stages, in order; those that were missed, again. How many runs ended before."""
         early = 0
         pace = 1.0  # of this machine, against that of the undisturbed run
-        for _ in range(TRIES):
+        for last in (False,) * (TRIES - 3) + (True,) * 3:
             # By signals each stage has to be hit by each; by kills, by any.
             missed = {(target, STATUSES.get(how)): (target, how) for target, how in targets}
             for target, how in targets:
-                moment = pace * float(rng.uniform(0, self.truth.steps[target]))
+                moment = pace * float(rng.uniform(0, self.truth.steps[target])) * (not last)
                 recipe = self._launch()
                 step = strike(recipe, target, moment, list(self.truth.steps), how)
                 early += not self._account(step, how, recipe)
@@ -196,7 +197,9 @@ class Round:
             if not targets:
                 break
         for target, how in targets:
-            print(f"      {self.name}: {target} was too short to be hit by {how}", flush=True)
+            told = f"{self.name}: {target} was too short to be hit by {how}"
+            print(f"      {told}", flush=True)
+            self.tally.wrong += [told] * (how in STATUSES)
         return early
 
     def by_changes(self, count: int, rng: np.random.Generator) -> None:

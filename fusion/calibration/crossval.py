@@ -152,8 +152,12 @@ def _slices(n_trials: int) -> Iterator[slice]:
 def _parts(
     enrol: np.ndarray, test: np.ndarray, target: np.ndarray, n_folds: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Which trials (N,) to score and to train on, for every pair of blocks that has trials."""
-    low, high = np.minimum(enrol, test), np.maximum(enrol, test)
+    """Which trials (N,) to score and to train on, for every pair of blocks that has trials.
+
+    `test` is written over.
+    """
+    low = np.minimum(enrol, test)
+    high = np.maximum(enrol, test, out=test)
     for a in range(n_folds):
         for b in range(a, n_folds):
             held_out = (low == a) & (high == b)

@@ -311,7 +311,8 @@ class Problem:
         rows, parts = [], []
         for count, sign, share in zip(counts, (1, -1), (self.prior, 1 - self.prior)):
             k = -(-count // START_TRIALS)
-            picked = k * np.flatnonzero(sign * self.signed[::k] > 0)
+            every = self.signed[::k]
+            picked = k * np.flatnonzero(every > 0 if sign > 0 else every < 0)
             if not len(picked):  # Classes that alternate with the period k.
                 return self.start
             rows.append(picked)

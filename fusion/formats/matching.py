@@ -52,15 +52,16 @@ def align(
             _refuse_labels(scores, trials, slice(None))
             return ScoredTrials(trials, scores.values)
     listed = PairIndex(trials.enrol, trials.test)
-    rows = listed.find(*numbered_as(scores, trials))
-    _refuse_duplicates(trials, trials.labels, listed.first, "label", allow_duplicates)
+    rows, same_trial = listed.find(*numbered_as(scores, trials)), listed.first
+    del listed  # larger than the rest
+    _refuse_duplicates(trials, trials.labels, same_trial, "label", allow_duplicates)
     known = np.flatnonzero(rows >= 0)
     score_of = np.full(len(trials), -1, np.int32)
     score_of[rows[known][::-1]] = known[::-1]  # so that the first stays
     first = np.arange(len(scores), dtype=np.int32)
     first[known] = score_of[rows[known]]
     _refuse_duplicates(scores, scores.values, first, "score", allow_duplicates)
-    score_of = score_of[listed.first]
+    score_of = score_of[same_trial]
     if (score_of < 0).any():
         cure = "score them, or take them out of the trial list"
         raise complaint(

@@ -27,6 +27,7 @@ RULES: dict[str, tuple[str, str]] = {
 }
 _MOST_CHANCE = 0.05  # that a speaker's recordings are parted and no trial shows it
 _MOST_PARTED = 0.02  # of the speakers told may have such a chance
+_BLOCK = 1 << 20  # trials looked at together
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class TrialSpeakers:
 
     Parameters
     ----------
-    enrol, test : ndarray (n_trials,) int32
+    enrol, test : ndarray (n_trials,) integers
+        Of two bytes, or four where there are too many speakers.
     n_speakers : int
     source : str
         How they were told, in words.
@@ -156,7 +158,7 @@ def _numbered(
     """Speakers of trials by their names for each id; refuses labels that contradict them."""
     numbers = {name: n for n, name in enumerate(sorted({*enrol_names, *test_names}))}
     enrol, test = (
-        np.array([numbers[name] for name in found], np.int32)[side]
+        np.array([numbers[name] for name in found], _dtype(len(numbers)))[side]
         for found, side in ((enrol_names, trials.enrol), (test_names, trials.test))
     )
     _refuse_contradictions(trials, enrol == test, source)
@@ -232,6 +234,10 @@ def _refuse_contradictions(trials: Trials, same: np.ndarray, source: str) -> Non
         )
 
 
+def _dtype(n_speakers: int) -> type[np.integer]:
+    return np.uint16 if n_speakers <= 1 << 16 else np.int32
+
+
 def linked_speakers(trials: Trials) -> TrialSpeakers:
     r"""Speakers of trials as far as the target trials tell them.
 
@@ -265,14 +271,13 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
     where = (rows.astype(np.int32), columns.astype(np.int32))
     links = coo_array((np.ones(len(rows), np.int8), where), shape=(size, size))
     n_speakers, speaker = connected_components(links, directed=False)
-    speaker = speaker.astype(np.int32)
+    speaker = speaker.astype(_dtype(n_speakers))
     sides = speaker[:n_enrol][trials.enrol], speaker[n_enrol:][trials.test]
     alone = n_test - len(np.unique(np.concatenate([trials.test[is_target], same[:, 1]])))
     source = "from the target trials, without utt2spk"
     if alone:
         source += f"; {alone} test utterances without one count as speakers of their own"
-    differ = trials.labels == NONTARGET
-    at_most = not _all_meet(sides[0][differ], sides[1][differ], n_speakers)
+    at_most = not _all_meet(*sides, trials.labels == NONTARGET, n_speakers)
     trusted = not at_most or _parted(speaker, n_enrol, same, sides[0][is_target]) <= _MOST_PARTED
     if not trusted:
         source += (
@@ -282,13 +287,23 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
     return TrialSpeakers(*sides, int(n_speakers), source, at_most, trusted)
 
 
-def _all_meet(one: np.ndarray, two: np.ndarray, n_speakers: int) -> bool:
-    """Whether every two of the speakers meet in a trial of some, of speakers (n,) a side."""
+def _all_meet(one: np.ndarray, two: np.ndarray, differ: np.ndarray, n_speakers: int) -> bool:
+    """Whether every two of the speakers meet in a trial that tells them to differ.
+
+    Parameters
+    ----------
+    one, two, differ : ndarray (n_trials,)
+        Speakers of either side, and whether the trial tells that.
+    n_speakers : int
+    """
     n_pairs = n_speakers * (n_speakers - 1) // 2
-    if n_pairs > len(one):
+    if n_pairs > np.count_nonzero(differ):
         return False
     meets = np.zeros(n_speakers**2, bool)  # at most twice as many bytes as there are trials
-    meets[np.minimum(one, two).astype(np.int64) * n_speakers + np.maximum(one, two)] = True
+    for start in range(0, len(one), _BLOCK):  # or the numbers of pairs would take 16 times that
+        rows = slice(start, start + _BLOCK)
+        low, high = np.minimum(one[rows], two[rows]), np.maximum(one[rows], two[rows])
+        meets[(low.astype(np.int64) * n_speakers + high)[differ[rows]]] = True
     meets[:: n_speakers + 1] = False
     return int(np.count_nonzero(meets)) == n_pairs
 

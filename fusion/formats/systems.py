@@ -5,7 +5,7 @@ Dimension legend: N trials, K systems.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -59,6 +59,28 @@ class _Joined(Origin):
         return self._origins[self._table[row]].where(int(self._row[row]))
 
 
+class Waiting(Mapping[str, Scores]):
+    """Scores of systems that are fetched when they are asked for, and not kept.
+
+    Parameters
+    ----------
+    fetch : mapping of str to callable
+        Gives the scores of each system, by name.
+    """
+
+    def __init__(self, fetch: Mapping[str, Callable[[], Scores]]):
+        self._fetch = fetch
+
+    def __getitem__(self, name: str) -> Scores:
+        return self._fetch[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fetch)
+
+    def __len__(self) -> int:
+        return len(self._fetch)
+
+
 def join(
     systems: Mapping[str, Scores],
     trials: Trials,
@@ -72,7 +94,7 @@ def join(
     Parameters
     ----------
     systems : mapping of str to Scores
-        By name, in the order of the columns.
+        By name, in the order of the columns; each is asked for once, when the one before is done.
     trials : Trials
     missing : bool
         Whether a system may lack trials, whose scores are then NaN; every trial needs one.
@@ -87,20 +109,10 @@ def join(
     """
     table = np.full((len(trials), len(systems)), np.nan)
     first: dict[str, int] = {}
-    for column, (name, scores) in enumerate(systems.items()):
-        rows = np.flatnonzero(_scored(scores, trials))
-        if not len(rows):
-            raise DataError(
-                f"{scores.origin.name} has a score of none of the {len(trials)} trials of "
-                f"{trials.origin.name}; {strangers(scores, trials)}"
-            )
-        part = trials if len(rows) == len(trials) else _part(trials, rows)
-        scored = align(scores, part, subset=subset, allow_duplicates=allow_duplicates)
-        table[rows, column] = scored.values
-        if part is not trials:
-            lacks = np.ones(len(trials), bool)
-            lacks[rows] = False
-            first[name] = int(np.argmax(lacks))
+    for column, name in enumerate(systems):
+        here = _fill(table[:, column], systems[name], trials, subset, allow_duplicates)
+        if not here.all():
+            first[name] = int(np.argmin(here))
     if first and not missing:
         raise DataError(
             f"missing scores: of {len(trials)} trials of {trials.origin.name} "
@@ -114,6 +126,22 @@ def join(
             f"system, first {_show(trials, int(nothing[0]))}; take them out"
         )
     return table
+
+
+def _fill(
+    column: np.ndarray, scores: Scores, trials: Trials, subset: bool, allow_duplicates: bool
+) -> np.ndarray:
+    """Write a system's scores to its column (N,); which of the trials (N,) have one."""
+    here = _scored(scores, trials)
+    if not here.any():
+        raise DataError(
+            f"{scores.origin.name} has a score of none of the {len(trials)} trials of "
+            f"{trials.origin.name}; {strangers(scores, trials)}"
+        )
+    part = trials if here.all() else _part(trials, np.flatnonzero(here))
+    found = align(scores, part, subset=subset, allow_duplicates=allow_duplicates).values
+    column[slice(None) if part is trials else here] = found
+    return here
 
 
 def all_trials(systems: Mapping[str, Scores]) -> Trials:

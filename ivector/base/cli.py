@@ -150,7 +150,8 @@ def run(
     def body() -> int | None:
         arguments = parser.parse_args(argv)
         setup_logging(getattr(arguments, "verbose", 0))
-        set_options(parser.options() if isinstance(parser, Parser) else {})
+        words = sys.argv[1:] if argv is None else argv
+        set_options(parser.options() if isinstance(parser, Parser) else {}, words)
         with logged_warnings(), contextlib.redirect_stdout(Shown(sys.stdout)):
             if hasattr(arguments, "scheduler"):
                 use_backend(arguments.backend, arguments.scheduler)

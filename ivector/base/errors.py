@@ -5,35 +5,58 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 
 # Modules that the reader of a warning did not write; contextlib holds our decorators.
 _INNER = ("ivector", "plda", "dnn", "fusion", "sklearn", "contextlib")
 
-_PARAMETER = re.compile(r"`([A-Za-z]\w*)`(=[\w.]+)?")
+# A word of its own in backticks; quoted text, where names of users stand, is passed over.
+_PARAMETER = "|".join(
+    (
+        r"(?<!\w)'[^']*'(?!\w)",
+        r'"[^"]*"',
+        r"(?<![^\s(])`([A-Za-z]\w*)`(?:(=[\w.]+)|(?=[,.;:)=]*(?:\s|$)))",
+    )
+)
 _options: Mapping[str, str] = {}
+_pattern = re.compile(_PARAMETER)
 
 
-def set_options(options: Mapping[str, str]) -> None:
-    """Tell by which options, by parameter, the command that this process runs takes them."""
-    global _options
+def set_options(options: Mapping[str, str], words: Sequence[str] = ()) -> None:
+    """Tell by which options, by parameter, the command that this process runs takes them.
+
+    Parameters
+    ----------
+    options : mapping of str to str
+    words : sequence of str
+        Those of the command: the user's own, which messages repeat as they are.
+    """
+    global _options, _pattern
     _options = options
+    own = {part for word in words for part in re.split("[/=]", word) if "`" in part}
+    # What is called `NAME` and no more is a file only where something is said of it.
+    names = [re.escape(part) + "(?=[:,] )" * part.strip("`").isidentifier() for part in own]
+    _pattern = re.compile("|".join([*sorted(names, key=len, reverse=True), _PARAMETER]))
 
 
 def in_options(message: str) -> str:
     """A message of the library in the words of the command that this process runs.
 
     What the library advises, it names as Python does, in backticks. A command has an option for
-    it, or has not, which is said.
+    it, or has not, which is said. Backticks in names of the user stay: in quotes, in words of the
+    command, and behind a slash.
     """
 
     def say(match: re.Match[str]) -> str:
         name, value = match[1], match[2] or ""
+        clause = re.split("[:;] ", match.string[: match.start()])[-1]
+        if name is None or "/" in clause:
+            return match[0]
         return _options[name] + value if name in _options else f"{name}{value} (in Python)"
 
-    return _PARAMETER.sub(say, message) if _options else message
+    return _pattern.sub(say, message) if _options else message
 
 
 class Exit(IntEnum):

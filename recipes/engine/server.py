@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ivector.base.cli import guarded
 from ivector.base.errors import Exit, UserError, set_options
@@ -21,6 +21,7 @@ from recipes.systems import STAGES
 
 PROG = "run.sh"
 ANSWERS = 4  # file descriptor of the exit statuses
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
 SHORT_S = 1.0  # a stage that took less had nothing to do
 
 
@@ -31,7 +32,8 @@ def serve(settings: Settings) -> int:
     since this process began, a stage is run by a process that imports it anew.
     """
     children: list[int] = []  # the stage that is at work, if one is
-    _pass_on_signals(children)
+    told: list[int] = []  # exit statuses that signals ask for, since it began
+    _pass_on_signals(children, told)
     wanted, past = stages(settings), [0.0, 0.0]
     began_with = files_state()
     sources()  # which the stages inherit
@@ -39,7 +41,8 @@ def serve(settings: Settings) -> int:
         for line in sys.stdin:
             number, began = int(line), time.monotonic()
             if files_state() == began_with:
-                children.append(_fork(settings, number, answers.fileno()))
+                with _held_signals():
+                    children.append(_fork(settings, number, answers.fileno()))
                 _import_ahead(wanted[wanted.index(number) + 1 :], children[0])
                 if number:
                     _look_at_lists(settings)
@@ -47,10 +50,14 @@ def serve(settings: Settings) -> int:
                 code = os.waitstatus_to_exitcode(status)
             else:
                 words = [sys.executable, "-m", "recipes.steps", str(number), *settings.words]
-                process = subprocess.Popen(words)
-                children.append(process.pid)
+                with _held_signals():
+                    process = subprocess.Popen(words)
+                    children.append(process.pid)
                 code = process.wait()
+            if not code and told:  # it was at its end, and the next one must not begin
+                code = told[0]
             children.clear()
+            told.clear()
             seconds = time.monotonic() - began
             if seconds > SHORT_S:
                 past = [past[0] + seconds, past[1] + STAGES[number].share]
@@ -60,22 +67,34 @@ def serve(settings: Settings) -> int:
     os._exit(0)  # what was imported needs no taking down
 
 
-def _pass_on_signals(children: Sequence[int]) -> None:
+@contextlib.contextmanager
+def _held_signals() -> Iterator[None]:
+    """Let signals wait while a process begins, which `obey_signals` lets through there."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _pass_on_signals(children: Sequence[int], told: list[int]) -> None:
     """A signal ends the stage that is at work; this process itself only between two."""
     former = signal.getsignal(signal.SIGTERM)
     assert callable(former)
     end: Callable[..., object] = former
 
-    def on_end(*told: object) -> None:
+    def on_end(*signalled: object) -> None:
+        if not children:
+            end(*signalled)
+        told.append(Exit.STOPPED)
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGTERM)
-        if not children:
-            end(*told)
 
     def on_interrupt(*_: object) -> None:
-        if not children:  # else it is told, too
+        if not children:
             stop()
+        told.append(Exit.INTERRUPTED)  # as the stage is, too
 
     signal.signal(signal.SIGTERM, on_end)
     signal.signal(signal.SIGINT, on_interrupt)
@@ -157,5 +176,13 @@ def obey_signals(body: Callable[[], int]) -> int:
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, end)
     set_options({name: option.flag for name, option in TABLE.options.items()})
-    status = guarded(PROG, body)
+
+    def obeying() -> int:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        try:
+            return body()
+        finally:  # what has ended cannot be told to
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+    status = guarded(PROG, obeying)
     return told[0] if told and status == Exit.INTERRUPTED else status

@@ -211,6 +211,26 @@ def test_from_python_a_message_stays_as_it_is(monkeypatch):
     assert in_options("a smaller `top_n`") == "a smaller --top-n"
 
 
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("a `top_n` b: is damaged", ["a `top_n` b"]),
+        ("x/`top_n`: is damaged", ["--out=./x/`top_n`"]),
+        ("/corpus/a `top_n` b.wav: is damaged", []),  # of a list
+        ("`top_n`: is damaged", ["`top_n`"]),
+        ("`top_n`.wav: is damaged", []),
+        ("2 scores lack a trial, first 'a `top_n`' (s, line 3)", []),
+        ('2 scores lack a trial, first "a\'s `top_n`" (s, line 3)', []),
+    ],
+)
+def test_a_name_of_the_user_comes_out_as_it_was(message, words, monkeypatch):
+    monkeypatch.setattr(errors, "_options", {})
+    monkeypatch.setattr(errors, "_pattern", errors._pattern)
+    set_options({"top_n": "--top-n"}, words)
+    advice = "take the class's `top_n`=2, or less"
+    assert in_options(f"{message}; {advice}") == f"{message}; take the class's --top-n=2, or less"
+
+
 def test_options_of_sub_commands_and_configurations_count():
     options = make_prepare_parser().options()
     assert options["corpus_dir"] == "--corpus-dir" and len(NAMES) > 1

@@ -106,6 +106,20 @@ def test_whatever_bytes_make_a_library_raise_names_the_file(error):
         raise error
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("calibration: is empty", "calibration: is empty"),
+     ("calibration, line 2: is empty", "calibration, line 2: is empty"),
+     ("utt1: calibration: is empty", "utt1: calibration: is empty"),
+     ("not a calibration: no knots", "calibration: not a calibration: no knots"),
+     ("a calibration, or damaged", "calibration: a calibration, or damaged")],
+)  # fmt: skip
+def test_a_file_called_as_a_word_of_the_message_is_named(said, told):
+    with pytest.raises(DataError) as found, foreign("calibration", "a model"):
+        raise DataError(said)
+    assert str(found.value) == told
+
+
 class TestJson:
     @pytest.mark.parametrize(
         ("text", "words"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     ------
     DataError
         It is missing or no regular file, or anything was raised within the block; UserErrors that
-        name the file pass as they are.
+        name the file, ``PATH:`` or ``PATH, line N:``, pass as they are.
     """
     require_regular(path)
     try:
@@ -51,7 +52,8 @@ def foreign(path: str | os.PathLike, what: str, cure: str = _AGAIN) -> Iterator[
     except ModuleNotFoundError:
         raise
     except UserError as error:
-        if Path(path).name in str(error):
+        # Not anywhere: a file may be called as a word of the message.
+        if re.search(rf"(^|: ){re.escape(os.fspath(path))}[:,]", str(error)):
             raise
         raise DataError(f"{path}: {error}") from error
     except UnicodeDecodeError as error:
