@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import atomic_write, check_kind, read_arrays, read_header
 from ivector.base.foreign.arrays import Arrays, open_arrays
 from ivector.base.foreign.boundary import check_types, require_room
@@ -258,7 +258,9 @@ def iterate_statistics(path: str | os.PathLike) -> Iterator[BaumWelchStatistics]
         Missing, damaged, or another kind of file.
     """
     for block in _iterate(path):
-        yield block if isinstance(block, BaumWelchStatistics) else block.dense()
+        with named(str(path)):
+            dense = block if isinstance(block, BaumWelchStatistics) else block.dense()
+        yield dense
 
 
 def _iterate(path: str | os.PathLike) -> Iterator[SparseStatistics | BaumWelchStatistics]:
@@ -281,6 +283,14 @@ def _blocks(
     C, D, n_blocks = _checked_sizes(path, archive, header)
     sums = read_arrays(path, archive, _SUMS)
     second = _unfold(sums["second"]) if "second" in sums else None
+    for name, array, shape in (
+        ("centre", sums.get("centre"), (C, D)),
+        ("second-order statistics", second, (C, D, D)),
+    ):
+        if array is not None and array.shape != shape:
+            raise DataError(
+                f"{path}: its {name} are of {array.shape}, not of {shape}; make it again"
+            )
     for number in range(n_blocks):
         schema = {f"{number}.{name}": f for name, f in _BLOCK[header["storage"]].items()}
         block = read_arrays(path, archive, schema)

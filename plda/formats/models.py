@@ -327,8 +327,8 @@ def _restored(
     given = {key: value for key, value in held.items() if not key.endswith("_")}
     learnt = _learnt(cls)
     if lacking := [key for key in learnt if key not in held]:
-        # An estimator that was not fitted has none of them.
-        if len(lacking) < len(learnt):
+        # An estimator that was not fitted has none of them, nor seen any features.
+        if len(lacking) < len(learnt) or "n_features_in_" in held:
             raise DataError(f"{path}: lacks {prefix}{lacking[0]}; save the model again")
     estimator: BaseEstimator = cls(**step["options"], **given)
     for key, value in held.items():

@@ -205,6 +205,15 @@ def test_a_header_that_states_less_than_the_file_holds():
         read_audio(io.BytesIO(patched(BY_NAME[name].data, 26, ">I", 1)))
 
 
+def test_samples_of_more_bits_than_their_frame_has_room_for():
+    for name, place in (("WAV PCM_16 1", 34), ("RF64 PCM_24 1", 70)):
+        data = BY_NAME[name].data
+        (bits,) = struct.unpack_from("<H", data, place)
+        assert bits == int(name[-4:-2])
+        with pytest.raises(DataError, match=f"1 samples of {bits + 1} bits in a frame of"):
+            read_audio(io.BytesIO(patched(data, place, "<H", bits + 1)))
+
+
 def test_rates_that_cannot_be_converted():
     data = patched(BY_NAME["WAV PCM_16 1"].data, 24, "<I", 383_999)
     with pytest.raises(DataError, match="audio stream: a change from 383999 to 16000 Hz"):

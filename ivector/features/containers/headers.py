@@ -71,6 +71,8 @@ class Chunks:
             content = place + width
             if kind.startswith(self.data):
                 return self._samples(file, content, size)
+            if kind.startswith(b"fmt "):
+                _check_frame(file, self.form[0], content)
             if size < self.counted:
                 raise file.damaged(f"a chunk of {size} bytes")
             place = content + -(-(size - self.counted) // self.align) * self.align
@@ -88,6 +90,16 @@ class Chunks:
         if end < content:
             raise file.damaged(f"samples of {end - content} bytes")
         return Extent(min(content + self.skip, end), end)
+
+
+def _check_frame(file: Window, order: str, content: int) -> None:
+    """Refuse samples of more bits than a frame has room for: libsndfile would find fewer of them.
+
+    Of PCM, floats and what is told by its subformat; other codings count blocks.
+    """
+    tag, n_channels, _, _, n_bytes, bits = file.unpack(order + "HHIIHH", content)
+    if tag in (1, 3, 0xFFFE) and n_channels * -(-bits // 8) > n_bytes:
+        raise file.damaged(f"{n_channels} samples of {bits} bits in a frame of {n_bytes} bytes")
 
 
 RIFF = Chunks(12, "<4sI", b"data", streams=_RIFF_STREAM)
