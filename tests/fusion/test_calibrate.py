@@ -183,7 +183,7 @@ def test_explains(calibrate):
         (("dev.scores", "dev.trials", "--method", "magic"), "invalid choice"),
         (("--model", "m", "--apply", "a", "--out", "b", "--ridge", "1"), "--ridge: has no effect"),
         (("--explain", "2", "--model", "m"), "--explain"),
-        (("--explain", "two"), "invalid float"),
+        (("--explain", "two"), "is no number"),
         (("dev.scores", "dev.trials", "--enroll", "x"), "needs --utt2spk"),
     ],
 )

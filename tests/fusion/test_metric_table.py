@@ -23,6 +23,7 @@ from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import METRICS, Choice, Metric, add, columns, points_last, statistics
 from fusion.metrics.trial_costs import Costs, cost_of_neighbours
 from fusion.report import __main__ as report
+from fusion.report.tables import told_digits
 from ivector.base.cli import run
 from recipes.steps.report import P_TARGET, Row, llr_table, table
 
@@ -192,7 +193,8 @@ def test_report_shows_an_added_metric(added, call):
     content = json.loads(Path("r.json").read_text())
     first, second = (row["area"] for row in content["systems"])
     assert holds(first["low"], first["estimate"], first["high"])
-    assert f"**{first['estimate']:.4f}**" in text and first["estimate"] > second["estimate"]
+    digits = told_digits(METRICS["area"], [first, second])
+    assert f"**{first['estimate']:.{digits}f}**" in text and first["estimate"] > second["estimate"]
     assert content["systems"][0]["doubted"][0]["low"] is not None
     differences = content["comparison"]["systems"][0]["metrics"]
     assert {"area", "doubted"} <= {entry["metric"] for entry in differences}
@@ -337,6 +339,8 @@ NAMED = {
     "fusion/intervals/kernels.py": "which metrics the kernel computes, by column",
     "fusion/plots/det.py": "a DET plot marks the EER",
     "fusion/report/figures.py": "a DET plot marks the EER",
+    "fusion/forensic/validation.py": "measures of a forensic validation",
+    "fusion/forensic/words.py": "measures of a forensic validation",
     "fusion/report/make.py": "how many errors the EER rests on",
 }
 

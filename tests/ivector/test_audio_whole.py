@@ -214,6 +214,14 @@ def test_samples_of_more_bits_than_their_frame_has_room_for():
             read_audio(io.BytesIO(patched(data, place, "<H", bits + 1)))
 
 
+def test_two_numbers_of_samples_in_one_header():
+    data = BY_NAME["W64 ALAW 1"].data
+    place = data.index(b"data\xf3\xac") + 16
+    (size,) = struct.unpack_from("<q", data, place)
+    with pytest.raises(DataError, match=r"its header states .* samples, and"):
+        read_audio(io.BytesIO(patched(data, place, "<q", size - 4096)))
+
+
 def test_rates_that_cannot_be_converted():
     data = patched(BY_NAME["WAV PCM_16 1"].data, 24, "<I", 383_999)
     with pytest.raises(DataError, match="audio stream: a change from 383999 to 16000 Hz"):

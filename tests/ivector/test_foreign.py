@@ -101,9 +101,12 @@ def test_what_a_worker_raises_can_be_sent():
      NotImplementedError("x"), struct.error("x"), MemoryError(), OSError("x"), KeyError("x"),
      UnicodeDecodeError("utf-8", b"x", 0, 1, "x"), DataError("without a name")],
 )  # fmt: skip
-def test_whatever_bytes_make_a_library_raise_names_the_file(error):
-    with pytest.raises(DataError, match=r"a\.bin: "), foreign("a.bin", "a model"):
+def test_whatever_bytes_make_a_library_raise_names_the_file(error, tmp_path):
+    path = tmp_path / "a.bin"
+    path.touch()
+    with pytest.raises(DataError, match=r"a\.bin: ") as found, foreign(path, "a model"):
         raise error
+    assert found.value.__cause__ is error
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,9 @@ def test_whatever_bytes_make_a_library_raise_names_the_file(error):
      ("not a calibration: no knots", "calibration: not a calibration: no knots"),
      ("a calibration, or damaged", "calibration: a calibration, or damaged")],
 )  # fmt: skip
-def test_a_file_called_as_a_word_of_the_message_is_named(said, told):
+def test_a_file_called_as_a_word_of_the_message_is_named(said, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "calibration").touch()
     with pytest.raises(DataError) as found, foreign("calibration", "a model"):
         raise DataError(said)
     assert str(found.value) == told

@@ -182,7 +182,7 @@ class TestTinyVoxCeleb:
             tiny_voxceleb.prepare(tmp_path / "shards", tmp_path / "out", lists_dir=tree)
 
     def test_incomplete(self, tree, tmp_path):
-        with pytest.raises(DataError, match=r"dev_trials.txt: cannot be read"):
+        with pytest.raises(DataError, match=r"lacks dev_trials.txt; fetch it"):
             (tree / "dev_trials.txt").unlink()
             tiny_voxceleb.prepare(tree, tmp_path / "out")
         sound(tree / "dev" / "x.wav")
