@@ -8,7 +8,9 @@ Dimension legend: N trials.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABCMeta, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -167,3 +169,28 @@ def number_table(X: Any, what: str = "scores") -> np.ndarray:
             f"the {what} have 0 feature(s) (shape={table.shape}) while a minimum of 1 is required."
         )
     return table
+
+
+def stored_options(estimator: type, options: Mapping[str, Any]) -> Any:
+    """An estimator of the options that a file holds, each of the type of its default.
+
+    Raises
+    ------
+    KeyError, TypeError
+        There is no such option, or it is of another type; `names` are texts or None.
+    """
+    if not isinstance(options, Mapping):
+        raise TypeError("its options are no object")
+    defaults = inspect.signature(estimator).parameters
+    for name, value in options.items():
+        default = defaults[name].default
+        if name == "names":
+            several = isinstance(value, (list, tuple))
+            fits = value is None or (several and all(isinstance(text, str) for text in value))
+        elif isinstance(default, float):
+            fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+        else:
+            fits = isinstance(value, type(default))
+        if not fits:
+            raise TypeError(f"its {name} is {str(value)[:40]}")
+    return estimator(**options)

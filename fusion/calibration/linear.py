@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from fusion.calibration.bounded import BoundedFit, bound, fit_bounded
-from fusion.calibration.estimator import LlrClassifier, number_table
+from fusion.calibration.estimator import LlrClassifier, number_table, stored_options
 from fusion.calibration.logistic import LogisticFit, fit_logistic
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 from ivector.base.estimators import check_columns
@@ -223,10 +223,8 @@ class LinearFusion(LlrClassifier):
             Something lacks or does not fit together.
         """
         try:
-            fusion = cls(**content["options"])
+            fusion = stored_options(cls, content["options"])
             fusion._check_options()
-            if not all(isinstance(name, str) for name in fusion.names or ()):
-                raise TypeError("names that are no texts")
             n_systems = len(fusion.names or ())
             fusion._check_systems(n_systems)
             patterns = list(content["patterns"])

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from fusion.calibration.bounded import bound, fit_bounded, unbound
-from fusion.calibration.estimator import LlrClassifier
+from fusion.calibration.estimator import LlrClassifier, stored_options
 from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.methods import (
     LARGEST,
@@ -289,7 +289,7 @@ class Calibration(LlrClassifier):
             Something lacks or does not fit together.
         """
         try:
-            model = cls(**content["options"])
+            model = stored_options(cls, content["options"])
             model._check_options()
             sizes: dict[Any, int] = {}
             for name, size in _LEARNED[model.method].items():

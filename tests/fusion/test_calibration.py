@@ -330,3 +330,15 @@ def test_words_of_no_llr():
         describe_llr(math.nan)
     with pytest.raises(UsageError):
         describe_llr(1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("names", True), ("names", [1]), ("names", "x"), ("bounded", 1), ("prior", "0.5"),
+     ("ridge", True), ("other", 1)],
+)  # fmt: skip
+def test_an_option_in_a_file_is_of_its_own_type(name, value):
+    content = Calibration().fit([[0.0], [1], [2], [3]], [0, 1, 0, 1]).to_dict()
+    content["options"][name] = value
+    with pytest.raises(DataError, match="not a calibration of this toolkit, or damaged"):
+        Calibration.from_dict(content)
