@@ -16,12 +16,14 @@ import argparse
 import multiprocessing
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench_memory import peak
 
 # Nothing large may be imported here: a child's peak counts from what its parent filled.
 
+COMPILED = 400_000  # trials from which all kernels are used
 SPEAKERS, MODELS, UTTERANCES = 1251, 4, 32  # of each speaker
 COMMANDS = {
     "lint": "lint {a} {b} {trials}",
@@ -74,6 +76,23 @@ def write_files(folder: Path, n_trials: int, both: bool) -> None:
                 scores.write("".join(reversed(lines)))
 
 
+def measure(folder: Path, n_trials: int, commands: list[str]) -> Iterator[tuple[str, float, float]]:
+    """Peak memory (MiB) and seconds of commands, on files that are made unless they are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "trials").exists():
+        words = (folder, n_trials, not set(commands) <= set(MEASURED_ON_ONE))
+        maker = multiprocessing.get_context("spawn").Process(target=write_files, args=words)
+        maker.start()
+        maker.join()
+        if maker.exitcode:
+            raise SystemExit("the files could not be made")
+    places = {"trials": folder / "trials", "out": folder / "out"}
+    places |= {name: folder / f"{name}.scores" for name in "ab"}
+    for command in commands:
+        words = [part.format(**places) for part in COMMANDS[command].split()]
+        yield command, *peak([sys.executable, "-m", "fusion", *words])
+
+
 def main() -> None:
     """Print a line for each command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -81,23 +100,12 @@ def main() -> None:
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--folder", type=Path, help="keeps all files; else a temporary one")
     args = parser.parse_args()
-    both = not set(args.commands) <= set(MEASURED_ON_ONE)
     with tempfile.TemporaryDirectory() as name:
         folder = args.folder or Path(name)
-        if not (folder / "trials").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            words = (folder, int(args.trials), both)
-            maker = multiprocessing.get_context("spawn").Process(target=write_files, args=words)
-            maker.start()
-            maker.join()
-            if maker.exitcode:
-                raise SystemExit("the files could not be made")
-        places = {"trials": folder / "trials", "out": folder / "out"}
-        places |= {name: folder / f"{name}.scores" for name in "ab"}
+        for _ in measure(folder / "few", COMPILED, args.commands):
+            pass  # compiles the kernels, once an installation
         print(f"{'':24s}{'MiB':>8s}{'s':>8s}   {args.trials:.0e} trials", flush=True)
-        for command in args.commands:
-            words = [part.format(**places) for part in COMMANDS[command].split()]
-            memory, seconds = peak([sys.executable, "-m", "fusion", *words])
+        for command, memory, seconds in measure(folder, int(args.trials), args.commands):
             print(f"{command:24s}{memory:8.0f}{seconds:8.1f}", flush=True)
 
 
