@@ -26,6 +26,7 @@ from ivector.base.cli import SEED, Parser, run, whole
 from ivector.base.errors import UsageError
 
 if TYPE_CHECKING:
+    from fusion.calibration.grades import Grade
     from fusion.formats.speakers import TrialSpeakers
     from fusion.formats.tables import ScoredTrials
     from fusion.intervals.bootstrap import BootstrapResult
@@ -100,10 +101,11 @@ def main(arguments: argparse.Namespace) -> None:
     for name, paths in given.items():
         found = scored(paths, trials, arguments)
         result = _bootstrap(found, told, asked, arguments) if told else None
+        grade = _grade(found, told, asked, arguments) if told and asked.llr else None
         tar, non = found.split()
         del found  # a curve takes several times the memory of its scores
         curve = OperatingPoints(tar, non)
-        rows.append(measured(name, curve, result, asked))
+        rows.append(measured(name, curve, result, asked, grade))
         if arguments.det or arguments.roc:
             points[name] = curve
             intervals |= {name: result} if result else {}
@@ -162,6 +164,23 @@ def _bootstrap(
         llr=asked.llr,
         band=det_band() if arguments.det else (),
         n_bootstrap=arguments.bootstrap,
+        random_state=arguments.seed,
+    )
+
+
+def _grade(
+    scored: ScoredTrials, told: TrialSpeakers, asked: Asked, arguments: argparse.Namespace
+) -> Grade:
+    """How well the llr are calibrated."""
+    from fusion.calibration.grades import grade_calibration
+    from fusion.formats.layouts import TARGET
+
+    return grade_calibration(
+        scored.values,
+        scored.trials.labels == TARGET,
+        told.enrol,
+        told.test,
+        points=asked.points,
         random_state=arguments.seed,
     )
 

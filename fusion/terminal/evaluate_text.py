@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fusion.calibration.grades import Grade
+from fusion.calibration.wording import calibration_sentences
 from fusion.metrics.points import PRESETS, OperatingPoint
 from fusion.metrics.table import METRICS, Metric, statistics
 from fusion.terminal.tables import print_table
@@ -40,7 +42,11 @@ class Asked:
 
 
 def measured(
-    name: str, points: OperatingPoints, found: BootstrapResult | None, asked: Asked
+    name: str,
+    points: OperatingPoints,
+    found: BootstrapResult | None,
+    asked: Asked,
+    grade: Grade | None = None,
 ) -> dict[str, Any]:
     """All numbers of one system; error rates as fractions."""
     row: dict[str, Any] = {
@@ -52,7 +58,7 @@ def measured(
     for key, _ in statistics(1, asked.llr):
         numbers = _at_points if METRICS[key].per_point else _single
         row |= numbers(METRICS[key], points, found, asked)
-    return row
+    return row | ({"grade": vars(grade)} if grade else {})
 
 
 def _single(
@@ -126,6 +132,8 @@ def print_tables(
     if asked.llr:
         print(" ".join(metric.note for metric in ratios if metric.note))
         print("\n".join(point.statement for point in asked.points))
+        grades = {row["system"]: Grade(**row["grade"]) for row in rows if "grade" in row}
+        print("".join(f"{text}\n" for text in calibration_sentences(grades, asked.points)), end="")
     if told:
         print(
             f"[ , ]: 95 % intervals, {n_bootstrap} bootstrap replicates of {told.n_speakers} "
