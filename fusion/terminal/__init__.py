@@ -5,4 +5,5 @@ tables          Aligned columns, and those of all metrics.
 evaluate_text   What ``python -m fusion.evaluate`` prints and writes: numbers of every system.
 calibrate_text  What ``python -m fusion.calibrate`` prints: model, thresholds, what it is worth.
 fuse_text       What ``python -m fusion.fuse`` prints and writes: weights, table, guard.
+fuse_guard      The guard of ``python -m fusion.fuse``: what it looks at and does.
 """
