@@ -11,6 +11,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from speaker_world import Effects, Scenario, design
 
+from fusion.calibration.applied import promised
+from fusion.calibration.linear import LinearFusion
+from fusion.calibration.notices import development
+from fusion.calibration.reference import Reference
+from fusion.calibration.worth import Contest, guard, paired
+from fusion.formats.speakers import TrialSpeakers
+from fusion.metrics.points import OperatingPoint
+
+POINTS = [OperatingPoint(0.01)]
+NAMES = ["a", "b", "c"]
+
 
 @dataclass(frozen=True)
 class World:
@@ -48,6 +59,24 @@ def world(n_speakers: int, seed: list[int]) -> World:
     target = trials.enrol == trials.test
     enrol, test = trials.enrol.astype(np.int32), trials.test.astype(np.int32)
     return World(np.column_stack(columns), target, enrol, test, n_speakers, 4 * n_speakers)
+
+
+class Learnt:
+    """A fusion of a development world and what is kept of it."""
+
+    def __init__(self, part: World, seed: int, n_bootstrap: int = 200):
+        estimator = LinearFusion(names=NAMES, missing="fallback")
+        told = TrialSpeakers(part.enrol, part.test, part.n_speakers, "told")
+        contest = Contest(estimator, part.scores, part.target, told, POINTS, random_state=seed)
+        self.fusion = contest.fit(range(len(NAMES)))
+        sides = part.enrol, part.test
+        self.reference = Reference.learn(
+            part.scores, part.target, sides, NAMES, part.n_recordings, seed
+        )
+        self.reference.worth = promised(contest)
+        wrong = development(self.reference, part.scores, part.target)
+        findings = guard(contest, paired(contest, n_bootstrap, seed))
+        self.noticed = bool(wrong) or any(finding.certain for finding in findings)
 
 
 Change = Callable[[World, np.random.Generator], World]

@@ -20,12 +20,14 @@ Dimension legend: N trials, K bins, P operating points, B sets drawn.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.intervals.kernels import bootstrap_block
+from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint, cost_weights
 from ivector.base.errors import DataError
 
@@ -63,11 +65,11 @@ class Grade:
 
     Examples
     --------
-    >>> from fusion import OperatingPoint, grade_calibration
+    >>> from fusion import Calibration, cross_validate, grade_calibration
     >>> from fusion.example import simulate
     >>> part = simulate(n_speakers=40)
-    >>> llr = 8 * part.scores["cosine"] - 1
-    >>> grade_calibration(llr, part.target, *part.sides, points=[OperatingPoint(0.1)]).word
+    >>> llr = cross_validate(Calibration(), part.scores["cosine"], part.target, *part.sides)
+    >>> grade_calibration(llr, part.target, *part.sides).word
     'well'
     """
 
@@ -78,6 +80,13 @@ class Grade:
     p_value: float
     added: float
     costs: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """As what JSON holds; infinite numbers are the string inf."""
+        return {
+            name: "inf" if value == np.inf else list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+        }
 
 
 def grade_calibration(
@@ -139,7 +148,10 @@ def grade_calibration(
         rng.multinomial(max(round(n), 1), p, size=n_sets) for n, p in zip(counts, bins.perfect)
     ]
     sets = [np.vstack([one, more]) for one, more in zip(bins.counts, drawn)]
-    return _graded(bins, _measured(bins, sets), _scores(bins, sets), counts)
+    graded = _graded(bins, _measured(bins, sets), _scores(bins, sets), counts)
+    exact = OperatingPoints(values[target], values[~target], keep=True)
+    cllr = exact.cllr()
+    return replace(graded, cllr=cllr, loss=cllr - exact.min_cllr())
 
 
 class _Bins:

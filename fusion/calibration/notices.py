@@ -159,7 +159,7 @@ def _outliers(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
 
 def far(quantiles: np.ndarray) -> tuple[float, float]:
     """Ends (2, Q quantiles of both classes) beyond which a score is none of the system's."""
-    least, most = np.nanmin(quantiles[:, 2]), np.nanmax(quantiles[:, -3])  # of 0.5 % and 99.5 %
+    least, most = np.nanmin(quantiles[:, 4]), np.nanmax(quantiles[:, -5])  # of 2 % and 98 %
     width = max(most - least, 1e-12)
     # Outliers of development itself do not widen it.
     least = max(np.nanmin(quantiles[:, 0]), least - width)

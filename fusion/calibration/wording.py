@@ -109,14 +109,15 @@ def calibration_sentences(
     >>> part = simulate(n_speakers=40)
     >>> found = grade_calibration(part.scores["plda"], part.target, *part.sides)
     >>> print(calibration_sentences({"plda": found})[0])
-    plda (Cllr 1.8..., of which 1.5... is lost, 0.0... by chance) is worse than saying nothing: ...
+    plda (Cllr 2.45..., of which 2.12... is lost, and 0.0... would be by chance) is worse than
+    saying nothing: ...
     """
     sentences = []
     for word, end in _GRADES.items():
         names = [
             f"{name} ({INFORMATION.symbol} {INFORMATION.text(grade.cllr)}, of which "
-            f"{INFORMATION.text(max(grade.loss, 0))} is lost, "
-            f"{INFORMATION.text(grade.by_chance)} by chance)"
+            f"{INFORMATION.text(max(grade.loss, 0))} is lost, and "
+            f"{INFORMATION.text(grade.by_chance)} would be by chance)"
             for name, grade in grades.items()
             if grade.word == word
         ]

@@ -386,7 +386,7 @@ def record(comparison: Comparison) -> dict[str, Any]:
         "targets": comparison.n_targets,
         "nontargets": comparison.n_nontargets,
         "systems": [_versus_record(comparison, versus) for versus in comparison.versus],
-        "calibration": {name: vars(grade) for name, grade in comparison.grades.items()},
+        "calibration": {name: grade.record() for name, grade in comparison.grades.items()},
         "conclusions": comparison.conclusions(),
     }
 

@@ -26,19 +26,20 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 import numpy as np  # noqa: E402
-from guard_cases import DEVELOPMENT, HEALTHY, KINDS, World, world  # noqa: E402
+from guard_cases import (  # noqa: E402
+    DEVELOPMENT,
+    HEALTHY,
+    KINDS,
+    NAMES,
+    POINTS,
+    Learnt,
+    World,
+    world,
+)
 
-from fusion.calibration.applied import labelled, promised  # noqa: E402
-from fusion.calibration.linear import LinearFusion  # noqa: E402
-from fusion.calibration.notices import development, notices  # noqa: E402
-from fusion.calibration.reference import Reference  # noqa: E402
-from fusion.calibration.worth import Contest, guard, paired  # noqa: E402
-from fusion.formats.speakers import TrialSpeakers  # noqa: E402
+from fusion.calibration.applied import labelled  # noqa: E402
+from fusion.calibration.notices import notices  # noqa: E402
 from fusion.intervals import analytic_interval, paired_bootstrap  # noqa: E402
-from fusion.metrics.points import OperatingPoint  # noqa: E402
-
-POINTS = [OperatingPoint(0.01)]
-NAMES = ["a", "b", "c"]
 
 
 class Noticed(NamedTuple):
@@ -53,24 +54,6 @@ class Noticed(NamedTuple):
     def either(self) -> bool:
         """By labels or without."""
         return self.unlabelled or self.labels
-
-
-class Learnt:
-    """A fusion of a development world and what is kept of it."""
-
-    def __init__(self, part: World, seed: int, n_bootstrap: int = 200):
-        estimator = LinearFusion(names=NAMES, missing="fallback")
-        told = TrialSpeakers(part.enrol, part.test, part.n_speakers, "told")
-        contest = Contest(estimator, part.scores, part.target, told, POINTS, random_state=seed)
-        self.fusion = contest.fit(range(len(NAMES)))
-        sides = part.enrol, part.test
-        self.reference = Reference.learn(
-            part.scores, part.target, sides, NAMES, part.n_recordings, seed
-        )
-        self.reference.worth = promised(contest)
-        wrong = development(self.reference, part.scores, part.target)
-        findings = guard(contest, paired(contest, n_bootstrap, seed))
-        self.noticed = bool(wrong) or any(finding.certain for finding in findings)
 
 
 def noticed(

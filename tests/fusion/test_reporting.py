@@ -271,7 +271,8 @@ def test_calibration_is_graded():
     text = " ".join(found.content["summary"])
     assert "At P_tar 0.001 decisions by the likelihood ratios of wrong cost more" in text
     assert re.search(
-        r"right \(Cllr 0\.\d+, of which 0\.\d+ is lost, 0\.\d+ by chance\) is well", text
+        r"right \(Cllr 0\.\d+, of which 0\.\d+ is lost, and 0\.\d+ would be by chance\) is well",
+        text,
     )
     assert re.search(r"off \([^)]*\) is poorly calibrated", text)
     assert re.search(r"wrong \([^)]*\) is worse than saying nothing", text)
