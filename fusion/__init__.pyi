@@ -1,4 +1,6 @@
 from fusion.calibration.crossval import cross_validate as cross_validate
+from fusion.calibration.grades import Grade as Grade
+from fusion.calibration.grades import grade_calibration as grade_calibration
 from fusion.calibration.linear import LinearFusion as LinearFusion
 from fusion.calibration.logistic import fit_logistic as fit_logistic
 from fusion.calibration.one_system import Calibration as Calibration

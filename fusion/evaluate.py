@@ -35,6 +35,7 @@ from ivector.base.errors import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
+    from fusion.calibration.grades import Grade
     from fusion.formats.speakers import TrialSpeakers
     from fusion.intervals.bootstrap import BootstrapResult
     from fusion.metrics.curve import OperatingPoints
@@ -117,10 +118,11 @@ def main(arguments: argparse.Namespace) -> None:
         if number == len(given):
             del trials  # as large as the scores
         result = _bootstrap(scores, target, told, asked, arguments) if told else None
+        grade = _grade(scores, target, told, asked, arguments) if told and asked.llr else None
         tar, non = scores[target], scores[~target]
         del scores  # a curve takes several times their memory
         curve = OperatingPoints(tar, non)
-        rows.append(measured(name, curve, result, asked, equalised))
+        rows.append(measured(name, curve, result, asked, equalised, grade))
         if arguments.det or arguments.roc:
             points[name] = curve
             intervals |= {name: result} if result else {}
@@ -183,6 +185,26 @@ def _bootstrap(
         llr=asked.llr,
         band=det_band() if arguments.det else (),
         n_bootstrap=arguments.bootstrap,
+        random_state=arguments.seed,
+    )
+
+
+def _grade(
+    scores: np.ndarray,
+    target: np.ndarray,
+    told: TrialSpeakers,
+    asked: Asked,
+    arguments: argparse.Namespace,
+) -> Grade:
+    """How well the llr are calibrated."""
+    from fusion.calibration.grades import grade_calibration
+
+    return grade_calibration(
+        scores,
+        target,
+        told.enrol,
+        told.test,
+        points=asked.points,
         random_state=arguments.seed,
     )
 

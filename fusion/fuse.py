@@ -27,13 +27,16 @@ if TYPE_CHECKING:
     from fusion.calibration.linear import LinearFusion
     from fusion.formats.speakers import TrialSpeakers
     from fusion.formats.tables import Trials
+    from fusion.terminal.fuse_guard import Learnt, Options
 
 GUARDS = ("warn", "best", "refuse")
 # Options that only training takes, and their defaults.
 _LEARNING = {
     "prior": 0.5, "ridge": 0.0, "non_negative": False, "bounded": False, "missing": "refuse",
-    "guard": "warn", "utt2spk": None, "enroll": None,
 }  # fmt: skip
+UNGUARDED = (
+    "guard: nothing is kept of the development scores, so that those of --apply are not looked at"
+)
 
 
 def make_parser() -> Parser:
@@ -81,8 +84,9 @@ def make_parser() -> Parser:
         help="what to do with trials that a system has not scored; fallback fuses the systems that "
         "have, with weights learnt for them")  # fmt: skip
     add("--guard", choices=GUARDS, default="warn",
-        help="if the fusion is worse than its best part, beyond chance: say so, take the subset "
-        "that is not, or fail")  # fmt: skip
+        help="if the fusion is worse than its best part beyond chance, or the scores of --apply "
+        "are not like those of development: say so, take the systems that are not to blame, or "
+        "fail")  # fmt: skip
     add("--points", "--p-target", dest="p_target", nargs="+", default=["0.01"], metavar="P",
         help="operating points of the table and the guard: prior, prior:c_miss:c_fa, or a "
         "preset such as sre16")  # fmt: skip
@@ -104,13 +108,13 @@ def main(arguments: argparse.Namespace) -> None:
     record: dict[str, Any] = {}
     written: tuple[Trials, np.ndarray] | None = None
     if arguments.inputs:
-        fusion, written = _learn(arguments, record)
+        fusion, written, learnt = _learn(arguments, record)
     else:
-        fusion = _load(arguments.model)
+        fusion, learnt = _load(arguments.model)
         record["fusion"] = fusion.to_dict()
         text.print_weights(fusion, None)
     if arguments.apply:
-        written = _apply(arguments, fusion, record)
+        fusion, written = _apply(arguments, fusion, learnt, record)
     if arguments.out and written:
         from fusion.formats.files import write_trial_scores
 
@@ -162,8 +166,8 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _learn(
     arguments: argparse.Namespace, record: dict[str, Any]
-) -> tuple[LinearFusion, tuple[Trials, np.ndarray] | None]:
-    """Train on the development trials; the fusion, trials and cross-validated llr to write."""
+) -> tuple[LinearFusion, tuple[Trials, np.ndarray] | None, Learnt | None]:
+    """Train on development: the fusion, trials and cross-validated llr to write, what is known."""
     from fusion.calibration.linear import LinearFusion
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.layouts import TARGET
@@ -204,14 +208,12 @@ def _learn(
         if arguments.folds
         else None
     )
-    del trials  # with its ids it is as large as a system's scores, and read again to be written
-    llr = table[:, 0]
+    written = trials if arguments.out and not arguments.apply else None
+    llr, learnt = table[:, 0], None
     if told:
-        fusion, llr = _validate(arguments, fusion, table, target, told, record)
+        fusion, llr, learnt = _validate(arguments, fusion, table, target, told, trials, record)
     record["fusion"] = fusion.to_dict()
-    if not arguments.out or arguments.apply:
-        return fusion, None
-    return fusion, (read_trials(lists, arguments.label_column), llr)
+    return fusion, (written, llr) if written else None, learnt
 
 
 def _validate(
@@ -220,11 +222,13 @@ def _validate(
     table: np.ndarray,
     target: np.ndarray,
     told: TrialSpeakers,
+    trials: Trials,
     record: dict[str, Any],
-) -> tuple[LinearFusion, np.ndarray]:
-    """Cross-validate and guard; the fusion to use and the cross-validated llr of it."""
-    from fusion.calibration.worth import Contest, guard, offer, paired
+) -> tuple[LinearFusion, np.ndarray, Learnt]:
+    """Cross-validate and guard; the fusion to use, its cross-validated llr, what is known of it."""
+    from fusion.calibration.worth import Contest
     from fusion.terminal import fuse_text as text
+    from fusion.terminal.fuse_guard import of_development
 
     contest = Contest(
         fusion,
@@ -237,61 +241,63 @@ def _validate(
     )
     text.print_contest(contest)
     record["cross_validation"] = text.table_record(contest)
-    differences = None
-    if arguments.bootstrap:
-        differences = paired(contest, arguments.bootstrap, arguments.seed)
-    findings = guard(contest, differences)
-    record["guard"] = [text.finding_record(finding) for finding in findings]
-    print("\n".join(text.sentence(finding) for finding in findings) or text.ALL_WELL)
-    if not findings:
-        return fusion, contest.fused().llr
-    chosen, remaining = offer(contest, findings)
-    record["offer"] = {
-        "systems": [contest.names[k] for k in chosen.systems],
-        **text.numbers(chosen),
-    }
-    print(text.offered(chosen, remaining))
-    certain = [finding for finding in findings if finding.certain]
-    if arguments.guard == "refuse" and certain:
-        raise DataError(
-            f"the fusion is worse than its best part at {text.labels(certain)}; use "
-            f"{chosen.name} alone, or give --guard warn or best"
-        )
-    if arguments.guard != "best" or not certain:
-        return fusion, contest.fused().llr
-    print(f"taken: {chosen.name}")
-    fusion = contest.fit(chosen.systems)
-    text.print_weights(fusion, table[:, chosen.systems])
-    return fusion, chosen.llr
+    fusion, llr, learnt = of_development(contest, trials, _guarding(arguments), record)
+    record["training"]["reference"] = learnt.reference.to_dict()
+    return fusion, llr, learnt
 
 
-def _load(path: Path) -> LinearFusion:
+def _guarding(arguments: argparse.Namespace) -> Options:
+    """How to guard, of the options."""
+    from fusion.terminal.fuse_guard import Options
+
+    return Options(
+        arguments.guard, parse_points(arguments.p_target), arguments.bootstrap, arguments.seed,
+        arguments.utt2spk, arguments.enroll, arguments.speaker_ids,
+    )  # fmt: skip
+
+
+def _load(path: Path) -> tuple[LinearFusion, Learnt | None]:
+    """A saved fusion, and what its file keeps of development; files of before keep nothing."""
     from fusion.calibration.linear import LinearFusion
-    from fusion.calibration.saving import load_model
+    from fusion.calibration.reference import Reference
+    from fusion.calibration.saving import read_model
+    from fusion.terminal.fuse_guard import Learnt
 
-    fusion = load_model(path)
+    fusion, training = read_model(path)
     if not isinstance(fusion, LinearFusion):
         raise DataError(
             f"{path}: holds no fusion but a {type(fusion).__name__}; apply it with "
             "python -m fusion.calibrate"
         )
-    return fusion
+    kept = training.get("reference")
+    if kept is None:
+        return fusion, None
+    try:
+        reference = Reference.from_dict(kept)
+    except DataError as error:
+        raise DataError(f"{path}: {error}; train the fusion again") from None
+    if reference.names != list(fusion.names or ()):
+        raise DataError(f"{path}: its development scores are of other systems; train it again")
+    return fusion, Learnt(reference)
 
 
 def _apply(
-    arguments: argparse.Namespace, fusion: LinearFusion, record: dict[str, Any]
-) -> tuple[Trials, np.ndarray]:
-    """Fuse the score files of --apply; their trials and llr (N,)."""
+    arguments: argparse.Namespace,
+    fusion: LinearFusion,
+    learnt: Learnt | None,
+    record: dict[str, Any],
+) -> tuple[LinearFusion, tuple[Trials, np.ndarray]]:
+    """Fuse the score files of --apply; the fusion used, their trials and llr (N,)."""
     import numpy as np
 
     from fusion.formats.files import read_scores, read_trials
-    from fusion.formats.layouts import TARGET, UNKNOWN
     from fusion.formats.systems import Waiting, all_trials, join
     from fusion.terminal import fuse_text as text
+    from fusion.terminal.fuse_guard import classes, of_applied
 
     names = list(fusion.names or ())
-    learnt = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names
-    given = _match(arguments.apply, arguments.pool, learnt, names, fusion.missing == "fallback")
+    order = list(systems(arguments.inputs[:-1], arguments.pool)) if arguments.inputs else names
+    given = _match(arguments.apply, arguments.pool, order, names, fusion.missing == "fallback")
     columns = arguments.score_column, arguments.label_column
     fetch = {name: partial(read_scores, paths, *columns) for name, paths in given.items()}
     if arguments.apply_trials:
@@ -312,12 +318,22 @@ def _apply(
         table[:, [names.index(name) for name in given]] = joined
     print(f"fused {len(trials)} trials of {', '.join(given)}")
     record["applied"] = {"trials": len(trials), "missing": text.print_missing(table, fusion)}
-    llr = fusion.transform(table)
-    target = trials.labels == TARGET
-    if not (trials.labels == UNKNOWN).any() and target.any() and not target.all():
+    if learnt:
+        applied = record["applied"]
+        fusion, llr, learnt = of_applied(
+            learnt, fusion, table, trials, _guarding(arguments), applied
+        )
+        if arguments.inputs:
+            record["training"]["reference"] = learnt.reference.to_dict()
+            record["fusion"] = fusion.to_dict()
+    else:
+        print(UNGUARDED)
+        llr = fusion.transform(table)
+    target = classes(trials)
+    if target is not None:
         points = parse_points(arguments.p_target)
         record["applied"] |= text.print_applied(llr, table, target, names, points)
-    return trials, llr
+    return fusion, (trials, llr)
 
 
 def _match(

@@ -10,8 +10,12 @@ kernels_bounded   The loop of bounded: cost and gradient in one pass over blocks
 linear            `LinearFusion`: the scores of several systems become one llr.
 crossval          Llr of every trial by a model that has seen neither of its speakers.
 worth             What a fusion and its parts are worth on unseen speakers; the guard over them.
+grades            How well llr are calibrated, tested against what chance alone loses.
+reference         What a fusion keeps of development scores, to know others of their kind by.
+notices           What is wrong with scores beside those: range, distribution, agreement, gaps.
+applied           The guard over labelled trials that a fusion is applied to.
 saving            Calibrations and fusions as small JSON files that can be read by eye.
-wording           What an llr says, in words.
+wording           What an llr says, and how well it is calibrated, in words.
 """
 
 from ivector.base.lazy import attach

@@ -1,10 +1,35 @@
-"""What log-likelihood ratios say, in words."""
+"""What log-likelihood ratios say, and how well they are calibrated, in words."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from fusion.metrics.table import INFORMATION
 from ivector.base.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from fusion.calibration.grades import Grade
+    from fusion.metrics.points import OperatingPoint
+
+# What is said of llr of each grade.
+_GRADES = {
+    "well": "well calibrated: their likelihood ratios can be taken at face value",
+    "fairly": "fairly calibrated: their likelihood ratios are somewhat off",
+    "poorly": "poorly calibrated: their likelihood ratios should not be used as they are",
+    "too few": "not graded: there are too few errors to tell how well their likelihood ratios are "
+    "calibrated",
+    "nothing": "no better than saying nothing, by their Cllr",
+    "misleading": "worse than saying nothing: with a Cllr of more than 1, their likelihood ratios "
+    "mislead",
+}
+# What decisions at an operating point do, beside the better of accepting all and none.
+_COSTS = {
+    "unsure": "are not shown to cost less",
+    "no less": "cost no less",
+    "more": "cost more",
+}
 
 
 def describe_llr(llr: float, prior: float | None = None) -> str:
@@ -69,3 +94,51 @@ def _probability(value: float, odds: float) -> str:
     rest = 1 / (1 + math.exp(odds)) if odds < 700 else 0.0
     digits = max(2, 1 - math.floor(math.log10(rest))) if rest > 1e-12 else 12
     return f"{value:.{digits}f}" if rest > 1e-12 else "nearly 1"
+
+
+def calibration_sentences(
+    grades: Mapping[str, Grade], points: Sequence[OperatingPoint] = ()
+) -> list[str]:
+    """How far the llr of systems can be relied on, by their grades.
+
+    Examples
+    --------
+    >>> from fusion import grade_calibration
+    >>> from fusion.calibration import calibration_sentences
+    >>> from fusion.example import simulate
+    >>> part = simulate(n_speakers=40)
+    >>> found = grade_calibration(part.scores["plda"], part.target, *part.sides)
+    >>> print(calibration_sentences({"plda": found})[0])
+    plda (Cllr 2.45..., of which 2.12... is lost, and 0.0... would be by chance) is worse than
+    saying nothing: ...
+    """
+    sentences = []
+    for word, end in _GRADES.items():
+        names = [
+            f"{name} ({INFORMATION.symbol} {INFORMATION.text(grade.cllr)}, of which "
+            f"{INFORMATION.text(max(grade.loss, 0))} is lost, and "
+            f"{INFORMATION.text(grade.by_chance)} would be by chance)"
+            for name, grade in grades.items()
+            if grade.word == word
+        ]
+        if names:
+            end = end.replace("their", "its") if len(names) == 1 else end
+            sentences.append(f"{listed(names)} {'is' if len(names) == 1 else 'are'} {end}.")
+    for i, point in enumerate(points):
+        for status, costs in _COSTS.items():
+            if names := [name for name, grade in grades.items() if grade.costs[i] == status]:
+                sentences.append(
+                    f"At {point.label} decisions by the likelihood ratios of {listed(names)} "
+                    f"{costs} than {without_scores(point)}."
+                )
+    return sentences
+
+
+def without_scores(point: OperatingPoint) -> str:
+    """The decision that costs least at an operating point if nothing is known of a trial."""
+    return f"{'accepting' if point.prior > 0.5 else 'rejecting'} every trial"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as part of a sentence."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

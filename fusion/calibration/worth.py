@@ -234,8 +234,15 @@ class Finding:
 
     @property
     def certain(self) -> bool:
-        """Whether chance does not explain it: the interval is above 0, or there is none."""
-        return self.worse is None or bool(self.worse[0] > 0)
+        """Whether chance does not explain it, or it does not matter whether it does.
+
+        The interval is above 0, or there is none; or the fused system is worth less than deciding
+        without scores, which few trials of great weight do: draws without them hide them.
+        """
+        if self.worse is None or self.worse[0] > 0:
+            return True
+        costs = METRICS[self.metric[0]].needs_llr
+        return costs and bool(self.fused > 1 + 1e-9 > self.best + 1e-9)
 
 
 def metrics_of(points: Sequence[OperatingPoint]) -> dict[Key, str]:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fusion.calibration.grades import Grade
+from fusion.calibration.wording import calibration_sentences
 from fusion.intervals.results import TOO_FEW, Difference, McNemar
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import METRICS, PRIMARY, Key
@@ -131,6 +133,8 @@ class Comparison:
     n_bootstrap, n_speakers, n_targets, n_nontargets : int
     at : str
         What the thresholds are, in words.
+    grades : dict of str to Grade
+        How well each system's llr are calibrated; empty if scores are no llr.
 
     Examples
     --------
@@ -156,10 +160,12 @@ class Comparison:
     n_nontargets: int
     at: str
     ids: Callable[[int], tuple[str, str]] | None = field(default=None, repr=False)
+    grades: dict[str, Grade] = field(default_factory=dict)
 
     def conclusions(self) -> list[str]:
-        """Plain sentences, for each system."""
-        return [sentence for versus in self.versus for sentence in conclusion(self, versus)]
+        """Plain sentences: of each system beside the first, and of how they are calibrated."""
+        found = [sentence for versus in self.versus for sentence in conclusion(self, versus)]
+        return found + calibration_sentences(self.grades, self.points)
 
     def text(self) -> str:
         """Tables and conclusions for a terminal."""
@@ -380,6 +386,7 @@ def record(comparison: Comparison) -> dict[str, Any]:
         "targets": comparison.n_targets,
         "nontargets": comparison.n_nontargets,
         "systems": [_versus_record(comparison, versus) for versus in comparison.versus],
+        "calibration": {name: grade.record() for name, grade in comparison.grades.items()},
         "conclusions": comparison.conclusions(),
     }
 
@@ -437,8 +444,7 @@ def _metric_records(differences: dict[Key, Difference]) -> list[tuple[Key, dict[
     ]
 
 
-def _plain(value: float) -> float | str | None:
-    """A number as JSON has it."""
+def _plain(value: float) -> float | str | None:  # as JSON has it
     if math.isnan(value):
         return None
     return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")

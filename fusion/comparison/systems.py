@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fusion.calibration.grades import Grade, grade_calibration
 from fusion.comparison.conditions import groups
 from fusion.comparison.result import Comparison, Disagreement, Key, Part, Versus
 from fusion.intervals.paired import mcnemar, paired_bootstrap
@@ -51,6 +52,13 @@ class _Trials:
             shared=self.shared, points=self.points, llr=self.llr, n_bootstrap=self.n_bootstrap,
             level=self.level, random_state=self.seed,
         ).differences  # fmt: skip
+
+    def grade(self, values: np.ndarray) -> Grade:
+        """How well llr are calibrated."""
+        return grade_calibration(
+            values, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
+            random_state=self.seed,
+        )  # fmt: skip
 
     def n_speakers(self, chosen: np.ndarray | slice = slice(None)) -> int:
         """Number of speakers (or of those of the smaller side) of some of the trials."""
@@ -150,6 +158,7 @@ def compare_systems(
     return Comparison(
         first[0], versus, list(points), level, n_bootstrap, trials.n_speakers(), n_targets,
         len(trials.target) - n_targets, _at(trials, threshold), ids,
+        {name: trials.grade(values) for name, values in (first, *others)} if llr else {},
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion.calibration.grades import Grade, grade_calibration
 from fusion.comparison.conditions import groups as parts_of
 from fusion.intervals.bootstrap import BootstrapResult, bootstrap_interval
 from fusion.intervals.paired import paired_bootstrap
@@ -66,6 +67,13 @@ class Draw:
             one, two, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
             llr=llr, n_bootstrap=self.n_bootstrap, level=LEVEL, random_state=self.seed,
         ).differences  # fmt: skip
+
+    def grade(self, values: np.ndarray) -> Grade:
+        """How well llr are calibrated."""
+        return grade_calibration(
+            values, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
+            random_state=self.seed,
+        )  # fmt: skip
 
     def part(self, chosen: np.ndarray) -> Draw:
         """The same for some of the trials."""

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from fusion.metrics.table import (
-    ACTUAL_COST,
-    INFORMATION,
-    METRICS,
-    PRIMARY,
-    groups,
-    pick,
-    statistics,
-)
+from fusion.calibration.grades import Grade
+from fusion.calibration.wording import calibration_sentences, listed, without_scores
+from fusion.metrics.points import OperatingPoint
+from fusion.metrics.table import ACTUAL_COST, METRICS, PRIMARY, groups
 from fusion.plots.det import RULE_OF
 from fusion.report.forensic import forensic_sentences, forensic_tables, forensic_terms
 from fusion.report.tables import (
@@ -24,7 +18,6 @@ from fusion.report.tables import (
     Table,
     count,
     interval,
-    metric_text,
     p_text,
     tables,
     told_digits,
@@ -34,9 +27,6 @@ from ivector.base.foreign.names import shown
 Record = dict[str, Any]
 _FEW_SPEAKERS = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
-# Parts that bad calibration adds to Cllr and to the costs: up to the one, ratios can be taken at
-# their word; above the other, they should not be used.
-_WELL, _POOR = 0.1, 0.25
 
 # Terms beside the metrics, each with whether it is of likelihood ratios only: before those of any
 # threshold, before those at operating points, before the others, and after.
@@ -137,72 +127,22 @@ def _runner_up(content: Record) -> str:
 
 
 def _calibration(content: Record) -> list[str]:
-    """How far likelihood ratios can be taken at their word."""
-    graded: dict[str, list[str]] = {}
-    for row in content["systems"]:
-        if not row["llr"]:
-            continue
-        total, lost = (
-            metric_text(INFORMATION, value)
-            for value in (row[INFORMATION.name]["estimate"], max(row["calibration_loss"], 0))
-        )
-        name = f"{row['system']} ({INFORMATION.symbol} {total}, of which {lost} is lost)"
-        graded.setdefault(_grade(row), []).append(name)
-    ends = {
-        "well": "well calibrated: their likelihood ratios can be taken at their word",
-        "fairly": "fairly calibrated: their likelihood ratios are somewhat off",
-        "poorly": "poorly calibrated: their likelihood ratios should not be used as they are",
-        "misleading": "worse than saying nothing: with a Cllr of 1 or more, their likelihood "
-        "ratios mislead",
-    }
-    sentences = []
-    for grade, end in ends.items():
-        if names := graded.get(grade):
-            one = len(names) == 1
-            text = f"{_listed(names)} {'is' if one else 'are'} {end}."
-            sentences.append(text.replace("their", "its") if one else text)
-    return sentences + _costly(content)
-
-
-def _grade(row: Record) -> str:
-    """How well a system is calibrated: over all priors, and at the operating points."""
-    if row[INFORMATION.name]["estimate"] >= 1:
-        return "misleading"
-    n_points = len(row[ACTUAL_COST.name])
-    added = max(
-        _added(pick(row, (METRICS[name].best, at))["estimate"], pick(row, (name, at))["estimate"])
-        for name, at in statistics(n_points, True)
-        if METRICS[name].best
-    )
-    return "well" if added <= _WELL else "fairly" if added <= _POOR else "poorly"
-
-
-def _added(least: float, actual: float) -> float:
-    """Part by which the actual cost exceeds the least; differences of rounding do not count."""
-    if actual - least <= 1e-9:
-        return 0.0
-    return (actual - least) / least if least > 0 else math.inf
-
-
-def _costly(content: Record) -> list[str]:
-    """Operating points at which decisions by the Bayes threshold cost more than none."""
-    sentences = []
-    for i, point in enumerate(content["points"]):
+    """How far likelihood ratios can be taken at their word, and where no threshold helps."""
+    points = [OperatingPoint(p["p_target"], p["c_miss"], p["c_fa"]) for p in content["points"]]
+    grades = {row["system"]: Grade(**row["grade"]) for row in content["systems"] if row["llr"]}
+    sentences = calibration_sentences(grades, points)
+    for i, point in enumerate(points):
         names = [
             row["system"]
             for row in content["systems"]
-            if row["llr"] and row[ACTUAL_COST.name][i]["estimate"] > 1 + 1e-9
+            if row[METRICS[ACTUAL_COST.name].best][i]["estimate"] > 1 - 1e-9
         ]
         if names:
             sentences.append(
-                f"At {point['label']} decisions by the likelihood ratios of {_listed(names)} cost "
-                "more than deciding without them."
+                f"At {point.label} no threshold of {listed(names)} costs less than "
+                f"{without_scores(point)}."
             )
     return sentences
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def cautions(content: Record, few: Mapping[str, Sequence[str]], scarce: Sequence[str]) -> list[str]:
@@ -223,18 +163,16 @@ def cautions(content: Record, few: Mapping[str, Sequence[str]], scarce: Sequence
     elif speakers and speakers < _FEW_SPEAKERS:
         found.append(f"Only {speakers} speakers: the intervals are rough.")
     if scarce:
-        found.append(
-            f"The EER of {_listed(scarce)} rests on fewer than {RULE_OF} errors of a kind."
-        )
+        found.append(f"The EER of {listed(scarce)} rests on fewer than {RULE_OF} errors of a kind.")
     for label, names in few.items():
         found.append(
-            f"At {label} the least cost of {_listed(names)} rests on fewer than {RULE_OF} misses "
+            f"At {label} the least cost of {listed(names)} rests on fewer than {RULE_OF} misses "
             "or false alarms: its value is rough."
         )
     plain = [row["system"] for row in content["systems"] if not row["llr"]]
     if plain:
         found.append(
-            f"The scores of {_listed(plain)} are not given as likelihood ratios: "
+            f"The scores of {listed(plain)} are not given as likelihood ratios: "
             f"{'it has' if len(plain) == 1 else 'they have'} no actual costs, and minDCF and min "
             "Cllr show what calibration could reach at best."
         )

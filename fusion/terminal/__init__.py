@@ -7,4 +7,5 @@ evaluate_text   What ``python -m fusion.evaluate`` prints and writes: numbers of
 calibrate_text  What ``python -m fusion.calibrate`` prints: model, thresholds, what it is worth.
 fuse_text       What ``python -m fusion.fuse`` prints and writes: weights, table, guard.
 validate_text   What ``python -m fusion.validate`` prints and writes: evidence, cases, conclusions.
+fuse_guard      The guard of ``python -m fusion.fuse``: what it looks at and does.
 """

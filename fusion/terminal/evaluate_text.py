@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fusion.calibration.grades import Grade
+from fusion.calibration.wording import calibration_sentences
 from fusion.intervals.results import TOO_FEW
 from fusion.metrics.points import PRESETS, OperatingPoint
 from fusion.metrics.table import METRICS, Metric, statistics
@@ -46,6 +48,7 @@ def measured(
     found: BootstrapResult | None,
     asked: Asked,
     equalised: Mapping[tuple[str, str], dict[str, Any]],
+    grade: Grade | None = None,
 ) -> dict[str, Any]:
     """All numbers of one system; error rates as fractions.
 
@@ -65,7 +68,7 @@ def measured(
         for entry in row.get(mean[0], []) if mean else []:
             if entry["preset"] == preset:
                 entry["equalised"] = equalised[metric, preset]
-    return row
+    return row | ({"grade": vars(grade)} if grade else {})
 
 
 def _single(
@@ -147,6 +150,8 @@ def print_tables(
     if asked.llr:
         print(" ".join(metric.note for metric in ratios if metric.note))
         print("\n".join(point.statement for point in asked.points))
+        grades = {row["system"]: Grade(**row["grade"]) for row in rows if "grade" in row}
+        print("".join(f"{text}\n" for text in calibration_sentences(grades, asked.points)), end="")
     for note in notes:
         print(note)
     if told:

@@ -14,7 +14,9 @@ from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import INFORMATION, METRICS, PRIMARY, Metric
 from fusion.terminal.tables import metric_cells, metric_heads, print_table
 
-ALL_WELL = "guard: the fusion is nowhere worse than its best part"
+ALL_WELL = "guard: on development the fusion is nowhere worse than its best part"
+APPLIED_WELL = "guard: the scores of --apply are like those of development"
+APPLIED_WELL_LABELLED = f"{APPLIED_WELL}, and the fusion is worth what it was there"
 
 
 def print_missing(table: np.ndarray, fusion: LinearFusion) -> dict[str, int]:
@@ -170,3 +172,11 @@ def offered(chosen: Measured, remaining: Sequence[Finding]) -> str:
     if remaining:
         return f"{text}worse than the best part at {labels(remaining)} only"
     return f"{text}not worse than the best part there; --guard best takes it"
+
+
+def bounded(robust: Measured, plain: Measured) -> str:
+    """That bounded training is better, in words."""
+    return (
+        f"guard: a few trials rule the training; with --bounded {INFORMATION.symbol} is "
+        f"{INFORMATION.text(robust.cllr)} and not {INFORMATION.text(plain.cllr)}"
+    )

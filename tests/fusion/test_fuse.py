@@ -103,7 +103,7 @@ def test_learns_and_applies(corpus, capsys):
     table = numbers["cross_validation"]
     assert table["fused"]["cllr"] < min(row["cllr"] for row in table["without"].values())
     assert list(table["alone"]) == list(table["without"]) == list(SHIFTS)
-    assert numbers["applied"] == {"trials": 1280, "missing": {}}
+    assert numbers["applied"] == {"trials": 1280, "missing": {}, "guard": []}
     rows = read_scores("out/fused.scores")
     assert [rows.enrol_ids[i] for i in rows.enrol[:2]] == [
         line.split()[0] for line in Path("eval/plda.scores").read_text().splitlines()[:2]

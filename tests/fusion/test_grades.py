@@ -1,0 +1,159 @@
+"""Grades of calibration: exact llr are not blamed, others are, and what is useless is called so."""
+
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from speaker_world import Effects, Scenario, design
+
+from fusion import compare, evaluate, grade_calibration
+from fusion.calibration.wording import calibration_sentences
+from fusion.formats.files import write_scores
+from fusion.metrics.points import OperatingPoint
+from ivector.base.cli import run
+from ivector.base.errors import DataError
+
+POINTS = [OperatingPoint(0.01)]
+SEPARATIONS = {0.05: 3.2897, 0.02: 4.1075, 0.005: 5.1517}
+
+
+def exact(eer, n_targets, n_nontargets, seed):
+    """Perfectly calibrated llr of independent trials of 40 speakers."""
+    rng, width = np.random.default_rng(seed), SEPARATIONS[eer]
+    target = np.arange(n_targets + n_nontargets) < n_targets
+    llr = np.where(target, 0.5, -0.5) * width**2 + width * rng.normal(size=len(target))
+    enrol = rng.integers(40, size=len(target))
+    return llr, target, enrol, np.where(target, enrol, (enrol + rng.integers(1, 40)) % 40)
+
+
+def words(change, eer, sizes, n_sets=25):
+    """How many sets have each grade."""
+    found = Counter()
+    for seed in range(n_sets):
+        llr, *trials = exact(eer, *sizes, seed)
+        options = {"points": POINTS, "random_state": seed, "n_sets": 400}
+        found[grade_calibration(change(llr), *trials, **options).word] += 1
+    return found
+
+
+@pytest.mark.parametrize("eer", SEPARATIONS)
+@pytest.mark.parametrize("sizes", [(100, 4000), (360, 14000)])
+def test_exact_llr_are_not_blamed(eer, sizes):
+    found = words(lambda llr: llr, eer, sizes)
+    assert found["poorly"] <= 1 and found["poorly"] + found["fairly"] <= 3
+    if sizes[0] >= 360 and eer >= 0.02:
+        assert found["too few"] <= 1
+    if sizes[0] * eer < 1:
+        assert found["too few"] > 20
+
+
+@pytest.mark.parametrize("eer", SEPARATIONS)
+def test_what_is_off_is_not_called_well(eer):
+    for change in (lambda llr: 1.5 * llr, lambda llr: llr + 1):
+        assert words(change, eer, (2000, 20_000), n_sets=12)["well"] == 0
+
+
+def test_trials_of_one_speaker_are_no_evidence_of_their_own():
+    """Sets of few speakers who are alike lose more by chance than as many strangers."""
+    world = Scenario(True, 20, 20, separation=3.3, speaker=0.3)
+    blamed = Counter()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        trials = design(world, rng)
+        llr, target = Effects(world, trials, rng).scores(), trials.enrol == trials.test
+        for told in ((), trials[:2]):
+            options = {"n_sets": 300, "random_state": seed}
+            grade = grade_calibration(llr, target, *told, **options)
+            blamed[len(told)] += grade.word not in ("well", "too few")
+    assert blamed[2] <= 3 < 8 <= blamed[0]
+
+
+def test_repeated_trials_tell_nothing_new():
+    llr, target, enrol, test = exact(0.05, 360, 6000, 0)
+    once = grade_calibration(llr, target, enrol, test, points=POINTS)
+    speakers = np.arange(len(llr)), np.where(target, np.arange(len(llr)), -1) + len(llr)
+    speakers = speakers[0], np.where(target, speakers[0], speakers[1] + 1 + np.arange(len(llr)))
+    four = [np.tile(values, 4) for values in (llr, target, *speakers)]
+    again = grade_calibration(*four, points=POINTS)
+    assert again.cllr == pytest.approx(once.cllr, rel=1e-3)
+    assert again.by_chance == pytest.approx(once.by_chance, rel=0.35)
+    alone = grade_calibration(*four[:2], points=POINTS)
+    assert alone.by_chance < 0.5 * once.by_chance
+
+
+def test_the_same_seed_gives_the_same_grade():
+    trials = exact(0.02, 100, 4000, 1)
+    assert grade_calibration(*trials, points=POINTS) == grade_calibration(*trials, points=POINTS)
+
+
+def test_what_is_no_better_than_rejecting_everything_is_called_that():
+    llr, *trials = exact(0.05, 360, 14_000, 0)
+    cases = {
+        "rejects": (np.full(len(llr), -6.0), "misleading", "no less"),
+        "silent": (np.zeros(len(llr)), "nothing", "no less"),
+        "wild": (llr + 8, "misleading", "more"),
+        "wrong": (np.where(trials[0], -np.inf, 3.0), "misleading", "no less"),
+    }
+    grades = {
+        name: grade_calibration(values, *trials, points=POINTS)
+        for name, (values, _, _) in cases.items()
+    }
+    for name, (_, word, cost) in cases.items():
+        assert (grades[name].word, grades[name].costs) == (word, (cost,)), name
+    text = " ".join(calibration_sentences(grades, POINTS))
+    assert "of wild cost more than rejecting every trial" in text
+    assert "of rejects, silent and wrong cost no less than rejecting every trial" in text
+    assert "silent (Cllr 1.0000, of which 0.0000 is lost" in text and "no better than" in text
+    often = [OperatingPoint(0.9)]
+    text = calibration_sentences({"x": grade_calibration(llr * 0, *trials, points=often)}, often)
+    assert text[-1].endswith("cost no less than accepting every trial.")
+
+
+def test_a_cost_that_may_be_that_of_rejecting_everything():
+    llr, *trials = exact(0.05, 100, 4000, 0)
+    grade = grade_calibration(llr, *trials, points=[OperatingPoint(0.0002)])
+    assert grade.costs == ("unsure",)
+    text = calibration_sentences({"x": grade}, [OperatingPoint(0.0002)])[-1]
+    assert text == (
+        "At P_tar 0.0002 decisions by the likelihood ratios of x are not shown to cost less than "
+        "rejecting every trial."
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [{"llr": [1.0, np.nan]}, {"is_target": [True, True]}, {"enrol_speaker": [0]}]
+)
+def test_impossible_trials(change):
+    given = {"llr": [1.0, 2.0], "is_target": [True, False], "enrol_speaker": [0, 1]}
+    with pytest.raises(DataError):
+        grade_calibration(**(given | {"test_speaker": [0, 1]} | change))
+
+
+def test_one_rule_in_evaluate_compare_and_report(tmp_path, monkeypatch, capsys):
+    from fusion.report import build_parser, main
+
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    world = Scenario(True, 20, 3)
+    trials = design(world, rng)
+    llr, target = Effects(world, trials, rng).scores(), trials.enrol == trials.test
+    models = [f"m{k}" for k in trials.enrol]
+    tests = [f"u{k}_{r}" for k, r in zip(trials.test, trials.test_recording)]
+    labels = np.where(target, "target", "nontarget")
+    (tmp_path / "trials").write_text(
+        "".join(f"{m} {u} {word}\n" for m, u, word in zip(models, tests, labels))
+    )
+    write_scores("right", models, tests, llr)
+    write_scores("off", models, tests, 2.5 * llr + 1)
+    options = ["--llr", "--bootstrap", "50"]
+    assert run(evaluate.make_parser(), evaluate.main, ["right", "off", "trials", *options]) == 0
+    texts = [capsys.readouterr().out]
+    words = ["right", "off", "--trials", "trials", *options]
+    assert run(compare.make_parser(), compare.main, words) == 0
+    texts.append(capsys.readouterr().out)
+    main(build_parser().parse_args(["right", "off", "trials", *options, "--out", "r.html"]))
+    texts.append(capsys.readouterr().out)
+    found = [re.findall(r".* (?:is|are) (?:well|fairly|poorly) calibrated.*", t) for t in texts]
+    assert found[0] == found[1] == found[2]
+    assert [sentence.split()[0] for sentence in found[0]] == ["right", "off"]
