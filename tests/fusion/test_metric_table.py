@@ -341,6 +341,10 @@ NAMED = {
     "fusion/report/figures.py": "a DET plot marks the EER",
     "fusion/forensic/validation.py": "measures of a forensic validation",
     "fusion/forensic/words.py": "measures of a forensic validation",
+    "fusion/calibration/grades.py": "calibration is graded by its loss, which is of Cllr",
+    "fusion/calibration/wording.py": "calibration is graded by its loss, which is of Cllr",
+    "fusion/terminal/fuse_guard.py": "a training is chosen by Cllr",
+    "fusion/terminal/fuse_text.py": "a training is chosen by Cllr",
     "fusion/report/make.py": "how many errors the EER rests on",
 }
 

@@ -42,7 +42,7 @@ def test_page_opens_without_a_word(browser, page, dark):
     assert browser.fetched() == [page.resolve().as_uri()]
     assert browser.run("performance.getEntriesByType('resource').length") == 0
     assert browser.run("document.querySelectorAll('table').length") == 5
-    assert browser.run("document.querySelectorAll('tbody tr').length") == 3 + 2 + 8 + 16
+    assert browser.run("document.querySelectorAll('tbody tr').length") == 3 + 2 * 2 + 8 + 16
     assert browser.run("document.title").startswith("<script>")
     grounds = {True: "rgb(20, 24, 28)", False: "rgb(255, 255, 255)"}
     style = "getComputedStyle(document.body)"

@@ -48,7 +48,7 @@ def test_faults_are_found(fuzzer, monkeypatch):
     assert run.judged(["fusion", "lint"])[0] == "fault"
     monkeypatch.setattr(run, "LIMIT_MB", -100)
     held = []
-    assert "MiB" in run.limited(lambda: held.append(np.ones(1 << 24)) or ("accepted", ""))[1]
+    assert "MiB" in run.limited(lambda: held.append(np.ones(1 << 26)) or ("accepted", ""))[1]
     monkeypatch.setattr(run, "LONGEST_S", 0.3)
     monkeypatch.setattr(type(fuzzer), "run", lambda self, n: os._exit(3) if n else time.sleep(9))
     told = {result.number: result.wrong for result in run.run_all(fuzzer, 2, 1)}

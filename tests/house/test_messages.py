@@ -96,6 +96,7 @@ PREPARE = parser_options(make_prepare_parser())
 # Parts of one command alone, whose options they may name.
 ONE_COMMAND = {
     "fusion/terminal/fuse_text.py": ["fusion/fuse.py"],
+    "fusion/terminal/fuse_guard.py": ["fusion/fuse.py"],
     "fusion/terminal/validate_text.py": ["fusion/validate.py"],
     "fusion/terminal/partitions.py": ["fusion/evaluate.py"],
     "dnn/configuration/sections.py": ["dnn/train.py"],
