@@ -24,7 +24,7 @@ def test_killed_recipe_continues_to_the_same_bytes(tmp_path):
     # Both signals in every stage; again where one came as its stage was ending anyway.
     assert len(set(told)) == 2 * 3
     ways = [how for _, how, _ in tally.kills if how not in kill_driver.STATUSES]
-    assert len(ways) == 4 and {kill_driver.CHANGE, kill_driver.WORKER} <= set(ways)
+    assert len(ways) >= 4 and {kill_driver.CHANGE, kill_driver.WORKER} <= set(ways)
 
 
 @pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed (extra scale)")

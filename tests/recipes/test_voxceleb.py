@@ -182,9 +182,9 @@ class TestTinyVoxCeleb:
             tiny_voxceleb.prepare(tmp_path / "shards", tmp_path / "out", lists_dir=tree)
 
     def test_incomplete(self, tree, tmp_path):
-        with pytest.raises(DataError, match=r"lacks dev_trials.txt; fetch it"):
-            (tree / "dev_trials.txt").unlink()
-            tiny_voxceleb.prepare(tree, tmp_path / "out")
         sound(tree / "dev" / "x.wav")
         with pytest.raises(DataError, match="expected dev/wav/speaker/video"):
+            tiny_voxceleb.prepare(tree, tmp_path / "out")
+        (tree / "dev_trials.txt").unlink()
+        with pytest.raises(DataError, match=r"lacks dev_trials.txt; fetch it"):
             tiny_voxceleb.prepare(tree, tmp_path / "out")
