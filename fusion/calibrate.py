@@ -223,7 +223,7 @@ def _learn(
         interactions=arguments.interactions,
         names=names,
     ).fit(scores, target, quality)
-    whose = speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
+    whose = speakers(trials, arguments)
     training = {
         "trials": len(trials),
         "targets": int(target.sum()),

@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.formats.layouts import TARGET
 
     trials = read_trials(arguments.trials, arguments.label_column)
-    told = speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
+    told = speakers(trials, arguments)
     found = compare_systems(
         {name: scored(paths, trials, arguments).values for name, paths in given.items()},
         trials.labels == TARGET,

@@ -105,7 +105,7 @@ def main(arguments: argparse.Namespace) -> None:
     trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told: TrialSpeakers | None = None
     if arguments.bootstrap:
-        told = speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
+        told = speakers(trials, arguments)
     parts = partitioned(arguments, trials, asked.presets)
     rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}

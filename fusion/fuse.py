@@ -203,11 +203,7 @@ def _learn(
     )
     text.print_missing(table, fusion)
     text.print_weights(fusion, table)
-    told = (
-        speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
-        if arguments.folds
-        else None
-    )
+    told = speakers(trials, arguments) if arguments.folds else None
     written = trials if arguments.out and not arguments.apply else None
     llr, learnt = table[:, 0], None
     if told:

@@ -88,7 +88,7 @@ def main(arguments: argparse.Namespace) -> None:
     from ivector.base.errors import named
 
     trials = read_trials(arguments.trials, arguments.label_column)
-    told = speakers(trials, arguments.utt2spk, arguments.enroll)
+    told = speakers(trials, arguments)
     target, columns = trials.labels == TARGET, conditions(arguments, trials)
     llr: dict[str, np.ndarray] = {}
     records: dict[str, dict[str, Any]] = {}

@@ -12,6 +12,7 @@ kernels      The loops of parsing and records, 2 MiB at a time.
 hdf5         Matrices of scores and keys: the files of BOSARIS, SIDEKIT, hyperion, PyBOSARIS.
 systems      Scores of the same trials by several systems, side by side; NaN where one has none.
 speakers     Which speaker each side of a trial is of: what the bootstrap draws.
+corpus_ids   What the ids of known corpora look like, and where the speaker stands in them.
 measures     Durations, genders and other columns beside the scores, from tables with a header.
 known_lists  Published trial lists, by their numbers of trials and MD5 sums.
 linting      All that may be wrong with files, by file and line.

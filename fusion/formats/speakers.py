@@ -8,23 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fusion.formats.corpus_ids import RULES
 from fusion.formats.layouts import NONTARGET, TARGET, UNKNOWN
 from fusion.formats.tables import Trials
 from ivector.base.errors import DataError, UsageError
 from ivector.base.files import read_lines
 
-_VOXCELEB = r"(?:.*/)?(id\d{5})(?:[/-].*)?"
-# What the ids of a corpus look like and where the speaker stands: of recordings, and of models.
-RULES: dict[str, tuple[str, str]] = {
-    "voxceleb": (_VOXCELEB, _VOXCELEB),  # id10270/5r0dWxy17C8/00001.wav, id10270-5r0dWxy17C8-00001
-    "tiny-voxceleb": (_VOXCELEB, _VOXCELEB),
-    "librispeech": (
-        r"(?:.*/)?(\d+)-\d+-\d{4}(?:\.\w+)?",  # 84-121123-0000
-        r"(?:(?:.*/)?(?=\d+-))?(\d+)(?:-\d+-\d{4}(?:\.\w+)?)?",  # or the speaker alone
-    ),
-    # Kaldi's SPEAKER-SEGMENT; NIST's own names of segments do not tell the speaker.
-    "nist": (r"(\w+)-.*sre\d\d.*", r"(\w+)(?:-.*sre\d\d.*)?"),
-}
 _MOST_CHANCE = 0.05  # that a speaker's recordings are parted and no trial shows it
 _MOST_PARTED = 0.02  # of the speakers told may have such a chance
 _BLOCK = 1 << 20  # trials looked at together
@@ -58,6 +47,11 @@ class TrialSpeakers:
     def count(self) -> str:
         """``12 speakers``, or ``at most 12 speakers``."""
         return f"{'at most ' if self.at_most else ''}{self.n_speakers} speakers"
+
+    @property
+    def doubt(self) -> str:
+        """What to say of intervals that cannot be trusted; empty of others."""
+        return "" if self.trusted else " that cannot be trusted"
 
 
 def read_map(path: str | os.PathLike) -> dict[str, str]:

@@ -116,7 +116,7 @@ def main(arguments: argparse.Namespace) -> None:
     points, out = parse_points(arguments.points), html_path(arguments.out)
     llr = _llr(arguments.llr, list(given))
     trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
-    told = speakers(trials, arguments.utt2spk, arguments.enroll, arguments.speaker_ids)
+    told = speakers(trials, arguments)
     report = make_report(
         trials.labels == TARGET,
         told.enrol,

@@ -156,7 +156,7 @@ def print_tables(
         print(note)
     if told:
         print(
-            f"[ , ]: 95 % intervals{'' if told.trusted else ' that cannot be trusted'}, "
+            f"[ , ]: 95 % intervals{told.doubt}, "
             f"{n_bootstrap} bootstrap replicates of {told.count} ({told.source})."
         )
 

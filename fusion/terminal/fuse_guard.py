@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
 
-from fusion.calibration.applied import FUSED, labelled, promised, promised_of
+from fusion.calibration.applied import labelled, promised, promised_of
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.notices import Notice, development, notices
-from fusion.calibration.reference import Reference
+from fusion.calibration.reference import FUSED, Reference
 from fusion.calibration.worth import Contest, Finding, Measured, guard, offer, paired
 from fusion.metrics.table import METRICS
 from fusion.terminal import fuse_text as text
@@ -251,8 +251,8 @@ def _speakers(trials: Trials, options: Options) -> TrialSpeakers:
     """Speakers of applied trials: of the map, where it has them, or as the targets tell."""
     if options.utt2spk:
         with contextlib.suppress(DataError):  # a map of the development speakers alone
-            return speakers(trials, options.utt2spk, options.enroll, options.speaker_ids)
-    return speakers(trials, None, None, options.speaker_ids)
+            return speakers(trials, options)
+    return speakers(trials, replace(options, utt2spk=None, enroll=None))
 
 
 def _others(wrong: Sequence[Notice], names: Sequence[str]) -> list[int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fusion.formats import corpus_ids
 from ivector.base.cli import Parser
 from ivector.base.errors import UsageError
 
@@ -21,7 +22,7 @@ POOLED = "pooled"
 SYSTEM_FILES = ("scores", "inputs", "apply", "files", "trials")
 OUTPUTS = ("out", "json", "markdown", "det", "roc", "histogram", "tippett", "reliability")
 AUTO, TRIALS = "auto", "trials"  # rules by which speakers are told
-RULES = (AUTO, TRIALS, "voxceleb", "tiny-voxceleb", "librispeech", "nist")
+RULES = (AUTO, TRIALS, *corpus_ids.RULES)
 MOST = 10**6  # replicates, folds or trials shown that an option asks for
 
 
@@ -183,13 +184,10 @@ def scored(paths: list[Path], trials: Trials, arguments: argparse.Namespace) -> 
     return found
 
 
-def speakers(
-    trials: Trials,
-    utt2spk: str | os.PathLike | None,
-    enroll: str | os.PathLike | None,
-    rule: str = AUTO,
-) -> TrialSpeakers:
+def speakers(trials: Trials, options: Any) -> TrialSpeakers:
     """Speakers of trials: by the maps of files, by their ids, or as far as target trials tell them.
+
+    `options` has those of `add_trial_options` that tell them: utt2spk, enroll and speaker_ids.
 
     Raises
     ------
@@ -205,10 +203,11 @@ def speakers(
         told_speakers,
     )
 
-    if not utt2spk:
+    rule = options.speaker_ids
+    if not options.utt2spk:
         if rule == AUTO:
             return told_speakers(trials)
         return linked_speakers(trials) if rule == TRIALS else named_speakers(trials, rule)
-    speaker = read_map(utt2spk)
-    models = read_enrolments(enroll, speaker) if enroll else None
+    speaker = read_map(options.utt2spk)
+    models = read_enrolments(options.enroll, speaker) if options.enroll else None
     return mapped_speakers(trials, speaker, models)

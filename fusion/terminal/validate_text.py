@@ -102,7 +102,7 @@ def print_validation(
     print("\n".join(f"{term}: {meaning}." for term, meaning in TERMS))
     how = f", {n_bootstrap} bootstrap replicates" if n_bootstrap else ""
     print(
-        f"[ , ]: 95 % intervals over {told.n_speakers} speakers ({told.source}){how}. "
+        f"[ , ]: 95 % intervals{told.doubt} over {told.count} ({told.source}){how}. "
         f"Llr were read as {'decimal' if log10 else 'natural'} logarithms"
         f"{' and made natural' if log10 else '; --log10 takes them for decimal ones'}."
     )
@@ -147,7 +147,9 @@ def write_json(
         "unit": UNIT,
         "systems": {name: _plain(record) for name, record in records.items()},
         "speakers": told.n_speakers,
+        "speakers_at_most": told.at_most,
         "speakers_from": told.source,
+        "trusted": told.trusted,
         "replicates": n_bootstrap,
         "seed": seed,
     }

@@ -93,3 +93,11 @@ def test_values_to_explain_are_no_files(capsys):
     with pytest.raises(SystemExit):
         run(module.make_parser(), module.main, ["--explain", "2.3", "scores"])
     assert "goes without files; 'scores' is no number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in WORDS if name != "lint"])
+def test_every_command_takes_the_rule_by_which_ids_tell_speakers(files, capsys, name):
+    module = importlib.import_module(COMMANDS[name].module)
+    words = [word if word != "0" else "3" for word in WORDS[name]]  # folds are of speakers
+    assert run(module.make_parser(), module.main, [*words, "--speaker-ids", "nist"]) == 1
+    assert "'t0' is no id as nist has them" in capsys.readouterr().err

@@ -8,8 +8,8 @@ import pytest
 
 from fusion.evaluate import main, make_parser
 from fusion.formats import read_trials
+from fusion.formats.corpus_ids import RULES
 from fusion.formats.speakers import (
-    RULES,
     linked_speakers,
     mapped_speakers,
     named_speakers,
