@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from fusion.calibration.notices import Notice
-from fusion.calibration.reference import FALSE_ALARMS, Reference
+from fusion.calibration.reference import FALSE_ALARMS, FUSED, Reference
 from fusion.calibration.worth import Contest, metrics_of
 from fusion.intervals.analytic import analytic_interval
 from fusion.intervals.paired import paired_bootstrap
@@ -24,7 +24,6 @@ from fusion.metrics.points import OperatingPoint
 from fusion.metrics.rates import eer
 from fusion.metrics.table import INFORMATION, METRICS, PRIMARY, Key
 
-FUSED = "all fused"
 _TIMES = 1.3  # by which a metric is above that of development, to matter
 _SURE = 1.96
 _LEAST = 1e-3  # so that a metric without errors has a logarithm

@@ -57,7 +57,11 @@ def notices(reference: Reference, table: np.ndarray, n_recordings: int) -> list[
     """
     per_speaker = max(reference.n_recordings / max(reference.n_speakers, 1), 1)
     n_speakers = max(n_recordings / per_speaker, 2)
-    found = [*_outliers(reference, table), *_gaps(reference, table), *_copies(reference, table)]
+    with np.errstate(all="ignore"):
+        seen = correlations(moments(table)[1])
+        known = correlations(reference.covariances[1])
+    found = [*_outliers(reference, table), *_gaps(reference, table)]
+    found += _copies(reference.names, seen, known)
     statistics = reference.statistics(table)
     limits = _limits(reference, n_speakers)
     return (
@@ -81,11 +85,7 @@ def development(reference: Reference, table: np.ndarray, target: np.ndarray) -> 
             )
             found.append(Notice("gaps", (k,), text, "calibration"))
     seen = correlations(reference.covariances[1])
-    for i, j in zip(*np.triu_indices(len(reference.names), 1)):
-        if seen[i, j] > _SAME:
-            text = f"{reference.names[i]} and {reference.names[j]} have the same scores"
-            found.append(Notice("copies", (int(i), int(j)), f"{text} (one file twice?)", "ranking"))
-    return found
+    return [*found, *_copies(reference.names, seen, np.zeros_like(seen))]
 
 
 def _limits(reference: Reference, n_speakers: float) -> dict[str, np.ndarray]:
@@ -204,13 +204,9 @@ def _higher(one: np.ndarray, two: np.ndarray) -> float:
     return float((ranks.sum() - len(one) * (len(one) + 1) / 2) / (len(one) * len(two)))
 
 
-def _copies(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
-    """Systems with the same scores, that had others in development."""
-    with np.errstate(all="ignore"):
-        seen = correlations(moments(table)[1])
-        known = correlations(reference.covariances[1])
-    for i, j in zip(*np.triu_indices(len(reference.names), 1)):
+def _copies(names: list[str], seen: np.ndarray, known: np.ndarray) -> Iterator[Notice]:
+    """Systems with the same scores, by correlations (K, K), that were not known for it."""
+    for i, j in zip(*np.triu_indices(len(names), 1)):
         if seen[i, j] > _SAME > known[i, j]:
-            one, two = reference.names[i], reference.names[j]
-            text = f"{one} and {two} have the same scores (one file twice?)"
+            text = f"{names[i]} and {names[j]} have the same scores (one file twice?)"
             yield Notice("copies", (int(i), int(j)), text, "ranking")

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from fusion.metrics.table import INFORMATION, PRIMARY
 from ivector.base.errors import DataError
 
 LEVELS = np.concatenate(
@@ -32,6 +33,7 @@ _INNER = slice(4, 53)  # of the levels, those that are compared
 _SHARES = np.unique(np.concatenate([[0.002, 0.005, 0.01, 0.02, 0.03], np.linspace(0, 1, 41)]))
 # What matters: misfit and shift in deviations of nontargets, scale in logarithms, correlations.
 MATTERS = {"misfit": 0.3, "shift": 0.5, "scale": 0.25, "agreement": 0.25}
+FUSED = "all fused"  # the fusion among its systems
 FALSE_ALARMS = 0.02  # over all systems and checks
 _HALVES = 20
 _FEW = 8  # speakers, below which halves tell nothing
@@ -138,6 +140,7 @@ class Reference:
         shapes = [array.shape for array in (*arrays, *noise.values())]
         if shapes != [(2, k, len(LEVELS)), (2, k), (2, k, k), (2, k), (k,), (k,), (k,), (k, k)]:
             raise DataError("development scores are kept in another size")
+        _check_worth(found)
         return found
 
     def only(self, systems: Sequence[int]) -> Reference:
@@ -196,6 +199,27 @@ class Reference:
             limits = np.nanquantile(table, [0.005, 0.995], axis=0)
             _, seen = moments(np.clip(table, *limits))
             return correlations(seen) - correlations(expected)
+
+
+def _check_worth(reference: Reference) -> None:
+    """Refuse metrics on development that are not those of the fusion and of each system."""
+    metrics = {PRIMARY.name: 3, INFORMATION.name: 3}
+    for name in (FUSED, *reference.names):
+        sizes = metrics if name == FUSED else {**metrics, "calibration": 2}
+        kept = reference.worth.get(name)
+        if not isinstance(kept, dict) or not all(
+            _numbers(kept.get(n), k) for n, k in sizes.items()
+        ):
+            raise DataError(f"what {name} was worth on development is not kept whole")
+
+
+def _numbers(value: Any, size: int) -> bool:
+    """Whether what JSON holds is a list of so many numbers."""
+    return (
+        isinstance(value, list)
+        and len(value) == size
+        and all(isinstance(number, (int, float)) for number in value)
+    )
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:

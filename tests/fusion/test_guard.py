@@ -124,6 +124,12 @@ def test_a_reference_comes_back_as_it_was():
             Reference.from_dict({k: v for k, v in content.items() if k != name})
     with pytest.raises(DataError, match="size"):
         Reference.from_dict(content | {"means": [[0.0], [0.0]]})
+    for name, parts in content["worth"].items():
+        for part in parts:
+            for worse in (None, [], ["a"] * len(parts[part]), 1.0):
+                worth = content["worth"] | {name: parts | {part: worse}}
+                with pytest.raises(DataError, match=f"what {name} was worth on development"):
+                    Reference.from_dict(content | {"worth": worth})
 
 
 # --- the command ------------------------------------------------------------------------------
