@@ -9,6 +9,8 @@ Dimension legend: N trials.
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -168,3 +170,26 @@ class Effects:
         width = world.separation if separation is None else separation
         ideal = np.where(target, 0.5, -0.5) * width**2 + width * deviation
         return world.scale * ideal + world.shift
+
+
+def run_scenarios(
+    doc: str,
+    run: Callable[[str, range, int, int, int], None],
+    *,
+    repetitions: int,
+    bootstrap: int,
+    truth: int,
+    parts: int,
+) -> None:
+    """Command line of a benchmark over the scenarios; defaults, and times that `truth` is made."""
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
+    parser.add_argument("--repetitions", type=int, default=repetitions)
+    parser.add_argument("--seed", type=int, default=0, help="of the first repetition")
+    parser.add_argument("--bootstrap", type=int, default=bootstrap, help="replicates")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--truth", type=int, default=truth, help=f"trials, {parts} times")
+    parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
+    arguments = parser.parse_args()
+    seeds = range(arguments.seed, arguments.seed + arguments.repetitions)
+    for name in arguments.scenario:
+        run(name, seeds, arguments.bootstrap, arguments.jobs, arguments.truth)

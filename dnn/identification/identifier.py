@@ -24,6 +24,7 @@ from dnn.extra import told_extra
 from ivector.base.errors import DataError, NotFiniteError, UsageError
 from ivector.base.files import atomic_path, write_text
 from ivector.base.foreign.names import figure_text
+from ivector.base.portable import processor
 
 if TYPE_CHECKING:
     import torch
@@ -423,7 +424,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {
-        "processor": _processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": device.type,
@@ -436,15 +437,3 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
     if device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
-
-
-def _processor() -> str:
-    """The processor's name where the system tells it."""
-    import platform
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

@@ -6,9 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ivector.base.errors import DataError
+
 MOST_CATEGORIES = 12
 _FEW_NUMBERS = 6  # that many different numbers are categories, such as counts of utterances
 MISSING, OTHERS = "(missing)", "(others)"
+
+
+def groups_of(name: str, column: np.ndarray, n_trials: int) -> Iterator[tuple[str, np.ndarray]]:
+    """`groups` of a condition, called so; refuses one that has not a value for each trial."""
+    if column.shape != (n_trials,):
+        raise DataError(f"the condition {name!r} has shape {column.shape} for {n_trials} trials")
+    yield from groups(column)
 
 
 def groups(column: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

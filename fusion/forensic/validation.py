@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from fusion.calibration.crossval import cross_validate
 from fusion.calibration.one_system import Calibration
-from fusion.comparison.conditions import groups
+from fusion.comparison.conditions import groups_of
 from fusion.forensic.bigaussian import BiGaussianCalibration
 from fusion.forensic.measures import (
     Bounds,
@@ -248,12 +248,8 @@ def _row(found: Record) -> Record:
 
 def _condition(name: str, column: np.ndarray, trials: _Trials) -> Record:
     """The measures on each part of the trials; parts too small for them are named."""
-    if column.shape != trials.target.shape:
-        raise DataError(
-            f"the condition {name!r} has shape {column.shape} for {len(trials.target)} trials"
-        )
     parts = []
-    for value, chosen in groups(column):
+    for value, chosen in groups_of(name, column, len(trials.target)):
         part = trials.part(chosen)
         targets = int(part.target.sum())
         sizes = {"value": value, "trials": len(chosen), "targets": targets}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fusion.calibration.grades import Grade, grade_calibration
-from fusion.comparison.conditions import groups as parts_of
+from fusion.comparison.conditions import groups_of
 from fusion.intervals.bootstrap import BootstrapResult, bootstrap_interval
 from fusion.intervals.paired import paired_bootstrap
 from fusion.intervals.results import Difference
@@ -155,12 +155,8 @@ def condition(
     name: str, column: np.ndarray, scores: dict[str, np.ndarray], llr: set[str], draw: Draw
 ) -> Record:
     """Metrics of every system on each part of the trials."""
-    if column.shape != draw.target.shape:
-        raise DataError(
-            f"the condition {name!r} has shape {column.shape} for {len(draw.target)} trials"
-        )
     parts = []
-    for value, chosen in parts_of(column):
+    for value, chosen in groups_of(name, column, len(draw.target)):
         part = draw.part(chosen)
         targets = int(part.target.sum())
         entry: Record = {"value": value, "trials": len(part.target), "targets": targets}

@@ -10,8 +10,11 @@ its last digits are its own.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
+import platform
+from pathlib import Path
 
 MARK = "IVECTOR_PORTABLE"
 # What every x86-64 of the last fifteen years has; NumPy's wheels ask for as much.
@@ -46,3 +49,13 @@ def variables() -> dict[str, str]:
 def is_portable() -> bool:
     """Whether this process was started with `variables`."""
     return os.environ.get(MARK) == "1"
+
+
+def processor() -> str:
+    """Name of the processor, for readers; the kind of machine where the system tells none."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -312,15 +312,6 @@ def commit() -> str:
     return ""
 
 
-def processor() -> str:
-    """Name of the processor, for readers."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 @functools.cache
 def cpu() -> str:
     """Features of the processor that results may depend on by a last digit, as they are in use."""

@@ -27,7 +27,8 @@ from ivector.base.errors import DataError
 from ivector.base.files import write_text
 from ivector.base.foreign.names import markdown_text
 from ivector.base.parallel.forks import each
-from recipes.engine.marks import commit, is_made_from, processor, versions
+from ivector.base.portable import processor
+from recipes.engine.marks import commit, is_made_from, versions
 from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require
 from recipes.experiment.frames import logger
@@ -47,7 +48,7 @@ GENERATED = (
 )
 SCALES = (
     "Each fold's scores were calibrated on their own, which brings the folds to one scale: the EER "
-    "of all of them together differs from that of the scores as they were, in results.md."
+    "of all of them together may differ from that of the scores as they were, in results.md."
 )
 SIZES = ("num_components", "covariance", "num_gselect", "num_iters_diag", "num_iters_full", "rank",
          "num_iters_tv", "lda_dim", "plda_iters", "dev_folds")  # fmt: skip

@@ -13,7 +13,6 @@ About 5 minutes a scenario on two cores.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import warnings
@@ -31,6 +30,7 @@ from speaker_world import (  # noqa: E402
     Scenario,
     Trials,
     design,
+    run_scenarios,
     strangers,
 )
 
@@ -154,17 +154,7 @@ def run(name: str, seeds: range, n_bootstrap: int, jobs: int, size: int) -> None
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0, help="of the first repetition")
-    parser.add_argument("--bootstrap", type=int, default=500, help="replicates")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--truth", type=int, default=4_000_000, help="trials, 16 times")
-    parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
-    arguments = parser.parse_args()
-    seeds = range(arguments.seed, arguments.seed + arguments.repetitions)
-    for name in arguments.scenario:
-        run(name, seeds, arguments.bootstrap, arguments.jobs, arguments.truth)
+    run_scenarios(__doc__, run, repetitions=500, bootstrap=500, truth=4_000_000, parts=16)
 
 
 if __name__ == "__main__":

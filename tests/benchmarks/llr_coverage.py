@@ -12,7 +12,6 @@ want of errors. About 4 minutes a scenario on two cores.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import warnings
@@ -24,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 import joblib  # noqa: E402
 import numpy as np  # noqa: E402
-from speaker_world import SCENARIOS, Effects, Scenario, design, strangers  # noqa: E402
+from speaker_world import SCENARIOS, Effects, Scenario, design, run_scenarios, strangers  # noqa: E402
 
 from fusion.calibration.logistic import fit_logistic  # noqa: E402
 from fusion.forensic import calibration_uncertainty  # noqa: E402
@@ -88,17 +87,7 @@ def run(name: str, seeds: range, n_bootstrap: int, jobs: int, size: int) -> None
 
 def main() -> None:
     """Parse and run."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--repetitions", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0, help="of the first repetition")
-    parser.add_argument("--bootstrap", type=int, default=200, help="replicates")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--truth", type=int, default=1_000_000, help="trials, 8 times")
-    parser.add_argument("--scenario", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS))
-    arguments = parser.parse_args()
-    seeds = range(arguments.seed, arguments.seed + arguments.repetitions)
-    for name in arguments.scenario:
-        run(name, seeds, arguments.bootstrap, arguments.jobs, arguments.truth)
+    run_scenarios(__doc__, run, repetitions=2000, bootstrap=200, truth=1_000_000, parts=8)
 
 
 if __name__ == "__main__":
