@@ -10,7 +10,7 @@ d  right answers of one system less those of the other, (C,)
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -106,7 +106,7 @@ def extremes(tests: Sequence[Mapping[str, Any]]) -> Extremes:
     """
     shares = [test["top1"] for test in tests]
     best, worst = int(np.argmax(shares)), int(np.argmin(shares))
-    n_pairs = len(list(itertools.combinations(shares, 2)))
+    n_pairs = math.comb(len(shares), 2)
     return Extremes(best, worst, paired_difference(tests[best], tests[worst], n_pairs))
 
 
