@@ -78,7 +78,8 @@ def check_outputs(arguments: argparse.Namespace) -> None:
     for name, value in known.items():
         for one in value if isinstance(value, list) else [value]:
             if name not in written and (isinstance(one, Path) or name in SYSTEM_FILES):
-                seen |= {os.path.realpath(text): text for text in (str(one), _file(str(one)))}
+                files = (str(one), _file(str(one)))
+                seen |= dict.fromkeys(map(os.path.realpath, files), "an input")
     for name, path in written.items():
         place = os.path.realpath(path)
         if place in seen:
