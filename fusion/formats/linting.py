@@ -24,7 +24,7 @@ from fusion.formats.layouts import (
     looks_like_trials,
     read_header,
 )
-from fusion.formats.matching import PairIndex, contradict, numbered_as, repeats, strangers
+from fusion.formats.matching import PairIndex, contradict, repeats, rows_of, strangers
 from fusion.formats.parsing import blank_start, is_hdf5, look, read_pairs
 from fusion.formats.records import whole_lines
 from fusion.formats.tables import Scores, Trials
@@ -333,7 +333,7 @@ def check_together(file: File, scores: Scores, lists: Sequence[File]) -> None:
         trials = other.table
         assert isinstance(trials, Trials)
         listed = PairIndex(trials.enrol, trials.test)
-        place = listed.find(*numbered_as(scores, trials))
+        place = rows_of(scores, trials, listed)
         known = place >= 0
         if not known.any():
             continue

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fusion.formats.layouts import UNKNOWN
 from fusion.formats.tables import ScoredTrials, Scores, Trials, complaint, show_row
 
 LARGE_ROWS = 1 << 18  # below, loading the kernels takes longer than they save
+_BLOCK = 1 << 20
 
 
 def align(
@@ -52,24 +55,21 @@ def align(
             _refuse_labels(scores, trials, slice(None))
             return ScoredTrials(trials, scores.values)
     listed = PairIndex(trials.enrol, trials.test)
-    rows, same_trial = listed.find(*numbered_as(scores, trials)), listed.first
+    rows, same_trial = rows_of(scores, trials, listed), listed.first
     del listed  # larger than the rest
     _refuse_duplicates(trials, trials.labels, same_trial, "label", allow_duplicates)
-    known = np.flatnonzero(rows >= 0)
-    score_of = np.full(len(trials), -1, np.int32)
-    score_of[rows[known][::-1]] = known[::-1]  # so that the first stays
-    first = np.arange(len(scores), dtype=np.int32)
-    first[known] = score_of[rows[known]]
+    score_of, first = _first_scores(rows, len(trials))
     _refuse_duplicates(scores, scores.values, first, "score", allow_duplicates)
-    score_of = score_of[same_trial]
+    del first
+    score_of, n_known = score_of[same_trial], int(np.count_nonzero(rows >= 0))
     if (score_of < 0).any():
         cure = "score them, or take them out of the trial list"
         raise complaint(
             lambda row: show_row(trials, row), np.flatnonzero(score_of < 0),
             f"of {len(trials)} trials of {trials.origin.name} have no score in "
-            f"{scores.origin.name}", cure if len(known) else strangers(scores, trials),
+            f"{scores.origin.name}", cure if n_known else strangers(scores, trials),
         )  # fmt: skip
-    if not subset and len(known) < len(scores):
+    if not subset and n_known < len(scores):
         raise complaint(
             lambda row: show_row(scores, row), np.flatnonzero(rows < 0),
             f"scores of {scores.origin.name} belong to no trial of {trials.origin.name}",
@@ -142,13 +142,42 @@ def contradict(beside: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.flatnonzero((beside != labels) & (beside != UNKNOWN) & (labels != UNKNOWN))
 
 
-def numbered_as(scores: Scores, trials: Trials) -> tuple[np.ndarray, np.ndarray]:
-    """Models and tests (n_scores,) int32 of scores as the trials number them, -1 for others."""
-    sides = zip(_names(scores, trials), (scores.enrol, scores.test))
-    enrol, test = (
-        side if mine == theirs else _translate(mine, theirs)[side] for (mine, theirs), side in sides
-    )
-    return enrol, test
+def rows_of(scores: Scores, trials: Trials, listed: PairIndex) -> np.ndarray:
+    """First trial (n_scores,) int32 of each score's pair, -1 where there is none.
+
+    `listed` is the index of the trials' pairs.
+    """
+    codes = [None if mine == theirs else _translate(mine, theirs) for mine, theirs in
+             _names(scores, trials)]  # fmt: skip
+    rows = np.empty(len(scores), np.int32)
+    for part in _blocks(len(scores)):
+        sides = scores.enrol[part], scores.test[part]
+        rows[part] = listed.find(
+            *(side if code is None else code[side] for code, side in zip(codes, sides))
+        )
+    return rows
+
+
+def _first_scores(rows: np.ndarray, n_trials: int) -> tuple[np.ndarray, np.ndarray]:
+    """First score (n_trials,) int32 of each trial, -1 without one; and (n_scores,) of its pair.
+
+    `rows` as of `rows_of`; a score of no trial stands for itself.
+    """
+    score_of = np.full(n_trials, -1, np.int32)
+    first = np.arange(len(rows), dtype=np.int32)
+    blocks = list(_blocks(len(rows)))
+    for part in reversed(blocks):  # so that the first stays
+        known = part.start + np.flatnonzero(rows[part] >= 0)[::-1]
+        score_of[rows[known]] = known
+    for part in blocks:
+        known = part.start + np.flatnonzero(rows[part] >= 0)
+        first[known] = score_of[rows[known]]
+    return score_of, first
+
+
+def _blocks(n_rows: int) -> Iterator[slice]:
+    """Parts of some rows; what indexes them takes eight bytes each in NumPy."""
+    return (slice(start, start + _BLOCK) for start in range(0, n_rows, _BLOCK))
 
 
 class PairIndex:

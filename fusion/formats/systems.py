@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from fusion.formats.layouts import UNKNOWN
-from fusion.formats.matching import PairIndex, align, numbered_as, same_order, strangers
+from fusion.formats.matching import PairIndex, align, rows_of, same_order, strangers
 from fusion.formats.records import Origin
 from fusion.formats.tables import Scores, Trials
 from ivector.base.errors import DataError
@@ -199,7 +199,7 @@ def _scored(scores: Scores, trials: Trials) -> np.ndarray:
     if same_order(scores, trials):
         return np.ones(len(trials), bool)
     listed = PairIndex(trials.enrol, trials.test)
-    rows = listed.find(*numbered_as(scores, trials))
+    rows = rows_of(scores, trials, listed)
     found = np.zeros(len(trials), bool)
     found[rows[rows >= 0]] = True
     return found[listed.first]
