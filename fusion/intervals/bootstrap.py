@@ -167,9 +167,8 @@ def bootstrap_interval(
             spread = without_pairs(scale.to(found[:, i]).var(ddof=1), noise, 1)
         error = float(np.sqrt(spread * unbiased(system.units.sizes)))
         intervals[key] = interval(
-            scale, estimate, gained[i], error, free[i], level,
-            enough=bool(enough[i]), skewed=scale.skewed,
-        )  # fmt: skip
+            scale, estimate, gained[i], error, free[i], level, enough=bool(enough[i])
+        )
     low, high = _band(system, grid, misses, level)
     return BootstrapResult(intervals, found, grid, low, high, level)
 

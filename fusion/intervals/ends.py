@@ -5,7 +5,7 @@ not; the table of metrics says which has which scale. An interval is symmetric o
 the estimate less its optimism and the bias of the logarithm, and as many standard errors wide as
 Student's t says with the degrees of freedom that the variance has. Where no trial errs there is no
 spread to tell; the upper end is then the share of speakers who could err without one of them being
-seen to (the rule of three). Fewer than five errors are too few: such an interval is marked.
+seen to (the rule of three). Fewer than four errors are too few: such an interval is marked.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fusion.intervals.results import Interval
 from fusion.metrics.table import METRICS
 
 _MOST_VARIANCE = 0.25  # on the scale; beyond, nothing follows from a second derivative
-FEWEST_ERRORS = 5.0
-# Of a bootstrap's interval of what chooses no threshold, and has no optimism that would raise it:
+FEWEST_ERRORS = 4.0
+# Of an interval of what chooses no threshold, and has no optimism that would raise it:
 # how many standard errors its middle is raised, and how much wider it is made, for the skewness of
 # errors that come by few speakers (measured: tests/benchmarks/coverage.py).
 _RAISED, _WIDER = 0.2, 1.05
@@ -113,7 +113,6 @@ def interval(
     level: float,
     *,
     enough: bool = True,
-    skewed: bool = False,
 ) -> Interval:
     """Interval about an estimate (that it includes) less its optimism.
 
@@ -130,8 +129,6 @@ def interval(
     level : float
     enough : bool
         Whether errors are enough for it.
-    skewed : bool
-        Whether to allow for the skewness of what chooses no threshold.
     """
     from scipy.special import stdtrit
 
@@ -144,7 +141,7 @@ def interval(
     # The mean of a logarithm is below the logarithm of the mean, by half of its variance.
     centre = scale.to(raised) + 0.5 * min(error**2, _MOST_VARIANCE) * scale.bend(raised)
     width = stdtrit(free, (1 + level) / 2) * error
-    if skewed:
+    if scale.skewed:
         centre, width = centre + _RAISED * error, _WIDER * width
     low, high = (float(scale.back(centre + sign * width)) for sign in (-1, 1))
     return Interval(estimate, min(low, estimate), max(high, estimate), level, enough)

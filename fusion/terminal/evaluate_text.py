@@ -67,7 +67,9 @@ def measured(
         mean = METRICS[metric].mean
         for entry in row.get(mean[0], []) if mean else []:
             if entry["preset"] == preset:
-                entry["equalised"] = equalised[metric, preset]
+                entry["equalised"] = dict(equalised[metric, preset])
+                if entry["interval"] == TOO_FEW:
+                    entry["equalised"]["interval"] = TOO_FEW
     return row | ({"grade": vars(grade)} if grade else {})
 
 

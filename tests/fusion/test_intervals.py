@@ -286,7 +286,7 @@ def few_errors(n_missed, n_targets=400, n_nontargets=4000):
     )
 
 
-@pytest.mark.parametrize(("n_missed", "enough"), [(0, False), (2, False), (40, True)])
+@pytest.mark.parametrize(("n_missed", "enough"), [(0, False), (1, False), (40, True)])
 def test_too_few_errors_are_told(n_missed, enough):
     trials = few_errors(n_missed)
     points = [OperatingPoint(0.1)]
