@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from fusion.calibration.notices import Notice
-from fusion.calibration.reference import FALSE_ALARMS, FUSED, Reference
+from fusion.calibration.reference import FALSE_ALARMS, FUSED, Reference, enough
 from fusion.calibration.worth import Contest, metrics_of
 from fusion.intervals.analytic import analytic_interval
 from fusion.intervals.paired import paired_bootstrap
@@ -41,7 +41,9 @@ def promised(contest: Contest) -> dict[str, dict]:
 
 def promised_of(contest: Contest, llr: np.ndarray) -> dict[str, list[float]]:
     """EER and Cllr of llr (N,) of a contest's trials, each with its 95 % interval."""
-    return _worth(llr, contest.target, contest.speakers.enrol, contest.speakers.test)
+    trials = contest.target, contest.speakers.enrol, contest.speakers.test
+    rows = enough(len(llr), contest.target)
+    return _worth(llr[rows], *(one[rows] for one in trials))
 
 
 def _worth(
@@ -80,6 +82,9 @@ def labelled(
     DataError
         Too few speakers.
     """
+    rows = enough(len(llr), trials[0])
+    llr, table = llr[rows], table[rows]
+    trials = trials[0][rows], trials[1][rows], trials[2][rows]
     found = [*_turned(reference, table, trials[0])]
     blamed = {k for notice in found for k in notice.systems}
     found += [one for one in _fallen(reference, llr, table, trials) if not blamed & {*one.systems}]

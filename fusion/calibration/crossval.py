@@ -83,11 +83,11 @@ def cross_validate(
     sides = [np.asarray(side) for side in (enrol_speaker, test_speaker)]
     if any(len(a) != len(table) for a in (*sides, *([] if extra is None else [extra]))):
         raise DataError("scores, speakers and quality measures must be one for each trial")
-    enrol, test = speaker_blocks(
-        sides[0], sides[1], target, n_folds=n_folds, random_state=random_state
-    )
+    blocks = speaker_blocks(sides[0], sides[1], target, n_folds=n_folds, random_state=random_state)
+    pairs = _pairs(*blocks, n_folds)
+    del blocks
     llr = np.empty(len(table))
-    for held_out, training in _parts(enrol, test, target, n_folds):
+    for held_out, training in _parts(pairs, target, n_folds):
         model = clone(estimator)
         if extra is None:
             found = model.fit(table[training], target[training]).transform(table[held_out])
@@ -149,21 +149,28 @@ def _slices(n_trials: int) -> Iterator[slice]:
     return (slice(start, start + _BLOCK) for start in range(0, n_trials, _BLOCK))
 
 
-def _parts(
-    enrol: np.ndarray, test: np.ndarray, target: np.ndarray, n_folds: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Which trials (N,) to score and to train on, for every pair of blocks that has trials.
+def _pairs(enrol: np.ndarray, test: np.ndarray, n_folds: int) -> np.ndarray:
+    """Number (N,) of the pair of blocks of each trial, low * n_folds + high."""
+    pairs = np.minimum(enrol, test).astype(np.min_scalar_type(n_folds**2))
+    pairs *= n_folds
+    np.add(pairs, np.maximum(enrol, test, out=test), out=pairs, casting="unsafe")  # both fit
+    return pairs
 
-    `test` is written over.
-    """
-    low = np.minimum(enrol, test)
-    high = np.maximum(enrol, test, out=test)
+
+def _parts(
+    pairs: np.ndarray, target: np.ndarray, n_folds: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Which trials (N,) to score and to train on, for every pair of blocks that has trials."""
+    low, high = np.divmod(np.arange(n_folds**2), n_folds)
     for a in range(n_folds):
         for b in range(a, n_folds):
-            held_out = (low == a) & (high == b)
+            held_out = pairs == a * n_folds + b
             if not held_out.any():
                 continue
-            training = (low != a) & (low != b) & (high != a) & (high != b)
+            training = np.zeros(len(pairs), bool)
+            apart = (low != a) & (low != b) & (high != a) & (high != b)
+            for part in _slices(len(pairs)):
+                training[part] = apart[pairs[part]]
             n_targets = int(np.count_nonzero(target & training))
             if not n_targets or n_targets == np.count_nonzero(training):
                 missing = "nontarget" if n_targets else "target"

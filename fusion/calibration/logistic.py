@@ -193,7 +193,7 @@ def binary_labels(y: ArrayLike, n_trials: int) -> np.ndarray:
         raise DataError(f"{n_trials} trials but labels of shape {labels.shape}; give one each")
     if labels.dtype != bool and not np.isin(labels, (0, 1)).all():
         raise DataError("labels must be 1 (target) or 0 (nontarget); take unknown ones out")
-    return labels.astype(bool)
+    return labels.astype(bool, copy=False)
 
 
 def refuse_one_class(target: np.ndarray) -> None:

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fusion.calibration.reference import FALSE_ALARMS, MATTERS, Reference, correlations, moments
+from fusion.calibration.reference import (
+    FALSE_ALARMS,
+    MATTERS,
+    Reference,
+    correlations,
+    enough,
+    moments,
+)
 
 _SAME = 0.99999  # correlation of two copies
 _GAP = 0.05  # by which the missing shares of two classes may differ
@@ -57,10 +64,13 @@ def notices(reference: Reference, table: np.ndarray, n_recordings: int) -> list[
     """
     per_speaker = max(reference.n_recordings / max(reference.n_speakers, 1), 1)
     n_speakers = max(n_recordings / per_speaker, 2)
+    found = [*_outliers(reference, table)]
+    n_missing = np.isnan(table).sum(axis=0)
+    table = table[enough(len(table))]
+    found += _gaps(reference, table, n_missing)
     with np.errstate(all="ignore"):
         seen = correlations(moments(table)[1])
         known = correlations(reference.covariances[1])
-    found = [*_outliers(reference, table), *_gaps(reference, table)]
     found += _copies(reference.names, seen, known)
     statistics = reference.statistics(table)
     limits = _limits(reference, n_speakers)
@@ -167,13 +177,13 @@ def far(quantiles: np.ndarray) -> tuple[float, float]:
     return float(least - width / 2), float(most + width / 2)
 
 
-def _gaps(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
-    """Systems whose missing scores are of trials unlike the others, by the other systems."""
+def _gaps(reference: Reference, table: np.ndarray, n_missing: np.ndarray) -> Iterator[Notice]:
+    """Systems whose missing scores are of trials unlike the others, by the other systems.
+
+    `n_missing` (K,) is of all trials, the table of those that are looked at.
+    """
     missing = np.isnan(table)
     for k, name in enumerate(reference.names):
-        n_missing = int(missing[:, k].sum())
-        if not 0 < n_missing < len(table):
-            continue
         for j, other in enumerate(reference.names):
             values = table[:, j]
             parts = [
@@ -188,7 +198,7 @@ def _gaps(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
             error = 2 * np.sqrt((1 / sizes[0] + 1 / sizes[1]) / 12)
             if abs(above - 0.5) > max(0.15, 4 * error):
                 text = (
-                    f"{n_missing} trials lack {name}, and {other} has "
+                    f"{n_missing[k]} trials lack {name}, and {other} has "
                     f"{'higher' if above > 0.5 else 'lower'} scores there than elsewhere: mostly "
                     f"{'targets' if above > 0.5 else 'nontargets'} are missing"
                 )

@@ -38,7 +38,7 @@ FALSE_ALARMS = 0.02  # over all systems and checks
 _HALVES = 20
 _FEW = 8  # speakers, below which halves tell nothing
 _UNKNOWN = 0.7  # deviation of a speaker, where halves tell nothing
-_ENOUGH = 1 << 20  # trials that tell quantiles
+_ENOUGH = 1 << 20  # trials of a class that tell quantiles and error rates
 _THINNED = 100_000  # trials that are enough for halves
 
 
@@ -86,9 +86,8 @@ class Reference:
         """Reference of scores (N, K) with labels (N,) and the speakers (N,) of both sides."""
         rng = np.random.default_rng(random_state)
         n_speakers = len(np.unique(np.concatenate([np.unique(side) for side in sides])))
-        if len(target) > _ENOUGH:
-            rows = np.flatnonzero(target | (rng.random(len(target)) < _ENOUGH / len(target)))
-            table, target, sides = table[rows], target[rows], [side[rows] for side in sides]
+        rows = enough(len(target), target, rng)
+        table, target, sides = table[rows], target[rows], [side[rows] for side in sides]
         found = cls._of(table, target, names)
         found.n_speakers, found.n_recordings = n_speakers, n_recordings
         found.noise = _noise(table, target, sides, found, rng)
@@ -173,7 +172,6 @@ class Reference:
     def statistics(self, table: np.ndarray) -> dict[str, np.ndarray]:
         """How far scores (N, K) are from the mixture that fits best; NaN of systems without."""
         k = len(self.names)
-        table = table[:: -(-len(table) // _ENOUGH)]
         given = [int(j) for j in np.flatnonzero(~np.isnan(table).all(axis=0))]
         seen = {j: _quantiles(table[:, j])[_INNER] for j in given}
         apart = np.array(
@@ -199,6 +197,28 @@ class Reference:
             limits = np.nanquantile(table, [0.005, 0.995], axis=0)
             _, seen = moments(np.clip(table, *limits))
             return correlations(seen) - correlations(expected)
+
+
+def enough(
+    n_trials: int,
+    target: np.ndarray | None = None,
+    random_state: int | np.random.Generator | None = 0,
+) -> np.ndarray | slice:
+    """Which of very many trials to look at: about 2²⁰ drawn at random, of either class if told."""
+    if n_trials <= _ENOUGH:
+        return slice(None)
+    rng = np.random.default_rng(random_state)
+    n_targets = n_trials if target is None else max(int(target.sum()), 1)
+    share, of_nontargets = _ENOUGH / n_targets, _ENOUGH / max(n_trials - n_targets, 1)
+    found = []
+    for start in range(0, n_trials, _ENOUGH):  # numbers of all of them would be large themselves
+        drawn = rng.random(min(_ENOUGH, n_trials - start))
+        if target is not None:
+            part = target[start : start + _ENOUGH]
+            found.append(start + np.flatnonzero(drawn < np.where(part, share, of_nontargets)))
+        else:
+            found.append(start + np.flatnonzero(drawn < share))
+    return np.concatenate(found)
 
 
 def _check_worth(reference: Reference) -> None:

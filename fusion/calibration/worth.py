@@ -138,7 +138,8 @@ class Contest:
         """The fusion of some systems, trained on all trials that have the score of one."""
         scores = self.table[:, systems]
         here = ~np.isnan(scores).all(axis=1)
-        return self._clone(systems).fit(scores[here], self.target[here])
+        trials = (scores, self.target) if here.all() else (scores[here], self.target[here])
+        return self._clone(systems).fit(*trials)
 
     def _clone(self, systems: Sequence[int]) -> LinearFusion:
         return clone(self.estimator).set_params(names=[self.names[k] for k in systems])
@@ -172,10 +173,12 @@ class Contest:
 
     def _measure(self, chosen: tuple[int, ...]) -> Measured:
         scores = self.table if len(chosen) == self.table.shape[1] else self.table[:, chosen]
-        here = ~np.isnan(scores).all(axis=1)
         trials = scores, self.target, self.speakers.enrol, self.speakers.test
+        here = ~np.isnan(scores).all(axis=1)
+        n_missing = len(here) - int(here.sum())
         n_folds, seed = self.n_folds, self.random_state
-        if here.all():
+        if not n_missing:
+            del here
             llr = cross_validate(self._clone(chosen), *trials, n_folds=n_folds, random_state=seed)
         else:
             llr = np.zeros(len(scores))
@@ -185,7 +188,7 @@ class Contest:
             )  # fmt: skip
         found = measure(llr, self.target, self.points)
         name = " + ".join(self.names[k] for k in chosen)
-        return Measured(name, chosen, Kept(llr), found, missing=int((~here).sum()))
+        return Measured(name, chosen, Kept(llr), found, missing=n_missing)
 
 
 def measure(

@@ -129,7 +129,7 @@ def reference_of(contest: Contest, trials: Trials, seed: int) -> Reference:
 
 def _recordings(trials: Trials) -> int:
     """Ids of either side of some trials."""
-    return len(np.unique(trials.enrol)) + len(np.unique(trials.test))
+    return len(trials.enrol_ids) + len(trials.test_ids)
 
 
 def _robust(

@@ -23,7 +23,8 @@ from guard_cases import (
 from fusion import fuse
 from fusion.calibration.applied import labelled
 from fusion.calibration.notices import notices
-from fusion.calibration.reference import Reference
+from fusion.calibration import reference as references
+from fusion.calibration.reference import Reference, enough
 from fusion.calibration.saving import load_model
 from fusion.formats.files import read_scores, write_scores
 from ivector.base.cli import run
@@ -130,6 +131,20 @@ def test_a_reference_comes_back_as_it_was():
                 worth = content["worth"] | {name: parts | {part: worse}}
                 with pytest.raises(DataError, match=f"what {name} was worth on development"):
                     Reference.from_dict(content | {"worth": worth})
+
+
+def test_of_very_many_trials_about_a_million_of_either_class_are_looked_at(monkeypatch):
+    monkeypatch.setattr(references, "_ENOUGH", 1000)
+    target = np.random.default_rng(0).random(20_000) < 0.2
+    assert enough(1000, target[:1000]) == slice(None)
+    rows = enough(len(target), target, 1)
+    assert (np.diff(rows) > 0).all()
+    for of_class in (target, ~target):  # six deviations of what is drawn
+        assert abs(of_class[rows].sum() - 1000) < 6 * np.sqrt(1000)
+    few = np.arange(20_000) < 300
+    assert set(range(300)) <= set(enough(20_000, few))
+    assert abs(len(enough(20_000)) - 1000) < 6 * np.sqrt(1000)
+    assert np.array_equal(rows, enough(len(target), target, 1))
 
 
 # --- the command ------------------------------------------------------------------------------
