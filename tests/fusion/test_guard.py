@@ -21,9 +21,9 @@ from guard_cases import (
 )
 
 from fusion import fuse
+from fusion.calibration import reference as references
 from fusion.calibration.applied import labelled
 from fusion.calibration.notices import notices
-from fusion.calibration import reference as references
 from fusion.calibration.reference import Reference, enough
 from fusion.calibration.saving import load_model
 from fusion.formats.files import read_scores, write_scores
