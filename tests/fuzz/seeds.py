@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 from collections.abc import Callable
@@ -109,7 +111,6 @@ def _write_statistics(rng: np.random.Generator) -> None:
 
 
 def _write_scores(rng: np.random.Generator) -> None:
-    from fusion.calibration.linear import LinearFusion
     from fusion.calibration.one_system import Calibration
     from fusion.calibration.saving import save_model
     from fusion.formats.files import read_scores, read_trials
@@ -131,8 +132,9 @@ def _write_scores(rng: np.random.Generator) -> None:
     one = np.array(scores)
     for method in ("logistic", "isotonic", "gaussian"):
         save_model(f"{method}.json", Calibration(method).fit(one, y), {"speakers": 4})
-    table = np.column_stack([one, one + rng.standard_normal(len(one))])
-    save_model("fusion.json", LinearFusion(names=["A", "B"]).fit(table, y))
+    learn = ["A=scores", "B=other", "trials", "--model", "fusion.json", "--folds", "4"]
+    with contextlib.redirect_stdout(io.StringIO()):  # by the command: it keeps what it learnt from
+        assert command(["fusion", "fuse", *learn]) == 0
 
 
 def _write_lists() -> None:
