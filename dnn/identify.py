@@ -9,7 +9,6 @@ exits with code 75.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,8 +172,10 @@ def _test(arguments: argparse.Namespace) -> None:
         classifier, data.source, data.labels,
         n_crops=arguments.crops, crop_frames=crop_frames, device=device, show=True,
     )  # fmt: skip
+    from ivector.base.files import write_json
+
     record = {**measures(answers, data.speakers), "machine": describe_machine(device)}
-    _write_json(arguments.out / "results.json", record)
+    write_json(arguments.out / "results.json", record)
     title = f"{100 * answers.accuracy:.1f} % right of {len(data.labels)}"
     plot_confusion(arguments.out / "confusion.png", answers.confusion, data.speakers, title)
     write_confusion(arguments.out / CONFUSION, answers.confusion, data.speakers)
@@ -280,12 +281,6 @@ def _device(arguments: argparse.Namespace) -> Any:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     return pick_device(arguments.device, Ranks())
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    from ivector.base.files import write_text
-
-    write_text(path, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -124,11 +124,9 @@ def main(arguments: argparse.Namespace) -> None:
 
         save_model(arguments.model, model, training)
     if arguments.json:
-        import json
+        from ivector.base.files import write_json
 
-        from ivector.base.files import write_text
-
-        write_text(arguments.json, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+        write_json(arguments.json, record)
 
 
 def _llr(text: str) -> float:

@@ -99,16 +99,16 @@ def main(arguments: argparse.Namespace) -> None:
         n_bootstrap=arguments.bootstrap,
         random_state=arguments.seed,
         ids=lambda n: (trials.enrol_ids[trials.enrol[n]], trials.test_ids[trials.test[n]]),
+        speakers=told.count,
+        doubt=told.doubt,
     )
     print(found.text(), end="")
     print(f"Speakers: {told.source}.")
-    from ivector.base.files import write_text
+    from ivector.base.files import write_json, write_text
 
     if arguments.json:
-        import json
-
         content = {**found.record(), "speakers_from": told.source, "seed": arguments.seed}
-        write_text(arguments.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_json(arguments.json, content)
     if arguments.markdown:
         write_text(arguments.markdown, found.markdown() + f"\nSpeakers: {told.source}.\n")
 

@@ -231,9 +231,7 @@ def _file_name(name: str) -> str:
 def _write_json(
     arguments: argparse.Namespace, rows: list[dict[str, Any]], told: TrialSpeakers | None
 ) -> None:
-    import json
-
-    from ivector.base.files import write_text
+    from ivector.base.files import write_json
 
     content: dict[str, Any] = {"systems": rows}
     if told:
@@ -246,7 +244,7 @@ def _write_json(
             "speakers_from": told.source,
             "trusted": told.trusted,
         }
-    write_text(arguments.json, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_json(arguments.json, content)
 
 
 if __name__ == "__main__":

@@ -129,9 +129,7 @@ def _classes(file: File) -> dict[str, int]:
 
 
 def _write_json(path: Path, files: Sequence[File], numbers: dict[str, int]) -> None:
-    import json
-
-    from ivector.base.files import write_text
+    from ivector.base.files import write_json
 
     listed: list[dict[str, Any]] = []
     for file in files:
@@ -147,7 +145,7 @@ def _write_json(path: Path, files: Sequence[File], numbers: dict[str, int]) -> N
         "findings": [dataclasses.asdict(finding) for file in files for finding in file.findings],
         "counts": numbers,
     }
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_json(path, content)
 
 
 if __name__ == "__main__":

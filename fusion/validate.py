@@ -107,7 +107,7 @@ def main(arguments: argparse.Namespace) -> None:
         case = _case(arguments, llr[name], trials, told, records[name])
     _draw(arguments, llr, target)
     if arguments.json:
-        text.write_json(
+        text.write_record(
             arguments.json, records, told, arguments.bootstrap, arguments.seed,
             case if arguments.case else None,
         )  # fmt: skip

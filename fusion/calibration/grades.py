@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -80,13 +79,6 @@ class Grade:
     p_value: float
     added: float
     costs: tuple[str, ...]
-
-    def record(self) -> dict[str, Any]:
-        """As what JSON holds; infinite numbers are the string inf."""
-        return {
-            name: "inf" if value == np.inf else list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self).items()
-        }
 
 
 def grade_calibration(

@@ -135,6 +135,7 @@ def _of_systems(
 def _of_pairs(reference: Reference, agreement: np.ndarray, limits: np.ndarray) -> list[Notice]:
     """Systems that disagree with others as they did not in development, the worst first."""
     apart = np.abs(agreement) > limits
+    apart |= apart.T
     np.fill_diagonal(apart, False)
     found: list[Notice] = []
     while apart.any():

@@ -25,6 +25,7 @@ import numpy as np
 
 from fusion.metrics.table import INFORMATION, PRIMARY
 from ivector.base.errors import DataError
+from ivector.base.files import plain
 
 LEVELS = np.concatenate(
     [[0, 0.001, 0.005, 0.01], np.linspace(0.02, 0.98, 49), [0.99, 0.995, 0.999, 1]]
@@ -40,6 +41,8 @@ _FEW = 8  # speakers, below which halves tell nothing
 _UNKNOWN = 0.7  # deviation of a speaker, where halves tell nothing
 _ENOUGH = 1 << 20  # trials of a class that tell quantiles and error rates
 _THINNED = 100_000  # trials that are enough for halves
+_MOST = 1 << 53  # counts and metrics in a file are below
+_LARGEST = 1e200  # what scores and their squares in a file are below
 
 
 @dataclass
@@ -111,7 +114,7 @@ class Reference:
         }  # fmt: skip
         for name in ("quantiles", "means", "covariances", "missing"):
             content[name] = getattr(self, name).tolist()
-        return content
+        return plain(content)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Reference:
@@ -133,14 +136,27 @@ class Reference:
                 int(content["recordings"]), quantiles, means, covariances, missing, noise,
                 dict(content["worth"]),
             )  # fmt: skip
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise DataError(f"development scores are kept in another form ({error})") from None
         k = len(found.names)
         shapes = [array.shape for array in (*arrays, *noise.values())]
         if shapes != [(2, k, len(LEVELS)), (2, k), (2, k, k), (2, k), (k,), (k,), (k,), (k, k)]:
             raise DataError("development scores are kept in another size")
+        if not found._possible():
+            raise DataError("development scores are kept with impossible numbers")
         _check_worth(found)
         return found
+
+    def _possible(self) -> bool:
+        """Whether numbers that were read can be those of scores; NaN stands for none."""
+        noise = [*self.noise.values()]
+        return (
+            all(0 <= count < _MOST for count in (self.n_speakers, self.n_recordings))
+            and all((np.abs(array) < _LARGEST).all() for array in (self.means, self.covariances))
+            and all(((array >= 0) & (array < _LARGEST)).all() for array in (self.missing, *noise))
+            and not (np.abs(self.quantiles) >= _LARGEST).any()
+            and not (np.diff(self.quantiles) < 0).any()
+        )
 
     def only(self, systems: Sequence[int]) -> Reference:
         """The same of some systems; what the fusion of all is worth is left out."""
@@ -238,7 +254,7 @@ def _numbers(value: Any, size: int) -> bool:
     return (
         isinstance(value, list)
         and len(value) == size
-        and all(isinstance(number, (int, float)) for number in value)
+        and all(isinstance(number, (int, float)) and abs(number) < _MOST for number in value)
     )
 
 

@@ -2,7 +2,8 @@
 
 systems     `compare_systems`: every system against the first, on the same trials.
 conditions  Parts of the trials by a column: its categories, or quarters of its numbers.
-result      What a comparison found, as objects, text, Markdown and a record.
+parts       What it is made of: two systems, parts of the trials, single trials.
+result      What a comparison found, as an object, text, Markdown and a record.
 """
 
 from ivector.base.lazy import attach

@@ -2,120 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fusion.calibration.grades import Grade
 from fusion.calibration.wording import calibration_sentences
-from fusion.intervals.results import TOO_FEW, Difference, McNemar
+from fusion.comparison.parts import Versus
+from fusion.intervals.results import TOO_FEW, Difference
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import METRICS, PRIMARY, Key
+from ivector.base.files import plain
 from ivector.base.foreign.names import MOST_NAME, markdown_text, shown
-
-
-@dataclass(frozen=True)
-class Disagreement:
-    """A trial, and the log-likelihood ratios that two systems give it on one scale.
-
-    Examples
-    --------
-    >>> from fusion import compare_systems
-    >>> from fusion.example import simulate
-    >>> part = simulate(n_speakers=40)
-    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
-    >>> found = compare_systems(systems, part.target, *part.sides, n_bootstrap=200)
-    >>> most = found.versus[0].disagreements[0]
-    >>> part.ids[part.enrol[most.trial]], part.ids[part.test[most.trial]], most.target
-    ('spk011-2', 'spk011-3', True)
-    >>> most.a > most.b
-    True
-    """
-
-    trial: int
-    target: bool
-    a: float
-    b: float
-
-
-@dataclass(frozen=True)
-class Part:
-    """A comparison on a part of the trials.
-
-    Parameters
-    ----------
-    condition, name : str
-        The column and its value or range.
-    n_targets, n_nontargets, n_speakers : int
-    differences : dict
-        As of `fusion.intervals.paired.PairedResult`; empty if the part is too small.
-
-    Examples
-    --------
-    >>> from fusion import compare_systems
-    >>> from fusion.example import simulate
-    >>> part = simulate(n_speakers=40)
-    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
-    >>> gender = [part.gender[k] for k in part.enrol]
-    >>> found = compare_systems(
-    ...     systems, part.target, *part.sides, conditions={"gender": gender}, n_bootstrap=200
-    ... )
-    >>> [(p.condition, p.name, p.n_speakers) for p in found.versus[0].parts]
-    [('gender', 'f', 20), ('gender', 'm', 20)]
-    """
-
-    condition: str
-    name: str
-    n_targets: int
-    n_nontargets: int
-    n_speakers: int
-    differences: dict[Key, Difference]
-
-
-@dataclass(frozen=True)
-class Versus:
-    """One system against the first.
-
-    Parameters
-    ----------
-    name : str
-    differences : dict
-        By metric and number of the operating point; this system less the first.
-    p_values : dict
-        P-values corrected for the number of systems (Holm).
-    thresholds : tuple of float
-        Of the first system and of this one, for the tests of decisions.
-    tests : dict of str to McNemar
-        On ``all`` trials, ``targets`` and ``nontargets``.
-    parts : list of Part
-    disagreements : list of Disagreement
-        Largest first.
-    scale : str
-        On which scale they disagree, in words.
-
-    Examples
-    --------
-    >>> from fusion import compare_systems
-    >>> from fusion.example import simulate
-    >>> part = simulate(n_speakers=40)
-    >>> systems = {name: part.scores[name] for name in ("cosine", "plda")}
-    >>> plda = compare_systems(systems, part.target, *part.sides, n_bootstrap=200).versus[0]
-    >>> plda.name
-    'plda'
-    >>> eer = plda.differences["eer", 0]
-    >>> round(eer.a, 2), round(eer.b, 2), plda.p_values["eer", 0] < 0.05
-    (0.09, 0.1, False)
-    """
-
-    name: str
-    differences: dict[Key, Difference]
-    p_values: dict[Key, float]
-    thresholds: tuple[float, float]
-    tests: dict[str, McNemar]
-    parts: list[Part]
-    disagreements: list[Disagreement]
-    scale: str
 
 
 @dataclass(frozen=True)
@@ -135,6 +33,9 @@ class Comparison:
         What the thresholds are, in words.
     grades : dict of str to Grade
         How well each system's llr are calibrated; empty if scores are no llr.
+    speakers, doubt : str
+        How many speakers there are, and what to say of intervals that cannot be trusted, in words
+        (`fusion.formats.speakers.TrialSpeakers`).
 
     Examples
     --------
@@ -161,6 +62,8 @@ class Comparison:
     at: str
     ids: Callable[[int], tuple[str, str]] | None = field(default=None, repr=False)
     grades: dict[str, Grade] = field(default_factory=dict)
+    speakers: str = ""
+    doubt: str = ""
 
     def conclusions(self) -> list[str]:
         """Plain sentences: of each system beside the first, and of how they are calibrated."""
@@ -209,8 +112,13 @@ def conclusion(comparison: Comparison, versus: Versus) -> list[str]:
     p_text = f"p {_p(p_value)}" if p_value < 0.001 else f"p = {_p(p_value)}"
     p_text += f", Holm-corrected for {len(comparison.versus)} comparisons" if several else ""
     low, high, symbol = change.interval.low, change.interval.high, PRIMARY.symbol
-    unit, interval = f" {PRIMARY.unit}", f"{100 * comparison.level:g} % interval"
-    if p_value < 1 - comparison.level:
+    unit, interval = f" {PRIMARY.unit}", f"{100 * comparison.level:g} % interval{comparison.doubt}"
+    if not change.interval.enough:
+        sentences = [
+            f"There are too few errors to tell whether {comparison.first} or {versus.name} is "
+            f"better in {symbol}."
+        ]
+    elif p_value < 1 - comparison.level:
         better = _better(comparison, versus, key)
         worse = versus.name if better == comparison.first else comparison.first
         if change.interval.estimate < 0:
@@ -226,21 +134,24 @@ def conclusion(comparison: Comparison, versus: Versus) -> list[str]:
         )
         sentences = [
             f"No difference in {symbol} between {comparison.first} and {versus.name} can be told "
-            f"with these {comparison.n_speakers} speakers: {versus.name} - {comparison.first} is "
+            f"with these {comparison.speakers}: {versus.name} - {comparison.first} is "
             f"{size}{unit}, {interval} {low_text} to {high_text} ({p_text})."
         ]
     return [*sentences, *_other_metrics(comparison, versus)]
 
 
 def _other_metrics(comparison: Comparison, versus: Versus) -> list[str]:
-    """One sentence for each system that other metrics prefer, and one for those that tell none."""
+    """One sentence for each system that other metrics prefer, and for those that tell none."""
     told: dict[str, list[str]] = {comparison.first: [], versus.name: []}
     untold: list[str] = []
+    few: list[str] = []
     for key in versus.differences:
         if key[0] == PRIMARY.name:
             continue
         name = label(key, comparison.points)
-        if versus.p_values[key] < 1 - comparison.level:
+        if not versus.differences[key].interval.enough:
+            few.append(name)
+        elif versus.p_values[key] < 1 - comparison.level:
             told[_better(comparison, versus, key)].append(name)
         else:
             untold.append(name)
@@ -249,6 +160,8 @@ def _other_metrics(comparison: Comparison, versus: Versus) -> list[str]:
     ]
     if untold:
         sentences.append(f"No difference can be told in {', '.join(untold)}.")
+    if few:
+        sentences.append(f"There are too few errors to tell in {', '.join(few)}.")
     return sentences
 
 
@@ -324,7 +237,7 @@ def _named(comparison: Comparison, trial: int) -> str:
 def _footing(comparison: Comparison) -> str:
     return (
         f"{comparison.n_targets} target and {comparison.n_nontargets} nontarget trials of "
-        f"{comparison.n_speakers} speakers; intervals and p-values: paired bootstrap over "
+        f"{comparison.speakers}; intervals{comparison.doubt} and p-values: paired bootstrap over "
         f"speakers, {comparison.n_bootstrap} replicates."
     )
 
@@ -377,7 +290,7 @@ def record(comparison: Comparison) -> dict[str, Any]:
         {"p_target": p.p_target, "c_miss": p.c_miss, "c_fa": p.c_fa, "label": p.label}
         for p in comparison.points
     ]
-    return {
+    found = {
         "first": comparison.first,
         "points": points,
         "level": comparison.level,
@@ -386,9 +299,10 @@ def record(comparison: Comparison) -> dict[str, Any]:
         "targets": comparison.n_targets,
         "nontargets": comparison.n_nontargets,
         "systems": [_versus_record(comparison, versus) for versus in comparison.versus],
-        "calibration": {name: grade.record() for name, grade in comparison.grades.items()},
+        "calibration": {name: vars(grade) for name, grade in comparison.grades.items()},
         "conclusions": comparison.conclusions(),
     }
+    return plain(found)
 
 
 def _versus_record(comparison: Comparison, versus: Versus) -> dict[str, Any]:
@@ -397,7 +311,7 @@ def _versus_record(comparison: Comparison, versus: Versus) -> dict[str, Any]:
         trials.append({"number": row.trial, "target": row.target})
         if comparison.ids:
             trials[-1] |= dict(zip(("enrol", "test"), comparison.ids(row.trial)))  # type: ignore[arg-type]
-        trials[-1] |= {"llr_first": _plain(row.a), "llr": _plain(row.b)}  # type: ignore[dict-item]
+        trials[-1] |= {"llr_first": row.a, "llr": row.b}  # type: ignore[dict-item]
     return {
         "system": versus.name,
         "metrics": [
@@ -406,7 +320,7 @@ def _versus_record(comparison: Comparison, versus: Versus) -> dict[str, Any]:
         ],
         "decisions": {
             "at": comparison.at,
-            "thresholds": [_plain(cut) for cut in versus.thresholds],
+            "thresholds": versus.thresholds,
             **{name: vars(test) for name, test in versus.tests.items()},
         },
         "parts": [
@@ -431,20 +345,14 @@ def _metric_records(differences: dict[Key, Difference]) -> list[tuple[Key, dict[
             {
                 "metric": key[0],
                 "point": key[1] if METRICS[key[0]].per_point else None,
-                "first": _plain(change.a),
-                "system": _plain(change.b),
-                "difference": _plain(change.interval.estimate),
-                "low": _plain(change.interval.low),
-                "high": _plain(change.interval.high),
+                "first": change.a,
+                "system": change.b,
+                "difference": change.interval.estimate,
+                "low": change.interval.low,
+                "high": change.interval.high,
                 "enough_errors": change.interval.enough,
                 "p_value": change.p_value,
             },
         )
         for key, change in differences.items()
     ]
-
-
-def _plain(value: float) -> float | str | None:  # as JSON has it
-    if math.isnan(value):
-        return None
-    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")

@@ -19,11 +19,13 @@ from numpy.typing import ArrayLike
 
 from fusion.calibration.grades import Grade, grade_calibration
 from fusion.comparison.conditions import groups
-from fusion.comparison.result import Comparison, Disagreement, Key, Part, Versus
+from fusion.comparison.parts import Disagreement, Part, Versus
+from fusion.comparison.result import Comparison
 from fusion.intervals.paired import mcnemar, paired_bootstrap
 from fusion.intervals.results import Difference, McNemar
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
+from fusion.metrics.table import Key
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 _BLOCK = 1 << 20  # trials looked at together
@@ -84,6 +86,8 @@ def compare_systems(
     level: float = 0.95,
     random_state: int | np.random.Generator | None = 0,
     ids: Callable[[int], tuple[str, str]] | None = None,
+    speakers: str = "",
+    doubt: str = "",
 ) -> Comparison:
     """Compare every system with the first.
 
@@ -110,6 +114,8 @@ def compare_systems(
         most once both are log-likelihood ratios.
     ids : callable, optional
         Gives the enrolment and test id of a trial's number, to name trials by.
+    speakers, doubt : str
+        How many speakers there are, and what to say of intervals that cannot be trusted, in words.
 
     Raises
     ------
@@ -154,11 +160,12 @@ def compare_systems(
                 *_disagreements(trials, first[1], values, top),
             )
         )  # fmt: skip
-    n_targets = int(trials.target.sum())
+    n_targets, n_speakers = int(trials.target.sum()), trials.n_speakers()
     return Comparison(
-        first[0], versus, list(points), level, n_bootstrap, trials.n_speakers(), n_targets,
+        first[0], versus, list(points), level, n_bootstrap, n_speakers, n_targets,
         len(trials.target) - n_targets, _at(trials, threshold), ids,
         {name: trials.grade(values) for name, values in (first, *others)} if llr else {},
+        speakers or f"{n_speakers} speakers", doubt,
     )  # fmt: skip
 
 

@@ -131,6 +131,8 @@ def main(arguments: argparse.Namespace) -> None:
         notes=arguments.notes,
         random_state=arguments.seed,
         speakers_from=told.source,
+        at_most=told.at_most,
+        doubt=told.doubt,
         date=arguments.date,
         forensic=arguments.forensic,
     )

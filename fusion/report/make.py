@@ -9,13 +9,10 @@ Dimension legend: N trials.
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,7 +23,7 @@ from fusion.metrics.points import OperatingPoint
 from fusion.plots.det import RULE_OF, det_band
 from fusion.report.numbers import LEVEL, Draw, Record, comparison, condition, numbers
 from ivector.base.errors import DataError, UsageError, named
-from ivector.base.files import write_text
+from ivector.base.files import plain, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Report:
 
     def record(self) -> Record:
         """All findings as what JSON holds; infinite numbers are the strings inf and -inf."""
-        return _plain(self.content)
+        return plain(self.content)
 
     def markdown(self) -> str:
         """Tables and text, without figures."""
@@ -95,8 +92,7 @@ class Report:
         path = html_path(path)
         write_text(path, self.html())
         write_text(path.with_suffix(".md"), self.markdown())
-        text = json.dumps(self.record(), indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(path.with_suffix(".json"), text + "\n")
+        write_json(path.with_suffix(".json"), self.content)
 
 
 def html_path(path: str | os.PathLike) -> Path:
@@ -124,6 +120,8 @@ def make_report(
     random_state: int = 0,
     shared: bool = True,
     speakers_from: str = "",
+    at_most: bool = False,
+    doubt: str = "",
     made: Mapping[str, str] | None = None,
     date: str = "",
     forensic: bool = False,
@@ -158,6 +156,10 @@ def make_report(
         Whether both sides number the same speakers, as in `bootstrap_interval`.
     speakers_from : str
         How the speakers were told, in words.
+    at_most : bool
+        Whether some of the speakers may be the same.
+    doubt : str
+        What to say of intervals that cannot be trusted, in words; empty of others.
     made : mapping of str to str, optional
         What else there is to say on how the scores were made: sizes, hardware, time.
     date : str
@@ -209,6 +211,8 @@ def make_report(
             "enrolled_speakers": len(np.unique(sides[0])),
             "test_speakers": len(np.unique(sides[1])),
             "speakers_from": speakers_from,
+            "at_most": at_most,
+            "doubt": doubt,
         },
         "points": [_point(point) for point in points],
         "bootstrap": {"replicates": n_bootstrap, "level": LEVEL, "seed": random_state}
@@ -349,16 +353,3 @@ def _cautions(
         if system.eer() * min(system.n_targets, system.n_nontargets) < RULE_OF
     ]
     return cautions(content, few, scarce)
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, and those that JSON lacks as strings."""
-    if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value

@@ -16,7 +16,7 @@ from fusion.calibration.grades import Grade, grade_calibration
 from fusion.comparison.conditions import groups_of
 from fusion.intervals.bootstrap import BootstrapResult, bootstrap_interval
 from fusion.intervals.paired import paired_bootstrap
-from fusion.intervals.results import Difference
+from fusion.intervals.results import Difference, Interval
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import (
@@ -92,8 +92,7 @@ def numbers(
 
     def number(name: str, at: int) -> Record:
         interval = result.intervals[name, at] if result else None
-        ends = (interval.low, interval.high) if interval else (None, None)
-        return {"estimate": pick(values, (name, at)), "low": ends[0], "high": ends[1]}
+        return {"estimate": pick(values, (name, at)), **_ends(interval)}
 
     row: Record = {}
     for group in groups():
@@ -110,6 +109,16 @@ def numbers(
     if llr:
         row["calibration_loss"] = values[INFORMATION.name] - values[INFORMATION.best]
     return row
+
+
+def _ends(interval: Interval | None) -> Record:
+    """Ends of an interval; none, where there is none or errors are too few for it."""
+    known = interval if interval and interval.enough else None
+    return {
+        "low": known.low if known else None,
+        "high": known.high if known else None,
+        "enough": interval.enough if interval else None,
+    }
 
 
 def comparison(rows: list[Record], scores: dict[str, np.ndarray], draw: Draw) -> Record | None:
@@ -142,11 +151,9 @@ def _differences(
         at = key[1] if METRICS[key[0]].per_point else None
         entry: Record = {"metric": key[0], "point": at}
         entry |= {"difference": two["estimate"] - one["estimate"]}
-        entry |= {"low": None, "high": None, "p_value": None}
-        if paired:
-            known = paired[key]
-            entry |= {"low": known.interval.low, "high": known.interval.high}
-            entry["p_value"] = known.p_value
+        known = paired.get(key)
+        entry |= _ends(known.interval if known else None)
+        entry["p_value"] = known.p_value if known and known.interval.enough else None
         found.append(entry)
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from fusion.intervals.results import TOO_FEW
 from fusion.metrics.table import INFORMATION, METRICS, Metric, pick
 from fusion.metrics.table import columns as metric_columns
 
@@ -63,6 +64,11 @@ def p_text(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
+def too_few(number: Record) -> bool:
+    """Whether there is no interval because errors are too few for one."""
+    return number.get("enough") is False
+
+
 def interval(number: Record, show: Callable[[float], str], link: str = " to ") -> str:
     """Ends of an interval in words; "" if there is none."""
     if number["low"] is None:
@@ -110,7 +116,7 @@ def _column(numbers: Sequence[Record | None], metric: Metric) -> list[Cell]:
 
 
 def _ends(number: Record, show: Callable[[float], str]) -> tuple[str, ...]:
-    text = interval(number, show, "–")
+    text = TOO_FEW if too_few(number) else interval(number, show, "–")
     return (text,) if text else ()
 
 
@@ -124,7 +130,7 @@ def _systems(content: Record) -> Table:
     columns = _metrics(content, rows)
     caption = "Error rates, costs and calibration of the systems"
     if content["bootstrap"]:
-        caption += ", with 95 % intervals"
+        caption += f", with 95 % intervals{content['trials']['doubt']}"
     cells = [
         [Cell(row["system"]), *(column[n] for _, column in columns)] for n, row in enumerate(rows)
     ]
@@ -182,6 +188,8 @@ def _at(metrics: Sequence[Record], place: tuple[str, int | None]) -> Record | No
 
 
 def _difference(metric: Record, show: Callable[[float], str]) -> Cell:
+    if too_few(metric):
+        return Cell(show(metric["difference"]), (TOO_FEW,))
     ends = interval(metric, show)
     return Cell(show(metric["difference"]), (ends, p_text(metric["p_value"])) if ends else ())
 

@@ -21,6 +21,7 @@ from fusion.report.tables import (
     p_text,
     tables,
     told_digits,
+    too_few,
 )
 from ivector.base.foreign.names import shown
 
@@ -73,7 +74,8 @@ def glossary(content: Record) -> list[tuple[str, str]]:
 def summary(content: Record) -> list[str]:
     """What a reader in a hurry should know, in sentences."""
     size = content["trials"]
-    people = f" between {count(size['speakers'])} speakers" if size["speakers"] else ""
+    people = f" between {_speakers(size)} speakers" if size["speakers"] else ""
+    doubt = size["doubt"]
     text = (
         f"Measured on {count(size['trials'])} trials{people}; in {count(size['targets'])} of "
         "them, the target trials, one person spoke both sides."
@@ -87,7 +89,8 @@ def summary(content: Record) -> list[str]:
     text_best = (
         f"{best['system']} {'makes the fewest errors' if several else 'reaches'}"
         f"{': ' if several else ' '}an {PRIMARY.symbol} of {show(rate['estimate'])} %"
-        + (f" (95 % interval {ends})" if ends else "")
+        + (f" (95 % interval{doubt}{',' * bool(doubt)} {ends})" if ends else "")
+        + (" (too few errors for an interval)" if too_few(rate) else "")
         + f", that is, {_of_thousand(rate['estimate'])} trials of either class decided "
         "wrongly at the threshold where both are equally frequent."
     )
@@ -95,6 +98,11 @@ def summary(content: Record) -> list[str]:
     if several:
         sentences.append(_runner_up(content))
     return sentences + _calibration(content)
+
+
+def _speakers(size: Record) -> str:
+    """How many there are."""
+    return f"{'at most ' if size['at_most'] else ''}{count(size['speakers'])}"
 
 
 def _of_thousand(rate: float) -> str:
@@ -114,9 +122,15 @@ def _runner_up(content: Record) -> str:
     digits = told_digits(PRIMARY, [metric])
     show = partial(PRIMARY.text, digits=digits)
     less = f"{show(metric['difference'])} percentage points of {PRIMARY.symbol}"
+    if too_few(metric):
+        return (
+            f"That is {less} less than {other}, the next; there are too few errors to tell whether "
+            "this is chance."
+        )
     if metric["low"] is None:
         return f"That is {less} less than {other}, the next; without intervals, this may be chance."
-    ends = f"95 % interval {interval(metric, show)}"
+    doubt = content["trials"]["doubt"]
+    ends = f"95 % interval{doubt}{',' * bool(doubt)} {interval(metric, show)}"
     ends += f", {p_text(metric['p_value'])}".replace("-", "−")
     if metric["low"] > 0:
         return f"{compared['best']} is better than {other}, the next, by {less} ({ends})."
@@ -160,6 +174,11 @@ def cautions(content: Record, few: Mapping[str, Sequence[str]], scarce: Sequence
     speakers = content["trials"]["speakers"]
     if not content["bootstrap"]:
         found.append("No intervals were made, so that differences may be chance.")
+    elif content["trials"]["doubt"]:
+        found.append(
+            "The speakers are not known, and some recordings of one speaker may count as several: "
+            "the intervals are too narrow."
+        )
     elif speakers and speakers < _FEW_SPEAKERS:
         found.append(f"Only {speakers} speakers: the intervals are rough.")
     if scarce:
@@ -193,7 +212,7 @@ def facts(content: Record) -> list[tuple[str, str]]:
         ("Nontarget trials", count(size["nontargets"])),
     ]
     if size["speakers"] is not None:
-        found.append(("Speakers", count(size["speakers"])))
+        found.append(("Speakers", _speakers(size)))
     found += [
         ("Speakers enrolled", count(size["enrolled_speakers"])),
         ("Speakers in test", count(size["test_speakers"])),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from fusion.forensic.words import TERMS, sentences, tables
 from fusion.formats.speakers import TrialSpeakers
 from fusion.formats.tables import Trials
 from fusion.terminal.tables import print_table
-from ivector.base.files import write_text
+from ivector.base.files import write_json, write_text
 
 _SHOWN = 20  # trials of a case that are printed; --out has all
 _HEAD = "enrol test given llr low high bayes_low bayes_high"
@@ -134,7 +133,7 @@ def write_case(path: Path, case: Case) -> None:
     write_text(path, "\n".join([_HEAD, *lines]) + "\n")
 
 
-def write_json(
+def write_record(
     path: Path,
     records: Mapping[str, Mapping[str, Any]],
     told: TrialSpeakers,
@@ -142,10 +141,10 @@ def write_json(
     seed: int,
     case: Case | None,
 ) -> None:
-    """Write all numbers; those that JSON lacks are null."""
+    """Write all numbers."""
     content: dict[str, Any] = {
         "unit": UNIT,
-        "systems": {name: _plain(record) for name, record in records.items()},
+        "systems": records,
         "speakers": told.n_speakers,
         "speakers_at_most": told.at_most,
         "speakers_from": told.source,
@@ -161,7 +160,7 @@ def write_json(
             "scale": case.scale,
             "trials": [_of_case(case, n, *ids) for n, ids in enumerate(case.pairs())],
         }
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_json(path, content)
 
 
 def _of_case(case: Case, n: int, one: str, two: str) -> dict[str, Any]:
@@ -174,12 +173,3 @@ def _of_case(case: Case, n: int, one: str, two: str) -> dict[str, Any]:
         "credible": case.credible[n].tolist(),
         "conclusion": case.conclusion(n),
     }
-
-
-def _plain(value: Any) -> Any:
-    """What JSON lacks as None."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

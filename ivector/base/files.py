@@ -95,6 +95,25 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         file.write(text)
 
 
+def write_json(path: str | os.PathLike, content: Any, indent: int = 2) -> None:
+    """Write a record atomically, numbers as `plain` has them."""
+    text = json.dumps(plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def plain(value: Any) -> Any:
+    """What JSON holds: NumPy's numbers as Python's, infinite ones as strings, NaN as null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if np.isnan(value) else str(value)
+    return value
+
+
 def remove_tree(folder: str | os.PathLike) -> None:
     """Remove a folder, if it is there, also while something is still being written into it.
 

@@ -1,7 +1,10 @@
 """The guard over what a fusion is applied to: planted faults are noticed, healthy parts are not."""
 
+import copy
 import json
 import re
+import warnings
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -131,6 +134,40 @@ def test_a_reference_comes_back_as_it_was():
                 worth = content["worth"] | {name: parts | {part: worse}}
                 with pytest.raises(DataError, match=f"what {name} was worth on development"):
                     Reference.from_dict(content | {"worth": worth})
+
+
+def _leaves(content, path=()):
+    """Where the numbers of a record are."""
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, value in items:
+        if isinstance(value, (dict, list)):
+            yield from _leaves(value, (*path, key))
+        elif not isinstance(value, str):
+            yield (*path, key)
+
+
+def test_any_number_of_a_kept_reference_may_be_damaged():
+    one, _, part = learnt(0)
+    content = json.loads(json.dumps(one.reference.to_dict()))
+    leaves, rng = list(_leaves(content)), np.random.default_rng(0)
+    numbers = [leaf for leaf in leaves if leaf[0] in ("speakers", "recordings", "worth")]
+    some = [leaves[n] for n in rng.choice(len(leaves), 60, replace=False)]
+    part = replace(part, scores=part.scores[:500], target=part.target[:500],
+                   enrol=part.enrol[:500], test=part.test[:500])  # fmt: skip
+    for leaf in [*numbers, *some]:
+        for worse in (None, 0, -1, 1e308, -1e308, 5e-324, 10**400, "inf", "nan", "a", [], True):
+            damaged = copy.deepcopy(content)
+            holder = damaged
+            for key in leaf[:-1]:
+                holder = holder[key]
+            holder[leaf[-1]] = worse
+            try:
+                again = Reference.from_dict(damaged)
+            except DataError:
+                continue
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                notices(again, part.scores, part.n_recordings)
 
 
 def test_of_very_many_trials_about_a_million_of_either_class_are_looked_at(monkeypatch):
