@@ -16,6 +16,7 @@ from fusion.commands import COMMANDS
 from fusion.metrics.points import PRESETS, OperatingPoint, parse_points
 from fusion.terminal.inputs import (
     MOST,
+    add_fold_options,
     add_trial_options,
     check_trial_options,
     scored,
@@ -62,11 +63,7 @@ def make_parser() -> Parser:
         metavar="TRIALS",
         help="trial list, 'enrol test target|nontarget' or '1|0 enrol test'",
     )
-    add("--trials", dest="more_trials", nargs="+", default=[], metavar="FILE", type=Path,
-        help="further trial lists, read on after TRIALS; for folds")  # fmt: skip
-    add("--pool", action="store_true",
-        help="take score files of the same NAME (all, if none is named) for parts of one system, "
-        "such as folds; without it, each is a system")  # fmt: skip
+    add_fold_options(parser, "score files of the same NAME (all, if none is named)")
     add("--p-target", nargs="+", type=float, default=[], metavar="P",
         help="priors of a target trial, one minDCF each (costs 1 and 1, normalised); 0.01, if "
         "there are no --points")  # fmt: skip
@@ -142,8 +139,6 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse options that make no sense before anything is read."""
-    if arguments.bootstrap and arguments.bootstrap < 20:
-        raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
     check_trial_options(arguments)
     for name in ("det", "roc", "histogram"):
         path = getattr(arguments, name)

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from fusion.commands import COMMANDS
 from fusion.metrics.points import parse_points
-from fusion.terminal.inputs import MOST, add_trial_options, check_trial_options, systems
+from fusion.terminal.inputs import (
+    MOST,
+    add_fold_options,
+    add_trial_options,
+    check_trial_options,
+    systems,
+)
 from ivector.base.cli import SEED, Parser, number, run, whole
 from ivector.base.errors import DataError, UsageError
 
@@ -56,10 +62,7 @@ def make_parser() -> Parser:
         help="score files to learn from, one a system, and their trial list; NAME=FILE names a "
         "system, otherwise the file's stem does",
     )
-    add("--trials", dest="more_trials", nargs="+", default=[], metavar="FILE", type=Path,
-        help="further trial lists to learn from, read on after TRIALS; for folds")  # fmt: skip
-    add("--pool", action="store_true",
-        help="take score files of one NAME for parts of one system, such as folds")  # fmt: skip
+    add_fold_options(parser)
     add("--apply", nargs="+", default=[], metavar="SCORES",
         help="score files to fuse, of the same systems: in their order or named alike")  # fmt: skip
     add("--apply-trials", nargs="+", default=[], metavar="FILE", type=Path,
@@ -150,8 +153,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--prior: is between 0 and 1, got {arguments.prior:g}")
     if arguments.folds in (1, 2):
         raise UsageError("--folds: give at least 3, or 0 for no cross-validation")
-    if 0 < arguments.bootstrap < 20:
-        raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
     check_trial_options(arguments)
     if arguments.apply_trials and not arguments.apply:
         raise UsageError("--apply-trials: needs --apply, the score files to fuse")

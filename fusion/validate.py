@@ -18,6 +18,7 @@ from fusion.forensic.verbal import SCALES
 from fusion.terminal.inputs import (
     MOST,
     add_column_options,
+    add_fold_options,
     add_trial_options,
     check_column_options,
     check_trial_options,
@@ -49,8 +50,7 @@ def make_parser() -> Parser:
         help="file(s) of natural-log likelihood ratios; NAME=FILE names the system, otherwise "
         "the file's stem does")  # fmt: skip
     add("trials", metavar="TRIALS", type=Path, help="trial list with labels")
-    add("--pool", action="store_true",
-        help="take files of the same NAME for parts of one system, such as folds")  # fmt: skip
+    add_fold_options(parser)
     add("--log10", action="store_true",
         help="the llr of all files are decimal logarithms; what is written is natural")  # fmt: skip
     add_trial_options(parser)
@@ -87,7 +87,7 @@ def main(arguments: argparse.Namespace) -> None:
     from fusion.terminal import validate_text as text
     from ivector.base.errors import named
 
-    trials = read_trials(arguments.trials, arguments.label_column)
+    trials = read_trials([arguments.trials, *arguments.more_trials], arguments.label_column)
     told = speakers(trials, arguments)
     target, columns = trials.labels == TARGET, conditions(arguments, trials)
     llr: dict[str, np.ndarray] = {}
@@ -117,8 +117,6 @@ def _check(arguments: argparse.Namespace, n_systems: int) -> None:
     """Refuse options that make no sense before anything is read."""
     check_trial_options(arguments)
     check_column_options(arguments)
-    if arguments.bootstrap and arguments.bootstrap < 20:
-        raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
     if arguments.folds in (1, 2):
         raise UsageError("--folds: give at least 3, or 0 for no cross-validation")
     for name in ("case", "out"):

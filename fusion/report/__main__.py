@@ -15,6 +15,7 @@ from fusion.commands import COMMANDS
 from fusion.terminal.inputs import (
     MOST,
     add_column_options,
+    add_fold_options,
     add_trial_options,
     check_column_options,
     check_trial_options,
@@ -53,10 +54,7 @@ def build_parser() -> Parser:
     add("trials", metavar="TRIALS", help="trial list with labels", type=Path)
     add("--out", type=Path, required=True, metavar="FILE.html",
         help="the page; Markdown and JSON are written beside it")  # fmt: skip
-    add("--trials", dest="more_trials", nargs="+", default=[], metavar="FILE", type=Path,
-        help="further trial lists, read on after TRIALS; for folds")  # fmt: skip
-    add("--pool", action="store_true",
-        help="take files of the same NAME for parts of one system, such as folds")  # fmt: skip
+    add_fold_options(parser)
     add_trial_options(parser)
     add("--points", nargs="+", default=["0.01"], metavar="POINT",
         help="operating points: a prior (0.01), a prior and costs (0.01:10:1), or the name of an "
@@ -106,8 +104,6 @@ def main(arguments: argparse.Namespace) -> None:
     check_trial_options(arguments)
     check_column_options(arguments)
     given = systems(arguments.scores, arguments.pool)
-    if arguments.bootstrap and arguments.bootstrap < 20:
-        raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
     from fusion.formats.files import read_trials
     from fusion.formats.layouts import TARGET
     from fusion.metrics.points import parse_points

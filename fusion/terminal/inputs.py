@@ -49,6 +49,18 @@ def add_trial_options(parser: Parser) -> None:
         help="count a trial that is listed several times as often")  # fmt: skip
 
 
+def add_fold_options(
+    parser: argparse.ArgumentParser, pooled: str = "files of the same NAME"
+) -> None:
+    """Add the options for systems whose scores are several files and lists."""
+    add = parser.add_argument
+    add("--trials", dest="more_trials", nargs="+", default=[], metavar="FILE", type=Path,
+        help="further trial lists, read on after TRIALS; for folds")  # fmt: skip
+    add("--pool", action="store_true",
+        help=f"take {pooled} for parts of one system, such as folds; without it, each is a "
+        "system")  # fmt: skip
+
+
 def add_choice_of_columns(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose the columns of files in which several could be the same."""
     add = parser.add_argument
@@ -62,6 +74,8 @@ def add_choice_of_columns(parser: argparse.ArgumentParser) -> None:
 def check_trial_options(arguments: argparse.Namespace) -> None:
     """Refuse options of `add_trial_options` that make no sense together, and lost inputs."""
     check_outputs(arguments)
+    if 0 < (arguments.bootstrap if "bootstrap" in arguments else 0) < 20:
+        raise UsageError(f"--bootstrap: give at least 20 or 0, got {arguments.bootstrap}")
     if arguments.enroll and not arguments.utt2spk:
         raise UsageError("--enroll: needs --utt2spk, which has the speakers of its utterances")
     if arguments.utt2spk and arguments.speaker_ids != AUTO:

@@ -147,6 +147,37 @@ def test_forks_end_with_the_process_that_they_are_of(sent):
     process.stdout.close()
 
 
+EACH = """\
+import os, sys
+from pathlib import Path
+from ivector.base.errors import DataError
+from ivector.base.parallel.forks import each, forked_processes
+
+def once():
+    killed = Path(sys.argv[1]) / "killed"
+    if not killed.exists():
+        killed.touch()
+        os.kill(os.getpid(), 9)
+    return 2
+
+with forked_processes():
+    print(each([lambda: 1, once, lambda: 3]))
+    try:
+        each([lambda: 1, lambda: os.kill(os.getpid(), 9)])
+    except DataError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shards are forked on Linux alone")
+def test_what_a_killed_fork_did_is_begun_again(tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-c", EACH, tmp_path], capture_output=True, text=True, timeout=60
+    )
+    assert found.stdout.startswith("[1, 2, 3]\na process was killed again and again"), found
+    assert found.stderr.count("begun again") == 3 and "Traceback" not in found.stderr
+
+
 @NO_DASK
 def test_a_scheduler_that_stays_away_is_given_up(monkeypatch):
     from ivector.base.parallel import cluster

@@ -14,11 +14,13 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from typing import Any
 
-from ivector.base.parallel.workers import make_shards, single_threaded
+from ivector.base.errors import DataError
+from ivector.base.parallel.workers import MOST_LOSSES, make_shards, single_threaded
 
+logger = logging.getLogger(__name__)
 _forking = False
 _work: tuple[Callable[..., Any], dict[str, Any]] | None = None
 
@@ -69,16 +71,33 @@ def each(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     """Results of some functions: each in a fork where processes are forked, else one by one.
 
     What they log comes in their order, as if they had been called here.
+
+    Raises
+    ------
+    DataError
+        The process of one was killed again and again.
     """
     if not are_forked():
         return [function() for function in functions]
-    count, results = len(functions), []
-    for result, records in run_forked(
-        lambda number: _with_records(functions[number]), {}, range(count), count, count
-    ):
-        for record in records:
-            logging.getLogger(record.name).handle(record)
-        results.append(result)
+    count, losses = len(functions), 0
+    results: list[Any] = []
+    while len(results) < count:
+        missing = range(len(results), count)
+        try:
+            for result, records in run_forked(
+                lambda number: _with_records(functions[number]), {}, missing, count, count
+            ):
+                for record in records:
+                    logging.getLogger(record.name).handle(record)
+                results.append(result)
+                losses = 0
+        except BrokenExecutor as error:
+            losses += 1
+            if losses >= MOST_LOSSES:
+                raise DataError(
+                    "a process was killed again and again, as a rule for lack of memory"
+                ) from error
+            logger.warning("a process was killed; what it did is begun again")
     return results
 
 

@@ -22,6 +22,7 @@ from ivector.base.extras import told_extra
 from ivector.base.parallel.forks import are_forked, run_forked
 from ivector.base.parallel.workers import (
     BACKENDS,
+    MOST_LOSSES,
     Backend,
     R,
     T,
@@ -33,8 +34,6 @@ from ivector.base.parallel.workers import (
 
 logger = logging.getLogger(__name__)
 
-# A shard may kill its process for lack of memory, and then does so whenever it is tried.
-MOST_LOSSES = 3
 # A cluster whose machines are taken away may come back; beyond these, without one shard finished
 # in between, someone has to look.
 MOST_CLUSTER_LOSSES, PATIENCE_S = 10, 600.0

@@ -16,6 +16,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 BACKENDS = ("loky", "threading", "dask")
+# A shard may kill its process for lack of memory, and then does so whenever it is tried.
+MOST_LOSSES = 3
 
 
 class WorkersLost(Exception):
