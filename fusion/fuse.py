@@ -273,7 +273,7 @@ def _load(path: Path) -> tuple[LinearFusion, Learnt | None]:
         raise DataError(f"{path}: {error}; train the fusion again") from None
     if reference.names != list(fusion.names or ()):
         raise DataError(f"{path}: its development scores are of other systems; train it again")
-    return fusion, Learnt(reference)
+    return fusion, Learnt(reference, trained=False)
 
 
 def _apply(

@@ -26,6 +26,7 @@ from fusion.metrics.table import INFORMATION, METRICS, PRIMARY, Key
 
 _TIMES = 1.3  # by which a metric is above that of development, to matter
 _SURE = 1.96
+_LITTLE = 0.01  # part of a metric by which a fusion may be worse than a part of it
 _LEAST = 1e-3  # so that a metric without errors has a logarithm
 
 
@@ -111,6 +112,8 @@ def _turned(reference: Reference, table: np.ndarray, target: np.ndarray) -> Iter
         scores, labels = table[here, k], target[here]
         if not labels.any() or labels.all():
             continue
+        if reference.worth[name][PRIMARY.name][0] > 0.4:
+            continue  # it did not know them apart there either
         values = np.sign(reference.worth[name]["calibration"][0] or 1) * scores
         turned = eer(-values[labels], -values[~labels])
         if turned < 0.4 and eer(values[labels], values[~labels]) > 0.45:
@@ -183,12 +186,13 @@ def _beaten(
         for key, label in labels.items():
             change, metric = differences[key], METRICS[key[0]]
             ends = sorted(metric.sign * end for end in (change.interval.low, change.interval.high))
-            if ends[0] > 0 and (key not in found or metric.is_worse(found[key][0], change.a)):
+            matters = ends[0] > _LITTLE * abs(change.a)
+            if matters and (key not in found or metric.is_worse(found[key][0], change.a)):
                 unit = f" {metric.unit}" if metric.unit else ""
                 text = (
                     f"fused {label} {metric.text(change.b)}{unit}, {reference.names[k]} alone "
                     f"{metric.text(change.a)}{unit}: worse by {metric.text(ends[0])} to "
-                    f"{metric.text(ends[1])}{unit}"
+                    f"{metric.text(ends[1])}{unit} ({100 * level:.3g} % interval)"
                 )
                 found[key] = change.a, k, text
     for key, (_, k, text) in found.items():

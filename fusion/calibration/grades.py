@@ -335,4 +335,6 @@ def _costs(bins: _Bins, counts: np.ndarray, point: int) -> str:
     error = _SURE * np.sqrt(variance)
     if cost < 1 - 1e-9:
         return "less" if cost + error < 1 else "unsure"
-    return "more" if cost - error > 1 + 1e-9 else "no less"
+    if cost - error > 1 + 1e-9:
+        return "more"
+    return "no less" if cost < 1 + 1e-9 else "unsure"  # those of 1 do what needs no scores

@@ -104,6 +104,11 @@ def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
+def _told(change: Difference, p_value: float) -> str:
+    """A p-value, where there are errors enough for one."""
+    return _p(p_value) if change.interval.enough else "-"
+
+
 def conclusion(comparison: Comparison, versus: Versus) -> list[str]:
     """What can be told of a system and the first, in plain sentences."""
     key = (PRIMARY.name, 0)
@@ -172,8 +177,8 @@ def _tables(comparison: Comparison, versus: Versus) -> list[Table]:
     head = ["metric", one, two, f"{two} - {one}", f"{100 * comparison.level:g} % interval", "p"]
     rows = [[*head, "p (Holm)"] if several else head]
     for key, change in versus.differences.items():
-        cells = [label(key, comparison.points), *_cells(key, change), _p(change.p_value)]
-        rows.append([*cells, _p(versus.p_values[key])] if several else cells)
+        cells = [label(key, comparison.points), *_cells(key, change), _told(change, change.p_value)]
+        rows.append([*cells, _told(change, versus.p_values[key])] if several else cells)
     tables = [(f"{two} against {one}", rows), _decisions(comparison, versus)]
     if versus.parts:
         apart = [metric for metric in METRICS.values() if not metric.of_ratios]
@@ -215,7 +220,8 @@ def _by_part(comparison: Comparison, versus: Versus, key: Key) -> Table:
         cells = [f"{part.condition} {part.name}"]
         cells += [str(n) for n in (part.n_targets, part.n_nontargets, part.n_speakers)]
         change = part.differences.get(key)
-        rows.append(cells + ([*_cells(key, change), _p(change.p_value)] if change else ["-"] * 5))
+        known = [*_cells(key, change), _told(change, change.p_value)] if change else ["-"] * 5
+        rows.append([*cells, *known])
     name = label(key, comparison.points)
     return f"{name} in parts of the trials (p not corrected for their number)", rows
 

@@ -173,8 +173,13 @@ def _measured(trials: _Trials) -> Record:
 
 
 def _number(estimate: float, interval: Interval | None) -> Record:
-    ends = (interval.low, interval.high) if interval else (None, None)
-    return {"estimate": float(estimate), "low": ends[0], "high": ends[1]}
+    known = interval if interval and interval.enough else None
+    return {
+        "estimate": float(estimate),
+        "low": known.low if known else None,
+        "high": known.high if known else None,
+        "enough": interval.enough if interval else None,
+    }
 
 
 def _overestimation(trials: _Trials) -> Record | None:
@@ -278,8 +283,11 @@ def _cautions(trials: _Trials, found: Record) -> list[str]:
             )
     if slope <= 0:
         texts.append("The llr are no higher for one person than for two: turn their sign.")
-    if found["metrics"]["cllr"]["estimate"] >= 1:
-        texts.append("With a Cllr of 1 or more, the llr are worth less than none.")
+    cllr = found["metrics"]["cllr"]
+    if (cllr["estimate"] if cllr["low"] is None else cllr["low"]) > 1:
+        texts.append("With a Cllr of more than 1, the llr are worth less than none.")
+    elif max(cllr["estimate"], cllr["high"] or 0) >= 1:
+        texts.append("The llr are not shown to be worth more than none: Cllr may be 1.")
     if found["elub"] == list(Bounds(0.0, 0.0)):
         texts.append("The trials support no llr on either side of 0.")
     return texts

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fusion.forensic.verbal import ratio_text
+from fusion.intervals.results import TOO_FEW
 
 Record = Mapping[str, Any]
 NONE = "–"
@@ -27,8 +28,8 @@ TERMS = (
      "one class than of the other as it says"),
     ("Overestimation", "log10 LR less that of the densities of such LR in either class; mean "
      "without sign over the range that the classes share"),
-    ("Misleading evidence", "an LR that speaks for the wrong side, at all or by at least a factor; "
-     "by a factor of k or more it should be no more frequent than 1 / k"),
+    ("Misleading evidence", "an LR that speaks for the wrong side, at all or by more than a "
+     "factor; by more than a factor of k it should be no more frequent than 1 / k"),
     ("Bi-Gaussianised", "calibration that gives LR the distribution that a perfectly calibrated "
      "Gaussian system of the same Cllr has"),
 )  # fmt: skip
@@ -64,9 +65,11 @@ def sentences(name: str, record: Record) -> list[str]:
     over = record["overestimation"]
     if over:
         text += (
-            f" LR are off by a factor of {ratio_text(over['mean_absolute'])} on average over "
-            f"their range; on {percent(over['share_certain'])} of it 95 % fiducial intervals say "
-            "that they are too large or too small."
+            f" Over the range of both classes LR differ by a factor of "
+            f"{ratio_text(over['mean_absolute'])} on average from those of the trials' densities, "
+            "which few trials give roughly, so that those of a perfect system differ too; on "
+            f"{percent(over['share_certain'])} of it they are outside 95 % fiducial intervals, "
+            "which take trials for independent and are too narrow where speakers share them."
         )
     return [text, *_difference(record), *record["cautions"]]
 
@@ -76,6 +79,8 @@ def _difference(record: Record) -> list[str]:
     if not found:
         return []
     better = "bi-Gaussianised" if found["estimate"] < 0 else "logistic"
+    if found["low"] is None:
+        return []  # too few errors to tell
     certain = found["low"] * found["high"] > 0
     return [
         f"On unseen speakers, Cllr after bi-Gaussianised calibration less that after logistic is "
@@ -95,6 +100,8 @@ def percent(share: float) -> str:
 
 
 def _with_ends(number: Record, show: Any) -> str:
+    if number.get("enough") is False:
+        return f"{show(number['estimate'])} [{TOO_FEW}]"
     if number["low"] is None:
         return show(number["estimate"])
     return f"{show(number['estimate'])} [{show(number['low'])}, {show(number['high'])}]"

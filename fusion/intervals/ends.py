@@ -171,4 +171,6 @@ def difference(
     p_value = float(2 * stdtr(free, -abs(centre) / error))
     most = scale.most - scale.least
     low, high = max(min(centre - width, change), -most), min(max(centre + width, change), most)
+    if low <= 0 <= high:  # which holds the estimate as well: no test may then tell a difference
+        p_value = max(p_value, 1 - level)
     return Interval(change, low, high, level, enough), p_value

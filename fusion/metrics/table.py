@@ -184,7 +184,8 @@ class Metric:
         """A value in its unit, which is not written."""
         factor = 100 if self.unit == "%" else 1
         digits = self.digits if digits is None else digits
-        return f"{factor * value:{'+' if sign else ''}.{digits}f}"
+        rounded = round(float(factor * value), digits) + 0.0  # never -0.0
+        return f"{rounded:{'+' if sign else ''}.{digits}f}"
 
 
 def _even_costs(points: OperatingPoints) -> tuple[float, float]:

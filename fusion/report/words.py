@@ -86,18 +86,26 @@ def summary(content: Record) -> list[str]:
     rate = best[PRIMARY.name]
     show = partial(PRIMARY.text, digits=told_digits(PRIMARY, [rate]))
     ends = interval(rate, show)
+    reaches = "makes the fewest errors" if several else "reaches"
+    if several and any(not row["metrics"][0]["difference"] for row in _others(content)):
+        reaches = "makes no more errors than any other"
     text_best = (
-        f"{best['system']} {'makes the fewest errors' if several else 'reaches'}"
+        f"{best['system']} {reaches}"
         f"{': ' if several else ' '}an {PRIMARY.symbol} of {show(rate['estimate'])} %"
         + (f" (95 % interval{doubt}{',' * bool(doubt)} {ends})" if ends else "")
         + (" (too few errors for an interval)" if too_few(rate) else "")
-        + f", that is, {_of_thousand(rate['estimate'])} trials of either class decided "
-        "wrongly at the threshold where both are equally frequent."
+        + f": as if, where both errors are equally frequent, {_of_thousand(rate['estimate'])} "
+        "trials of either class were decided wrongly."
     )
     sentences = [text, text_best]
     if several:
         sentences.append(_runner_up(content))
     return sentences + _calibration(content)
+
+
+def _others(content: Record) -> list[Record]:
+    """What the best system is compared with."""
+    return list(content["comparison"]["systems"])
 
 
 def _speakers(size: Record) -> str:
@@ -115,7 +123,7 @@ def _of_thousand(rate: float) -> str:
 def _runner_up(content: Record) -> str:
     """The best system against the nearest other, in EER."""
     compared = content["comparison"]
-    row = min(compared["systems"], key=lambda row: row["metrics"][0]["difference"])
+    row = min(_others(content), key=lambda row: row["metrics"][0]["difference"])
     metric, other = row["metrics"][0], row["system"]
     if metric["difference"] == 0:
         return f"{other} has the same {PRIMARY.symbol}."

@@ -53,10 +53,13 @@ class Learnt:
     reference : Reference
     take : callable, optional
         Trains a fusion of some of its systems, by their numbers; with what is known of it.
+    trained : bool
+        Whether it was trained by this command, which could train another.
     """
 
     reference: Reference
     take: Callable[[Sequence[int]], tuple[LinearFusion, Learnt]] | None = None
+    trained: bool = True
 
 
 def of_development(
@@ -83,7 +86,7 @@ def of_development(
     robust = _robust(contest, certain, wrong)
     if robust:
         print(text.bounded(robust.fused(), contest.fused()))
-    subset = _subset(contest, findings, record)
+    subset = _subset(contest, findings, record, takes=bool(certain) and not robust)
     gaps = [notice for notice in wrong if notice.kind == "gaps"]
     if options.action == "refuse":
         _refuse(certain, gaps, robust, subset)
@@ -152,7 +155,7 @@ def _robust(
 
 
 def _subset(
-    contest: Contest, findings: Sequence[Finding], record: dict[str, Any]
+    contest: Contest, findings: Sequence[Finding], record: dict[str, Any], takes: bool
 ) -> Measured | None:
     """The systems to take instead, printed."""
     if not findings:
@@ -160,7 +163,7 @@ def _subset(
     subset, remaining = offer(contest, findings)
     systems = [contest.names[k] for k in subset.systems]
     record["offer"] = {"systems": systems, **text.numbers(subset)}
-    print(text.offered(subset, remaining))
+    print(text.offered(subset, remaining, takes))
     return subset
 
 
@@ -224,7 +227,8 @@ def of_applied(
         print(text.APPLIED_WELL if target is None else text.APPLIED_WELL_LABELLED)
         return fusion, llr, learnt
     if options.action == "refuse":
-        raise DataError(f"{wrong[0].text}; mend the scores, or give --guard warn or best")
+        others = "warn or best" if learnt.trained else "warn"
+        raise DataError(f"{wrong[0].text}; mend the scores, or give --guard {others}")
     if options.action != "best":
         return fusion, llr, learnt
     kept = _others(wrong, reference.names)
@@ -263,14 +267,17 @@ def _others(wrong: Sequence[Notice], names: Sequence[str]) -> list[int]:
     DataError
         None is left.
     """
-    blamed = {k for notice in wrong for k in notice.systems}
-    kept = [k for k in range(len(names)) if k not in blamed]
-    if not kept:
-        raise DataError(
-            f"{wrong[0].text}; no system is left that is not to blame: mend the scores, or give "
-            "--guard warn"
-        )
-    return kept
+    # What one system is blamed for tells more than what it might be blamed for with others.
+    some = [{*notice.systems} for notice in wrong if len(notice.systems) < len(names)]
+    single = [systems for systems in some if len(systems) == 1]
+    for blamed in (set().union(*some), set().union(*single)):
+        kept = [k for k in range(len(names)) if k not in blamed]
+        if blamed and kept:
+            return kept
+    raise DataError(
+        f"{wrong[0].text}; which systems are to blame cannot be told: mend the scores, or give "
+        "--guard warn"
+    )
 
 
 def tell(wrong: Sequence[Notice], trials: Trials) -> None:

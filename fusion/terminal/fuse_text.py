@@ -15,8 +15,8 @@ from fusion.metrics.table import INFORMATION, METRICS, PRIMARY, Metric
 from fusion.terminal.tables import metric_cells, metric_heads, print_table
 
 ALL_WELL = "guard: on development the fusion is nowhere worse than its best part"
-APPLIED_WELL = "guard: the scores of --apply are like those of development"
-APPLIED_WELL_LABELLED = f"{APPLIED_WELL}, and the fusion is worth what it was there"
+APPLIED_WELL = "guard: nothing shows that the scores of --apply are unlike those of development"
+APPLIED_WELL_LABELLED = f"{APPLIED_WELL}, or the fusion worth less than there"
 
 
 def print_missing(table: np.ndarray, fusion: LinearFusion) -> dict[str, int]:
@@ -159,11 +159,13 @@ def sentence(finding: Finding) -> str:
     if finding.worse is None:
         return text
     text += f" (95 % interval {' to '.join(map(metric.text, finding.worse))})"
-    return text if finding.certain else f"{text}, which may be chance"
+    if not finding.certain:
+        return f"{text}, which may be chance"
+    return text if finding.worse[0] > 0 else f"{text}, and worse than deciding without scores"
 
 
-def offered(chosen: Measured, remaining: Sequence[Finding]) -> str:
-    """The subset to take instead, in words."""
+def offered(chosen: Measured, remaining: Sequence[Finding], takes: bool) -> str:
+    """The subset to take instead, in words; whether --guard best does."""
     values = [
         f"{metric.symbol} {metric.text(chosen.value((metric.name, 0)))} {metric.unit}".rstrip()
         for metric in (PRIMARY, INFORMATION)
@@ -171,7 +173,7 @@ def offered(chosen: Measured, remaining: Sequence[Finding]) -> str:
     text = f"guard: {chosen.name} has {', '.join(values)} and is "
     if remaining:
         return f"{text}worse than the best part at {labels(remaining)} only"
-    return f"{text}not worse than the best part there; --guard best takes it"
+    return f"{text}not worse than the best part there{'; --guard best takes it' * takes}"
 
 
 def bounded(robust: Measured, plain: Measured) -> str:
