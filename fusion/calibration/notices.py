@@ -9,7 +9,7 @@ Dimension legend: N trials, K systems, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,7 +38,7 @@ class Notice:
     systems : tuple of int
         Numbers of those that are to blame; all, if it cannot be told.
     text : str
-    harms : {"calibration", "ranking"}
+    harms : {"calibration", "ranking", "nothing"}
         What of the fused llr suffers: their size, or also the order of trials.
     trials : tuple of int
         Those that are to blame, if it is some.
@@ -95,7 +95,8 @@ def development(reference: Reference, table: np.ndarray, target: np.ndarray) -> 
             )
             found.append(Notice("gaps", (k,), text, "calibration"))
     seen = correlations(reference.covariances[1])
-    return [*found, *_copies(reference.names, seen, np.zeros_like(seen))]
+    copies = _copies(reference.names, seen, np.zeros_like(seen))
+    return [*found, *(replace(notice, harms="nothing") for notice in copies)]
 
 
 def _limits(reference: Reference, n_speakers: float) -> dict[str, np.ndarray]:
@@ -165,7 +166,7 @@ def _outliers(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
             values = ", ".join(f"{value:.6g}" for value in table[rows[:3], k])
             text = f"{len(rows)} scores of {name} are far outside those of development ({values}"
             text += ", …)" if len(rows) > 3 else ")"
-            yield Notice("outliers", (k,), text, "ranking", tuple(map(int, rows)))
+            yield Notice("outliers", (k,), text, "calibration", tuple(map(int, rows)))
 
 
 def far(quantiles: np.ndarray) -> tuple[float, float]:

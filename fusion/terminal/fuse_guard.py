@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from fusion.metrics.points import OperatingPoint
 
 _MOST = 3  # trials to name
+_HARMS = {
+    "ranking": "the order of trials suffers", "calibration": "the llr are off",
+    "nothing": "one of them adds nothing",
+}  # fmt: skip
 _BETTER = 0.95  # part of Cllr that bounded training is to leave
 
 
@@ -286,8 +290,7 @@ def tell(wrong: Sequence[Notice], trials: Trials) -> None:
         named = ", ".join(_named(trials, row) for row in notice.trials[:_MOST])
         more = f" and {len(notice.trials) - _MOST} more" if len(notice.trials) > _MOST else ""
         where = f"; trials {named}{more}" if named else ""
-        what = "the order of trials suffers" if notice.harms == "ranking" else "the llr are off"
-        print(shown(f"guard: {notice.text}{where}: {what}", most=0))
+        print(shown(f"guard: {notice.text}{where}: {_HARMS[notice.harms]}", most=0))
 
 
 def notice_record(notice: Notice, trials: Trials) -> dict[str, Any]:
