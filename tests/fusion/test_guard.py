@@ -26,10 +26,11 @@ from guard_cases import (
 from fusion import fuse
 from fusion.calibration import reference as references
 from fusion.calibration.applied import labelled
-from fusion.calibration.notices import notices
+from fusion.calibration.notices import Notice, notices
 from fusion.calibration.reference import Reference, enough
 from fusion.calibration.saving import load_model
 from fusion.formats.files import read_scores, write_scores
+from fusion.terminal.fuse_guard import _others
 from ivector.base.cli import run
 from ivector.base.errors import DataError
 
@@ -264,13 +265,32 @@ def test_best_takes_the_systems_that_are_not_to_blame(parts, capsys):
     assert Path("f").read_bytes() == first
 
 
+@pytest.mark.parametrize(
+    ("blamed", "kept"),
+    [
+        ([(0, 1, 2), (1,)], [0, 2]),  # what is said of all of them tells none
+        ([(0, 1), (1,)], [2]),
+        ([(0, 1), (1, 2), (1,)], [0, 2]),  # all but for what is said of one alone
+        ([(0, 1, 2)], None),
+        ([(0, 1), (1, 2)], None),
+    ],
+)
+def test_what_one_system_is_blamed_for_tells_most(blamed, kept):
+    wrong = [Notice("agreement", systems, "wrong", "ranking") for systems in blamed]
+    if kept:
+        assert _others(wrong, NAMES) == kept
+        return
+    with pytest.raises(DataError, match="cannot be told"):
+        _others(wrong, NAMES)
+
+
 def test_outliers_are_named_by_trial(parts, capsys):
     row = int(
         np.argmax(KINDS["one score of 1e6"](learnt(0)[2], np.random.default_rng(0)).scores[:, 0])
     )
     name = Path("wild/trials").read_text().splitlines()[row].rsplit(" ", 1)[0]
     assert call(*LEARN, *applied("wild"), "--json", "j") == 0
-    assert f"(1e+06); trials {name}: the order of trials suffers" in capsys.readouterr().out
+    assert f"(1e+06); trials {name}: the llr are off" in capsys.readouterr().out
     found = json.loads(Path("j").read_text())["applied"]["guard"][0]
     assert found["kind"] == "outliers" and found["trials"] == [name]
 
