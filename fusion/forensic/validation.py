@@ -200,7 +200,7 @@ def _overestimation(trials: _Trials) -> Record | None:
 def _misleading(trials: _Trials, curve: OperatingPoints) -> list[Record]:
     """Rates of misleading evidence of either class, with intervals over speakers."""
     rates = misleading_rates_of(curve, FACTORS)
-    rows = []
+    rows, most = [], {"targets": 1.0, "nontargets": 1.0}
     for n, factor in enumerate(FACTORS):
         row: Record = {"factor": factor}
         for name, chosen, hit, share in (
@@ -209,7 +209,11 @@ def _misleading(trials: _Trials, curve: OperatingPoints) -> list[Record]:
         ):
             sides = trials.enrol[chosen], trials.test[chosen]
             interval = share_interval(hit[chosen], *sides, trials.shared, LEVEL)
-            row[name] = _number(share, interval) | {"count": int(hit[chosen].sum())}
+            # What misleads by more is rarer than what misleads by less, as far as that is known.
+            most[name] = min(most[name], interval.high)
+            row[name] = _number(share, replace(interval, high=most[name])) | {
+                "count": int(hit[chosen].sum())
+            }
         rows.append(row)
     return rows
 

@@ -10,6 +10,7 @@ from metric_cases import FINITE, isotonic_means
 from speaker_world import SCENARIOS, Effects, design
 
 from fusion import cllr, cross_validate, min_cllr
+from fusion.example import simulate
 from fusion.forensic import (
     SCALES,
     BiGaussianCalibration,
@@ -117,6 +118,17 @@ def test_bounds_are_where_the_definition_first_fails(bound, beyond, seed):
 def test_a_system_that_misleads_supports_no_llr():
     tar, non = perfect(100, 100)
     assert elub(-tar, -non) == (0, 0) and invariance_bounds(-tar, -non) == (0, 0)
+
+
+def test_what_misleads_by_more_is_no_more_frequent():
+    part = simulate(n_speakers=40)
+    llr = 0.4 * part.scores["plda"] + 4
+    rows = validate(llr, part.target, *part.sides, n_bootstrap=0)["misleading"]
+    assert [row["nontargets"]["count"] for row in rows][2:] == [16, 0]
+    for name in ("targets", "nontargets"):
+        highs = [row[name]["high"] for row in rows]
+        assert highs == sorted(highs, reverse=True)
+        assert all(row[name]["low"] <= row[name]["estimate"] <= row[name]["high"] for row in rows)
 
 
 def test_misleading_rates_are_counted():
