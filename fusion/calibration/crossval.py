@@ -10,6 +10,8 @@ Dimension legend: N trials, K blocks.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.calibration.logistic import binary_labels
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 
 _BLOCK = 1 << 20  # trials
 
@@ -87,15 +89,32 @@ def cross_validate(
     pairs = _pairs(*blocks, n_folds)
     del blocks
     llr = np.empty(len(table))
-    for held_out, training in _parts(pairs, target, n_folds):
-        model = clone(estimator)
-        if extra is None:
-            found = model.fit(table[training], target[training]).transform(table[held_out])
-        else:
-            model.fit(table[training], target[training], extra[training])
-            found = model.transform(table[held_out], extra[held_out])
-        llr[held_out] = np.ravel(found)  # which may be a data frame of one column
+    with _told_together():
+        for held_out, training in _parts(pairs, target, n_folds):
+            model = clone(estimator)
+            if extra is None:
+                found = model.fit(table[training], target[training]).transform(table[held_out])
+            else:
+                model.fit(table[training], target[training], extra[training])
+                found = model.transform(table[held_out], extra[held_out])
+            llr[held_out] = np.ravel(found)  # which may be a data frame of one column
     return llr
+
+
+@contextlib.contextmanager
+def _told_together() -> Iterator[None]:
+    """Say once that models were trained on degenerate data, and that they are those of folds."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    degenerate = [one for one in caught if issubclass(one.category, DegenerateDataWarning)]
+    if degenerate:
+        times = f"{len(degenerate)} times" if len(degenerate) > 1 else "once"
+        text = f"in the folds of a cross-validation, {times}: {degenerate[0].message}"
+        warn_caller(text, DegenerateDataWarning)
+    for one in caught:
+        if one not in degenerate:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def speaker_blocks(

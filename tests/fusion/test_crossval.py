@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from fusion import Calibration, cllr, cross_validate
+from fusion import Calibration, LinearFusion, cllr, cross_validate
 from fusion.calibration.crossval import speaker_blocks
-from ivector.base.errors import DataError, UsageError
+from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 
 def world(n_speakers=20, per_speaker=4, seed=0):
@@ -105,3 +105,11 @@ def test_bad_input_is_named():
         cross_validate(Calibration(), scores, y, enrol[1:], test)
     with pytest.raises(DataError, match="one for each trial"):
         cross_validate(Calibration(), scores, y, enrol, test, quality=scores[1:])
+
+
+def test_folds_that_are_separable_are_told_together():
+    _, y, enrol, test = world()
+    with pytest.warns(DegenerateDataWarning) as told:
+        cross_validate(LinearFusion(), np.where(y, 1.0, -1.0)[:, None], y, enrol, test, n_folds=3)
+    assert len(told) == 1 and told[0].filename == __file__
+    assert "in the folds of a cross-validation, 6 times: " in str(told[0].message)
