@@ -97,8 +97,8 @@ def main(arguments: argparse.Namespace) -> None:
     >>> main(build_parser().parse_args(["dev/plda.scores", "dev/trials", *options]))
     Measured on 380 trials between 10 speakers; in 60 of them, the target trials, one person spoke
     both sides.
-    plda reaches an EER of 7.33 %, that is, 73 of 1,000 trials of either class decided wrongly at
-    the threshold where both are equally frequent.
+    plda reaches an EER of 7.33 %: as if, where both errors are equally frequent, 73 of 1,000 trials
+    of either class were decided wrongly.
     report.html, and beside it .md and .json
     """
     check_trial_options(arguments)
