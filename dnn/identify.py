@@ -160,6 +160,7 @@ def _test(arguments: argparse.Namespace) -> None:
         plot_confusion,
         write_predictions,
     )
+    from ivector.base.files import write_json
 
     classifier, front_end, crop_frames = _open_network(arguments.network)
     data = open_labelled(
@@ -172,10 +173,8 @@ def _test(arguments: argparse.Namespace) -> None:
         classifier, data.source, data.labels,
         n_crops=arguments.crops, crop_frames=crop_frames, device=device, show=True,
     )  # fmt: skip
-    from ivector.base.files import write_json
-
     record = {**measures(answers, data.speakers), "machine": describe_machine(device)}
-    write_json(arguments.out / "results.json", record)
+    write_json(arguments.out / "results.json", record, indent=1)
     title = f"{100 * answers.accuracy:.1f} % right of {len(data.labels)}"
     plot_confusion(arguments.out / "confusion.png", answers.confusion, data.speakers, title)
     write_confusion(arguments.out / CONFUSION, answers.confusion, data.speakers)

@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import dataclasses
 import functools
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ivector.base.cli import SEED, Parser, add_parallel_options, number, run, whole
-from ivector.base.files import write_text
+from ivector.base.files import write_json, write_text
 from recipes.commands import COMMANDS
 from recipes.cut_speakers import CLOSED_SET
 from recipes.engine.code import code_digest
@@ -197,7 +196,7 @@ def _test(task: Task, arguments: argparse.Namespace, work: Path, nj: int) -> Non
         "training_cpu_seconds": cpu_seconds,
         "processes": nj,
     }
-    write_text(work / "results.json", json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+    write_json(work / "results.json", record, indent=1)
     title = f"{100 * answers.accuracy:.1f} % right of {len(labels)}"
     plot_confusion(work / "confusion.png", answers.confusion, speakers, title)
     names = [speakers[i] for i in scores.argmax(axis=1)]

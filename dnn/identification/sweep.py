@@ -26,7 +26,7 @@ from dnn.identification.training import (
     train_identifier,
 )
 from ivector.base.errors import DataError, NotFiniteError, UsageError
-from ivector.base.files import write_text
+from ivector.base.files import write_json, write_text
 from ivector.base.foreign.boundary import foreign, read_json
 
 logger = logging.getLogger("sweep")
@@ -169,7 +169,7 @@ def _run(
     if result is None:
         return None
     record = {"identity": identity, **result}
-    write_text(folder / RESULT, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+    write_json(folder / RESULT, record, indent=1)
     return Trial(folder, config, record)
 
 

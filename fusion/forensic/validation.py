@@ -36,7 +36,7 @@ from fusion.forensic.shares import share_interval
 from fusion.intervals.bootstrap import BootstrapResult, bootstrap_interval
 from fusion.intervals.paired import paired_bootstrap
 from fusion.intervals.replicates import checked_trials
-from fusion.intervals.results import Interval
+from fusion.intervals.results import Interval, ends
 from fusion.metrics.curve import OperatingPoints
 from ivector.base.errors import DataError, DegenerateDataWarning
 
@@ -173,13 +173,7 @@ def _measured(trials: _Trials) -> Record:
 
 
 def _number(estimate: float, interval: Interval | None) -> Record:
-    known = interval if interval and interval.enough else None
-    return {
-        "estimate": float(estimate),
-        "low": known.low if known else None,
-        "high": known.high if known else None,
-        "enough": interval.enough if interval else None,
-    }
+    return {"estimate": float(estimate), **ends(interval)}
 
 
 def _overestimation(trials: _Trials) -> Record | None:

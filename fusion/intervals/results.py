@@ -38,6 +38,16 @@ class Interval:
     enough: bool = True
 
 
+def ends(interval: Interval | None) -> dict[str, Any]:
+    """Ends of an interval for a record; none, where there is none or errors are too few for it."""
+    known = interval if interval and interval.enough else None
+    return {
+        "low": known.low if known else None,
+        "high": known.high if known else None,
+        "enough": interval.enough if interval else None,
+    }
+
+
 @dataclass(frozen=True)
 class MetricIntervals:
     """Intervals of all metrics, each also by its name, as an attribute.

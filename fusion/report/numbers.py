@@ -16,7 +16,7 @@ from fusion.calibration.grades import Grade, grade_calibration
 from fusion.comparison.conditions import groups_of
 from fusion.intervals.bootstrap import BootstrapResult, bootstrap_interval
 from fusion.intervals.paired import paired_bootstrap
-from fusion.intervals.results import Difference, Interval
+from fusion.intervals.results import Difference, ends
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import (
@@ -92,7 +92,7 @@ def numbers(
 
     def number(name: str, at: int) -> Record:
         interval = result.intervals[name, at] if result else None
-        return {"estimate": pick(values, (name, at)), **_ends(interval)}
+        return {"estimate": pick(values, (name, at)), **ends(interval)}
 
     row: Record = {}
     for group in groups():
@@ -109,16 +109,6 @@ def numbers(
     if llr:
         row["calibration_loss"] = values[INFORMATION.name] - values[INFORMATION.best]
     return row
-
-
-def _ends(interval: Interval | None) -> Record:
-    """Ends of an interval; none, where there is none or errors are too few for it."""
-    known = interval if interval and interval.enough else None
-    return {
-        "low": known.low if known else None,
-        "high": known.high if known else None,
-        "enough": interval.enough if interval else None,
-    }
 
 
 def comparison(rows: list[Record], scores: dict[str, np.ndarray], draw: Draw) -> Record | None:
@@ -152,7 +142,7 @@ def _differences(
         entry: Record = {"metric": key[0], "point": at}
         entry |= {"difference": two["estimate"] - one["estimate"]}
         known = paired.get(key)
-        entry |= _ends(known.interval if known else None)
+        entry |= ends(known.interval if known else None)
         entry["p_value"] = known.p_value if known and known.interval.enough else None
         found.append(entry)
     return found

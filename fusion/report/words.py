@@ -75,7 +75,6 @@ def summary(content: Record) -> list[str]:
     """What a reader in a hurry should know, in sentences."""
     size = content["trials"]
     people = f" between {_speakers(size)} speakers" if size["speakers"] else ""
-    doubt = size["doubt"]
     text = (
         f"Measured on {count(size['trials'])} trials{people}; in {count(size['targets'])} of "
         "them, the target trials, one person spoke both sides."
@@ -87,12 +86,13 @@ def summary(content: Record) -> list[str]:
     show = partial(PRIMARY.text, digits=told_digits(PRIMARY, [rate]))
     ends = interval(rate, show)
     reaches = "makes the fewest errors" if several else "reaches"
-    if several and any(not row["metrics"][0]["difference"] for row in _others(content)):
+    others = content["comparison"]["systems"] if several else []
+    if any(not row["metrics"][0]["difference"] for row in others):
         reaches = "makes no more errors than any other"
     text_best = (
         f"{best['system']} {reaches}"
         f"{': ' if several else ' '}an {PRIMARY.symbol} of {show(rate['estimate'])} %"
-        + (f" (95 % interval{doubt}{',' * bool(doubt)} {ends})" if ends else "")
+        + (f" ({_interval_words(content, ends)})" if ends else "")
         + (" (too few errors for an interval)" if too_few(rate) else "")
         + f": as if, where both errors are equally frequent, {_of_thousand(rate['estimate'])} "
         "trials of either class were decided wrongly."
@@ -103,9 +103,10 @@ def summary(content: Record) -> list[str]:
     return sentences + _calibration(content)
 
 
-def _others(content: Record) -> list[Record]:
-    """What the best system is compared with."""
-    return list(content["comparison"]["systems"])
+def _interval_words(content: Record, ends: str) -> str:
+    """An interval, and whether it can be trusted."""
+    doubt = content["trials"]["doubt"]
+    return f"95 % interval{doubt}{',' * bool(doubt)} {ends}"
 
 
 def _speakers(size: Record) -> str:
@@ -123,7 +124,7 @@ def _of_thousand(rate: float) -> str:
 def _runner_up(content: Record) -> str:
     """The best system against the nearest other, in EER."""
     compared = content["comparison"]
-    row = min(_others(content), key=lambda row: row["metrics"][0]["difference"])
+    row = min(compared["systems"], key=lambda row: row["metrics"][0]["difference"])
     metric, other = row["metrics"][0], row["system"]
     if metric["difference"] == 0:
         return f"{other} has the same {PRIMARY.symbol}."
@@ -137,8 +138,7 @@ def _runner_up(content: Record) -> str:
         )
     if metric["low"] is None:
         return f"That is {less} less than {other}, the next; without intervals, this may be chance."
-    doubt = content["trials"]["doubt"]
-    ends = f"95 % interval{doubt}{',' * bool(doubt)} {interval(metric, show)}"
+    ends = _interval_words(content, interval(metric, show))
     ends += f", {p_text(metric['p_value'])}".replace("-", "−")
     if metric["low"] > 0:
         return f"{compared['best']} is better than {other}, the next, by {less} ({ends})."
