@@ -109,12 +109,12 @@ def main(arguments: argparse.Namespace) -> None:
     intervals: dict[str, BootstrapResult] = {}
     for number, (name, paths) in enumerate(given.items(), 1):
         found = scored(paths, trials, arguments)
-        equalised = equalised_costs(found, told, parts, arguments)
         scores, target = found.values, trials.labels == TARGET
         del found
         if number == len(given):
             del trials  # as large as the scores
         result = _bootstrap(scores, target, told, asked, arguments) if told else None
+        equalised = equalised_costs(scores, target, told, result, asked, parts, arguments)
         grade = _grade(scores, target, told, asked, arguments) if told and asked.llr else None
         tar, non = scores[target], scores[~target]
         del scores  # a curve takes several times their memory

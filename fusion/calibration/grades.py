@@ -58,9 +58,12 @@ class Grade:
         Of a loss as large, of Cllr or at a point, if the llr were perfectly calibrated.
     added : float
         The largest part by which bad calibration raises Cllr or a cost, beyond chance.
+    where : int
+        What it raises so, and decides the word: the cost at the point of that number or Cllr, -1.
     costs : tuple of str
-        Of decisions at each point beside taking the better of all and none: "less", "unsure" (it
-        may be chance), "no less", "more".
+        Of decisions at each point beside taking the better of all and none: "less", "unseen"
+        (errors of one kind are too few to tell what they cost), "unsure" (it may be chance),
+        "no less", "more".
 
     Examples
     --------
@@ -78,6 +81,7 @@ class Grade:
     by_chance: float
     p_value: float
     added: float
+    where: int
     costs: tuple[str, ...]
 
 
@@ -284,11 +288,12 @@ def _graded(bins: _Bins, measured: np.ndarray, scores: np.ndarray, counts: np.nd
     beyond = losses[0, :-1] - by_chance
     reference = np.maximum(actual[0] - beyond, 1e-12)
     parts = np.maximum(beyond, 0) / reference
+    sure = np.where(p_values[:-1] <= FAIRLY_LEVEL, parts, 0)
     cllr = float(actual[0, 0])
     if cllr >= 1 - 1e-9:
         word = "misleading" if cllr - _SURE * _error(bins, counts) > 1 else "nothing"
-    elif p_value <= POORLY_LEVEL and parts[p_values[:-1] <= FAIRLY_LEVEL].max(initial=0) > POOR:
-        word = "poorly"
+    elif p_value <= POORLY_LEVEL and sure.max() > POOR:
+        word, parts = "poorly", sure
     elif p_value <= FAIRLY_LEVEL and parts.max() > WELL:
         word = "fairly"
     else:
@@ -296,7 +301,7 @@ def _graded(bins: _Bins, measured: np.ndarray, scores: np.ndarray, counts: np.nd
         word = "too few" if most > POOR * reference[0] else "well"
     return Grade(
         word, cllr, float(losses[0, 0]), float(by_chance[0]), p_value, float(parts.max()),
-        tuple(_costs(bins, counts, point) for point in range(n_points)),
+        int(parts.argmax()) - 1, tuple(_costs(bins, counts, point) for point in range(n_points)),
     )  # fmt: skip
 
 
@@ -327,14 +332,18 @@ def _costs(bins: _Bins, counts: np.ndarray, point: int) -> str:
     """How decisions at a point compare with the better of accepting all and none, which costs 1."""
     bar = bins.bars[point]
     errors = bins.counts[0, :bar].sum(), bins.counts[1, bar:].sum()
-    cost, variance = 0.0, 0.0
+    cost, seen, unseen = 0.0, 0.0, 0.0
     for wrong, n, few, weight in zip(errors, bins.counts.sum(axis=1), counts, bins.costs[point]):
         cost += weight * wrong / n
-        rate = (few * wrong / n + 1) / (few + 2)  # so that no error is no certainty
-        variance += weight**2 * rate * (1 - rate) / few
-    error = _SURE * np.sqrt(variance)
+        # One error more, so that none is no certainty.
+        for extra in (0, 1):
+            rate = (few * wrong / n + extra) / (few + 2 * extra)
+            variance = weight**2 * rate * (1 - rate) / few
+            seen, unseen = (seen, unseen + variance) if extra else (seen + variance, unseen)
     if cost < 1 - 1e-9:
-        return "less" if cost + error < 1 else "unsure"
-    if cost - error > 1 + 1e-9:
+        if cost + _SURE * np.sqrt(unseen) < 1:
+            return "less"
+        return "unseen" if cost + _SURE * np.sqrt(seen) < 1 else "unsure"
+    if cost - _SURE * np.sqrt(unseen) > 1 + 1e-9:
         return "more"
     return "no less" if cost < 1 + 1e-9 else "unsure"  # those of 1 do what needs no scores

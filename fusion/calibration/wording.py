@@ -24,11 +24,17 @@ _GRADES = {
     "misleading": "worse than saying nothing: with a Cllr of more than 1, their likelihood ratios "
     "mislead",
 }
-# What decisions at an operating point do, beside the better of accepting all and none.
+# Grades that a loss at one operating point may decide.
+_LOSING = ("fairly", "poorly")
+# What decisions at an operating point do, beside the better of accepting all and none, and why.
 _COSTS = {
-    "unsure": "are not shown to cost less",
-    "no less": "cost no less",
-    "more": "cost more",
+    "unsure": ("are not shown to cost less", ""),
+    "unseen": (
+        "are not shown to cost less",
+        ", as errors of one kind are too few to tell what they cost",
+    ),
+    "no less": ("cost no less", ""),
+    "more": ("cost more", ""),
 }
 
 
@@ -114,22 +120,25 @@ def calibration_sentences(
     """
     sentences = []
     for word, end in _GRADES.items():
-        names = [
-            f"{name} ({INFORMATION.symbol} {INFORMATION.text(grade.cllr)}, of which "
-            f"{INFORMATION.text(max(grade.loss, 0))} is lost, and "
-            f"{INFORMATION.text(grade.by_chance)} would be by chance)"
-            for name, grade in grades.items()
-            if grade.word == word
-        ]
-        if names:
-            end = end.replace("their", "its") if len(names) == 1 else end
-            sentences.append(f"{listed(names)} {'is' if len(names) == 1 else 'are'} {end}.")
+        for where in range(-1, len(points)):
+            names = [
+                f"{name} ({INFORMATION.symbol} {INFORMATION.text(grade.cllr)}, of which "
+                f"{INFORMATION.text(max(grade.loss, 0))} is lost, and "
+                f"{INFORMATION.text(grade.by_chance)} would be by chance)"
+                for name, grade in grades.items()
+                if grade.word == word and where == (grade.where if word in _LOSING else -1)
+            ]
+            if names:
+                said = end.replace("their", "its") if len(names) == 1 else end
+                shown = f", as the cost at {points[where].label} shows most" if where >= 0 else ""
+                verb = "is" if len(names) == 1 else "are"
+                sentences.append(f"{listed(names)} {verb} {said}{shown}.")
     for i, point in enumerate(points):
-        for status, costs in _COSTS.items():
+        for status, (costs, why) in _COSTS.items():
             if names := [name for name, grade in grades.items() if grade.costs[i] == status]:
                 sentences.append(
                     f"At {point.label} decisions by the likelihood ratios of {listed(names)} "
-                    f"{costs} than {without_scores(point)}."
+                    f"{costs} than {without_scores(point)}{why}."
                 )
     return sentences
 

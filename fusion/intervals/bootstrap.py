@@ -22,12 +22,13 @@ statistics.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.ends import FEWEST_ERRORS, interval, numbers_of_errors, scales
+from fusion.intervals.ends import FEWEST_ERRORS, Scale, interval, numbers_of_errors, scales
 from fusion.intervals.influence import (
     degrees,
     pair_rows,
@@ -44,10 +45,19 @@ from fusion.intervals.replicates import (
     number_units,
     replicates,
 )
-from fusion.intervals.results import MetricIntervals
+from fusion.intervals.results import Interval, MetricIntervals
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import Key
 from ivector.base.errors import UsageError
+
+
+class Spread(NamedTuple):
+    """What an interval is made of, beside the estimate: see `fusion.intervals.ends.interval`."""
+
+    scale: Scale
+    gained: float
+    error: float
+    free: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class BootstrapResult(MetricIntervals):
         Pointwise band of the miss rate at given false-alarm rates.
     level : float
         Of all intervals.
+    spreads : dict of (str, int) to Spread
+        What the intervals are made of.
 
     Examples
     --------
@@ -80,10 +92,41 @@ class BootstrapResult(MetricIntervals):
     p_miss_low: np.ndarray
     p_miss_high: np.ndarray
     level: float
+    spreads: dict[Key, Spread] = field(repr=False)
 
     def column(self, key: Key) -> np.ndarray:
         """Replicates (B,) of one statistic."""
         return self.replicates[:, list(self.intervals).index(key)]
+
+    def mean(self, keys: Sequence[Key]) -> Interval:
+        """Interval of the mean of a metric over points, such as the C_primary of an evaluation.
+
+        Its standard error is that of the parts by their correlation over the replicates; the
+        degrees of freedom are the least of theirs.
+        """
+        spreads = [self.spreads[key] for key in keys]
+        estimates = [self.intervals[key].estimate for key in keys]
+        errors = np.array([s.error / s.scale.slope(e) for s, e in zip(spreads, estimates)])
+        centred = np.array([self.column(key) for key in keys])
+        centred -= centred.mean(axis=1, keepdims=True)
+        lengths = np.sqrt((centred**2).sum(axis=1))
+        centred /= np.where(lengths > 0, lengths, 1)[:, None]
+        error = np.sqrt(((errors @ centred) ** 2).sum()) / len(keys)
+        return self.alike(keys, float(np.mean(estimates)), float(error))
+
+    def alike(self, keys: Sequence[Key], estimate: float, error: float) -> Interval:
+        """Interval of what has the scale, optimism and freedom of the mean of some statistics."""
+        spreads = [self.spreads[key] for key in keys]
+        scale = spreads[0].scale.with_missed(float(np.mean([s.scale.missed for s in spreads])))
+        return interval(
+            scale,
+            estimate,
+            float(np.mean([s.gained for s in spreads])),
+            error * scale.slope(estimate),
+            min(s.free for s in spreads),
+            self.level,
+            enough=all(self.intervals[key].enough for key in keys),
+        )
 
 
 def bootstrap_interval(
@@ -158,7 +201,7 @@ def bootstrap_interval(
     gained = optimism(system, SPLITS, rng)
     free, pairs = degrees(unit_sums(system)), pair_squares(pair_rows(system))
     enough = numbers_of_errors(system) >= FEWEST_ERRORS
-    intervals = {}
+    intervals, spreads = {}, {}
     for i, (key, scale) in enumerate(zip(system.keys, scales(system))):
         estimate = float(system.estimates[i])
         # Of the two times too many, one is left for what makes a few errors vary more than that.
@@ -166,11 +209,12 @@ def bootstrap_interval(
         with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
             spread = without_pairs(scale.to(found[:, i]).var(ddof=1), noise, 1)
         error = float(np.sqrt(spread * unbiased(system.units.sizes)))
+        spreads[key] = Spread(scale, gained[i], error, free[i])
         intervals[key] = interval(
-            scale, estimate, gained[i], error, free[i], level, enough=bool(enough[i])
+            scale, estimate, *spreads[key][1:], level=level, enough=bool(enough[i])
         )
     low, high = _band(system, grid, misses, level)
-    return BootstrapResult(intervals, found, grid, low, high, level)
+    return BootstrapResult(intervals, found, grid, low, high, level, spreads)
 
 
 def _band(

@@ -10,6 +10,8 @@ seen to (the rule of three). Fewer than four errors are too few: such an interva
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from fusion.intervals.replicates import System
@@ -45,6 +47,12 @@ class Scale:
         self.least, self.most, self.step = metric.least, metric.most, step
         self.skewed = not self.plain and metric.choice is None
         self.missed, self.n_units = missed, n_units
+
+    def with_missed(self, missed: float) -> Scale:
+        """The same scale of a statistic that another value would be of if all were missed."""
+        other = copy(self)
+        other.missed = missed
+        return other
 
     def to(self, values: np.ndarray | float) -> np.ndarray:
         """Values on the scale."""

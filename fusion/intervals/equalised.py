@@ -5,42 +5,45 @@ Dimension legend: N trials, B replicates, P operating points.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
-from fusion.intervals.bootstrap import corrected
+from fusion.intervals.bootstrap import BootstrapResult
+from fusion.intervals.influence import unbiased
 from fusion.intervals.replicates import draws, number_units
 from fusion.intervals.results import Interval
 from fusion.metrics.equalised import EqualisedPoints
+from fusion.metrics.table import Key
 
 
-class Equalised(NamedTuple):
-    """C_primary at the best and at the Bayes thresholds, equalised; ends NaN without replicates."""
-
-    least: Interval
-    actual: Interval
-
-
-def equalised_interval(
+def equalised_intervals(
     points: EqualisedPoints,
     enrol_speaker: np.ndarray,
     test_speaker: np.ndarray,
+    pooled: BootstrapResult,
+    keys: Sequence[Sequence[Key]],
     *,
     n_bootstrap: int = 1000,
-    level: float = 0.95,
     random_state: int = 0,
-) -> Equalised:
-    """Means over the operating points, with percentile intervals as those of the pooled C_primary.
+) -> list[Interval]:
+    """Intervals of the means over the operating points: of the least and of the actual costs.
+
+    They spread on the scale of the pooled costs, with the optimism and the degrees of freedom of
+    those; how far, is told by replicates of their own.
 
     Parameters
     ----------
     points : EqualisedPoints
     enrol_speaker, test_speaker : ndarray (N,) int
         Speakers of both sides, in the order of the scores that `points` was made of.
+    pooled : BootstrapResult
+        Of the same scores without partitions.
+    keys : sequence of sequences of (str, int)
+        Which statistics of it are the least costs at the points, and which are the actual ones, if
+        these are wanted.
     n_bootstrap : int
-        Replicates; 0 for none.
-    level : float
+        Replicates.
     random_state : int
 
     Raises
@@ -48,9 +51,6 @@ def equalised_interval(
     DataError
         Fewer than two speakers.
     """
-    estimates = points.least().mean(), points.actual().mean()
-    if not n_bootstrap:
-        return Equalised(*(Interval(float(e), np.nan, np.nan, level) for e in estimates))
     units = number_units(enrol_speaker[points.order], test_speaker[points.order], True)
     found = []
     rng = np.random.default_rng(random_state)
@@ -61,5 +61,9 @@ def equalised_interval(
             found.append(points.weighted(counts[units.enrol] * other).mean(axis=1))
     replicates = np.array(found)
     replicates = replicates[~np.isnan(replicates[:, 0])]
-    ends = [corrected(replicates[:, k], float(e), level) for k, e in enumerate(estimates)]
-    return Equalised(*(Interval(float(e), *both, level) for e, both in zip(estimates, ends)))
+    intervals = []
+    for names, drawn_costs, costs in zip(keys, replicates.T, (points.least(), points.actual())):
+        estimate, scale = float(costs.mean()), pooled.spreads[names[0]].scale
+        spread = scale.to(drawn_costs).std(ddof=1) * np.sqrt(unbiased(units.sizes))
+        intervals.append(pooled.alike(names, estimate, spread / scale.slope(estimate)))
+    return intervals

@@ -8,6 +8,7 @@ from typing import Any
 from fusion.metrics.table import METRICS, Key
 
 TOO_FEW = "too few errors"  # what stands in place of an interval that has not enough of them
+Ends = list[float] | str | None
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ def ends(interval: Interval | None) -> dict[str, Any]:
         "high": known.high if known else None,
         "enough": interval.enough if interval else None,
     }
+
+
+def told_ends(interval: Interval | None) -> Ends:
+    """Ends of an interval, or in their place that errors are too few; None if there is none."""
+    if interval is None:
+        return None
+    return [interval.low, interval.high] if interval.enough else TOO_FEW
 
 
 @dataclass(frozen=True)

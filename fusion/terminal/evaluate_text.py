@@ -10,18 +10,15 @@ import numpy as np
 
 from fusion.calibration.grades import Grade
 from fusion.calibration.wording import calibration_sentences
-from fusion.intervals.results import TOO_FEW
+from fusion.intervals.results import Ends, told_ends
 from fusion.metrics.points import PRESETS, OperatingPoint
-from fusion.metrics.table import METRICS, Metric, statistics
+from fusion.metrics.table import METRICS, Key, Metric, statistics
 from fusion.terminal.tables import print_table
 
 if TYPE_CHECKING:
     from fusion.formats.speakers import TrialSpeakers
     from fusion.intervals.bootstrap import BootstrapResult
-    from fusion.intervals.results import Interval
     from fusion.metrics.curve import OperatingPoints
-
-Ends = list[float] | str | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,10 @@ class Asked:
     points: list[OperatingPoint]
     presets: list[str]
     llr: bool
+
+    def keys(self, metric: Metric, preset: str) -> list[Key]:
+        """The statistics whose mean is the C_primary of a preset."""
+        return [(metric.name, self.points.index(point)) for point in PRESETS[preset]]
 
 
 def measured(
@@ -67,9 +68,7 @@ def measured(
         mean = METRICS[metric].mean
         for entry in row.get(mean[0], []) if mean else []:
             if entry["preset"] == preset:
-                entry["equalised"] = dict(equalised[metric, preset])
-                if entry["interval"] == TOO_FEW:
-                    entry["equalised"]["interval"] = TOO_FEW
+                entry["equalised"] = equalised[metric, preset]
     return row | ({"grade": vars(grade)} if grade else {})
 
 
@@ -78,7 +77,7 @@ def _single(
 ) -> dict[str, Any]:
     """Numbers of a metric without operating points."""
     interval = found.intervals[metric.name, 0] if found else None
-    row = {metric.name: metric.measure(points), f"{metric.name}_interval": _ends(interval)}
+    row = {metric.name: metric.measure(points), f"{metric.name}_interval": told_ends(interval)}
     if metric.reading:
         row[metric.reading.name] = metric.reading.function(points)
     return row
@@ -95,7 +94,7 @@ def _at_points(
             entry["threshold"] = point.threshold
         interval = found.intervals[metric.name, number] if found else None
         each.append(
-            {**entry, metric.name: metric.measure(points, point), "interval": _ends(interval)}
+            {**entry, metric.name: metric.measure(points, point), "interval": told_ends(interval)}
         )
     row: dict[str, Any] = {metric.name: each}
     if metric.mean:
@@ -112,24 +111,14 @@ def _mean(
     asked: Asked,
     preset: str,
 ) -> dict[str, Any]:
-    """C_primary of a preset; its interval is that of the mean of the replicated costs."""
+    """C_primary of a preset."""
     value = float(np.mean([metric.measure(points, point) for point in PRESETS[preset]]))
-    if found is None:
-        return {"preset": preset, "c_primary": value, "interval": None}
-    from fusion.intervals.bootstrap import corrected
-
-    keys = [(metric.name, asked.points.index(point)) for point in PRESETS[preset]]
-    if not all(found.intervals[key].enough for key in keys):
-        return {"preset": preset, "c_primary": value, "interval": TOO_FEW}
-    drawn = np.mean([found.column(key) for key in keys], axis=0)
-    low, high = corrected(drawn, value, found.level)
-    return {"preset": preset, "c_primary": value, "interval": [low, high]}
-
-
-def _ends(interval: Interval | None) -> Ends:
-    if interval is None:
-        return None
-    return [interval.low, interval.high] if interval.enough else TOO_FEW
+    keys = asked.keys(metric, preset)
+    return {
+        "preset": preset,
+        "c_primary": value,
+        "interval": told_ends(found.mean(keys) if found else None),
+    }
 
 
 def print_tables(

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fusion.formats.speakers import TrialSpeakers
-    from fusion.formats.tables import ScoredTrials, Trials
+    from fusion.formats.tables import Trials
+    from fusion.intervals.bootstrap import BootstrapResult
+    from fusion.intervals.results import Interval
+    from fusion.terminal.evaluate_text import Asked
 
 _SAME_PHONE = "phonenummatch"  # as `plain` writes it
 
@@ -116,35 +119,39 @@ def _codes(columns: list[np.ndarray], names: Sequence[str], trials: Trials) -> n
 
 
 def equalised_costs(
-    found: ScoredTrials,
+    scores: np.ndarray,
+    target: np.ndarray,
     told: TrialSpeakers | None,
+    pooled: BootstrapResult | None,
+    asked: Asked,
     parts: dict[str, Partitioned],
     arguments: argparse.Namespace,
 ) -> dict[tuple[str, str], dict[str, Any]]:
     """Equalised C_primary of a system, with its interval, by metric and evaluation."""
     if not parts:
         return {}
-    from fusion.formats.layouts import TARGET
-    from fusion.intervals.equalised import equalised_interval
+    from fusion.intervals.equalised import equalised_intervals
+    from fusion.intervals.results import told_ends
     from fusion.metrics.equalised import EqualisedPoints
     from fusion.metrics.table import METRICS
 
+    metrics = [m for m in METRICS.values() if m.mean and (asked.llr or not m.needs_llr)]
     costs = {}
     for preset, part in parts.items():
-        target = found.trials.labels == TARGET
-        points = EqualisedPoints(found.values, target, part.codes, PRESETS[preset])
-        sides = (told.enrol, told.test) if told else (found.trials.enrol, found.trials.test)
-        both = equalised_interval(
-            points, *sides,
-            n_bootstrap=arguments.bootstrap if told else 0, random_state=arguments.seed,
-        )  # fmt: skip
-        for metric in METRICS.values():
-            if not metric.mean:
-                continue
-            interval = both.actual if metric.needs_llr else both.least
-            costs[metric.name, preset] = {
-                "c_primary": interval.estimate,
-                "interval": [interval.low, interval.high] if told else None,
+        points = EqualisedPoints(scores, target, part.codes, PRESETS[preset])
+        means = {m.name: points.actual() if m.needs_llr else points.least() for m in metrics}
+        intervals: dict[str, Interval] = {}
+        if told and pooled:
+            keys = [asked.keys(metric, preset) for metric in metrics]
+            found = equalised_intervals(
+                points, told.enrol, told.test, pooled, keys,
+                n_bootstrap=arguments.bootstrap, random_state=arguments.seed,
+            )  # fmt: skip
+            intervals = dict(zip(means, found))
+        for name, mean in means.items():
+            costs[name, preset] = {
+                "c_primary": float(mean.mean()),
+                "interval": told_ends(intervals.get(name)),
                 "partitions": list(part.names),
                 "n_partitions": points.n_partitions,
             }

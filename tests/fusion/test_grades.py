@@ -111,14 +111,33 @@ def test_what_is_no_better_than_rejecting_everything_is_called_that():
 
 
 def test_a_cost_that_may_be_that_of_rejecting_everything():
-    llr, *trials = exact(0.05, 100, 4000, 0)
-    grade = grade_calibration(llr, *trials, points=[OperatingPoint(0.0002)])
-    assert grade.costs == ("unsure",)
-    text = calibration_sentences({"x": grade}, [OperatingPoint(0.0002)])[-1]
-    assert text == (
+    """Few errors of both kinds, or of one that is dear; in bits the llr are worth something."""
+    llr, target, *sides = exact(0.05, 100, 4000, 0)
+    few = [OperatingPoint(0.0002)]
+    grade = grade_calibration(llr, target, *sides, points=few)
+    text = calibration_sentences({"x": grade}, few)[-1]
+    assert grade.costs == ("unseen",) and text == (
         "At P_tar 0.0002 decisions by the likelihood ratios of x are not shown to cost less than "
-        "rejecting every trial."
+        "rejecting every trial, as errors of one kind are too few to tell what they cost."
     )
+    llr = np.where(target, llr - 3.5, np.minimum(llr, 4))
+    llr[np.flatnonzero(~target)[:10]] = 5
+    grade = grade_calibration(llr, target, points=POINTS)
+    assert grade.costs == ("unsure",)
+    text = calibration_sentences({"x": grade}, POINTS)[-1]
+    assert text.endswith("not shown to cost less than rejecting every trial.")
+
+
+def test_the_point_that_decides_is_named():
+    llr, *trials = exact(0.05, 2000, 20_000, 1)
+    llr = np.where(llr > 3, llr + 2, llr)  # wrong only where a rare target is decided
+    points = [OperatingPoint(0.5), *POINTS]
+    grade = grade_calibration(llr, *trials, points=points)
+    assert grade.word in ("fairly", "poorly") and grade.where == 1
+    text = calibration_sentences({"x": grade}, points)[0]
+    assert text.endswith(", as the cost at P_tar 0.01 shows most.")
+    scaled = grade_calibration(2 * llr, *trials, points=[])
+    assert scaled.where == -1 and "shows most" not in calibration_sentences({"x": scaled})[0]
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,22 @@ def test_coverage_over_worlds():
     assert np.mean(narrow) < 0.9 * np.mean(width[:10])
 
 
+def test_mean_of_points_has_an_interval_like_its_parts():
+    scores, *trials = draw_world(np.random.default_rng(4), 30, 3)
+    points = [OperatingPoint(0.1), OperatingPoint(0.01)]
+    found = bootstrap_interval(scores, *trials, points=points, llr=True, n_bootstrap=300)
+    for name in ("min_dcf", "act_dcf"):
+        one, two = (found.intervals[name, k] for k in (0, 1))
+        twice = found.mean([(name, 0), (name, 0)])
+        assert (twice.low, twice.high) == pytest.approx((one.low, one.high), abs=1e-9)
+        both = found.mean([(name, 0), (name, 1)])
+        assert both.estimate == pytest.approx((one.estimate + two.estimate) / 2)
+        drawn = (found.column((name, 0)) + found.column((name, 1))) / 2
+        spread = np.percentile(drawn, [2.5, 97.5])
+        assert both.high - both.low > 0.8 * (spread[1] - spread[0])
+        assert both.high - both.low < (one.high - one.low + two.high - two.low) / 2
+
+
 def test_corrected_percentiles():
     values = norm.ppf((np.arange(10_000) + 0.5) / 10_000)
     assert corrected(values, 0.0, 0.95) == pytest.approx((-1.96, 1.96), abs=2e-3)
