@@ -191,7 +191,9 @@ def ratios(exp: Path, parts: Sequence[Path]) -> dict[str, list[Path]]:
         marks = [read_mark(home / part.name) for part in parts]
         if not all(marks):
             continue
-        names = {path.stem for path in (home / parts[0].name).glob("*.scores")}
+        made = (home / parts[0].name).glob("*.scores")
+        # Those of further trial lists have no calibration of their own.
+        names = {path.stem for path in made if path.with_suffix(".json").is_file()}
         systems = sorted(names, key=lambda name: (name == FUSED, name))
         scores = [[_stamp(exp / name / "scores" / part.name) for name in systems
                    if name != FUSED] for part in parts]  # fmt: skip

@@ -15,6 +15,7 @@ from step_cases import CORPUS, ROOT, SMALL, places, run_stage, run_stages
 
 from fusion.calibration.saving import load_model
 from fusion.formats.files import align, read_scores, read_trials
+from recipes.steps.report import ratios
 
 pytestmark = pytest.mark.slow
 
@@ -195,6 +196,21 @@ def test_one_system_alone_is_calibrated(copy, capsys):
     assert (copy / "exp/gmm-ubm/llr/fold1/gmm-ubm.scores").is_file()
     printed = capsys.readouterr().out
     assert "| fusion" not in printed and "Cllr" in printed
+
+
+def test_scores_of_further_lists_are_no_system(tmp_path, caplog):
+    """As of tiny-voxceleb, whose lists are dev, val and eval."""
+    home, scored = tmp_path / "gmm-ubm/llr/fold0", tmp_path / "gmm-ubm/scores/fold0"
+    for folder, mark in (
+        (home, {"stamp": "b", "upstream": {"scores of gmm-ubm": "a"}}),
+        (scored, {"stamp": "a"}),
+    ):
+        folder.mkdir(parents=True)
+        (folder / "done.json").write_text(json.dumps(mark))
+    for name in ("gmm-ubm.scores", "gmm-ubm-val.scores", "gmm-ubm.json"):
+        (home / name).touch()
+    assert ratios(tmp_path, [Path("fold0")]) == {"gmm-ubm": [home / "gmm-ubm.scores"]}
+    assert not caplog.records
 
 
 def test_a_stage_whose_forerunners_are_missing_names_them(finished, tmp_path, capsys):
