@@ -24,6 +24,9 @@ FEWEST_ERRORS = 4.0
 # how many standard errors its middle is raised, and how much wider it is made, for the skewness of
 # errors that come by few speakers (measured: tests/benchmarks/coverage.py).
 _RAISED, _WIDER = 0.2, 1.05
+# The logarithm of a count spreads more in replicates than from sample to sample: by this times its
+# variance (1 to 1.7 for Poisson counts of 5 to 40).
+_EXCESS = 1.5
 
 
 class Scale:
@@ -75,6 +78,10 @@ class Scale:
             return 1.0
         slope = 1 / (max(value, 0) + self.step)
         return slope + 1 / (1 - min(value, 0.5)) if self.logit else slope
+
+    def of_samples(self, spread: float) -> float:
+        """Variance from sample to sample of what has this variance in the replicates of one."""
+        return spread if self.plain else spread / (1 + _EXCESS * spread)
 
     def bend(self, value: float) -> float:
         """Second derivative of `to` by the square of the first, negative."""

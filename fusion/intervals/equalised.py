@@ -64,6 +64,6 @@ def equalised_intervals(
     intervals = []
     for names, drawn_costs, costs in zip(keys, replicates.T, (points.least(), points.actual())):
         estimate, scale = float(costs.mean()), pooled.spreads[names[0]].scale
-        spread = scale.to(drawn_costs).std(ddof=1) * np.sqrt(unbiased(units.sizes))
-        intervals.append(pooled.alike(names, estimate, spread / scale.slope(estimate)))
+        spread = scale.of_samples(scale.to(drawn_costs).var(ddof=1)) * unbiased(units.sizes)
+        intervals.append(pooled.alike(names, estimate, np.sqrt(spread) / scale.slope(estimate)))
     return intervals
