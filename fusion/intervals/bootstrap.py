@@ -212,7 +212,7 @@ def bootstrap_interval(
         times = _GIVEN if METRICS[key[0]].choice is None else _CHOOSING
         with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
             spread = without_pairs(scale.to(found[:, i]).var(ddof=1), noise, times)
-        error = float(np.sqrt(scale.of_samples(spread) * unbiased(system.units.sizes)))
+        error = float(np.sqrt(scale.of_samples(float(spread)) * unbiased(system.units.sizes)))
         spreads[key] = Spread(scale, gained[i], error, free[i])
         intervals[key] = interval(
             scale, estimate, *spreads[key][1:], level=level, enough=bool(enough[i])
