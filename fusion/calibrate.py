@@ -57,9 +57,10 @@ def make_parser() -> Parser:
         "that saw neither of its speakers; .gz packs it")  # fmt: skip
     add("--model", type=Path, metavar="FILE",
         help="JSON file of the calibration: written, or with --apply alone, read")  # fmt: skip
-    add("--method", choices=("logistic", "isotonic", "gaussian"), default="logistic",
-        help="logistic is affine and needs few trials; isotonic follows any rising curve and needs "
-        "many; gaussian is for scores that are Gaussian in each class")  # fmt: skip
+    add("--method", choices=("logistic", "isotonic", "bigaussian", "gaussian"), default="logistic",
+        help="logistic is affine and needs few trials; isotonic follows any rising curve, "
+        "bigaussian gives the llr the distribution of a perfect Gaussian system: both need many; "
+        "gaussian is for scores that are Gaussian in each class")  # fmt: skip
     add("--prior", type=number(0, 1), default=0.5,
         help="prior of a target for which logistic is best; a low one for false alarms that "
         "matter")  # fmt: skip

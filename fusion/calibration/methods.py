@@ -1,4 +1,4 @@
-"""Parts of `Calibration`: input checks, PAV with knots, two Gaussians, thresholds.
+"""Parts of `Calibration`: input checks, knots of PAV and of warping, Gaussians, thresholds.
 
 Dimension legend: N trials, Q quality measures, K knots.
 """
@@ -11,10 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.calibration.estimator import number_table
+from fusion.calibration.logistic import fit_logistic
 from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.rates import cllr
 from ivector.base.errors import DataError, DegenerateDataWarning, warn_caller
 
 LARGEST = 1e50  # of scores: no system's are, and their squares must not overflow
+# Of bi-Gaussianising: nodes of the quadrature, llr at which the mixture's distribution is known,
+# standard deviations of it, and deviations between which systems are told apart.
+_NODES, _TABLE, _TAILS, _SIGMA = 200, 8193, 9.0, (1e-3, 100.0)
 
 
 def crossing(slope: float, offset: float) -> float:
@@ -79,6 +84,67 @@ def pav_knots(values: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.nd
     edge = np.flatnonzero(np.diff(llr) > 0)
     keep = np.unique(np.concatenate([[0], edge, edge + 1, [len(scores) - 1]]))
     return scores[keep], llr[keep]
+
+
+def bigaussian_knots(
+    values: np.ndarray, target: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Knots (K,), the training scores, with their llr, and σ of a perfect system of that Cllr.
+
+    The llr of a score has the cumulative probability in the mixture of N(σ²/2, σ²) and N(−σ²/2, σ²)
+    that the score has among the training scores, both classes weighing the same; σ is the one whose
+    Cllr is that of logistic calibration.
+    """
+    fit = fit_logistic(values, target)
+    if fit.weights[0] <= 0:
+        raise DataError("scores are no higher for targets; turn their sign or mend the scoring")
+    llr = fit.weights[0] * values + fit.offset
+    sigma = sigma_of_cllr(cllr(llr[target], llr[~target]))
+    knots, place = np.unique(values, return_inverse=True)
+    at = np.bincount(place.ravel(), np.where(target, 0.5 / target.sum(), 0.5 / (~target).sum()))
+    below = np.cumsum(at) - at / 2
+    above = np.cumsum(at[::-1])[::-1] - at / 2
+    return knots, _mixture_quantile(np.log(below) - np.log(above), sigma), sigma
+
+
+def cllr_of_sigma(sigma: float) -> float:
+    """Cllr in bits of llr N(σ²/2, σ²) of targets and N(−σ²/2, σ²) of nontargets."""
+    # Both classes cost the same. What is integrated falls like exp(-|x| / 2) at least: beyond 40
+    # nothing is left, however far away the mean of the targets.
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    reach = min(40.0, sigma * _TAILS)
+    x = reach * nodes
+    log_density = -(((x - sigma**2 / 2) / sigma) ** 2) / 2 - np.log(sigma * np.sqrt(2 * np.pi))
+    return float(reach * weights @ (np.exp(log_density) * np.logaddexp(0, -x)) / np.log(2))
+
+
+def sigma_of_cllr(bits: float) -> float:
+    """Standard deviation of the perfectly calibrated Gaussian llr that have a Cllr in bits.
+
+    Raises
+    ------
+    DataError
+        Cllr is so near to 1 that the scores tell nothing.
+    """
+    from scipy.optimize import brentq
+
+    if bits >= cllr_of_sigma(_SIGMA[0]):
+        raise DataError("the scores tell nothing (Cllr is 1 after calibration); mend the scoring")
+    if bits <= cllr_of_sigma(_SIGMA[1]):
+        return _SIGMA[1]
+    return float(brentq(lambda sigma: cllr_of_sigma(sigma) - bits, *_SIGMA, xtol=1e-12))
+
+
+def _mixture_quantile(log_odds: np.ndarray, sigma: float) -> np.ndarray:
+    """Llr (K,) at which the mixture's cumulative probability has given log-odds (K,)."""
+    from scipy.special import log_ndtr
+
+    most = sigma**2 / 2 + _TAILS * sigma
+    x = np.linspace(-most, most, _TABLE)
+    up, down = (x - sigma**2 / 2) / sigma, (x + sigma**2 / 2) / sigma
+    below = np.logaddexp(log_ndtr(up), log_ndtr(down))
+    above = np.logaddexp(log_ndtr(-up), log_ndtr(-down))
+    return np.interp(log_odds, below - above, x)
 
 
 def fit_gaussians(values: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

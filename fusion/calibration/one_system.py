@@ -1,6 +1,6 @@
 """Calibration: the scores of one system become natural-log likelihood ratios.
 
-Three ways, each trained on scored trials of known class:
+Four ways, each trained on scored trials of known class:
 
 - "logistic": affine, by prior-weighted logistic regression (`fit_logistic`), optionally with
   quality measures of the trials and their products with the score (N. Brümmer, A. Swart, D. van
@@ -11,6 +11,9 @@ Three ways, each trained on scored trials of known class:
 - "isotonic": any non-decreasing function, by the pool-adjacent-violators algorithm with one
   target and one nontarget trial added below and above all others, so that no llr is infinite
   (Laplace's rule of succession, BOSARIS's ``opt_loglr`` with 'laplace');
+- "bigaussian": scores are warped until the llr have the distribution of a perfectly calibrated
+  Gaussian system of the Cllr that "logistic" reaches (G. Morrison, "Bi-Gaussianized calibration of
+  likelihood ratios", Law, Probability and Risk 23, 2024);
 - "gaussian": the ratio of two Gaussian densities of greatest likelihood (Brümmer et al. 2014,
   section 3), of one variance, where it is affine, or of two, where it is a parabola.
 
@@ -32,6 +35,7 @@ from fusion.calibration.estimator import LlrClassifier, stored_options
 from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.methods import (
     LARGEST,
+    bigaussian_knots,
     crossing,
     fit_gaussians,
     gaussian_llr,
@@ -45,7 +49,8 @@ from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, wa
 if TYPE_CHECKING:
     from fusion.metrics.points import OperatingPoint
 
-METHODS = ("logistic", "isotonic", "gaussian")
+METHODS = ("logistic", "isotonic", "bigaussian", "gaussian")
+_KNOTTED = ("isotonic", "bigaussian")
 # Learned arrays of each method, and how many numbers: a name stands for a size to be found.
 _LEARNED: dict[str, dict[str, Any]] = {
     "logistic": {
@@ -56,6 +61,7 @@ _LEARNED: dict[str, dict[str, Any]] = {
         "outlier_log_odds_": "odds",
     },
     "isotonic": {"knots_": "knots", "llr_": "knots"},
+    "bigaussian": {"knots_": "knots", "llr_": "knots", "sigma_": 1},
     "gaussian": {"means_": 2, "variances_": 2},
 }
 
@@ -70,9 +76,9 @@ class Calibration(LlrClassifier):
 
     Parameters
     ----------
-    method : {"logistic", "isotonic", "gaussian"}
-        "logistic" needs few trials and keeps the order; "isotonic" bends as the scores ask for
-        and needs many; "gaussian" is for scores that are Gaussian in each class.
+    method : {"logistic", "isotonic", "bigaussian", "gaussian"}
+        "logistic" needs few trials and keeps the order; "isotonic" and "bigaussian" bend as the
+        scores ask for and need many; "gaussian" is for scores that are Gaussian in each class.
     prior : float
         Prior of a target at which "logistic" should serve best, and at which `predict` and
         `predict_proba` of all methods decide.
@@ -111,7 +117,9 @@ class Calibration(LlrClassifier):
     objective_ : list of float
         "logistic": cost at the start and after each iteration.
     knots_, llr_ : ndarray (K,) float64
-        "isotonic": scores and their llr; in between linear, outside constant.
+        "isotonic", "bigaussian": scores and their llr; in between linear, outside constant.
+    sigma_ : ndarray (1,) float64
+        "bigaussian": standard deviation of the llr of either class.
     means_, variances_ : ndarray (2,) float64
         "gaussian": of nontargets and targets.
 
@@ -184,6 +192,9 @@ class Calibration(LlrClassifier):
             raise UsageError(f'quality measures need method="logistic", not {self.method!r}')
         if self.method == "isotonic":
             self.knots_, self.llr_ = pav_knots(values, target)
+        elif self.method == "bigaussian":
+            self.knots_, self.llr_, sigma = bigaussian_knots(values, target)
+            self.sigma_ = np.array([sigma])
         elif self.method == "gaussian":
             self.means_, self.variances_ = fit_gaussians(values, target)
         else:
@@ -228,8 +239,8 @@ class Calibration(LlrClassifier):
     def threshold(self, point: OperatingPoint, quality: ArrayLike | None = None) -> float:
         """Lowest score at which to accept a trial, at an operating point.
 
-        That is the score whose llr is ``point.threshold``; infinite where an isotonic calibration
-        or a parabola does not reach it (+inf: accept nothing, -inf: accept everything).
+        That is the score whose llr is ``point.threshold``; infinite where knots or a parabola do
+        not reach it (+inf: accept nothing, -inf: accept everything).
 
         Parameters
         ----------
@@ -249,19 +260,19 @@ class Calibration(LlrClassifier):
             low, high = self._affine(np.array([0.0, 1.0]), np.tile(measures, (2, 1)))
             aim = unbound(aim, *self.outlier_log_odds_) if self.bounded else aim
             return crossing(high - low, low - aim)
-        if self.method == "isotonic":
+        if self.method in _KNOTTED:
             return knot_threshold(self.knots_, self.llr_, aim)
         return gaussian_threshold(self.means_, self.variances_, aim)
 
     def parameters(self) -> dict[str, float]:
-        """Learned numbers by name: "logistic" and "gaussian"; none of "isotonic"."""
+        """Learned numbers by name; none of "isotonic"."""
         check_is_fitted(self, "classes_")
         if self.method == "gaussian":
             names = ["mean of nontargets", "mean of targets"]
             names += ["variance of nontargets", "variance of targets"]
             return dict(zip(names, map(float, (*self.means_, *self.variances_))))
-        if self.method == "isotonic":
-            return {}
+        if self.method in _KNOTTED:
+            return {"sigma": float(self.sigma_[0])} if self.method == "bigaussian" else {}
         measures = self._names(len(self.mean_))
         names = ["score", *measures, *(f"score x {name}" for name in measures)]
         found = {**dict(zip(names, map(float, self.coef_))), "offset": float(self.offset_)}
@@ -314,7 +325,7 @@ class Calibration(LlrClassifier):
         values, measures = scores_and_measures(X, quality)
         if measures.shape[1] != self.n_features_in_ - 1:
             raise self._other_measures(measures.shape[1], quality is not None, np.ndim(X))
-        if self.method == "isotonic":
+        if self.method in _KNOTTED:
             return np.interp(values, self.knots_, self.llr_)
         if self.method == "gaussian":
             return gaussian_llr(values, self.means_, self.variances_)
@@ -350,8 +361,8 @@ class Calibration(LlrClassifier):
         arrays = [getattr(self, name) for name in _LEARNED[self.method]]
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("a number is not finite")
-        if self.method == "isotonic":
-            if not len(self.knots_) or any((np.diff(a) < 0).any() for a in arrays):
+        if self.method in _KNOTTED:
+            if not len(self.knots_) or any((np.diff(a) < 0).any() for a in arrays[:2]):
                 raise ValueError("the knots do not ascend")
         elif self.method == "gaussian":
             if len(self.means_) != 2 or len(self.variances_) != 2 or (self.variances_ <= 0).any():

@@ -2,7 +2,6 @@
 
 measures        devPAV, bounds of llr (ELUB, invariance), rates of misleading evidence.
 overestimation  How much too large llr are, over their range, with fiducial bands.
-bigaussian      Bi-Gaussianised calibration, a scikit-learn estimator.
 uncertainty     Intervals of single llr: calibration resampled over speakers, and Bayesian.
 shares          Shares of trials with intervals over speakers.
 verbal          Verbal scales, and a conclusion in words with its numbers.

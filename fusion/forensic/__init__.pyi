@@ -1,4 +1,3 @@
-from fusion.forensic.bigaussian import BiGaussianCalibration as BiGaussianCalibration
 from fusion.forensic.measures import Bounds as Bounds
 from fusion.forensic.measures import dev_pav as dev_pav
 from fusion.forensic.measures import elub as elub

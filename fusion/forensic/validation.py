@@ -22,7 +22,6 @@ from numpy.typing import ArrayLike
 from fusion.calibration.crossval import cross_validate
 from fusion.calibration.one_system import Calibration
 from fusion.comparison.conditions import groups_of
-from fusion.forensic.bigaussian import BiGaussianCalibration
 from fusion.forensic.measures import (
     Bounds,
     dev_pav_of,
@@ -216,7 +215,7 @@ def _calibrations(trials: _Trials, given: Record, n_folds: int) -> Record:
     """What recalibration by either method is worth on speakers that it has not seen."""
     if not n_folds:
         return {"calibrations": [], "difference": None}
-    models = {LOGISTIC: Calibration(), BIGAUSSIAN: BiGaussianCalibration()}
+    models = {LOGISTIC: Calibration(), BIGAUSSIAN: Calibration("bigaussian")}
     llr = {
         name: cross_validate(
             model, trials.llr, trials.target, trials.enrol, trials.test, n_folds=n_folds,

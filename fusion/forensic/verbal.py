@@ -88,13 +88,19 @@ def scale_of(name: str) -> VerbalScale:
     return SCALES[name]
 
 
-def ratio_text(llr: float) -> str:
-    """The likelihood ratio of an llr in two digits: 350, 1/350, 10^7.2."""
+def ratio_text(llr: float, words: VerbalScale | None = None) -> str:
+    """The likelihood ratio of an llr in two digits: 350, 1/350, 10^7.2.
+
+    Beside a word of a scale in as many more as keep it from reading like the next word: 99.7.
+    """
     decimals = abs(llr) / _LN10
     if decimals >= 6:
         return f"10^{math.copysign(decimals, llr):.1f}"
-    ratio = float(f"{math.exp(abs(llr)):.2g}")
-    text = f"{ratio:,.0f}" if ratio >= 10 else f"{ratio:g}"
+    for digits in range(2, 8):
+        ratio = float(f"{math.exp(abs(llr)):.{digits}g}")
+        if words is None or words.word(math.log(ratio)) == words.word(llr):
+            break
+    text = f"{ratio:,.0f}" if ratio >= 10 and ratio == round(ratio) else f"{ratio:.{digits}g}"
     return text if llr >= 0 or ratio == 1 else f"1/{text}"
 
 
@@ -138,14 +144,15 @@ def conclude(
     """
     words = scale_of(scale)
     _check(llr, interval, bounds)
-    text, taken = f"LR {ratio_text(llr)} (log10 {llr / _LN10:.2f})", llr
+    text, taken = f"LR {ratio_text(llr, words)} (log10 {llr / _LN10:.2f})", llr
     if interval is not None:
-        text += f", 95 % interval {ratio_text(interval[0])} to {ratio_text(interval[1])}"
+        low, high = (ratio_text(end, words) for end in interval)
+        text += f", 95 % interval {low} to {high}"
     if bounds is not None:
         taken = min(max(llr, bounds[0]), bounds[1])
         if taken != llr:
             text += (
-                f", of which the validation supports {ratio_text(taken)} "
+                f", of which the validation supports {ratio_text(taken, words)} "
                 f"(log10 {taken / _LN10:.2f})"
             )
     over = "" if interval is None else _over(words, interval, bounds)

@@ -43,7 +43,9 @@ def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
     if model.method == "logistic":
         text += f", for a prior of {model.prior:g}"
     print(text)
-    if model.method == "isotonic":
+    if model.method in ("isotonic", "bigaussian"):
+        for name, value in model.parameters().items():
+            print(f"{name} {value:.6g}")
         print(
             f"{len(model.knots_)} knots, llr {model.llr_[0]:.4g} to {model.llr_[-1]:.4g} for "
             f"scores {model.knots_[0]:.6g} to {model.knots_[-1]:.6g}"

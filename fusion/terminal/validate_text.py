@@ -66,6 +66,14 @@ class Case:
             float(self.llr[n]), interval=self.interval[n], bounds=self.bounds, scale=self.scale
         )
 
+    def by_likelihood(self, n: int) -> str:
+        """The Bayesian interval of one trial, and where it takes back what the words say."""
+        low, high = self.credible[n]
+        text = f"Bayesian 95 % interval {ratio_text(low)} to {ratio_text(high)}"
+        if low < 0 < high and self.interval[n].min() * self.interval[n].max() > 0:
+            text += ", which holds 1: it may speak for the other side"
+        return f"{text}."
+
 
 def recalibrated(
     learnt: CalibrationUncertainty,
@@ -115,10 +123,10 @@ def print_case(case: Case) -> None:
         if n == _SHOWN:
             print(f"and {len(case.llr) - _SHOWN} more trials, which --out writes")
             break
-        low, high = map(ratio_text, case.credible[n])
-        print(f"{one} {two}: {case.conclusion(n)} Bayesian 95 % interval {low} to {high}.")
+        print(f"{one} {two}: {case.conclusion(n)} {case.by_likelihood(n)}")
     print(
-        f"Words: {SCALES[case.scale].source}. Intervals: calibration resampled over speakers; they "
+        f"Words: {SCALES[case.scale].source}; they go by the first interval, of the calibration "
+        "resampled over speakers; the Bayesian one draws llr towards 0 where trials are few. Both "
         "hold only if the speakers and recordings validated are like those of the case."
     )
 

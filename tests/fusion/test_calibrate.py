@@ -114,7 +114,7 @@ def test_a_saved_model_gives_the_same_bytes(calibrate, tmp_path):
     assert load_model(tmp_path / "1.json").names == ["log:enrol_duration", "log:test_duration"]
 
 
-@pytest.mark.parametrize("method", ["isotonic", "gaussian"])
+@pytest.mark.parametrize("method", ["isotonic", "bigaussian", "gaussian"])
 def test_other_methods_and_cross_validated_output(calibrate, world, tmp_path, method):
     code, text, _ = calibrate(
         "dev.scores", "dev.trials", "--method", method, "--out", tmp_path / "llr"

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from metric_cases import FINITE, isotonic_means
 from speaker_world import SCENARIOS, Effects, design
 
-from fusion import cllr, cross_validate, min_cllr
+from fusion import Calibration, cllr, cross_validate, min_cllr
+from fusion.calibration.methods import cllr_of_sigma, sigma_of_cllr
 from fusion.example import simulate
 from fusion.forensic import (
     SCALES,
-    BiGaussianCalibration,
     calibration_uncertainty,
     conclude,
     dev_pav,
@@ -23,7 +23,6 @@ from fusion.forensic import (
     misleading_rates,
     validate,
 )
-from fusion.forensic.bigaussian import cllr_of_sigma, sigma_of_cllr
 from fusion.forensic.measures import finite_points
 from fusion.forensic.shares import share_interval
 from fusion.forensic.verbal import ratio_text
@@ -185,7 +184,7 @@ def test_bigaussianised_llr_are_the_perfect_ones_whatever_the_scale():
     tar, non = perfect(4000, 16_000)
     y = np.repeat([True, False], [len(tar), len(non)])
     llr = np.concatenate([tar, non])
-    model = BiGaussianCalibration().fit(np.sinh(llr / 6), y)  # any rising function of them
+    model = Calibration("bigaussian").fit(np.sinh(llr / 6), y)  # any rising function of them
     assert model.sigma_ == pytest.approx(3, abs=0.25)
     middle = np.abs(llr) < 6
     assert np.abs(model.transform(np.sinh(llr / 6)) - llr)[middle].max() < 0.8
@@ -198,7 +197,7 @@ def test_bigaussianised_is_better_than_logistic_where_scores_are_warped():
     assert found["difference"]["high"] < 0
     logistic, warm = (row["cllr"]["estimate"] for row in found["calibrations"][1:])
     assert warm - logistic == pytest.approx(found["difference"]["estimate"])
-    llr = cross_validate(BiGaussianCalibration(), warped, target, enrol, test)
+    llr = cross_validate(Calibration("bigaussian"), warped, target, enrol, test)
     assert cllr(llr[target], llr[~target]) == pytest.approx(warm)
 
 
@@ -209,7 +208,7 @@ def test_bigaussianised_is_better_than_logistic_where_scores_are_warped():
 ])  # fmt: skip
 def test_scores_that_cannot_be_bigaussianised_are_named(scores, what):
     with pytest.raises(DataError, match=what):
-        BiGaussianCalibration().fit(scores, [0, 0, 1, 0, 1, 1])
+        Calibration("bigaussian").fit(scores, [0, 0, 1, 0, 1, 1])
 
 
 # --- how sure an llr is -------------------------------------------------------------------------
@@ -317,6 +316,13 @@ def test_conclusions_turn_with_the_sign_and_always_have_numbers():
 ])  # fmt: skip
 def test_ratios_are_written_in_two_digits(llr, text):
     assert ratio_text(llr) == text
+
+
+def test_a_number_does_not_read_like_the_next_word():
+    for ratio, text in ((99.7, "99.7"), (0.9999e6, "999,900"), (1.998, "1.998"), (9.96, "9.96")):
+        for sign, form in ((1, text), (-1, f"1/{text}")):
+            said = conclude(sign * np.log(ratio))
+            assert said.startswith(f"LR {form} (log10"), said
 
 
 def test_conclusions_that_cannot_be_drawn_are_refused():

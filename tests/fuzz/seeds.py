@@ -111,7 +111,7 @@ def _write_statistics(rng: np.random.Generator) -> None:
 
 
 def _write_scores(rng: np.random.Generator) -> None:
-    from fusion.calibration.one_system import Calibration
+    from fusion.calibration.one_system import METHODS, Calibration
     from fusion.calibration.saving import save_model
     from fusion.formats.files import read_scores, read_trials
     from fusion.formats.hdf5 import write_key, write_scores
@@ -130,7 +130,7 @@ def _write_scores(rng: np.random.Generator) -> None:
     write_key("trials.h5", read_trials("trials"))
     y = np.array([same for *_, same in rows])
     one = np.array(scores)
-    for method in ("logistic", "isotonic", "gaussian"):
+    for method in METHODS:
         save_model(f"{method}.json", Calibration(method).fit(one, y), {"speakers": 4})
     learn = ["A=scores", "B=other", "trials", "--model", "fusion.json", "--folds", "4"]
     with contextlib.redirect_stdout(io.StringIO()):  # by the command: it keeps what it learnt from
@@ -265,6 +265,7 @@ def _others() -> list[Use]:
     from dnn.formats.shards import read_shards
     from dnn.formats.tensors import read_tensor
     from dnn.training.checkpoint import load_checkpoint
+    from fusion.calibration.one_system import METHODS
     from fusion.calibration.saving import read_model
     from ivector.data import read_data_dir
     from ivector.features.store.reader import LogMelStore
@@ -288,8 +289,7 @@ def _others() -> list[Use]:
         return TABLE.read_config(Path("mine.conf"), Path())
 
     found = [
-        Use("json", "json", f"{m}.json", _of(read_model, f"{m}.json"))
-        for m in ("logistic", "isotonic", "gaussian", "fusion")
+        Use("json", "json", f"{m}.json", _of(read_model, f"{m}.json")) for m in (*METHODS, "fusion")
     ]
     found += [
         Use("json", "json", f"mels/{n}.json", mels) for n in ("metadata", "mapping", "testdata")
