@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from fusion.calibration.bounded import bound, fit_bounded, unbound
+from fusion.calibration.bounded import bound, bounds, fit_bounded, unbound
 from fusion.calibration.estimator import LlrClassifier, stored_options
 from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.methods import (
@@ -266,8 +266,7 @@ class Calibration(LlrClassifier):
         names = ["score", *measures, *(f"score x {name}" for name in measures)]
         found = {**dict(zip(names, map(float, self.coef_))), "offset": float(self.offset_)}
         if self.bounded:
-            ends = bound([-np.inf, np.inf], *self.outlier_log_odds_)
-            found.update(zip(("lowest llr", "highest llr"), map(float, ends)))
+            found.update(zip(("lowest llr", "highest llr"), bounds(*self.outlier_log_odds_)))
         return found
 
     def to_dict(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from fusion.calibration.bounded import lean
 from fusion.calibration.estimator import LlrClassifier
 from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.methods import scores_and_measures
@@ -30,8 +31,9 @@ _SIGMA = (1e-3, 100.0)  # between which systems are told apart
 class BiGaussianCalibration(LlrClassifier):
     """Turn scores into llr whose distribution is that of a perfectly calibrated Gaussian system.
 
-    Scores are an array (N,) or (N, 1). In between training scores the llr is linear, outside
-    constant, so that no llr is larger than the trials of training say.
+    Scores are an array (N,) or (N, 1). In between training scores the llr is linear, and outside it
+    rises only so much that no two scores become one (`fusion.calibration.bounded.lean`): no llr is
+    larger than the trials of training say.
 
     Parameters
     ----------
@@ -106,7 +108,9 @@ class BiGaussianCalibration(LlrClassifier):
     def _llr(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self, "classes_")
         self._check_names(X, reset=False)
-        return np.interp(self._scores(X), self.knots_, self.llr_)
+        values = self._scores(X)
+        outside = (values - np.clip(values, *self.knots_[[0, -1]])) / np.ptp(self.knots_)
+        return np.interp(values, self.knots_, self.llr_) + lean(outside)
 
     def _scores(self, X: ArrayLike) -> np.ndarray:
         """Scores (N,), finite."""
