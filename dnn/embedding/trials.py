@@ -315,5 +315,6 @@ def write_scores(
         raise UsageError(f"{len(scores)} scores for {len(trials)} trials")
     with atomic_write(Path(path), "w") as file:
         for (enrol, test, _), score in zip(trials, np.asarray(scores).tolist()):
-            words = (f"{score:.7g}", enrol, test) if score_first else (enrol, test, f"{score:.7g}")
+            # str gives as few digits as read back to the same number.
+            words = (str(score), enrol, test) if score_first else (enrol, test, str(score))
             file.write(" ".join(words) + "\n")

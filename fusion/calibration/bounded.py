@@ -14,6 +14,16 @@ f are those of least prior-weighted logistic cost (`fusion.calibration.logistic`
 trials and of one more in each class that speaks wholly for the other (Laplace's rule of succession,
 the ``laplace`` of BOSARIS): no llr claims more than the number of trials can show.
 
+Levelled off, (1) gives many trials one llr, and in numbers of a computer's precision even one and
+the same: ranks are lost that the scores had. So an outlier leans a little towards its own class,
+with a density exp(h) times that of the other for targets and exp(−h) times for nontargets, where
+h = λ asinh z. In (1) that is exp(h) beside e and exp(z − h) beside f, or
+
+    llr = h + bound(z − h)                                                                       (2)
+
+with the right side of (1) as bound: z in the middle as before, and beyond the bounds by h, which is
+a thousandth where z is 10,000. It rises strictly with z. The weights, e and f are found with h = 0.
+
 Dimension legend: N trials, d columns.
 """
 
@@ -37,6 +47,9 @@ from fusion.calibration.logistic import (
 _LIMITS = (-30.0, 0.0)  # log-odds of a trial being an outlier
 _OUTLIERS = (0.0, 0.02)  # shares from which the search starts, beside one trial
 _TOLERANCE = 1e-11
+# λ of equation (2): the least that keeps z apart which differ by 2e-11 of their size.
+_LEAN = 1e-4
+_FURTHEST = 710.0  # asinh of the largest number
 
 
 @dataclass(frozen=True)
@@ -68,24 +81,44 @@ class BoundedFit:
 
 
 def bound(z: ArrayLike, target_log_odds: float, nontarget_log_odds: float) -> np.ndarray:
-    """Equation (1) of the module: llr of unbounded ones."""
+    """Equation (2) of the module: llr of unbounded ones."""
     z = np.asarray(z, np.float64)
-    a, c = target_log_odds, nontarget_log_odds
+    h = lean(z)
+    return h + _level(z - h, target_log_odds, nontarget_log_odds)
+
+
+def bounds(target_log_odds: float, nontarget_log_odds: float) -> tuple[float, float]:
+    """Lowest and highest llr of equation (1), which equation (2) passes by little."""
+    low, high = _level(np.array([-np.inf, np.inf]), target_log_odds, nontarget_log_odds)
+    return float(low), float(high)
+
+
+def unbound(llr: float, target_log_odds: float, nontarget_log_odds: float) -> float:
+    """Return the z that `bound` takes to a llr; infinite where no number reaches it."""
+    from scipy.optimize import brentq
+
+    def excess(t: float) -> float:
+        return float(bound(np.sinh(t), target_log_odds, nontarget_log_odds)) - llr
+
+    if excess(-_FURTHEST) >= 0:
+        return -np.inf
+    if excess(_FURTHEST) <= 0:
+        return np.inf
+    return float(np.sinh(brentq(excess, -_FURTHEST, _FURTHEST, xtol=1e-15, rtol=1e-15)))
+
+
+def lean(z: np.ndarray) -> np.ndarray:
+    """Return h of equation (2)."""
+    largest = np.finfo(np.float64).max
+    return _LEAN * np.arcsinh(np.clip(z, -largest, largest))
+
+
+def _level(z: np.ndarray, a: float, c: float) -> np.ndarray:
+    """Equation (1), of log-odds a of e and c of f."""
     # exp(z) is taken out of both where it is large, so that z may be infinite.
     low, high = np.minimum(z, 0), np.maximum(z, 0)
     top = np.logaddexp(low, a - high) - np.logaddexp(0, a)
     return top - np.logaddexp(-high, c + low) + np.logaddexp(0, c)
-
-
-def unbound(llr: float, target_log_odds: float, nontarget_log_odds: float) -> float:
-    """Return the z that `bound` takes to a llr; infinite at and beyond the bounds."""
-    a, c = target_log_odds, nontarget_log_odds
-    # exp(llr) (1 + f' exp z) (1 + e') = (exp z + e') (1 + f') with odds e', f'
-    scale = llr + np.logaddexp(0, a) - np.logaddexp(0, c)
-    above, below = np.exp(scale) - np.exp(a), 1 - np.exp(scale + c)
-    if above <= 0:
-        return -np.inf
-    return float(np.log(above) - np.log(below)) if below > 0 else np.inf
 
 
 def fit_bounded(

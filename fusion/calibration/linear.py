@@ -330,7 +330,8 @@ class LinearFusion(LlrClassifier):
                 f"scores of shape {table.shape}; give (n_trials, n_systems). Reshape your data if "
                 "it is one trial or one system"
             )
-        return table
+        # Sums of another order of the numbers in memory would differ in the last digit.
+        return np.ascontiguousarray(table)
 
     def _refuse_infinite(self, table: np.ndarray) -> None:
         infinite = np.isinf(table).sum(axis=0)

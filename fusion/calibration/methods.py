@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fusion.calibration.bounded import lean
 from fusion.calibration.estimator import number_table
 from fusion.calibration.logistic import fit_logistic
 from fusion.metrics.curve import OperatingPoints
@@ -105,6 +106,11 @@ def bigaussian_knots(
     below = np.cumsum(at) - at / 2
     above = np.cumsum(at[::-1])[::-1] - at / 2
     return knots, _mixture_quantile(np.log(below) - np.log(above), sigma), sigma
+
+
+def beyond_knots(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """What (N,) keeps scores beyond the knots in order (`fusion.calibration.bounded.lean`)."""
+    return lean((values - np.clip(values, *knots[[0, -1]])) / np.ptp(knots))
 
 
 def cllr_of_sigma(sigma: float) -> float:

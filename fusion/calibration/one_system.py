@@ -30,11 +30,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from fusion.calibration.bounded import bound, fit_bounded, unbound
+from fusion.calibration.bounded import bound, bounds, fit_bounded, unbound
 from fusion.calibration.estimator import LlrClassifier, stored_options
 from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.methods import (
     LARGEST,
+    beyond_knots,
     bigaussian_knots,
     crossing,
     fit_gaussians,
@@ -117,7 +118,7 @@ class Calibration(LlrClassifier):
     objective_ : list of float
         "logistic": cost at the start and after each iteration.
     knots_, llr_ : ndarray (K,) float64
-        "isotonic", "bigaussian": scores and their llr; in between linear, outside constant.
+        "isotonic", "bigaussian": scores and their llr; linear in between, about constant outside.
     sigma_ : ndarray (1,) float64
         "bigaussian": standard deviation of the llr of either class.
     means_, variances_ : ndarray (2,) float64
@@ -277,8 +278,7 @@ class Calibration(LlrClassifier):
         names = ["score", *measures, *(f"score x {name}" for name in measures)]
         found = {**dict(zip(names, map(float, self.coef_))), "offset": float(self.offset_)}
         if self.bounded:
-            ends = bound([-np.inf, np.inf], *self.outlier_log_odds_)
-            found.update(zip(("lowest llr", "highest llr"), map(float, ends)))
+            found.update(zip(("lowest llr", "highest llr"), bounds(*self.outlier_log_odds_)))
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -326,7 +326,8 @@ class Calibration(LlrClassifier):
         if measures.shape[1] != self.n_features_in_ - 1:
             raise self._other_measures(measures.shape[1], quality is not None, np.ndim(X))
         if self.method in _KNOTTED:
-            return np.interp(values, self.knots_, self.llr_)
+            llr = np.interp(values, self.knots_, self.llr_)
+            return llr if self.method == "isotonic" else llr + beyond_knots(values, self.knots_)
         if self.method == "gaussian":
             return gaussian_llr(values, self.means_, self.variances_)
         self._warn_outside(measures)

@@ -116,8 +116,8 @@ def write_trial_scores(path: str | os.PathLike, trials: Trials, values: ArrayLik
     >>> _ = Path("trials").write_text("spk1 utt1 target\nspk1 utt2 nontarget\n")
     >>> write_trial_scores("scores", read_trials("trials"), [2.5, -1.0])
     >>> print(Path("scores").read_text(), end="")
-    spk1 utt1 2.500000
-    spk1 utt2 -1.000000
+    spk1 utt1 2.5
+    spk1 utt2 -1.0
     """
     enrol = (trials.enrol_ids[i] for i in trials.enrol)
     test = (trials.test_ids[j] for j in trials.test)
@@ -129,7 +129,7 @@ def write_scores(
     enrol: Iterable[str],
     test: Iterable[str],
     scores: Iterable[float],
-    decimals: int = 6,
+    decimals: int | None = None,
     flavour: str = "bosaris",
 ) -> None:
     """Write ``enrol test score`` lines; the same scores give the same bytes.
@@ -144,8 +144,9 @@ def write_scores(
     enrol, test : iterable of str
         Ids of each trial.
     scores : iterable of float
-    decimals : int
-        Digits after the point; Kaldi prints about as many as the default.
+    decimals : int, optional
+        Digits after the point, which may make one of two scores; by default as few digits as
+        give the same number when read.
     flavour : {"bosaris", "sidekit"}
         Whose names a file of HDF5 takes.
 
@@ -209,14 +210,17 @@ def _next_block(path: str | os.PathLike, rows: Iterable[tuple[str, str, float]])
         raise DataError(f"{path}: not as many enrolment ids, test ids and scores") from None
 
 
-def _lines(path: str | os.PathLike, block: list[tuple[str, str, float]], decimals: int) -> bytes:
+def _lines(
+    path: str | os.PathLike, block: list[tuple[str, str, float]], decimals: int | None
+) -> bytes:
     for name in {name for row in block for name in row[:2]}:
         if name.split() != [name]:
             raise DataError(f"{path}: the id {name!r} is empty or has a blank; rename it")
     if not np.isfinite([row[2] for row in block]).all():
         enrol, test, score = next(row for row in block if not np.isfinite(row[2]))
         raise DataError(f"{path}: the score of '{enrol} {test}' is {score}; it must be finite")
-    text = f"%s %s %.{decimals}f\n" * len(block) % tuple(itertools.chain.from_iterable(block))
+    number = "%s" if decimals is None else f"%.{decimals}f"
+    text = f"%s %s {number}\n" * len(block) % tuple(itertools.chain.from_iterable(block))
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.calibration.bounded import bound
+from fusion.calibration.bounded import bounds
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.worth import Contest, Finding, Measured, measure
 from fusion.metrics.points import OperatingPoint
@@ -41,7 +41,7 @@ def print_weights(fusion: LinearFusion, table: np.ndarray | None) -> None:
         rows.append(row)
     print_table([head, *rows, ["offset", f"{fusion.offset_:.6g}", *[""] * (len(head) - 2)]])
     if fusion.bounded:
-        low, high = bound([-np.inf, np.inf], *fusion.pattern_outlier_log_odds_[0])
+        low, high = bounds(*fusion.pattern_outlier_log_odds_[0])
         print(f"every llr is between {low:.3f} and {high:.3f}")
     if len(fusion.patterns_) > 1:
         print(f"and {len(fusion.patterns_) - 1} fusions of fewer systems, for missing scores")

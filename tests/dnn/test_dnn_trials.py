@@ -118,7 +118,7 @@ class TestLists:
 
     def test_scores_first_or_last(self, tmp_path):
         trials = [Trial("a", "b", None), Trial("a", "b", None)]
-        for first, wanted in ((True, "0.25 a b\n-1 a b\n"), (False, "a b 0.25\na b -1\n")):
+        for first, wanted in ((True, "0.25 a b\n-1.0 a b\n"), (False, "a b 0.25\na b -1.0\n")):
             verification.write_scores(tmp_path / "s", trials, [0.25, -1.0], score_first=first)
             assert (tmp_path / "s").read_text() == wanted
         with pytest.raises(UsageError, match="1 scores for 2"):

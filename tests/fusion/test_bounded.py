@@ -7,7 +7,7 @@ from scipy.optimize import approx_fprime, minimize
 from scipy.special import expit, logit
 from sklearn.base import clone
 
-from fusion.calibration.bounded import bound, fit_bounded, unbound
+from fusion.calibration.bounded import bound, bounds, fit_bounded, unbound
 from fusion.calibration.kernels_bounded import bounded_pass
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.logistic import fit_logistic
@@ -16,10 +16,11 @@ from fusion.calibration.saving import load_model, save_model
 from fusion.metrics.rates import cllr, min_cllr
 
 
-def reference_bound(z, a, c):
-    """Equation (1) as it stands."""
-    e, f = expit(a), expit(c)
-    return np.log((1 - e) * np.exp(z) + e) - np.log((1 - f) + f * np.exp(z))
+def reference_bound(z, a, c, lean=0.0):
+    """Equation (1) with outliers that lean towards their own class, as the text says it."""
+    e, f, h = expit(a), expit(c), lean * np.arcsinh(z)
+    targets = (1 - e) * np.exp(z) + e * np.exp(h)
+    return np.log(targets) - np.log((1 - f) + f * np.exp(z - h))
 
 
 def reference_cost(point, X, y, prior, ridge):
@@ -27,8 +28,8 @@ def reference_cost(point, X, y, prior, ridge):
     d = X.shape[1]
     shift = logit(prior)
     a, c = point[d + 1 :]
-    llr = bound(X @ point[:d] + point[d], a, c)
-    low, high = bound([-np.inf, np.inf], a, c)
+    llr = reference_bound(X @ point[:d] + point[d], a, c)
+    low, high = bounds(a, c)
     tar = np.append(llr[y], low) + shift
     non = np.append(llr[~y], high) + shift
     cost = prior * np.logaddexp(0, -tar).mean() + (1 - prior) * np.logaddexp(0, non).mean()
@@ -45,14 +46,25 @@ def with_outliers(rng, n_tar=600, n_non=2000, share=0.03):
 def test_bound_is_its_definition_and_has_an_inverse():
     z = np.linspace(-40, 40, 161)
     for a, c in ((-4.0, -6.0), (-1.0, -9.0), (0.0, 0.0)):
-        assert_allclose(bound(z, a, c), reference_bound(z, a, c), atol=1e-12)
-    low, high = bound([-np.inf, np.inf], -4.0, -6.0)
+        assert_allclose(bound(z, a, c), reference_bound(z, a, c, 1e-4), atol=1e-12)
+    low, high = bounds(-4.0, -6.0)
     assert_allclose([low, high], [logit(expit(-4)) - np.log(1 - expit(-6)) + np.log1p(-expit(-4)),
                                   np.log(1 - expit(-4)) - np.log(expit(-6))])  # fmt: skip
-    for llr in (-3.5, -1, 0, 2, 5.5):
+    for llr in (low - 1e-3, -3.5, -1, 0, 2, 5.5, high + 1e-3):
         assert_allclose(bound(unbound(llr, -4.0, -6.0), -4.0, -6.0), llr, atol=1e-12)
-    assert unbound(high + 1e-9, -4.0, -6.0) == np.inf
-    assert unbound(low - 1e-9, -4.0, -6.0) == -np.inf
+    assert unbound(high + 0.1, -4.0, -6.0) == np.inf
+    assert unbound(low - 0.1, -4.0, -6.0) == -np.inf
+
+
+@pytest.mark.parametrize("a, c", [(-4.0, -6.0), (-0.1, -30.0), (0.0, 0.0)])
+def test_rises_everywhere_and_passes_its_bounds_by_little(a, c):
+    far = np.logspace(-9, 50, 5000)
+    llr = bound(np.concatenate([-far[::-1], [0.0], far]), a, c)
+    assert (np.diff(llr) > 0).all()
+    low, high = bounds(a, c)
+    assert low - 0.012 < llr[0] and llr[-1] < high + 0.012
+    assert low - 1e-3 <= bound(-1e4, a, c) and bound(1e4, a, c) <= high + 1e-3
+    assert np.isfinite(bound([-np.inf, np.inf], a, c)).all()
 
 
 def test_kernel_is_the_cost_and_its_gradient():
