@@ -81,7 +81,8 @@ def run_jobs(
     alone = [job for job in jobs if job.alone or at_once == 1]
     can_fork = sys.platform == "linux" and backend == "loky"
     for number, job in enumerate(alone):
-        forks = forked_processes() if can_fork and job.alone else contextlib.nullcontext()
+        # Joblib's processes would outlive the stage's by minutes, waiting for more.
+        forks = forked_processes() if can_fork else contextlib.nullcontext()
         with _listening(lambda *told, number=number: console.tell(number, *told)), forks:
             do(job, nj, keep)
         console.finished(number)
@@ -228,7 +229,8 @@ class _Workers:
         while (number := pipe.recv()) is not None:
             try:
                 listen(lambda text, count, total, rate: pipe.send(("progress", text, count, total)))
-                do(self.jobs[number], self.nj, self.keep)
+                with forked_processes():
+                    do(self.jobs[number], self.nj, self.keep)
             except BaseException as error:
                 pipe.send(("error", _sendable(error)))
                 return

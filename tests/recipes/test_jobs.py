@@ -20,6 +20,7 @@ from step_cases import CORPUS, ROOT, SMALL, own_process, places, results, run_st
 
 from ivector.base import budget
 from ivector.base.errors import DataError, UsageError
+from ivector.base.parallel.shards import map_shards
 from recipes.engine import jobs
 from recipes.engine.console import Console
 from recipes.engine.jobs import run_jobs, side_by_side
@@ -76,6 +77,30 @@ def test_all_jobs_are_done(tmp_path, nj):
         assert (tmp_path / name / "result").read_text() == f"{name} {shares[nj]}"
         assert json.loads((tmp_path / name / "done.json").read_text())["warnings"] == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "stage.log"]
+
+
+def parent(shard: list[int]) -> int:
+    """Parent of the process that does a shard."""
+    return os.getppid()
+
+
+def test_shards_of_a_job_are_forks_that_end_with_it(tmp_path):
+    """Those of joblib would wait for more work, for five minutes behind the end of the recipe."""
+
+    def body(work: Path, nj: int) -> None:
+        made = set(map_shards(parent, [[1], [2], [3]], nj))
+        begun = "joblib.externals.loky.reusable_executor" in sys.modules
+        (work / "result").write_text(f"{made == {os.getpid()}} {begun and _pool()}")
+
+    for nj, names in ((2, "a"), (4, "bc")):  # in this process; side by side
+        run_all(make_jobs(tmp_path, {name: body for name in names}), nj)
+        assert {(tmp_path / name / "result").read_text() for name in names} == {"True False"}
+
+
+def _pool() -> bool:
+    from joblib.externals.loky import reusable_executor
+
+    return reusable_executor._executor is not None
 
 
 def test_as_many_at_once_as_there_are_processes_and_memory_for(monkeypatch):
