@@ -2,12 +2,14 @@
 
 transforms     centre, whiten, LDA, WCCN, length norm: what vectors go through first
 models         PLDA: the two-covariance model, its EM, its adaptation to another domain
+domains        a back-end adapted to vectors of another domain, where that is worth it
 scoring        log-likelihood ratios and cosines, all pairs at once or the trials of a list
 normalisation  score normalisation by a cohort: z, t, zt, s, adaptive s
 formats        models and vectors on disk: Kaldi's files and .npz
 linalg         class statistics and floored eigenproblems, for transforms and models
 checks         validation of vectors, labels and options, with errors that give the cure
 commands       the table of commands and their modules
+adapt          the door python -m plda.adapt to the command
 score          the door python -m plda.score to the command
 __main__       python -m plda: lists the commands, or runs one
 

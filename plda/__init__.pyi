@@ -1,3 +1,5 @@
+from plda.domains.evidence import cross_fit as cross_fit
+from plda.domains.methods import adapt_backend as adapt_backend
 from plda.formats.models import load_model as load_model
 from plda.formats.models import read_mean as read_mean
 from plda.formats.models import read_plda as read_plda

@@ -76,6 +76,8 @@ class System:
     network: bool = False
 
 
+# Kinds of `plda.normalisation.NORMS`, which cannot be asked before the packages are installed.
+NORMS = ("z", "t", "zt", "s", "as", "as2")
 SYSTEMS: dict[str, System] = {
     "ivector": System(
         "i-vectors with PLDA",
@@ -92,12 +94,15 @@ SYSTEMS: dict[str, System] = {
         {"ubm": 2, "gmm_ubm": 6},
         fixed={"covariance": "diagonal"},
     ),
-    "gmm-ubm-s": System(
-        "the same models with s-norm",
-        {"gmm_ubm": 6},
-        trunk="gmm-ubm",
-        fixed={"score_norm": "s"},
-    ),
+    **{
+        f"gmm-ubm-{kind}": System(
+            f"the same models with {kind}-norm",
+            {"gmm_ubm": 6},
+            trunk="gmm-ubm",
+            fixed={"score_norm": kind},
+        )
+        for kind in NORMS
+    },
     "xvector": System(
         "embeddings of a network",
         {"xvector": 7, "xvectors": 8, "backend": 8, "scores": 8},

@@ -1,5 +1,6 @@
 """Commands over vectors and back-ends: ``python -m plda`` lists them, with a name it runs one.
 
+adapt  adapt a back-end to vectors of another domain, if held-out ones gain by it
 score  score a trial list with PLDA, as Kaldi's ivector-plda-scoring
 
 A command is a thin module here with `make_parser` and `main`, and a line in this table; what it
@@ -9,6 +10,10 @@ computes stands in the rooms beside. Past sixteen modules, they go into folders 
 from ivector.base.commands import Command
 
 COMMANDS = {
+    "adapt": Command(
+        "plda.commands.adapt",
+        "adapt a back-end to vectors of another domain, if held-out ones gain by it",
+    ),
     "score": Command(
         "plda.commands.score", "score a trial list with PLDA, as Kaldi's ivector-plda-scoring"
     ),

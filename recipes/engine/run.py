@@ -3,8 +3,9 @@
 DATA/wav                          data directory of all recordings
 DATA/fold<f>/                     train.utt2spk, enroll, trials
 EXP/features                      static features and VAD decisions of all recordings
+EXP/cohort                        the same of the recordings that normalise scores (--cohort)
 EXP/SYSTEM/<kind>/fold<f>         models, vectors and scores; kind: ubm, tv, network, ivectors,
-                                  backend, scores; llr of one system alone
+                                  cohort, backend, scores; llr of one system alone
 EXP/development/data/fold<f>-<p>  the training speakers of a fold cut into parts, each tested by
 EXP/development/SYSTEM/<kind>/    systems trained on the others: what calibration is learnt from
 EXP/fusion/llr/fold<f>            calibrations, fusion, log-likelihood ratios
@@ -23,7 +24,7 @@ from ivector.gpu.device import open_device
 from recipes.engine.code import code_digest
 from recipes.engine.marks import digest, is_planned, require
 from recipes.engine.settings import Settings
-from recipes.experiment.protocol import folds
+from recipes.experiment.protocol import folds, protocol_digest
 from recipes.systems import EXTRACTORS, SYSTEMS, runs, stage_of, trunk_of, with_trunks
 
 Body = Callable[[Path, int], None]
@@ -126,6 +127,29 @@ class Task:
         """Stamp of the features."""
         return require(self.run.features, 1)
 
+    def normalising(self) -> dict[str, Any]:
+        """Options of the normalisation of scores, those that change them."""
+        kind = self.values.score_norm
+        top = (
+            {"cohort_top": self.values.cohort_top}
+            if self.run.settings.is_adaptive(self.system)
+            else {}
+        )
+        return {"score_norm": kind, **top}
+
+    def cohort(self) -> dict[str, str]:
+        """Stamp of what normalises scores by ``--cohort``, by name; none where nothing does.
+
+        Of vectors, their cohort's; of systems without, its features.
+        """
+        if self.values.cohort is None or not self.run.settings.normalises(self.system):
+            return {}
+        step = next((step for step in self.run.steps_of(self.system) if step in EXTRACTORS), None)
+        if step is None:
+            return {"cohort": require(self.run.cohort, 1)}
+        on = [require(self.run.cohort, 1), *self._extractors(step)]
+        return {"cohort": require(self.folder("cohort"), stage_of(self.system, step), on=on)}
+
     def trained(self, kind: str, step: str) -> str:
         """Stamp of the UBM or network, which must be of these features and this training list."""
         training = digest(self.fold / "train.utt2spk")
@@ -135,11 +159,27 @@ class Task:
     def vectors(self) -> str:
         """Stamp of the vectors, which must be of the extractor or network that is there now."""
         step = next(step for step in self.run.steps_of(self.system) if step in EXTRACTORS)
-        models = [
+        models = self._extractors(step)
+        return require(self.folder("ivectors"), stage_of(self.system, step), on=models)
+
+    def vectors_of(self, models: Mapping[str, str]) -> dict[str, dict[str, str]]:
+        """What a step that extracts vectors makes, by kind, and the stamps that each is made of.
+
+        `models` are those of the models; the cohort's are left out where no system takes them.
+        """
+        protocol = protocol_digest(self.fold)
+        found = {"ivectors": {"features": self.features(), **models, "protocol": protocol}}
+        wanted = (s for s in self.run.systems if trunk_of(s) == self.system)
+        if any(self.run.settings.normalises(s) for s in wanted) and self.values.cohort:
+            found["cohort"] = {"cohort": require(self.run.cohort, 1), **models}
+        return found
+
+    def _extractors(self, step: str) -> list[str]:
+        """Stamps of the models that a step extracts vectors with."""
+        return [
             require(self.folder(kind), stage_of(self.system, trained))
             for kind, trained in EXTRACTORS[step]
         ]
-        return require(self.folder("ivectors"), stage_of(self.system, step), on=models)
 
     def job(
         self,
@@ -194,6 +234,11 @@ class Run:
     def features(self) -> Path:
         """Folder of the features of all recordings."""
         return self.exp / "features"
+
+    @property
+    def cohort(self) -> Path:
+        """Folder of the features of ``--cohort``."""
+        return self.exp / "cohort"
 
     @property
     def systems(self) -> tuple[str, ...]:

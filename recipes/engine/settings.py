@@ -126,7 +126,13 @@ TABLE = Table(
                    "moves the within-class covariance towards the between-class one; little data"),
             Option("enrolment", "book", choice("book", "average"),
                    "several enrolment utterances: exact, or averaged as Kaldi does"),
-            Option("score_norm", "none", choice("none", of=NORMS), "against the training speakers"),
+            Option("score_norm", "none", choice("none", of=NORMS),
+                   "against the training speakers, or those of --cohort"),
+            Option("cohort", "", FOLDER, "folder or data directory of recordings, without labels, "
+                   "of other speakers than the trials': score normalisation of all systems is "
+                   "by them", must_exist=True),
+            Option("cohort_top", "200", whole(2, 10**9), "most similar of the cohort that "
+                   "as and as2 take; of a smaller one all, which is said"),
             Option("relevance", "16", number(0, 1e9), "gmm-ubm: relevance factor of MAP"),
             Option("top_n", "10", whole(1, 10**6), "gmm-ubm: Gaussians scored in each frame"),
         ),
@@ -201,6 +207,14 @@ class Settings:
         wanted |= {"dnn"} if self.common.device.startswith("cuda") else set()
         return sorted(wanted | ({"scale"} if self.common.backend == "dask" else set()))
 
+    def normalises(self, system: str) -> bool:
+        """Whether a system's scores are normalised."""
+        return self.of[system].score_norm != "none"
+
+    def is_adaptive(self, system: str) -> bool:
+        """Whether it is by the most similar of a cohort."""
+        return self.normalises(system) and self.of[system].score_norm in _adaptive()
+
 
 def read(words: Sequence[str], here: Path | None = None) -> Settings:
     """Settings of a command line.
@@ -242,7 +256,21 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
     settings = Settings(common, of, tuple(words))
     for name in settings.systems:
         _check_system(name, of[name])
+    if common.cohort is not None and not any(map(settings.normalises, settings.systems)):
+        raise UsageError(f"--cohort normalises scores, but none of {', '.join(settings.systems)} "
+                         "does; give --score-norm too, or systems as gmm-ubm-s")  # fmt: skip
+    if "cohort_top" in mine and not any(map(settings.is_adaptive, settings.systems)):
+        raise UsageError(f"--cohort-top is of the norms {', '.join(_adaptive())}, which no system "
+                         f"takes; give --score-norm as too, or leave it out; "
+                         f"got {common.cohort_top}")  # fmt: skip
     return settings
+
+
+def _adaptive() -> list[str]:
+    """Norms that take the most similar of a cohort."""
+    from plda.normalisation import NORMS as KINDS
+
+    return [name for name, kind in KINDS.items() if kind.adaptive]
 
 
 def _configured(corpus: str, systems: Sequence[str]) -> dict[str, Given]:

@@ -23,6 +23,7 @@ logger = logging.getLogger("recipe")
 BYTES_PER_NUMBER = 4
 KEPT_MIB = 256  # of prepared frames at most, and an eighth of what a process may take
 _KEPT = "array of a shard"
+Contents = tuple[tuple[int, int, int], ...]
 
 
 class Located(NamedTuple):
@@ -46,14 +47,21 @@ class Corpus:
         ``EXP/features``.
     front_end : FrontEnd
         Deltas, normalisation and selection of voiced frames, applied on reading.
+    cohort : Path, optional
+        The same of a cohort (`recipes.experiment.cohort`), whose utterances are here, too.
     """
 
     folder: Path
     front_end: FrontEnd
+    cohort: Path | None = None
+
+    @property
+    def _folders(self) -> tuple[Path, ...]:
+        return (self.folder,) if self.cohort is None else (self.folder, self.cohort)
 
     def locations(self) -> dict[str, tuple[str, str]]:
         """Map every usable utterance to the locations of its features and VAD decisions."""
-        return _locations(self.folder, content(self.folder / "vad.scp"))
+        return _all_locations(self._folders, _contents(self._folders))
 
     def usable(self, utterances: list[str], what: str) -> list[str]:
         """Keep the utterances that have features; say how many have none."""
@@ -77,7 +85,7 @@ class Corpus:
         """Frames of one utterance as the models see them, (n_voiced, n_dims) float32."""
         if isinstance(utterance, str):
             utterance = Located(utterance, *self.locations()[utterance])
-        kept = _prepared(self.folder, content(self.folder / "vad.scp"), self.front_end)
+        kept = _prepared(self._folders, _contents(self._folders), self.front_end)
         return kept.get(utterance, self._prepare)
 
     def _prepare(self, utterance: Located) -> np.ndarray:
@@ -115,8 +123,8 @@ class Prepared:
 
 
 @functools.lru_cache(maxsize=2)
-def _prepared(folder: Path, _: tuple[int, int, int], __: FrontEnd) -> Prepared:
-    return Prepared(sum(voiced_counts(folder).values()))
+def _prepared(folders: tuple[Path, ...], _: Contents, __: FrontEnd) -> Prepared:
+    return Prepared(sum(sum(voiced_counts(folder).values()) for folder in folders))
 
 
 def content(path: Path) -> tuple[int, int, int]:
@@ -129,6 +137,20 @@ def content(path: Path) -> tuple[int, int, int]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _contents(folders: Iterable[Path]) -> Contents:
+    return tuple(content(folder / "vad.scp") for folder in folders)
+
+
+@functools.lru_cache(maxsize=4)
+def _all_locations(folders: tuple[Path, ...], contents: Contents) -> dict[str, tuple[str, str]]:
+    first, *others = [_locations(*one) for one in zip(folders, contents)]
+    for other in others:
+        if odd := first.keys() & other.keys():
+            raise DataError(f"{folders[0]}: {min(odd)} is also the id of a recording of --cohort")
+        first = first | other
+    return first
 
 
 @functools.lru_cache(maxsize=4)

@@ -61,11 +61,15 @@ def read_utt2spk(path: Path) -> dict[str, str]:
 
 def fold_utterances(fold: Path) -> list[str]:
     """Every utterance a fold needs: training, enrolment and test."""
-    wanted = set(read_utt2spk(fold / "train.utt2spk"))
-    wanted.update(utt for utts in read_enroll(fold / "enroll").values() for utt in utts)
+    return sorted({*read_utt2spk(fold / "train.utt2spk"), *tried_utterances(fold)})
+
+
+def tried_utterances(fold: Path) -> set[str]:
+    """Every utterance that a fold enrols or tests."""
+    wanted = {utt for utts in read_enroll(fold / "enroll").values() for utt in utts}
     for trial_list in trial_lists(fold):
         wanted.update(trial.test for trial in read_trials(trial_list))
-    return sorted(wanted)
+    return wanted
 
 
 @dataclass(frozen=True)

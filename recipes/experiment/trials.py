@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol as TypingProtocol
 
@@ -13,7 +14,10 @@ from ivector.base.budget import MIB, require_disk, require_memory
 from ivector.base.errors import DataError
 from ivector.data import write_trials
 from plda.normalisation import NORMS, ScoreNorm
+from recipes.experiment.cohort import with_cohort
 from recipes.experiment.protocol import Models, Protocol, read_protocol, trial_lists
+
+logger = logging.getLogger("recipe")
 
 
 class Scorer(TypingProtocol):
@@ -32,12 +36,15 @@ def score_fold(
     scorer: Scorer,
     score_norm: str,
     work: Path,
-    memory: int = 2048,
-    disk: int = 0,
+    memory: int,
+    disk: int,
+    cohort: Sequence[str],
+    top_n: int,
 ) -> None:
     """Write the scores of every trial list of a fold: ``scores`` and ``scores-NAME``.
 
-    `memory` and `disk` are what may be taken, in MiB.
+    `memory` and `disk` are what may be taken, in MiB; `cohort` are utterances to normalise by
+    instead of the training speakers, of which adaptive norms take the `top_n` most similar.
     """
     lists = trial_lists(fold)
     # A score is written in up to 25 characters, to a line of a copy of the trials.
@@ -45,7 +52,9 @@ def score_fold(
     require_disk(work, 2 * size, disk, f"scores of {fold.name}")
     for trial_list in lists:
         protocol = read_protocol(fold, usable, trial_list)
-        scores = trial_scores(score_norm, scorer, protocol, memory)
+        if cohort:
+            protocol = with_cohort(protocol, cohort)
+        scores = trial_scores(score_norm, scorer, protocol, memory, top_n)
         _write_results(work, trial_list.name, protocol, scores)
 
 
@@ -54,7 +63,9 @@ def _lines(path: Path) -> int:
         return sum(1 for _ in file)
 
 
-def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 2048) -> np.ndarray:
+def trial_scores(
+    kind: str, scorer: Scorer, protocol: Protocol, memory: int, top_n: int
+) -> np.ndarray:
     """Score every trial, (n_trials,), normalised by the cohort.
 
     Parameters
@@ -65,6 +76,8 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 20
     protocol : Protocol
     memory : int
         MiB; scores of the cohort are made in blocks of an eighth of it.
+    top_n : int
+        Of the cohort, that adaptive norms take; where it is smaller that is said.
     """
     enrolment, tests, cohort = protocol.enrolment, protocol.tests, protocol.cohort
     scores = scorer.trials(enrolment, tests, protocol.pairs)
@@ -75,11 +88,19 @@ def trial_scores(kind: str, scorer: Scorer, protocol: Protocol, memory: int = 20
             "score normalisation needs training speakers with more utterances than an enrolment; "
             "use --score-norm none"
         )
-    top_n = min(200, len(protocol.cohort_tests), len(cohort.ids))
-    if top_n < 2:
+    size = min(len(protocol.cohort_tests), len(cohort.ids))
+    if size < 2:
         raise DataError(
-            "score normalisation needs at least 2 training speakers; use --score-norm none"
+            f"score normalisation needs a cohort of at least 2, got {size}: give a larger "
+            "--cohort, or use --score-norm none"
         )
+    if NORMS[kind].adaptive and size <= top_n:
+        logger.warning(
+            "%s-norm takes the %d most similar of a cohort, which holds %d: all are taken, which "
+            "is plain s-norm; give a larger --cohort or a smaller --cohort-top",
+            kind, top_n, size,
+        )  # fmt: skip
+    top_n = min(top_n, size)
     cross = None
     cure = "another --score-norm, which takes the cohort in blocks"
     if NORMS[kind].cohort:

@@ -36,9 +36,11 @@ from ivector.features.extractors import MFCC
 from ivector.features.vad import EnergyVAD, voiced_or_loudest
 from ivector.formats.arks import ArkWriter
 from recipes.engine.marks import is_planned
-from recipes.engine.run import Job, Run
+from recipes.engine.run import Body, Job, Run
 from recipes.engine.stage import resume_folder
+from recipes.experiment.cohort import read_cohort, refuse_tested
 from recipes.experiment.frames import logger
+from recipes.experiment.protocol import folds, tried_utterances
 from recipes.experiment.storage import STORAGES
 
 UTTERANCES_PER_SHARD = 64  # of small corpora
@@ -153,9 +155,11 @@ def _parse(value: str) -> Any:
         return value
 
 
-def extract(run: Run, mfcc: dict, vad: dict, recordings: list[Row], work: Path, nj: int) -> None:
-    """Compute the features of all recordings into `work`."""
-    values, home = run.settings.common, run.features
+def extract(
+    run: Run, home: Path, mfcc: dict, vad: dict, recordings: list[Row], work: Path, nj: int
+) -> None:
+    """Compute the features of recordings into `work`, which becomes `home`."""
+    values = run.settings.common
     compress = STORAGES[values.feature_storage].compress
     extractor = Extractor(mfcc, vad, work, home, values.strict, values.channel, compress)
     size = check_budget(values, recordings, mfcc, work)
@@ -169,22 +173,41 @@ def extract(run: Run, mfcc: dict, vad: dict, recordings: list[Row], work: Path, 
     _finish(work, home, rows, len(shards))
 
 
+def extract_cohort(
+    run: Run, mfcc: dict, vad: dict, recordings: list[Row], work: Path, nj: int
+) -> None:
+    """Compute the features of the recordings of ``--cohort``, which must not be on trial."""
+    tried = set().union(*(tried_utterances(fold) for fold in folds(run.data)))
+    corpus = [row for row in read_data_dir(run.data / "wav").recordings() if row[0] in tried]
+    refuse_tested(recordings, corpus, run.settings.common.cohort)
+    extract(run, run.cohort, mfcc, vad, recordings, work, nj)
+
+
 def jobs(run: Run) -> Iterator[Job]:
-    """The features of all recordings."""
+    """The features of all recordings, and of those of ``--cohort``."""
     if is_planned(run.data):
         yield Job(run.features, {}, {"recordings": "planned: stage 0"}, lambda *_: None)
         return
     values = run.settings.common
     mfcc, vad = read_options(values.mfcc_config), read_options(values.vad_config)
     _check_options(values, mfcc, vad)
-    recordings = list(read_data_dir(run.data / "wav").recordings())
     options = {"mfcc": mfcc, "vad": vad, "strict": values.strict, "channel": values.channel}
     if STORAGES[values.feature_storage].compress:
         options["storage"] = values.feature_storage
-    body = functools.partial(extract, run, mfcc, vad, recordings)
-    upstream = {"recordings": state(recordings)}
-    code = run.code("features")
-    yield Job(run.features, options, upstream, body, code, run.forced, alone=True)
+
+    def job(home: Path, recordings: list[Row], body: Body) -> Job:
+        upstream, code = {"recordings": state(recordings)}, run.code("features")
+        return Job(home, options, upstream, body, code, run.forced, alone=True)
+
+    recordings = list(read_data_dir(run.data / "wav").recordings())
+    yield job(
+        run.features,
+        recordings,
+        functools.partial(extract, run, run.features, mfcc, vad, recordings),
+    )
+    if values.cohort is not None:
+        cohort = read_cohort(values.cohort, values.strict)
+        yield job(run.cohort, cohort, functools.partial(extract_cohort, run, mfcc, vad, cohort))
 
 
 def check_budget(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,17 @@ class _Score:
 def score(task: Task, work: Path, nj: int) -> None:
     """Score one fold's trials into `work`."""
     values, ubm = task.values, task.folder("ubm")
-    corpus = Corpus(task.run.features, front_end(ubm))
+    corpus, cohort = Corpus(task.run.features, front_end(ubm)), []
     usable = set(corpus.usable(fold_utterances(task.fold), "train, enrolment and test"))
+    if task.cohort():
+        cohort = sorted(Corpus(task.run.cohort, corpus.front_end).locations())
+        corpus = replace(corpus, cohort=task.run.cohort)
     verifier = GMMVerifier(load_ubm(ubm), relevance=values.relevance, top_n=values.top_n)
     scorer = GMMScorer(corpus, verifier, nj, resume_folder(work), values.memory)
-    score_fold(task.fold, usable, scorer, values.score_norm, work, values.memory, values.disk)
+    score_fold(
+        task.fold, usable, scorer, values.score_norm, work, values.memory, values.disk,
+        cohort, values.cohort_top,
+    )  # fmt: skip
 
 
 def job(task: Task) -> Job:
@@ -101,9 +107,9 @@ def job(task: Task) -> Job:
     options = {
         "relevance": values.relevance,
         "top_n": values.top_n,
-        "score_norm": values.score_norm,
+        **task.normalising(),
     }
-    upstream = {"features": task.features(), "ubm": task.trained("ubm", "ubm")}
+    upstream = {"features": task.features(), "ubm": task.trained("ubm", "ubm"), **task.cohort()}
     upstream["protocol"] = protocol_digest(task.fold)
     return task.job("gmm_ubm", "scores", options, upstream, functools.partial(score, task))
 

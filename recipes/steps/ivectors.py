@@ -1,4 +1,4 @@
-"""Stage 4: i-vectors of every utterance of every fold."""
+"""Stage 4: i-vectors of every utterance of every fold, and of a cohort's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require, resume_folder
 from recipes.experiment.frames import Corpus, Kept, Located, content, frames_of
-from recipes.experiment.protocol import fold_utterances, protocol_digest
+from recipes.experiment.protocol import fold_utterances
 from recipes.experiment.vectors import write_vectors
 from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
 from recipes.steps.ubm import front_end
@@ -47,13 +47,17 @@ class Extract:
         return np.concatenate([model.transform(self.accumulate(block)) for block in blocks])
 
 
-def extract(task: Task, work: Path, nj: int) -> None:
-    """Extract one fold's i-vectors into `work`."""
+def extract(task: Task, is_cohort: bool, work: Path, nj: int) -> None:
+    """Extract one fold's i-vectors, or those of ``--cohort`` by its models, into `work`."""
     values, fold = task.values, task.fold
     ubm, tv = task.folder("ubm"), task.folder("tv")
     options = read_options(tv)
-    corpus = Corpus(task.run.features, front_end(ubm))
-    utterances = corpus.usable(fold_utterances(fold), "train, enrolment and test")
+    corpus = Corpus(task.run.cohort if is_cohort else task.run.features, front_end(ubm))
+    utterances = (
+        sorted(corpus.locations())
+        if is_cohort
+        else corpus.usable(fold_utterances(fold), "train, enrolment and test")
+    )
     accumulate = Accumulator(
         corpus, ubm, options["num_gselect"], options["min_post"], gpu=task.gpu, n_threads=nj
     )
@@ -76,17 +80,13 @@ def extract(task: Task, work: Path, nj: int) -> None:
     write_vectors(work / "ivectors.npz", utterances, vectors)
 
 
-def job(task: Task) -> Job:
-    """The i-vectors of a fold."""
-    features, ubm = task.features(), task.trained("ubm", "ubm")
-    extractor = require(task.folder("tv"), 3, on=[features, ubm])
-    upstream = {"features": features, "ubm": ubm, "total variability": extractor}
-    upstream["protocol"] = protocol_digest(task.fold)
-    body = functools.partial(extract, task)
-    alone = task.gpu is not None
-    return task.job("ivectors", "ivectors", task.on_gpu(), upstream, body, alone)
-
-
 def jobs(run: Run) -> Iterator[Job]:
     """The i-vectors of all folds."""
-    return map(job, run.tasks("ivectors"))
+    for task in run.tasks("ivectors"):
+        features, ubm = task.features(), task.trained("ubm", "ubm")
+        extractor = require(task.folder("tv"), 3, on=[features, ubm])
+        models = {"ubm": ubm, "total variability": extractor}
+        alone = task.gpu is not None
+        for kind, upstream in task.vectors_of(models).items():
+            body = functools.partial(extract, task, kind == "cohort")
+            yield task.job("ivectors", kind, task.on_gpu(), upstream, body, alone)

@@ -77,8 +77,15 @@ def score(task: Task, work: Path, nj: int) -> None:
     """Score one fold's trials into `work`."""
     values = task.values
     vectors = read_vectors(task.folder("ivectors") / "ivectors.npz")
-    scorer = read_scorer(vectors, task.folder("backend", own=True), values.enrolment)
-    score_fold(task.fold, set(vectors), scorer, values.score_norm, work, values.memory, values.disk)
+    usable, cohort = set(vectors), {}
+    if task.cohort():
+        cohort = read_vectors(task.folder("cohort") / "ivectors.npz")
+    folder = task.folder("backend", own=True)
+    scorer = read_scorer({**vectors, **cohort}, folder, values.enrolment)
+    score_fold(
+        task.fold, usable, scorer, values.score_norm, work, values.memory, values.disk,
+        list(cohort), values.cohort_top,
+    )  # fmt: skip
 
 
 def job(task: Task) -> Job:
@@ -86,12 +93,12 @@ def job(task: Task) -> Job:
     values = task.values
     model = backends.make(values.scoring)
     enrolment = values.enrolment if backends.is_by_the_book(model) else "average"
-    options = {"enrolment": enrolment, "score_norm": values.score_norm}
+    options = {"enrolment": enrolment, **task.normalising()}
     vectors = task.vectors()
     number = stage_of(task.system, "backend")
     backend = require(task.folder("backend", own=True), number, on=[vectors])
     protocol = protocol_digest(task.fold)
-    upstream = {"vectors": vectors, "backend": backend, "protocol": protocol}
+    upstream = {"vectors": vectors, "backend": backend, "protocol": protocol, **task.cohort()}
     body, by_name = functools.partial(score, task), [BACKENDS[values.scoring].module]
     return task.job("scores", "scores", options, upstream, body, by_name=by_name)
 

@@ -17,7 +17,7 @@ from ivector.base.parallel.workers import make_shards
 from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
 from recipes.experiment.frames import Corpus
-from recipes.experiment.protocol import fold_utterances, protocol_digest
+from recipes.experiment.protocol import fold_utterances
 from recipes.experiment.vectors import write_vectors
 from recipes.steps.xvector import configuration, front_end
 
@@ -42,13 +42,17 @@ class Extract:
         return extract(load_network(self.network), source, n_threads=1, device=self.device)
 
 
-def extract_fold(task: Task, work: Path, nj: int) -> None:
-    """Extract one fold's x-vectors into `work`."""
+def extract_fold(task: Task, is_cohort: bool, work: Path, nj: int) -> None:
+    """Extract one fold's x-vectors, or those of ``--cohort`` by its network, into `work`."""
     # A GPU is taken for extraction where it is named only.
     network, device = task.folder("network"), task.gpu or "cpu"
     options = read_options(network)
-    corpus = Corpus(task.run.features, front_end(options))
-    utterances = corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
+    corpus = Corpus(task.run.cohort if is_cohort else task.run.features, front_end(options))
+    utterances = (
+        sorted(corpus.locations())
+        if is_cohort
+        else corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
+    )
     shards = make_shards(utterances, UTTERANCES_PER_SHARD)
     extractor = Extract(corpus, network / "network", device)
     parts = map_shards(extractor, shards, nj=nj if device == "cpu" else 1)
@@ -64,12 +68,9 @@ def jobs(run: Run) -> Iterator[Job]:
         with told_extra():
             import torch  # noqa: F401  # not in each of the forks
     for task in tasks:
-        upstream = {
-            "features": task.features(),
-            "network": task.trained("network", "xvector"),
-            "protocol": protocol_digest(task.fold),
-        }
-        body = functools.partial(extract_fold, task)
         on_gpu = task.gpu is not None
         by_name = [MODELS[str(configuration(task.values).model.name)].module]
-        yield task.job("xvectors", "ivectors", {}, upstream, body, on_gpu, by_name)
+        network = {"network": task.trained("network", "xvector")}
+        for kind, upstream in task.vectors_of(network).items():
+            body = functools.partial(extract_fold, task, kind == "cohort")
+            yield task.job("xvectors", kind, {}, upstream, body, on_gpu, by_name)

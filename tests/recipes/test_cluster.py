@@ -94,9 +94,7 @@ def test_a_system_alone_has_what_it_needs(system):
     assert names[:2] == ["corpus", "features"]
     assert names[-2:] == ["calibration-and-fusion", "report"]
     assert all(set(step.after) & set(names) for step in steps[1:])
-    assert {"ivector": 9, "cosine": 9, "gmm-ubm": 6, "gmm-ubm-s": 6, "xvector": 6}[system] == len(
-        steps
-    )
+    assert len(steps) == (9 if system in ("ivector", "cosine") else 6)
 
 
 @pytest.mark.parametrize("step", pipeline.STEPS, ids=lambda step: step.name)
