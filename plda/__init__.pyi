@@ -21,6 +21,7 @@ from plda.scoring.cosine import cosine_scores as cosine_scores
 from plda.scoring.cosine import cosine_trials as cosine_trials
 from plda.scoring.cosine import dot_products as dot_products
 from plda.scoring.pairs import PairScorer as PairScorer
+from plda.training.train import train_backend as train_backend
 from plda.transforms.affine import Affine as Affine
 from plda.transforms.centring import Center as Center
 from plda.transforms.centring import Whiten as Whiten

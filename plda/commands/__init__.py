@@ -1,5 +1,6 @@
 """Commands over vectors and back-ends: ``python -m plda`` lists them, with a name it runs one.
 
+train  train a back-end (LDA, PLDA and others) on vectors of any origin, streaming
 score  score a trial list with PLDA, as Kaldi's ivector-plda-scoring
 
 A command is a thin module here with `make_parser` and `main`, and a line in this table; what it
@@ -9,6 +10,10 @@ computes stands in the rooms beside. Past sixteen modules, they go into folders 
 from ivector.base.commands import Command
 
 COMMANDS = {
+    "train": Command(
+        "plda.commands.train",
+        "train a back-end (LDA, PLDA and others) on vectors of any origin, streaming",
+    ),
     "score": Command(
         "plda.commands.score", "score a trial list with PLDA, as Kaldi's ivector-plda-scoring"
     ),
