@@ -10,7 +10,9 @@ linalg         class statistics and floored eigenproblems, for transforms and mo
 checks         validation of vectors, labels and options, with errors that give the cure
 commands       the table of commands and their modules
 train          the door python -m plda.train to the command
+transform      the door python -m plda.transform
 score          the door python -m plda.score
+copy           the door python -m plda.copy
 __main__       python -m plda: lists the commands, or runs one
 
 A back-end in one line, as in Kaldi's speaker-identification recipes:

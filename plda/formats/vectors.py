@@ -6,7 +6,8 @@ An ``.npz`` holds ``ids`` (n_vectors,) and ``vectors`` (n_vectors, n_dims), with
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -98,16 +99,48 @@ def write_ids_vectors(path: str | os.PathLike, ids: Sequence[str], vectors: Any)
     bad = [key for key in ids if key.split() != [key]]
     if bad:
         raise DataError(f"{path}: id {bad[0]!r} is empty or holds white space")
+    with vector_writer(path) as write:
+        write(ids, vectors)
+
+
+@contextmanager
+def vector_writer(path: str | os.PathLike) -> Iterator[Callable[[Sequence[str], np.ndarray], None]]:
+    """Yield a function that writes ids and vectors (n, D), block by block.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `write_ids_vectors`; there once all is written. An ``.npz`` is gathered in memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with vector_writer("blocks.ark") as write:
+    ...     write(["utt1"], np.array([[1.0, 2]]))
+    ...     write(["utt2"], np.array([[3.0, 4]]))
+    >>> read_ids_vectors("blocks.ark")[0]
+    ['utt1', 'utt2']
+    """
+    path = Path(path)
     if path.suffix not in (".npz", ".ark", ".txt"):
         raise UsageError(f"{path}: vectors are written as .npz, .ark or .txt")
     with atomic_write(path) as file:
-        if path.suffix == ".npz":
-            np.savez(file, ids=np.array(ids), vectors=vectors)
-            return
-        dtype = "f8" if vectors.dtype == np.float64 else "f4"
-        for key, vector in zip(ids, vectors):
-            file.write(key.encode() + b" ")
-            KaldiWriter(file, path.suffix == ".ark", dtype).vector(vector)
+        ids: list[str] = []
+        blocks: list[np.ndarray] = []
+
+        def gather(keys: Sequence[str], X: np.ndarray) -> None:
+            ids.extend(keys)
+            blocks.append(X)
+
+        def write(keys: Sequence[str], X: np.ndarray) -> None:
+            dtype = "f8" if X.dtype == np.float64 else "f4"
+            for key, vector in zip(keys, X):
+                file.write(key.encode() + b" ")
+                KaldiWriter(file, path.suffix == ".ark", dtype).vector(vector)
+
+        yield gather if path.suffix == ".npz" else write
+        if blocks:
+            np.savez(file, ids=np.array(ids), vectors=np.concatenate(blocks))
 
 
 def read_counts(path: str | os.PathLike) -> dict[str, int]:
