@@ -18,7 +18,7 @@ import numpy as np
 from ivector.base.errors import DataError
 from ivector.base.files import read_lines
 from ivector.base.foreign.arrays import npy_rows, open_arrays
-from ivector.base.foreign.boundary import foreign
+from ivector.base.foreign.boundary import foreign, require_room
 from ivector.base.foreign.hdf5 import h5py_module, open_hdf5
 from plda.formats.kaldi_vectors import Block
 
@@ -116,6 +116,8 @@ def hdf5_blocks(path: Path, n_rows: int) -> Iterator[Block]:
             file.visititems(
                 lambda name, one: found.append(name) if isinstance(one, h5py.Dataset) else None
             )
+            for key in found:
+                require_room(path, file[key].size * file[key].dtype.itemsize, f"{key!r}")
             vectors = ((key, _one(path, key, np.asarray(file[key]))) for key in found)
             yield from _stacked(vectors, n_rows)
             return

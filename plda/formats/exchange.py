@@ -115,7 +115,8 @@ def read_backend(path: str | os.PathLike) -> Pipeline:
     >>> from plda import Center, PLDA, write_backend
     >>> from sklearn.pipeline import make_pipeline
     >>> model = PLDA.from_diagonal([0, 0], [[1, 0], [0, 1]], [3, 0.5])
-    >>> write_backend(make_pipeline(Center([1.0, 2.0]), LengthNorm(), model), "kaldi", "kaldi")
+    >>> center = Center().fit([[1.0, 2], [3, 4]])
+    >>> write_backend(make_pipeline(center, LengthNorm(), model), "kaldi", "kaldi")
     >>> read_backend("kaldi")[-1].psi_.tolist()
     [3.0, 0.5]
     """

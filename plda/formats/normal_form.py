@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from ivector.base.errors import UsageError
 from plda.models.plda import PLDA
@@ -79,6 +80,7 @@ def subtracted(steps: list[Any], who: str, cure: str) -> np.ndarray | None:
     if len(steps) > 1 or not isinstance(steps[0], Center):
         chain = " ".join(type(step).__name__ for step in steps)
         raise UsageError(f"files of {who} begin with a mean to subtract, not with {chain}: {cure}")
+    check_is_fitted(steps[0])
     given = getattr(steps[0].mean, "dtype", None)
     return steps[0].mean_.astype(np.float32) if given == np.float32 else steps[0].mean_
 

@@ -19,7 +19,7 @@ from plda.formats.array_vectors import hdf5_blocks, npy_blocks, npz_blocks, tabl
 from plda.formats.kaldi_vectors import Block, ark_blocks, scp_blocks
 from plda.formats.pickles import refuse_pickle
 
-BLOCK_BYTES = 1 << 22
+_ROWS = 4096
 
 
 class Format(NamedTuple):
@@ -27,7 +27,6 @@ class Format(NamedTuple):
 
     Parameters
     ----------
-    about : str
     blocks : callable
         Of a path and a number of rows; yields ids and vectors (n, D), n at most that number.
     starts : bytes
@@ -35,19 +34,18 @@ class Format(NamedTuple):
     suffixes : tuple of str
     """
 
-    about: str
     blocks: Callable[[Path, int], Iterator[Block]]
     starts: bytes = b""
     suffixes: tuple[str, ...] = ()
 
 
 FORMATS = {
-    "npz": Format("ids and vectors, or a vector for every id", npz_blocks, b"PK\3\4", (".npz",)),
-    "npy": Format("vectors, with their ids in a text file beside", npy_blocks, b"\x93NUMPY"),
-    "hdf5": Format("as npz", hdf5_blocks, b"\x89HDF", (".h5", ".hdf5")),
-    "table": Format("an id and its numbers a line", table_blocks, b"", (".csv", ".tsv")),
-    "scp": Format("Kaldi's list of places in archives", scp_blocks, b"", (".scp",)),
-    "ark": Format("Kaldi's archive, binary or text", ark_blocks),
+    "npz": Format(npz_blocks, b"PK\3\4", (".npz",)),
+    "npy": Format(npy_blocks, b"\x93NUMPY", (".npy",)),
+    "hdf5": Format(hdf5_blocks, b"\x89HDF", (".h5", ".hdf5")),
+    "table": Format(table_blocks, suffixes=(".csv", ".tsv")),
+    "scp": Format(scp_blocks, suffixes=(".scp",)),
+    "ark": Format(ark_blocks),
 }
 
 
@@ -85,7 +83,7 @@ class VectorFile:
         Parameters
         ----------
         n_rows : int, optional
-            The most of a block; by default what has a few megabytes.
+            The most of a block; by default 4096.
 
         Raises
         ------
@@ -93,7 +91,7 @@ class VectorFile:
             Damaged, no vectors, one that is not finite, or of another dimension than the first.
         """
         first: tuple[int, ...] = ()
-        for keys, X in self.format.blocks(self.path, n_rows or 4096):
+        for keys, X in self.format.blocks(self.path, n_rows or _ROWS):
             if not first:
                 first = X.shape[1:]
             if X.shape[1:] != first or not X.shape[1]:

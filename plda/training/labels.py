@@ -1,4 +1,4 @@
-"""Speakers of utterances (utt2spk), kept in 12 bytes each: tens of millions fit in memory.
+"""Speakers of utterances (utt2spk), kept in 16 bytes each: tens of millions fit in memory.
 
 An id is kept as its hash of 64 bits; of 10⁷ ids, two have the same one with probability 3 · 10⁻⁶,
 which is refused as an id that occurs twice.
@@ -6,6 +6,7 @@ which is refused as an id that occurs twice.
 
 from __future__ import annotations
 
+import itertools
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,9 @@ class SpeakerLabels:
     speakers : list of str
         In order of their first utterance.
     index : ndarray (n_utterances,) of int32
-        Speaker of each utterance, in an order of its own: that of `rows`.
+        Speaker of each utterance, in an order that is another in every process: that of `rows`.
+    place : ndarray (n_utterances,) of int32
+        Where each of them is in the file, which is the same in every process.
 
     Raises
     ------
@@ -51,9 +54,11 @@ class SpeakerLabels:
         order = np.argsort(np.frombuffer(hashes, np.int64), kind="stable")
         self._hashes = np.frombuffer(hashes, np.int64)[order]
         self.index = np.frombuffer(index, np.int32)[order]
+        self.place = order.astype(np.int32)
         twice = self._hashes[1:][self._hashes[1:] == self._hashes[:-1]]
         if len(twice):
-            raise DataError(f"{path}: utterance {self._name(twice[0])} occurs twice")
+            name = next(one for one, _ in self._lines() if hash(one) == twice[0])
+            raise DataError(f"{path}: utterance {name} occurs twice")
 
     def __len__(self) -> int:
         return len(self.index)
@@ -71,9 +76,6 @@ class SpeakerLabels:
                             f"{line.strip()[:80]!r}"
                         )
 
-    def _name(self, hashed: int) -> str:
-        return next(utterance for utterance, _ in self._lines() if hash(utterance) == hashed)
-
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Places of utterances in `index` (n,), -1 for those without a speaker."""
         hashes = np.fromiter(map(hash, ids), np.int64, len(ids))
@@ -84,4 +86,4 @@ class SpeakerLabels:
 
     def utterance(self, row: int) -> str:
         """Name of the utterance at a place of `index`; the list is read again for it."""
-        return self._name(int(self._hashes[row]))
+        return next(itertools.islice(self._lines(), int(self.place[row]), None))[0]

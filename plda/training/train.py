@@ -78,7 +78,8 @@ class TrainingVectors:
             return
         for ids, X in self.file.blocks():
             rows = self.labels.rows(ids)
-            yield _some(X, rows >= 0), self.labels.index[rows[rows >= 0]]
+            if (rows >= 0).any():
+                yield _some(X, rows >= 0), self.labels.index[rows[rows >= 0]]
 
     def first_pass(
         self, n_sampled: int, seed: int
@@ -91,7 +92,7 @@ class TrainingVectors:
             An id twice, a vector without a speaker or an utterance without a vector (unless they
             are left out), one speaker alone, or no speaker of two vectors.
         """
-        is_sampled = _sampled(self.labels.index, n_sampled, seed)
+        is_sampled = _sampled(self.labels, n_sampled, seed)
         is_seen = np.zeros(len(self.labels), bool)
         sums, without = Sums(self.n_classes), _Count()
         sample: list[Labelled] = []
@@ -108,7 +109,7 @@ class TrainingVectors:
             sums.add(X, index)
             sample.append((X[is_sampled[rows]], index[is_sampled[rows]]))
             n_held += X.nbytes
-            if held is not None:
+            if held is not None and len(X):
                 held.append((X, index))
                 held = held if n_held <= most_held else None
         self._check_all(without, is_seen)
@@ -122,7 +123,7 @@ class TrainingVectors:
             return
         n_bytes = 8 * n_dims * (7 * self.n_classes + 12 * n_dims + 4 * n_sampled)
         require_memory(
-            n_bytes + 28 * len(self.labels) + (200 << 20),
+            n_bytes + 32 * len(self.labels) + (200 << 20),
             memory_limit(),
             f"training on {self.n_classes} speakers in {n_dims} dimensions",
             "leave speakers out",
@@ -148,9 +149,10 @@ class TrainingVectors:
                 f"of {vectors} (first {without.first})"
             )
         if n_unseen := int(len(is_seen) - is_seen.sum()):
-            first = self.labels.utterance(int(np.argmin(is_seen)))
+            unseen = np.flatnonzero(~is_seen)
+            first = self.labels.utterance(unseen[self.labels.place[unseen].argmin()])
             told.append(
-                f"{vectors}: lacks {n_unseen} of {len(is_seen)} utterances of {labels} (such as "
+                f"{vectors}: lacks {n_unseen} of {len(is_seen)} utterances of {labels} (first "
                 f"{first})"
             )
         if told and not self.skip_missing:
@@ -186,11 +188,13 @@ def _some(X: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return X if mask.all() else X[mask]
 
 
-def _sampled(index: np.ndarray, n_sampled: int, seed: int) -> np.ndarray:
+def _sampled(labels: SpeakerLabels, n_sampled: int, seed: int) -> np.ndarray:
     """Which utterances are in the sample: some of each speaker, of as many speakers as fit."""
     rng = np.random.default_rng(seed)
-    if n_sampled >= len(index):
-        return np.ones(len(index), bool)
+    if n_sampled >= len(labels):
+        return np.ones(len(labels), bool)
+    index = np.empty_like(labels.index)  # in the order of the file
+    index[labels.place] = labels.index
     # Utterances in random order, numbered within their speaker; speakers in random order.
     order = rng.permutation(len(index))
     order = order[np.argsort(index[order], kind="stable")]
@@ -201,7 +205,7 @@ def _sampled(index: np.ndarray, n_sampled: int, seed: int) -> np.ndarray:
     kept = kept[np.argsort(place, kind="stable")][:n_sampled]
     mask = np.zeros(len(index), bool)
     mask[kept] = True
-    return mask
+    return mask[labels.place]
 
 
 def _joined(blocks: list[Labelled]) -> Labelled:
@@ -249,6 +253,19 @@ def train_backend(
         What is wrong with the files.
     UsageError
         An unknown chain, options that do not fit, or too little memory.
+
+    Examples
+    --------
+    >>> from plda import write_ids_vectors
+    >>> rng = np.random.default_rng(0)
+    >>> ids = [f"spk{n // 5}-{n % 5}" for n in range(100)]
+    >>> X = 3 * rng.normal(size=(20, 4)).repeat(5, axis=0) + rng.normal(size=(100, 4))
+    >>> write_ids_vectors("x.ark", ids, X)
+    >>> with open("utt2spk", "w") as file:
+    ...     file.writelines(f"{key} {key[:-2]}\\n" for key in ids)
+    >>> trained = train_backend("x.ark", "utt2spk", lda=3)
+    >>> trained.n_speakers, trained.backend[1].n_components
+    (20, 3)
     """
     steps = make_chain(chain)
     has_lda = any(isinstance(step, LDA) for step in steps)

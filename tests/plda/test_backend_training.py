@@ -1,6 +1,9 @@
 """Training from files: as in memory, whatever is streamed; what is chosen; mistakes are named."""
 
 import importlib
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -209,13 +212,17 @@ def test_vectors_that_come_twice_are_named(files, capsys):
     assert "occurs twice; ids must be unique" in capsys.readouterr().err
 
 
-def test_what_is_missing_is_left_out_on_request(files):
+@pytest.mark.parametrize("held", [0, 1 << 28])
+def test_what_is_missing_is_left_out_on_request(files, monkeypatch, held):
     folder, X, y = files
     path = folder / "utt2spk"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join([*lines[:120], "more s99\n"]))
     with pytest.raises(DataError, match="leave those out with `skip_missing`"):
         train_backend(folder / "x.ark", path, lda=3, smoothing=0)
+    # Blocks of which nothing is left are passed over, in the first pass and in the others.
+    monkeypatch.setattr(importlib.import_module("plda.training.train"), "HELD", held)
+    monkeypatch.setattr(importlib.import_module("plda.formats.kaldi_vectors"), "_CHUNK", 300)
     trained = train_backend(folder / "x.ark", path, lda=3, smoothing=0, skip_missing=True)
     assert (trained.n_vectors, trained.n_speakers) == (120, 20)
     expected = Center().fit(X[y < 20])
@@ -226,9 +233,20 @@ def test_a_sample_has_some_vectors_of_many_speakers(tmp_path):
     (tmp_path / "utt2spk").write_text("".join(f"u{n} s{n % 20}\n" for n in range(1000)))
     labels = SpeakerLabels(tmp_path / "utt2spk")
     sampled = importlib.import_module("plda.training.train")._sampled
-    counts = np.bincount(labels.index[sampled(labels.index, 95, 0)], minlength=20)
+    is_sampled = sampled(labels, 95, 0)
+    counts = np.bincount(labels.index[is_sampled], minlength=20)
     assert counts.sum() == 95 and sorted(counts)[-9:] == [10] * 9
-    assert sampled(labels.index, 1000, 0).all() and not sampled(labels.index, 0, 0).any()
+    assert sampled(labels, 1000, 0).all() and not sampled(labels, 0, 0).any()
+    # Hashes of strings are others in every process; the sample is the same.
+    code = (
+        "import sys; from plda.training.train import SpeakerLabels, _sampled\n"
+        "labels = SpeakerLabels(sys.argv[1])\n"
+        "print(*sorted(labels.place[_sampled(labels, 95, 0)]))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "utt2spk")]
+    environment = os.environ | {"PYTHONHASHSEED": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(n) for n in sorted(labels.place[is_sampled])]
 
 
 def test_labels_find_what_they_hold(tmp_path):
