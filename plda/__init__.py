@@ -5,12 +5,16 @@ models         PLDA: the two-covariance model, its EM, its adaptation to another
 domains        a back-end adapted to vectors of another domain, where that is worth it
 scoring        log-likelihood ratios and cosines, all pairs at once or the trials of a list
 normalisation  score normalisation by a cohort: z, t, zt, s, adaptive s
-formats        models and vectors on disk: Kaldi's files and .npz
+formats        models and vectors on disk, of this toolkit and of others
+training       whole back-ends from files of vectors, whatever fits in memory
 linalg         class statistics and floored eigenproblems, for transforms and models
 checks         validation of vectors, labels and options, with errors that give the cure
 commands       the table of commands and their modules
-adapt          the door python -m plda.adapt to the command
-score          the door python -m plda.score to the command
+train          the door python -m plda.train to the command
+transform      the door python -m plda.transform
+score          the door python -m plda.score
+copy           the door python -m plda.copy
+adapt          the door python -m plda.adapt
 __main__       python -m plda: lists the commands, or runs one
 
 A back-end in one line, as in Kaldi's speaker-identification recipes:

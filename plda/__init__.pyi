@@ -1,5 +1,7 @@
 from plda.domains.evidence import cross_fit as cross_fit
 from plda.domains.methods import adapt_backend as adapt_backend
+from plda.formats.exchange import read_backend as read_backend
+from plda.formats.exchange import write_backend as write_backend
 from plda.formats.models import load_model as load_model
 from plda.formats.models import read_mean as read_mean
 from plda.formats.models import read_plda as read_plda
@@ -21,6 +23,7 @@ from plda.scoring.cosine import cosine_scores as cosine_scores
 from plda.scoring.cosine import cosine_trials as cosine_trials
 from plda.scoring.cosine import dot_products as dot_products
 from plda.scoring.pairs import PairScorer as PairScorer
+from plda.training.train import train_backend as train_backend
 from plda.transforms.affine import Affine as Affine
 from plda.transforms.centring import Center as Center
 from plda.transforms.centring import Whiten as Whiten

@@ -39,6 +39,16 @@ class ClassStatistics:
         return self.counts @ self.means / self.counts.sum()
 
     @property
+    def n_vectors(self) -> int:
+        """Of all classes."""
+        return int(self.counts.sum())
+
+    @property
+    def total_covariance(self) -> np.ndarray:
+        """Covariance of all vectors (D, D), divided by their number."""
+        return (self.within_scatter + self.between_scatter) / self.counts.sum()
+
+    @property
     def between_scatter(self) -> np.ndarray:
         """Sum over vectors of (class mean − mean)(class mean − mean)', (D, D)."""
         centred = self.means - self.mean

@@ -21,17 +21,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fusion.formats.layouts import LARGEST, NONTARGET, TARGET, UNKNOWN
 from fusion.formats.records import Report, refuse
-from ivector.base.errors import DataError, UsageError, UserError
-from ivector.base.extras import told_extra
+from ivector.base.errors import DataError, UsageError
 from ivector.base.files import atomic_path
 from ivector.base.foreign.boundary import require_room
+from ivector.base.foreign.hdf5 import h5py_module, open_hdf5
 from ivector.base.foreign.opening import readable
 
 if TYPE_CHECKING:
@@ -48,51 +47,9 @@ _CELLS = 1 << 22  # cells of a matrix that are looked at together
 _MOST_PACKED = 1100  # deflate packs at most 1032 bytes into one
 
 
-def h5py_module() -> Any:
-    """h5py, or a MissingExtraError that says how to get it."""
-    with told_extra():
-        import h5py
-
-        return h5py
-
-
-@contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[Any]:
-    """The open file; whatever h5py says of a damaged one becomes DataError."""
-    h5py = h5py_module()
-    try:
-        with h5py.File(readable(path), "r") as file:
-            _refuse_leading(path, file)
-            yield file
-    except UserError:
-        raise
-    except Exception as error:  # h5py raises nearly anything for a damaged file
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: is damaged or no HDF5 file: {reason[:120]}") from error
-
-
-def _refuse_leading(path: str | os.PathLike, file: Any) -> None:
-    """Refuse a file of which a part is elsewhere: links, external storage, virtual data sets."""
-    h5py = h5py_module()
-    groups, seen = [file["/"]], set()
-    while groups:
-        group = groups.pop()
-        for name in group:
-            where = f"{path}: {group.name.rstrip('/')}/{name}"
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise DataError(f"{where} is a link to somewhere else; refused, copy the data here")
-            found = group[name]
-            if isinstance(found, h5py.Dataset) and (found.external or found.is_virtual):
-                raise DataError(f"{where} has its data in other files; refused, copy them here")
-            address = h5py.h5o.get_info(found.id).addr
-            if isinstance(found, h5py.Group) and address not in seen:
-                seen.add(address)
-                groups.append(found)
-
-
 def holds_scores(path: str | os.PathLike) -> bool:
     """Whether a file has a matrix of scores (else it should have a key)."""
-    with _opened(path) as file:
+    with open_hdf5(path) as file:
         return _first(file, _SCORES) is not None
 
 
@@ -124,7 +81,7 @@ def read_cells(
         The file is damaged, lacks a matrix or ids, their sizes differ, an id comes twice, a score
         is not finite, or h5py is not installed.
     """
-    with _opened(path) as file:
+    with open_hdf5(path) as file:
         ids = _ids(path, file, _ROWS, "models"), _ids(path, file, _COLUMNS, "test segments")
         shape = len(ids[0]), len(ids[1])
         take = _score_rows if scores else _label_rows

@@ -326,21 +326,29 @@ def read_vectors(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
     vectors: dict[str, np.ndarray] = {}
     for number, line in enumerate(read_lines(path), 1):
-        key, _, rest = line.replace("\t", " ").strip(" ").partition(" ")
+        key, vector = vector_of_line(path, number, line)
         if not key:
             continue
         if key in vectors:
             raise DataError(f"{path}, line {number}: id {key} occurs twice; ids must be unique")
-        rest = rest.strip()
-        try:
-            if not (rest.startswith("[") and rest.endswith("]")):
-                raise ValueError
-            vectors[key] = np.array(rest[1:-1].split(), float)
-        except ValueError:
-            raise DataError(
-                f"{path}, line {number}: expected 'id [ number ... ]'; cut, or another kind of file"
-            ) from None
+        vectors[key] = vector
     return vectors
+
+
+def vector_of_line(path: str | os.PathLike, number: int, line: str) -> tuple[str, np.ndarray]:
+    """Id and vector (n,) of a line of a text archive; an empty id for an empty line."""
+    key, _, rest = line.replace("\t", " ").strip(" ").partition(" ")
+    rest = rest.strip()
+    if not key:
+        return "", np.empty(0)
+    try:
+        if not (rest.startswith("[") and rest.endswith("]")):
+            raise ValueError
+        return key, np.array(rest[1:-1].split(), float)
+    except ValueError:
+        raise DataError(
+            f"{path}, line {number}: expected 'id [ number ... ]'; cut, or another kind of file"
+        ) from None
 
 
 def to_bytes(write: Callable[[KaldiWriter], None], binary: bool = True, dtype: str = "f4") -> bytes:

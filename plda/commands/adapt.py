@@ -30,9 +30,10 @@ def make_parser() -> Parser:
 
     parser = Parser(prog="python -m plda.adapt", description=COMMANDS["adapt"].sentence)
     add = parser.add_argument
-    add("model", help="a back-end .npz ending in PLDA, or Kaldi's plda file")
-    add("vectors", help="in-domain vectors: Kaldi archive, or .npz (ids, vectors); for a model of "
-        "Kaldi's as it takes them, transformed")  # fmt: skip
+    add("model", help="a back-end ending in PLDA: .npz, a folder of Kaldi, VBx or pyannote, or "
+        "Kaldi's plda file")  # fmt: skip
+    add("vectors", help="in-domain vectors, as the back-end takes them: scp, ark, .npz, .npy, HDF5 "
+        "or a table")  # fmt: skip
     add("out", help="back-end to write, .npz; of a PLDA alone also in Kaldi's format")
     listed = "; ".join(f"{name}: {method.about}" for name, method in METHODS.items())
     add("--method", choices=METHODS, default="kaldi", help=listed)
@@ -52,14 +53,13 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, judge, adapt, write."""
     from plda.domains.evidence import evidence
     from plda.domains.methods import adapt_backend, check_method, parts
-    from plda.formats.models import load_model, read_plda
+    from plda.formats.exchange import read_backend
     from plda.formats.vectors import read_ids_vectors
 
     method, given = arguments.method, {n: getattr(arguments, n) for n in _SHARES}
     given = {name: value for name, value in given.items() if value is not None}
     check_method(method, arguments.utt2spk is not None, given)
-    is_kaldi = not arguments.model.endswith(".npz")
-    backend = read_plda(arguments.model) if is_kaldi else load_model(arguments.model)
+    backend = read_backend(arguments.model)
     with named(arguments.model):
         steps, _ = parts(backend)
     if steps and not arguments.out.endswith(".npz"):
@@ -91,12 +91,13 @@ def _sorted(ids: list[str], vectors: np.ndarray) -> tuple[list[str], np.ndarray]
 
 
 def _write(backend: Any, out: str) -> None:
-    from plda.formats.models import save_model, write_plda
+    from plda.formats.exchange import write_backend
+    from plda.formats.models import write_plda
 
     if out.endswith(".npz"):
-        save_model(backend, out)
+        write_backend(backend, out)
     else:
-        write_plda(backend, out)
+        write_plda(backend[-1], out)
 
 
 def _speakers(path: str, ids: list[str]) -> list[str]:

@@ -1,8 +1,7 @@
-"""Score a trial list with PLDA: ``python -m plda.score MODEL ENROL TEST TRIALS SCORES``.
+"""Score a trial list with a back-end: ``python -m plda.score MODEL ENROL TEST TRIALS SCORES``.
 
-Does what Kaldi's ``ivector-plda-scoring`` does, on Kaldi's files or this toolkit's. A back-end
-saved as a pipeline applies its own transforms first; for a model in Kaldi's format they are given
-as files.
+Does what Kaldi's ``ivector-plda-scoring`` does, on vectors and back-ends of any origin. A back-end
+with transforms of its own applies them first; for Kaldi's plda alone they are given as files.
 """
 
 from __future__ import annotations
@@ -20,8 +19,13 @@ from plda.commands import COMMANDS
 def make_parser() -> Parser:
     """Describe the command line."""
     parser = Parser(prog="python -m plda.score", description=COMMANDS["score"].sentence)
-    parser.add_argument("model", help="Kaldi's plda file, or a back-end .npz ending in PLDA")
-    parser.add_argument("enrol", help="enrolment vectors: Kaldi archive, or .npz (ids, vectors)")
+    parser.add_argument(
+        "model",
+        help="Kaldi's plda file, or a back-end: .npz, or a folder of Kaldi, VBx or pyannote",
+    )
+    parser.add_argument(
+        "enrol", help="enrolment vectors: Kaldi's ark or scp, .npz, .npy, HDF5, .csv or .tsv"
+    )
     parser.add_argument("test", help="test vectors, likewise")
     parser.add_argument("trials", help="'enrol-id test-id' a line; further fields are ignored")
     parser.add_argument("scores", help="written: 'enrol-id test-id score', in the trials' order")
@@ -47,7 +51,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Read, score, write."""
     from plda.formats.vectors import read_counts, read_ids_vectors
 
-    plda, steps = _load(arguments)
+    model, steps = _load(arguments)
+    options = _scoring_options(arguments, model)
     enrol_ids, enrol = read_ids_vectors(arguments.enrol)
     test_ids, test = read_ids_vectors(arguments.test)
     n_enrol: Any = 1
@@ -66,22 +71,16 @@ def main(arguments: argparse.Namespace) -> None:
             enrol = step.transform(enrol)
         with named(arguments.test):
             test = step.transform(test)
-    scores = plda.score_trials(
-        enrol, test, rows, columns, n_enrol,
-        normalize_length=not arguments.no_normalize_length,
-        simple_length_norm=arguments.simple_length_norm,
-    )  # fmt: skip
+    scores = model.scorer(enrol, test, n_enrol, **options).trials(rows, columns)
     with atomic_write(arguments.scores, "w") as file:
         for (enrol_id, test_id), score in zip(pairs, scores.tolist()):
             file.write(f"{enrol_id} {test_id} {score:.7g}\n")
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Any, list[Any]]:
-    """Return the PLDA model and the transforms to apply before it."""
-    from sklearn.pipeline import Pipeline
-
-    from plda.formats.models import load_model, read_mean, read_plda, read_transform
-    from plda.models.plda import PLDA
+    """Return the model that scores and the transforms to apply before it."""
+    from plda.formats.exchange import read_backend
+    from plda.formats.models import read_mean, read_transform
     from plda.transforms.length import LengthNorm
 
     given = []
@@ -91,18 +90,32 @@ def _load(arguments: argparse.Namespace) -> tuple[Any, list[Any]]:
         given.append(read_transform(arguments.transform))
     if arguments.length_norm:
         given.append(LengthNorm())
-    if not arguments.model.endswith(".npz"):
-        return read_plda(arguments.model), given
-    model = load_model(arguments.model)
-    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
-    if not isinstance(steps[-1], PLDA):
-        raise DataError(f"{arguments.model}: ends in {type(steps[-1]).__name__}, not in PLDA")
+    steps = [step for _, step in read_backend(arguments.model).steps]
+    if not hasattr(steps[-1], "scorer"):
+        name = type(steps[-1]).__name__
+        raise DataError(f"{arguments.model}: ends in {name}, not in PLDA or another model")
     if given and len(steps) > 1:
         raise UsageError(
             f"{arguments.model} holds its own transforms; leave out --mean, --transform and"
             " --length-norm"
         )
     return steps[-1], given + steps[:-1]
+
+
+def _scoring_options(arguments: argparse.Namespace, model: Any) -> dict[str, bool]:
+    """What PLDA's scores take, and no other model's."""
+    given = {
+        "normalize_length": not arguments.no_normalize_length,
+        "simple_length_norm": arguments.simple_length_norm,
+    }
+    if hasattr(model, "psi_"):
+        return given
+    if given != {"normalize_length": True, "simple_length_norm": False}:
+        raise UsageError(
+            f"--no-normalize-length and --simple-length-norm are of PLDA; {arguments.model} ends "
+            f"in {type(model).__name__}"
+        )
+    return {}
 
 
 def _read_trials(path: str) -> list[tuple[str, str]]:

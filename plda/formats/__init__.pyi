@@ -1,3 +1,5 @@
+from plda.formats.exchange import read_backend as read_backend
+from plda.formats.exchange import write_backend as write_backend
 from plda.formats.models import load_model as load_model
 from plda.formats.models import read_mean as read_mean
 from plda.formats.models import read_plda as read_plda

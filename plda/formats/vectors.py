@@ -1,4 +1,4 @@
-"""Vectors with their utterance ids on disk: Kaldi archives (text and binary) and ``.npz``.
+"""Vectors with their utterance ids on disk, read whole and written, and counts.
 
 An ``.npz`` holds ``ids`` (n_vectors,) and ``vectors`` (n_vectors, n_dims), without pickles.
 """
@@ -6,21 +6,19 @@ An ``.npz`` holds ``ids`` (n_vectors,) and ``vectors`` (n_vectors, n_dims), with
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.files import VECTORS, atomic_write, read_arrays, read_lines
-from ivector.base.foreign.arrays import open_arrays
-from ivector.base.foreign.boundary import read_bytes
-from ivector.base.kaldi import KaldiReader, KaldiWriter, read_vectors
+from ivector.base.files import atomic_write, read_lines
+from ivector.base.foreign.boundary import require_room
+from ivector.base.kaldi import KaldiWriter
 from plda.checks import check_vectors
-
-_ITEM_SIZES = {b"FV ": 4, b"DV ": 8}
+from plda.formats.sources import VectorFile
 
 
 def read_ids_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
@@ -29,7 +27,8 @@ def read_ids_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
     Parameters
     ----------
     path : path-like
-        ``.npz``, or a Kaldi archive of vectors, text or binary (told by its content).
+        One of `plda.formats.sources.FORMATS`, told by its content: Kaldi's archive or scp,
+        ``.npz``, ``.npy`` with a list of ids beside it, HDF5, or a table.
 
     Returns
     -------
@@ -50,23 +49,29 @@ def read_ids_vectors(path: str | os.PathLike) -> tuple[list[str], np.ndarray]:
     >>> ids, vectors.tolist()
     (['utt1', 'utt2'], [[1.0, 2.0], [3.0, 4.0]])
     """
-    path = Path(path)
-    pairs = _npz_pairs(path) if path.suffix == ".npz" else _ark_pairs(path)
-    vectors: dict[str, np.ndarray] = {}
-    for key, vector in pairs:
-        if key in vectors:
-            raise DataError(f"{path}: id {key} occurs twice; ids must be unique")
-        if vector.dtype.kind not in "iuf" or not np.isfinite(vector).all():
-            raise DataError(
-                f"{path}: the vector of {key} has something that is no finite number; find out "
-                "why it could not be extracted, or remove it"
-            )
-        if vectors and vector.shape != (first := next(iter(vectors.values()))).shape:
-            raise DataError(f"{path}: {key} has shape {vector.shape}, the first {first.shape}")
-        vectors[key] = vector
-    if not vectors:
-        raise DataError(f"{path}: holds no vectors")
-    return list(vectors), np.stack(list(vectors.values()))
+    file = VectorFile(path)
+    require_room(path, os.path.getsize(path), "its vectors")
+    ids: list[str] = []
+    blocks = []
+    for keys, X in file.blocks():
+        ids += keys
+        blocks.append(X)
+    refuse_twice(path, ids)
+    return ids, np.concatenate(blocks)
+
+
+def refuse_twice(path: str | os.PathLike, ids: Sequence[str]) -> None:
+    """Refuse ids of which one comes twice.
+
+    Raises
+    ------
+    DataError
+        Names it and the file.
+    """
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        twice = next(key for key in ids if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise DataError(f"{path}: id {twice} occurs twice; ids must be unique")
 
 
 def write_ids_vectors(path: str | os.PathLike, ids: Sequence[str], vectors: Any) -> None:
@@ -94,16 +99,48 @@ def write_ids_vectors(path: str | os.PathLike, ids: Sequence[str], vectors: Any)
     bad = [key for key in ids if key.split() != [key]]
     if bad:
         raise DataError(f"{path}: id {bad[0]!r} is empty or holds white space")
+    with vector_writer(path) as write:
+        write(ids, vectors)
+
+
+@contextmanager
+def vector_writer(path: str | os.PathLike) -> Iterator[Callable[[Sequence[str], np.ndarray], None]]:
+    """Yield a function that writes ids and vectors (n, D), block by block.
+
+    Parameters
+    ----------
+    path : path-like
+        As for `write_ids_vectors`; there once all is written. An ``.npz`` is gathered in memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with vector_writer("blocks.ark") as write:
+    ...     write(["utt1"], np.array([[1.0, 2]]))
+    ...     write(["utt2"], np.array([[3.0, 4]]))
+    >>> read_ids_vectors("blocks.ark")[0]
+    ['utt1', 'utt2']
+    """
+    path = Path(path)
     if path.suffix not in (".npz", ".ark", ".txt"):
         raise UsageError(f"{path}: vectors are written as .npz, .ark or .txt")
     with atomic_write(path) as file:
-        if path.suffix == ".npz":
-            np.savez(file, ids=np.array(ids), vectors=vectors)
-            return
-        dtype = "f8" if vectors.dtype == np.float64 else "f4"
-        for key, vector in zip(ids, vectors):
-            file.write(key.encode() + b" ")
-            KaldiWriter(file, path.suffix == ".ark", dtype).vector(vector)
+        ids: list[str] = []
+        blocks: list[np.ndarray] = []
+
+        def gather(keys: Sequence[str], X: np.ndarray) -> None:
+            ids.extend(keys)
+            blocks.append(X)
+
+        def write(keys: Sequence[str], X: np.ndarray) -> None:
+            dtype = "f8" if X.dtype == np.float64 else "f4"
+            for key, vector in zip(keys, X):
+                file.write(key.encode() + b" ")
+                KaldiWriter(file, path.suffix == ".ark", dtype).vector(vector)
+
+        yield gather if path.suffix == ".npz" else write
+        if blocks:
+            np.savez(file, ids=np.array(ids), vectors=np.concatenate(blocks))
 
 
 def read_counts(path: str | os.PathLike) -> dict[str, int]:
@@ -127,30 +164,3 @@ def read_counts(path: str | os.PathLike) -> dict[str, int]:
             raise DataError(f"{path}, line {number}: speaker {fields[0]} occurs twice")
         counts[fields[0]] = int(fields[1])
     return counts
-
-
-def _npz_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    with open_arrays(path, "a file of ids and vectors") as archive:
-        arrays = read_arrays(path, archive, VECTORS)
-    yield from zip(arrays["ids"].tolist(), arrays["vectors"])
-
-
-def _ark_pairs(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    data = read_bytes(path, "an archive of vectors")
-    key_end = data.find(b" ")
-    if data[key_end + 1 : key_end + 3] != b"\0B":
-        yield from read_vectors(path).items()
-        return
-    position, last = 0, "none"
-    while position < len(data):
-        key_end = data.find(b" ", position)
-        start = key_end + 1
-        # \0B, FV or DV and a space, \4 and the dimension, the numbers.
-        item_size = _ITEM_SIZES.get(data[start + 2 : start + 5])
-        if key_end < 0 or item_size is None or len(data) < start + 10:
-            raise DataError(f"{path}: cut, or not an archive of vectors, after id {last}")
-        (n_dims,) = struct.unpack_from("<i", data, start + 6)
-        end = start + 10 + max(0, n_dims) * item_size
-        last = data[position:key_end].decode("utf-8", "replace")
-        yield last, KaldiReader(data[start:end], f"{path}, {last}").vector()
-        position = end

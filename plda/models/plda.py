@@ -16,7 +16,7 @@ from ivector.base.errors import ObjectiveWarning, UsageError, warn_caller
 from ivector.base.foreign.schema import Field, Schema
 from ivector.base.parallel.workers import one_thread
 from plda.checks import check_input, check_labels, check_range, check_training
-from plda.linalg import class_statistics, diagonalise
+from plda.linalg import ClassStatistics, class_statistics, diagonalise
 from plda.models.em import absolute_floor, em_step, floor_eigenvalues, objective
 from plda.models.two_covariance import TwoCovariance, smoothed
 
@@ -116,19 +116,29 @@ class PLDA(TwoCovariance):
         means are then diagonal for any n_k, so a time of O(K D² + D³) does not depend on how
         many distinct counts there are, where Kaldi inverts a matrix for each.
         """
-        if not isinstance(self.n_iter, (int, np.integer)) or self.n_iter < 1:
-            raise UsageError(f"n_iter must be an integer of at least 1, got {self.n_iter!r}")
-        relative_floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
-        smoothing = check_range("smoothing", self.smoothing, 0.0, 1.0)
+        self._check_options()
         X = check_training(self, X)
         classes, index = check_labels(y, len(X), self)
-        stats = class_statistics(X, index, len(classes))
+        self.fit_statistics(class_statistics(X, index, len(classes)))
+        return self._set_speakers(X, classes, index)
+
+    def _check_options(self) -> None:
+        if not isinstance(self.n_iter, (int, np.integer)) or self.n_iter < 1:
+            raise UsageError(f"n_iter must be an integer of at least 1, got {self.n_iter!r}")
+        check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
+        check_range("smoothing", self.smoothing, 0.0, 1.0)
+
+    @one_thread()
+    def fit_statistics(self, stats: ClassStatistics) -> PLDA:
+        """Train on statistics of vectors that need not be in memory; no speakers are enrolled."""
+        self._check_options()
+        relative_floor, smoothing = float(self.covariance_floor), float(self.smoothing)
         floor = absolute_floor(stats, relative_floor)
         mean = stats.means.mean(axis=0)
         centred = stats.means - mean
 
-        within = np.eye(X.shape[1])
-        transform, psi = within, np.ones(X.shape[1])
+        within = np.eye(len(mean))
+        transform, psi = within, np.ones(len(mean))
         self.objective_ = []
         for iteration in range(self.n_iter):
             within, between = em_step(stats, centred, within, transform, psi)
@@ -137,7 +147,7 @@ class PLDA(TwoCovariance):
             self.objective_.append(objective(stats, centred, transform, psi))
             self._warn_of_fall(iteration)
         self.set_diagonal(mean, *smoothed(transform, psi, smoothing))
-        return self._set_speakers(X, classes, index)
+        return self
 
     def _warn_of_fall(self, iteration: int) -> None:
         if iteration == 0:

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from plda.checks import check_input, check_labels, check_training, check_vectors
-from plda.linalg import class_means
+from plda.linalg import ClassStatistics, class_means
 from plda.scoring.identification import Identifier
 from plda.scoring.pairs import PairScorer
 from plda.transforms.length import length_norm
@@ -50,6 +50,11 @@ class Cosine(Identifier, BaseEstimator):
         check_training(self, X)
         self.forget_speakers()
         return self if y is None else self.enrol(X, y)
+
+    def fit_statistics(self, stats: ClassStatistics) -> Cosine:
+        """Note the dimension of vectors that need not be in memory; no speakers are enrolled."""
+        self.n_features_in_ = stats.means.shape[1]
+        return self
 
     def enrol(self, X: Any, y: Any) -> Cosine:
         """Set the speakers that `predict` chooses from, of vectors (N, D) and labels (N,)."""

@@ -22,7 +22,7 @@ from plda.checks import (
     check_vectors,
     refuse_equal_vectors,
 )
-from plda.linalg import class_means, floored_eigh, total_covariance
+from plda.linalg import ClassStatistics, class_means, floored_eigh, total_covariance
 from plda.transforms.base import LinearTransformer, Projection, warn_rank
 
 
@@ -68,6 +68,14 @@ class Center(OneToOneFeatureMixin, LinearTransformer):
             self.mean_ = class_means(X, index, len(classes))[1].mean(axis=0)
         else:
             self.mean_ = X.mean(axis=0, dtype=np.float64)
+        return self
+
+    def fit_statistics(self, stats: ClassStatistics) -> Center:
+        """Fit on statistics of vectors that need not be in memory; ``mean`` goes first."""
+        if self.mean is not None:
+            return self.fit(np.atleast_2d(self.mean))
+        self.n_features_in_ = stats.means.shape[1]
+        self.mean_ = stats.means.mean(axis=0) if self.per_class else stats.mean
         return self
 
 
@@ -124,14 +132,21 @@ class Whiten(Projection):
     def fit(self, X: Any, y: Any = None) -> Whiten:
         """Find the principal components of `X` (n_vectors, n_features)."""
         X = check_training(self, X)
-        n_vectors, n_dims = X.shape
+        return self._fit(*total_covariance(X), len(X))
+
+    def fit_statistics(self, stats: ClassStatistics) -> Whiten:
+        """Fit on statistics of vectors that need not be in memory."""
+        self.n_features_in_ = stats.means.shape[1]
+        return self._fit(stats.mean, stats.total_covariance, stats.n_vectors)
+
+    def _fit(self, mean: np.ndarray, covariance: np.ndarray, n_vectors: int) -> Whiten:
+        n_dims = len(mean)
         keep = check_n_components(self.n_components, n_dims, n_dims)
         floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
         if self.method not in ("pca", "zca"):
             raise UsageError(f"method must be 'pca' or 'zca', got {self.method!r}")
         if self.method == "zca" and keep < n_dims:
             raise UsageError("method='zca' keeps the dimension; leave `n_components` at None")
-        mean, covariance = total_covariance(X)
         refuse_equal_vectors(np.trace(covariance), mean, n_vectors)
         values, vectors, rank = floored_eigh(covariance, floor)
         if rank < keep:

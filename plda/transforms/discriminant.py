@@ -26,7 +26,7 @@ from plda.checks import (
     refuse_equal_vectors,
     warn_degenerate,
 )
-from plda.linalg import class_statistics, eigh_descending, floored_eigh
+from plda.linalg import ClassStatistics, class_statistics, eigh_descending, floored_eigh
 from plda.transforms.base import LabelledProjection, warn_rank
 
 
@@ -88,19 +88,26 @@ class LDA(LabelledProjection):
     def fit(self, X: Any, y: Any = None) -> LDA:
         """Fit on vectors `X` (n_vectors, n_features) of speakers `y` (n_vectors,)."""
         X = check_training(self, X)
-        n_vectors, n_dims = X.shape
-        classes, index = check_labels(y, n_vectors, self)
-        keep = check_n_components(self.n_components, n_dims, min(n_dims, len(classes) - 1))
+        classes, index = check_labels(y, len(X), self)
+        return self._fit(class_statistics(X, index, len(classes)))
+
+    def fit_statistics(self, stats: ClassStatistics) -> LDA:
+        """Fit on statistics of vectors that need not be in memory."""
+        self.n_features_in_ = stats.means.shape[1]
+        return self._fit(stats)
+
+    def _fit(self, stats: ClassStatistics) -> LDA:
+        n_vectors, (n_classes, n_dims) = stats.n_vectors, stats.means.shape
+        keep = check_n_components(self.n_components, n_dims, min(n_dims, n_classes - 1))
         floor = check_range("covariance_floor", self.covariance_floor, 0.0, 1.0)
         factor = check_range("total_covariance_factor", self.total_covariance_factor, 0.0, 1.0)
-        stats = class_statistics(X, index, len(classes))
         within = stats.within_scatter / n_vectors
         between = stats.between_scatter / n_vectors
-        if keep > len(classes) - 1:
+        if keep > n_classes - 1:
             warn_degenerate(
-                f"n_components={keep}, but {len(classes)} classes have means of rank"
-                f" {len(classes) - 1} at most; the other dimensions carry no class information:"
-                f" use LDA({len(classes) - 1}) or more classes"
+                f"n_components={keep}, but {n_classes} classes have means of rank"
+                f" {n_classes - 1} at most; the other dimensions carry no class information:"
+                f" use LDA({n_classes - 1}) or more classes"
             )
         refuse_equal_vectors(np.trace(within + between), stats.mean, n_vectors)
         normalised = _within_or_total(within, between, factor)

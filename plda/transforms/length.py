@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.base import OneToOneFeatureMixin
 
 from plda.checks import check_input, check_training, warn_degenerate
+from plda.linalg import ClassStatistics
 from plda.transforms.base import VectorTransformer
 
 
@@ -49,6 +50,11 @@ class LengthNorm(OneToOneFeatureMixin, VectorTransformer):
     def fit(self, X: Any, y: Any = None) -> LengthNorm:
         """Note the dimension of `X` (n_vectors, n_features)."""
         check_training(self, X)
+        return self
+
+    def fit_statistics(self, stats: ClassStatistics) -> LengthNorm:
+        """Note the dimension of vectors that need not be in memory."""
+        self.n_features_in_ = stats.means.shape[1]
         return self
 
     def transform(self, X: Any) -> np.ndarray:

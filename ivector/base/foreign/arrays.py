@@ -19,17 +19,19 @@ from numpy.lib import format as npy
 
 from ivector.base.errors import DataError
 from ivector.base.foreign.boundary import foreign, require_room
+from ivector.base.foreign.opening import MOST_PACKED, SMALL
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _ENCRYPTED = 1
 
 
 class Declared(NamedTuple):
-    """What the header of an array says, and what stands before its numbers."""
+    """What the header of an array says, what stands before its numbers, and their order."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
     start: int
+    by_columns: bool = False
 
     @property
     def n_bytes(self) -> int:
@@ -78,8 +80,8 @@ class Arrays(Mapping[str, np.ndarray]):
         if member.flag_bits & _ENCRYPTED:
             raise self._fail(f"{name[:60]!r} is encrypted")
         with self._archive.open(member) as file:
-            shape, dtype = _read_header(file)
-            declared = Declared(shape, dtype, file.tell())
+            declared = _read_header(file)
+            dtype = declared.dtype
         if dtype.hasobject or dtype.kind == "V" or not dtype.itemsize:
             raise self._fail(f"{name[:60]!r} holds {dtype} and no numbers or texts")
         if declared.start + declared.n_bytes != member.file_size:
@@ -89,12 +91,64 @@ class Arrays(Mapping[str, np.ndarray]):
     def _fail(self, why: str) -> DataError:
         return DataError(f"{self._path}: not {self._what}, or damaged: {why}; make it again")
 
+    def rows(self, name: str, n_rows: int) -> Iterator[np.ndarray]:
+        """Yield an array in order, `n_rows` of its first axis at a time and no more in memory.
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    shape, _, dtype = _HEADERS[npy.read_magic(file)](file)  # type: ignore[arg-type]
+        Raises
+        ------
+        DataError
+            As for reading all of it.
+        """
+        declared, member = self.declared(name), self._members[name]
+        if declared.by_columns and len(declared.shape) > 1:
+            array = self[name]
+            yield from (array[start : start + n_rows] for start in range(0, len(array), n_rows))
+            return
+        if declared.n_bytes > max(SMALL, MOST_PACKED * member.compress_size):
+            raise self._fail(f"{name[:60]!r} unpacks to far more than real data do")
+        with self._archive.open(member) as file:
+            file.read(declared.start)
+            yield from _rows(file, declared, n_rows)
+            if file.read(1):  # which checks its sum, too
+                raise self._fail(f"{name[:60]!r} goes on behind its array")
+
+
+def _rows(file: IO[bytes], declared: Declared, n_rows: int) -> Iterator[np.ndarray]:
+    """Rows of the array whose numbers follow in an open file."""
+    row = declared.shape[1:]
+    n_bytes = math.prod(row) * declared.dtype.itemsize
+    for start in range(0, declared.shape[0], n_rows):
+        n = min(n_rows, declared.shape[0] - start)
+        yield np.frombuffer(file.read(n * n_bytes), declared.dtype).reshape(n, *row)
+
+
+def npy_rows(path: str | os.PathLike, what: str, n_rows: int) -> Iterator[np.ndarray]:
+    """Yield the array of an ``.npy`` in order, `n_rows` of its first axis at a time.
+
+    Raises
+    ------
+    DataError
+        It is no such file, cut, has no rows, or holds objects, which would be unpickled.
+    """
+    with foreign(path, what), open(path, "rb") as file:
+        declared = _read_header(file)
+        size = os.path.getsize(path)
+        if declared.dtype.hasobject or declared.start + declared.n_bytes != size:
+            raise DataError(f"{path}: not {what}, or damaged: it is not as long as its header says")
+        if declared.by_columns and len(declared.shape) > 1:
+            require_room(path, declared.n_bytes, f"an array {declared.shape}")
+            file.seek(0)
+            array = npy.read_array(file, allow_pickle=False)
+            yield from (array[start : start + n_rows] for start in range(0, len(array), n_rows))
+            return
+        yield from _rows(file, declared, n_rows)
+
+
+def _read_header(file: IO[bytes]) -> Declared:
+    shape, by_columns, dtype = _HEADERS[npy.read_magic(file)](file)  # type: ignore[arg-type]
     if any(isinstance(n, bool) or n < 0 for n in shape):
         raise ValueError("a negative size")
-    return shape, dtype
+    return Declared(shape, dtype, file.tell(), by_columns)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+from plda.training.train import train_backend as train_backend
