@@ -228,6 +228,7 @@ def _learn(
         "targets": int(target.sum()),
         "nontargets": int((~target).sum()),
         "speakers": whose.n_speakers,
+        "speakers_at_most": whose.at_most,
         "speakers_from": whose.source,
     }
     text.print_model(model, training)
@@ -244,7 +245,8 @@ def _learn(
         text.print_metrics("on unseen speakers", rows, points)
         print(
             f"cross-validated: {arguments.folds} folds of {whose.count} "
-            f"({whose.source}); each llr is of a calibration that saw neither speaker"
+            f"({whose.source}); each llr is of a calibration that saw "
+            f"neither of its two{whose.known}"
         )
         record["cross_validation"] = {"folds": arguments.folds, **rows}
     return model, training, (written, llr) if written else None

@@ -115,7 +115,9 @@ def main(arguments: argparse.Namespace) -> None:
             del trials  # as large as the scores
         result = _bootstrap(scores, target, told, asked, arguments) if told else None
         equalised = equalised_costs(scores, target, told, result, asked, parts, arguments)
-        grade = _grade(scores, target, told, asked, arguments) if told and asked.llr else None
+        grade = None
+        if told and result and asked.llr:
+            grade = _grade(scores, target, told, asked, result, arguments)
         tar, non = scores[target], scores[~target]
         del scores  # a curve takes several times their memory
         curve = OperatingPoints(tar, non)
@@ -189,6 +191,7 @@ def _grade(
     target: np.ndarray,
     told: TrialSpeakers,
     asked: Asked,
+    result: BootstrapResult,
     arguments: argparse.Namespace,
 ) -> Grade:
     """How well the llr are calibrated."""
@@ -200,6 +203,7 @@ def _grade(
         told.enrol,
         told.test,
         points=asked.points,
+        actual=result.act_dcf,
         random_state=arguments.seed,
     )
 

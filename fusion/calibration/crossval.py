@@ -140,8 +140,8 @@ def speaker_blocks(
     names = np.unique(np.concatenate([np.unique(side) for side in sides]))
     if len(names) < n_folds:
         raise DataError(
-            f"{len(names)} speakers cannot be dealt into {n_folds} folds; use more speakers"
-            f"{f', or `n_folds` of {len(names)}' if len(names) > 2 else ''}"
+            f"{len(names)} speakers cannot be dealt into {n_folds} folds; use more speakers, or "
+            f"`n_folds` of {f'{len(names)} or ' if len(names) > 3 else ''}0 for no cross-validation"
         )
     # Speakers with many trials first, each into the block that has least; equals at random.
     of_target, of_nontarget = 1 / max(target.sum(), 1), 1 / max((~target).sum(), 1)
@@ -195,6 +195,6 @@ def _parts(
                 missing = "nontarget" if n_targets else "target"
                 raise DataError(
                     f"without the speakers of two of {n_folds} folds no {missing} trials are left "
-                    "to train on; use more speakers, more folds, or no cross-validation"
+                    "to train on; use more speakers, or `n_folds` of 0 for no cross-validation"
                 )
             yield held_out, training

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.intervals.kernels import bootstrap_block
+from fusion.intervals.results import Interval
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint, cost_weights
 from ivector.base.errors import DataError
@@ -62,8 +63,7 @@ class Grade:
         What it raises so, and decides the word: the cost at the point of that number or Cllr, -1.
     costs : tuple of str
         Of decisions at each point beside taking the better of all and none: "less", "unseen"
-        (errors of one kind are too few to tell what they cost), "unsure" (it may be chance),
-        "no less", "more".
+        (errors are too few to tell), "unsure" (it may be chance), "no less", "more".
 
     Examples
     --------
@@ -93,6 +93,7 @@ def grade_calibration(
     *,
     shared: bool = True,
     points: Sequence[OperatingPoint] = (),
+    actual: Sequence[Interval] | None = None,
     n_sets: int = 1000,
     random_state: int | np.random.Generator | None = 0,
 ) -> Grade:
@@ -108,6 +109,9 @@ def grade_calibration(
     shared : bool
         Whether both sides number the same speakers.
     points : sequence of OperatingPoint
+    actual : sequence of Interval, optional
+        Of the actual cost at each point, by which it is told whether decisions cost less than
+        none; without them a normal one of the numbers of errors and of how speakers share them.
     n_sets : int
         Sets of perfectly calibrated trials to draw.
     random_state : int, numpy.random.Generator or None
@@ -134,10 +138,7 @@ def grade_calibration(
         raise DataError("a grade needs trials of both classes, with numbers for llr")
     told = sides if all(side is not None for side in sides) else None
     bins = _Bins(values, target, points)
-    effects = [
-        _design_effect(values, target, wanted, told, shared) if told else 1.0
-        for wanted in (True, False)
-    ]
+    effects = _design_effects(values, target, told, shared)
     counts = bins.counts.sum(axis=1) / effects
     rng = np.random.default_rng(random_state)
     drawn = [
@@ -145,9 +146,16 @@ def grade_calibration(
     ]
     sets = [np.vstack([one, more]) for one, more in zip(bins.counts, drawn)]
     graded = _graded(bins, _measured(bins, sets), _scores(bins, sets), counts)
+    if actual is None:
+        costs = [
+            _costs(bins, number, _design_effects(values, target, told, shared, bar))
+            for number, bar in enumerate(bins.thresholds)
+        ]
+    else:
+        costs = [_by_interval(interval) for interval in actual]
     exact = OperatingPoints(values[target], values[~target], keep=True)
     cllr = exact.cllr()
-    return replace(graded, cllr=cllr, loss=cllr - exact.min_cllr())
+    return replace(graded, cllr=cllr, loss=cllr - exact.min_cllr(), costs=tuple(costs))
 
 
 class _Bins:
@@ -167,8 +175,8 @@ class _Bins:
         Shares of the classes, if the llr were perfectly calibrated.
     llr, bits : ndarray (K,), (2, K)
         Mean llr, and what a target or nontarget costs.
-    bars : ndarray (P,) int64
-        Bins below the Bayes threshold of each point.
+    thresholds, bars : ndarray (P,)
+        Bayes threshold of each point, and bins below it.
     """
 
     def __init__(self, values: np.ndarray, target: np.ndarray, points: Sequence[OperatingPoint]):
@@ -176,8 +184,8 @@ class _Bins:
         self.costs = np.array(
             [cost_weights(p.p_target, p.c_miss, p.c_fa) for p in points], np.float64
         ).reshape(-1, 2)
-        thresholds = np.log(self.costs[:, 1]) - np.log(self.costs[:, 0])
-        edges = _edges(values, target, thresholds)
+        self.thresholds = np.log(self.costs[:, 1]) - np.log(self.costs[:, 0])
+        edges = _edges(values, target, self.thresholds)
         sums = np.zeros((5, len(edges) + 1))
         sizes = [np.count_nonzero(target), np.count_nonzero(~target)]
         for part in _blocks(len(values)):
@@ -199,7 +207,7 @@ class _Bins:
         mass = total * np.array([posterior, 1 - posterior])
         self.perfect = mass / mass.sum(axis=1, keepdims=True)
         below = np.concatenate([[0], np.cumsum(used)])
-        self.bars = below[np.searchsorted(edges, thresholds) + 1]
+        self.bars = below[np.searchsorted(edges, self.thresholds) + 1]
 
 
 def _edges(values: np.ndarray, target: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -218,19 +226,42 @@ def _blocks(n_trials: int) -> Iterator[slice]:
     return (slice(start, start + _BLOCK) for start in range(0, n_trials, _BLOCK))
 
 
-def _design_effect(
-    values: np.ndarray, target: np.ndarray, wanted: bool, sides: list, shared: bool
-) -> float:
-    """How many trials of a class tell as much as one that is independent, at least 1.
+def _design_effects(
+    values: np.ndarray,
+    target: np.ndarray,
+    sides: list | None,
+    shared: bool,
+    threshold: float | None = None,
+) -> list[float]:
+    """How many targets, and nontargets, tell as much as one that is independent, at least 1."""
+    if sides is None:
+        return [1.0, 1.0]
+    return [
+        _design_effect(values, target, wanted, sides, shared, threshold) for wanted in (True, False)
+    ]
 
-    By the errors of the posterior at even odds: the sum of squares of their sums over speakers, a
-    pair of speakers counted once, over that of the trials themselves. Of many trials every k-th is
-    looked at, which has as many times less company.
+
+def _design_effect(
+    values: np.ndarray,
+    target: np.ndarray,
+    wanted: bool,
+    sides: list,
+    shared: bool,
+    threshold: float | None,
+) -> float:
+    """The same of one class.
+
+    By the errors of decisions, or without a threshold of the posterior at even odds: the sum of
+    squares of their sums over speakers, a pair of speakers counted once, over that of the trials
+    themselves. Of many trials every k-th is looked at, which has as many times less company.
     """
     rows = np.flatnonzero(target == wanted)
     step = -(-len(rows) // _BLOCK)
     rows = rows[::step]
-    error = 1 / (1 + np.exp(np.clip(values[rows], -_MOST, _MOST) * (1 if wanted else -1)))
+    if threshold is None:
+        error = 1 / (1 + np.exp(np.clip(values[rows], -_MOST, _MOST) * (1 if wanted else -1)))
+    else:
+        error = ((values[rows] < threshold) == wanted).astype(np.float64)
     error -= error.mean()
     enrol, test = (side[rows] for side in sides)
     if shared:
@@ -298,10 +329,11 @@ def _graded(bins: _Bins, measured: np.ndarray, scores: np.ndarray, counts: np.nd
         word = "fairly"
     else:
         most = np.quantile(losses[1:, 0], 1 - FAIRLY_LEVEL) - by_chance[0]
-        word = "too few" if most > POOR * reference[0] else "well"
+        # Of classes without an error nothing is lost, whatever the llr say.
+        word = "too few" if most > POOR * reference[0] or measured[0, 0] <= 0 else "well"
     return Grade(
         word, cllr, float(losses[0, 0]), float(by_chance[0]), p_value, float(parts.max()),
-        int(parts.argmax()) - 1, tuple(_costs(bins, counts, point) for point in range(n_points)),
+        int(parts.argmax()) - 1, (),
     )  # fmt: skip
 
 
@@ -328,22 +360,35 @@ def _error(bins: _Bins, counts: np.ndarray) -> float:
     return float(np.sqrt(variance))
 
 
-def _costs(bins: _Bins, counts: np.ndarray, point: int) -> str:
-    """How decisions at a point compare with the better of accepting all and none, which costs 1."""
+def _by_interval(interval: Interval) -> str:
+    """How decisions compare with the better of accepting all and none, by their cost's interval."""
+    if abs(interval.estimate - 1) <= 1e-9:
+        return "no less"  # they do what needs no scores
+    if interval.estimate < 1:
+        if not interval.enough:
+            return "unseen"
+        return "less" if interval.high < 1 else "unsure"
+    return "more" if interval.enough and interval.low > 1 else "unsure"
+
+
+def _costs(bins: _Bins, point: int, effects: Sequence[float]) -> str:
+    """The same at a point without an interval of the cost."""
     bar = bins.bars[point]
     errors = bins.counts[0, :bar].sum(), bins.counts[1, bar:].sum()
     cost, seen, unseen = 0.0, 0.0, 0.0
-    for wrong, n, few, weight in zip(errors, bins.counts.sum(axis=1), counts, bins.costs[point]):
+    for wrong, n, effect, weight in zip(
+        errors, bins.counts.sum(axis=1), effects, bins.costs[point]
+    ):
         cost += weight * wrong / n
+        few = n / effect
         # One error more, so that none is no certainty.
         for extra in (0, 1):
             rate = (few * wrong / n + extra) / (few + 2 * extra)
             variance = weight**2 * rate * (1 - rate) / few
             seen, unseen = (seen, unseen + variance) if extra else (seen + variance, unseen)
-    if cost < 1 - 1e-9:
-        if cost + _SURE * np.sqrt(unseen) < 1:
-            return "less"
-        return "unseen" if cost + _SURE * np.sqrt(seen) < 1 else "unsure"
-    if cost - _SURE * np.sqrt(unseen) > 1 + 1e-9:
-        return "more"
-    return "no less" if cost < 1 + 1e-9 else "unsure"  # those of 1 do what needs no scores
+    widths = [_SURE * float(np.sqrt(variance)) for variance in (seen, unseen)]
+    found = [Interval(cost, cost - width, cost + width, 0.95) for width in widths]
+    words = [_by_interval(interval) for interval in found]
+    if words == ["less", "unsure"]:
+        return "unseen"
+    return words[1]

@@ -51,8 +51,10 @@ class Notice:
     trials: tuple[int, ...] = ()
 
 
-def notices(reference: Reference, table: np.ndarray, n_recordings: int) -> list[Notice]:
-    """What is wrong with scores (N, K) of trials without labels, beside those of development.
+def notices(
+    reference: Reference, table: np.ndarray, n_recordings: int, share: float | None = None
+) -> list[Notice]:
+    """What is wrong with scores (N, K) of trials, beside those of development.
 
     Parameters
     ----------
@@ -61,6 +63,8 @@ def notices(reference: Reference, table: np.ndarray, n_recordings: int) -> list[
         NaN where a system has no score.
     n_recordings : int
         Ids of either side; speakers are as many as development has for them.
+    share : float, optional
+        Of the targets among the trials, if there are labels.
     """
     per_speaker = max(reference.n_recordings / max(reference.n_speakers, 1), 1)
     n_speakers = max(n_recordings / per_speaker, 2)
@@ -72,12 +76,15 @@ def notices(reference: Reference, table: np.ndarray, n_recordings: int) -> list[
         seen = correlations(moments(table)[1])
         known = correlations(reference.covariances[1])
     found += _copies(reference.names, seen, known)
-    statistics = reference.statistics(table)
+    statistics, fitted = reference.statistics(table, share)
     limits = _limits(reference, n_speakers)
+    beside = "development with as many targets"
+    if share is None:
+        beside = f"development with {100 * fitted:.2g} % of targets, which fits best"
     return (
         found
-        + _of_systems(reference, statistics, limits)
-        + _of_pairs(reference, statistics["agreement"], limits["agreement"])
+        + _of_systems(reference, statistics, limits, beside)
+        + _of_pairs(reference, statistics["agreement"], limits["agreement"], beside)
     )
 
 
@@ -113,27 +120,36 @@ def _limits(reference: Reference, n_speakers: float) -> dict[str, np.ndarray]:
 
 
 def _of_systems(
-    reference: Reference, statistics: Mapping[str, np.ndarray], limits: Mapping[str, np.ndarray]
+    reference: Reference,
+    statistics: Mapping[str, np.ndarray],
+    limits: Mapping[str, np.ndarray],
+    beside: str,
 ) -> list[Notice]:
     """Systems whose scores are shifted, scaled or otherwise shaped."""
     found = []
     for k, name in enumerate(reference.names):
         shift, scale = statistics["shift"][k], statistics["scale"][k]
-        text, kind = "", ""
+        texts, kind = [], ""
         if abs(scale) > limits["scale"][k]:
-            kind, text = "scale", f"spread {np.exp(scale):.3g} times as far as"
-        if abs(shift) > limits["shift"][k] and abs(shift) > 2 * abs(scale):
+            kind, factor = "scale", np.exp(scale)
+            texts = [
+                f"spread {factor:.3g} times as far as" if factor > 1e-6 else "hardly spread beside"
+            ]
+        if abs(shift) > limits["shift"][k]:
+            kind = kind or "shift"
             way = "above" if shift > 0 else "below"
-            kind, text = "shift", f"lie {abs(shift):.2g} deviations of nontargets {way}"
+            texts.append(f"lie {abs(shift):.2g} deviations of nontargets {way}")
         if not kind and statistics["misfit"][k] > limits["misfit"][k]:
-            kind, text = "shape", "are distributed otherwise than"
+            kind, texts = "shape", ["are distributed otherwise than"]
         if kind:
-            text = f"the scores of {name} {text} those of development"
+            text = f"the scores of {name} {' and '.join(texts)} those of {beside}"
             found.append(Notice(kind, (k,), text, "calibration"))
     return found
 
 
-def _of_pairs(reference: Reference, agreement: np.ndarray, limits: np.ndarray) -> list[Notice]:
+def _of_pairs(
+    reference: Reference, agreement: np.ndarray, limits: np.ndarray, beside: str
+) -> list[Notice]:
     """Systems that disagree with others as they did not in development, the worst first."""
     apart = np.abs(agreement) > limits
     apart |= apart.T
@@ -147,8 +163,9 @@ def _of_pairs(reference: Reference, agreement: np.ndarray, limits: np.ndarray) -
         systems = (worst,) if len(others) > 1 else (worst, others[0])
         change = agreement[worst, others[0]]
         names = " and ".join(reference.names[j] for j in others)
-        text = f"{reference.names[worst]} agrees {'less' if change < 0 else 'more'} with {names} "
-        text += f"than on development (correlation {change:+.2f})"
+        less, lower = ("less", "lower") if change < 0 else ("more", "higher")
+        text = f"{reference.names[worst]} agrees {less} with {names} than on {beside} "
+        text += f"(correlation {lower} by {abs(change):.2f})"
         if change < 0:
             text += ": its sign may be turned, or its scores be of other trials"
         found.append(Notice("agreement", systems, text, "ranking"))
@@ -220,5 +237,7 @@ def _copies(names: list[str], seen: np.ndarray, known: np.ndarray) -> Iterator[N
     """Systems with the same scores, by correlations (K, K), that were not known for it."""
     for i, j in zip(*np.triu_indices(len(names), 1)):
         if seen[i, j] > _SAME > known[i, j]:
-            text = f"{names[i]} and {names[j]} have the same scores (one file twice?)"
+            text = (
+                f"{names[i]} and {names[j]} are the same but for scale and offset (one file twice?)"
+            )
             yield Notice("copies", (int(i), int(j)), text, "ranking")

@@ -278,7 +278,9 @@ class Calibration(LlrClassifier):
         names = ["score", *measures, *(f"score x {name}" for name in measures)]
         found = {**dict(zip(names, map(float, self.coef_))), "offset": float(self.offset_)}
         if self.bounded:
-            found.update(zip(("lowest llr", "highest llr"), bounds(*self.outlier_log_odds_)))
+            found.update(
+                zip(("lower level of llr", "upper level of llr"), bounds(*self.outlier_log_odds_))
+            )
         return found
 
     def to_dict(self) -> dict[str, Any]:

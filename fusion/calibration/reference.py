@@ -1,7 +1,7 @@
 """What a fusion keeps of its development scores, to know others of their kind by.
 
 Of each system the quantiles of either class, how systems vary together, and how much all of that
-changes from speakers to speakers. Trials without labels are a mixture of the two classes in an
+changes from speakers to speakers. Trials are a mixture of the two classes; without labels in an
 unknown proportion, so that they are compared with the mixture that fits best over all systems:
 
 - shift and scale of a system's scores, and their misfit in shape, by quantiles;
@@ -31,7 +31,8 @@ LEVELS = np.concatenate(
     [[0, 0.001, 0.005, 0.01], np.linspace(0.02, 0.98, 49), [0.99, 0.995, 0.999, 1]]
 )
 _INNER = slice(4, 53)  # of the levels, those that are compared
-_SHARES = np.unique(np.concatenate([[0.002, 0.005, 0.01, 0.02, 0.03], np.linspace(0, 1, 41)]))
+# Correlations of well separated classes hang on the share of the smaller one.
+_SHARES = np.unique(np.concatenate([np.geomspace(1e-3, 0.2, 40), np.linspace(0, 1, 41)]))
 # What matters: misfit and shift in deviations of nontargets, scale in logarithms, correlations.
 MATTERS = {"misfit": 0.3, "shift": 0.5, "scale": 0.25, "agreement": 0.25}
 FUSED = "all fused"  # the fusion among its systems
@@ -185,15 +186,21 @@ class Reference:
         below = share * _below(scores, tar) + (1 - share) * _below(scores, non)
         return np.interp(LEVELS[_INNER], below, scores)
 
-    def statistics(self, table: np.ndarray) -> dict[str, np.ndarray]:
-        """How far scores (N, K) are from the mixture that fits best; NaN of systems without."""
+    def statistics(
+        self, table: np.ndarray, share: float | None = None
+    ) -> tuple[dict[str, np.ndarray], float]:
+        """How far scores (N, K) are from a mixture, NaN of systems without; its share of targets.
+
+        The mixture is of that share of targets, or the one that fits best.
+        """
         k = len(self.names)
         given = [int(j) for j in np.flatnonzero(~np.isnan(table).all(axis=0))]
         seen = {j: _quantiles(table[:, j])[_INNER] for j in given}
-        apart = np.array(
-            [[np.abs(seen[j] - self.mixture(j, s)).mean() for j in given] for s in _SHARES]
-        )
-        share = _SHARES[(apart / self.spread[given]).sum(axis=1).argmin()]
+        if share is None:
+            apart = np.array(
+                [[np.abs(seen[j] - self.mixture(j, s)).mean() for j in given] for s in _SHARES]
+            )
+            share = float(_SHARES[(apart / self.spread[given]).sum(axis=1).argmin()])
         found = {name: np.full(k, np.nan) for name in ("misfit", "shift", "scale")}
         for j in given:
             expected, spread = self.mixture(j, share), self.spread[j]
@@ -202,7 +209,7 @@ class Reference:
             widths = [max(q[41] - q[7], 1e-12) for q in (seen[j], expected)]
             found["scale"][j] = np.log(widths[0]) - np.log(widths[1])
         found["agreement"] = self._agreement(table, share)
-        return found
+        return found, share
 
     def _agreement(self, table: np.ndarray, share: float) -> np.ndarray:
         """Correlations (K, K) less those of the mixture."""
@@ -310,7 +317,7 @@ def _noise(
         if np.isnan(table[one][labels]).all(axis=0).any():
             continue
         half = Reference._of(table[one], labels, reference.names)
-        for name, values in half.statistics(table[two]).items():
+        for name, values in half.statistics(table[two])[0].items():
             found[name].append(values)
     if len(found["shift"]) < _HALVES:
         return unknown

@@ -18,8 +18,8 @@ _GRADES = {
     "well": "well calibrated: their likelihood ratios can be taken at face value",
     "fairly": "fairly calibrated: their likelihood ratios are somewhat off",
     "poorly": "poorly calibrated: their likelihood ratios should not be used as they are",
-    "too few": "not graded: there are too few errors to tell how well their likelihood ratios are "
-    "calibrated",
+    "too few": "not graded: there are too few errors, or speakers, to tell how well their "
+    "likelihood ratios are calibrated",
     "nothing": "no better than saying nothing, by their Cllr",
     "misleading": "worse than saying nothing: with a Cllr of more than 1, their likelihood ratios "
     "mislead",
@@ -29,10 +29,7 @@ _LOSING = ("fairly", "poorly")
 # What decisions at an operating point do, beside the better of accepting all and none, and why.
 _COSTS = {
     "unsure": ("are not shown to cost less", ""),
-    "unseen": (
-        "are not shown to cost less",
-        ", as errors of one kind are too few to tell what they cost",
-    ),
+    "unseen": ("are not shown to cost less", ", as there are too few errors to tell"),
     "no less": ("cost no less", ""),
     "more": ("cost more", ""),
 }
@@ -84,7 +81,8 @@ def _times(logarithm: float) -> str:
     """e to a power as a factor in words, to two digits."""
     decimals = logarithm / math.log(10)
     if decimals > 6:
-        return f"about 10^{decimals:.0f} times" if math.isfinite(decimals) else "infinitely"
+        digits = ".0f" if decimals < 1e15 else ".3g"
+        return f"about 10^{decimals:{digits}} times" if math.isfinite(decimals) else "infinitely"
     ratio = float(f"{math.exp(logarithm):.2g}")
     return f"{_numeral(ratio)} times"
 

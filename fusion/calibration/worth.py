@@ -298,12 +298,13 @@ def guard(
     intervals: dict[tuple[int, ...], Mapping[Key, Interval]] = {}
     for metric, label in metrics_of(contest.points).items():
         best = _best(parts, metric)
-        if not METRICS[metric[0]].is_worse(fused.value(metric), best.value(metric)):
-            continue
+        kind, value, least = METRICS[metric[0]], fused.value(metric), best.value(metric)
+        if not kind.is_worse(value, least) or kind.text(value) == kind.text(least):
+            continue  # what no digit shows is none
         if differences and best.systems not in intervals:
             intervals[best.systems] = differences(best, fused)
         interval = intervals[best.systems].get(metric) if differences else None
-        found.append(Finding(metric, label, fused.value(metric), best, interval))
+        found.append(Finding(metric, label, value, best, interval))
     return found
 
 

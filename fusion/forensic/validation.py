@@ -137,6 +137,8 @@ def validate(
     """
     (values,), target, *sides = checked_trials([llr], is_target, enrol_speaker, test_speaker)
     refuse_infinite(values, "llr")
+    if not np.ptp(values):
+        raise DataError(f"all {len(values)} llr are {values[0]:g}, which is no evidence")
     trials = _Trials(values, target, sides[0], sides[1], shared, n_bootstrap, random_state)
     found = _measured(trials)
     found |= _calibrations(trials, found, n_folds)

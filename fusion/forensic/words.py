@@ -71,7 +71,8 @@ def sentences(name: str, record: Record) -> list[str]:
             f"{percent(over['share_certain'])} of it they are outside 95 % fiducial intervals, "
             "which take trials for independent and are too narrow where speakers share them."
         )
-    return [text, *_difference(record), *record["cautions"]]
+    more = [*_difference(record), *record["cautions"]]
+    return [text, *(f"{name}: {one[0].lower()}{one[1:]}" for one in more)]
 
 
 def _difference(record: Record) -> list[str]:

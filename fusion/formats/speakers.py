@@ -44,6 +44,11 @@ class TrialSpeakers:
     trusted: bool = True
 
     @property
+    def known(self) -> str:
+        """What to say of speakers that are taken for apart."""
+        return ", as far as speakers are known" if self.at_most else ""
+
+    @property
     def count(self) -> str:
         """``12 speakers``, or ``at most 12 speakers``."""
         return f"{'at most ' if self.at_most else ''}{self.n_speakers} speakers"
@@ -275,8 +280,8 @@ def linked_speakers(trials: Trials) -> TrialSpeakers:
     trusted = not at_most or _parted(speaker, n_enrol, same, sides[0][is_target]) <= _MOST_PARTED
     if not trusted:
         source += (
-            "; the list has too few pairs to join all recordings of a speaker, so that intervals "
-            "cannot be trusted: they are too narrow, give utt2spk"
+            "; the list has too few pairs to join all recordings of a speaker, so that intervals, "
+            "if any, are too narrow: give utt2spk"
         )
     return TrialSpeakers(*sides, int(n_speakers), source, at_most, trusted)
 

@@ -196,7 +196,7 @@ def make_report(
         curve = OperatingPoints(values[target], values[~target], keep=name in llr)
         row = {"system": name, "llr": name in llr, "grade": None}
         if name in llr:
-            row["grade"] = vars(draw.grade(values))
+            row["grade"] = vars(draw.grade(values, result))
         rows.append(row | numbers(curve, result, points, name in llr))
         del curve  # made again for the figures: it takes twice the memory of the scores
     speakers = np.unique(np.concatenate(sides)) if shared else None

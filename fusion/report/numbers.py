@@ -68,11 +68,11 @@ class Draw:
             llr=llr, n_bootstrap=self.n_bootstrap, level=LEVEL, random_state=self.seed,
         ).differences  # fmt: skip
 
-    def grade(self, values: np.ndarray) -> Grade:
-        """How well llr are calibrated."""
+    def grade(self, values: np.ndarray, result: BootstrapResult | None) -> Grade:
+        """How well llr are calibrated; beside intervals, their costs by these."""
         return grade_calibration(
             values, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
-            random_state=self.seed,
+            actual=result.act_dcf if result else None, random_state=self.seed,
         )  # fmt: skip
 
     def part(self, chosen: np.ndarray) -> Draw:

@@ -158,8 +158,8 @@ def page(content: Mapping[str, Any], figures: Mapping[str, Sequence[PageFigure]]
         f"<style>{STYLE}</style>\n</head>\n<body>\n"
         f"<header><h1>{title}</h1>{date}{summary}</header>\n"
         f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n<main>\n{body}</main>\n'
-        "<footer><p>Self-contained: this page fetches nothing. The same numbers stand in the "
-        "Markdown and JSON files written with it.</p></footer>\n</body>\n</html>\n"
+        "<footer><p>Self-contained: this page fetches nothing. The tables stand in the "
+        "Markdown and JSON files written with it, too.</p></footer>\n</body>\n</html>\n"
     )
 
 

@@ -204,9 +204,11 @@ def cautions(content: Record, few: Mapping[str, Sequence[str]], scarce: Sequence
             "Cllr show what calibration could reach at best."
         )
     if content["comparison"]:
+        rows = content["comparison"]["systems"]
+        told = any(metric["p_value"] is not None for row in rows for metric in row["metrics"])
         found.append(
-            "The best system was found on these very trials, which flatters it a little; p-values "
-            "are not corrected for the number of comparisons."
+            "The best system was found on these very trials, which flatters it a little"
+            + ("; p-values are not corrected for the number of comparisons." if told else ".")
         )
     return found
 

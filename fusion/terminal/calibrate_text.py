@@ -38,7 +38,8 @@ def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
     if "trials" in training:
         text += (
             f", learnt from {training['trials']} trials ({training.get('targets', '?')} targets) "
-            f"of {training.get('speakers', '?')} speakers"
+            f"of {'at most ' if training.get('speakers_at_most') else ''}"
+            f"{training.get('speakers', '?')} speakers"
         )
     if model.method == "logistic":
         text += f", for a prior of {model.prior:g}"
@@ -61,6 +62,16 @@ def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
         print("the classes did not overlap: the slope is that of a small ridge, not of the data")
 
 
+def _from(model: Calibration, score: float) -> str:
+    """A score from which on to accept, and where a parabola falls below it again."""
+    text = f"{score:.6g}"
+    if model.method != "gaussian" or model.variances_[0] == model.variances_[1]:
+        return text
+    (mean0, mean1), (var0, var1) = model.means_, model.variances_
+    other = 2 * (mean1 * var0 - mean0 * var1) / (var0 - var1) - score
+    return f"{text} to {other:.6g}" if var1 < var0 else f"{text}, or below {other:.6g}"
+
+
 def print_thresholds(
     model: Calibration, points: Sequence[OperatingPoint]
 ) -> list[dict[str, float | None]]:
@@ -72,7 +83,7 @@ def print_thresholds(
         try:
             score = model.threshold(point)
             where = {math.inf: "no score is enough", -math.inf: "any score will do"}.get(
-                score, f"a score of {score:.6g}{' at mean quality' if measures else ''}"
+                score, f"a score of {_from(model, score)}{' at mean quality' if measures else ''}"
             )
         except DataError as error:
             where = str(error)

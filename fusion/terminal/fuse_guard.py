@@ -216,8 +216,9 @@ def of_applied(
         then, or no system is left to take instead.
     """
     llr, reference = fusion.transform(table), learnt.reference
-    wrong = notices(reference, table, _recordings(trials))
     target = classes(trials)
+    share = None if target is None else float(target.mean())
+    wrong = notices(reference, table, _recordings(trials), share)
     if target is not None:
         sides = _speakers(trials, options)
         told = (target, sides.enrol, sides.test)
@@ -274,7 +275,9 @@ def _others(wrong: Sequence[Notice], names: Sequence[str]) -> list[int]:
     # What one system is blamed for tells more than what it might be blamed for with others.
     some = [{*notice.systems} for notice in wrong if len(notice.systems) < len(names)]
     single = [systems for systems in some if len(systems) == 1]
-    for blamed in (set().union(*some), set().union(*single)):
+    # A fusion that is worse than one part may be so for any of the others.
+    told = [{*n.systems} for n in wrong if n.kind != "worth" and len(n.systems) < len(names)]
+    for blamed in (set().union(*told), set().union(*single), set().union(*some)):
         kept = [k for k in range(len(names)) if k not in blamed]
         if blamed and kept:
             return kept

@@ -42,7 +42,7 @@ def print_weights(fusion: LinearFusion, table: np.ndarray | None) -> None:
     print_table([head, *rows, ["offset", f"{fusion.offset_:.6g}", *[""] * (len(head) - 2)]])
     if fusion.bounded:
         low, high = bounds(*fusion.pattern_outlier_log_odds_[0])
-        print(f"every llr is between {low:.3f} and {high:.3f}")
+        print(f"the llr level off at {low:.3f} and {high:.3f}")
     if len(fusion.patterns_) > 1:
         print(f"and {len(fusion.patterns_) - 1} fusions of fewer systems, for missing scores")
 
@@ -53,7 +53,8 @@ def print_contest(contest: Contest) -> None:
     missing = _print_rows("on unseen speakers", rows, contest.points)
     print(
         f"cross-validated: {contest.n_folds} folds of {contest.speakers.count} "
-        f"({contest.speakers.source}); each llr is of a fusion that saw neither speaker"
+        f"({contest.speakers.source}); each llr is of a fusion that saw neither "
+        f"of its two{contest.speakers.known}"
         + ("; an llr that is missing counts as 0" if missing else "")
     )
     print(f"what each system brings: {'; '.join(_brings(contest))}")

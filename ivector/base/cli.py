@@ -67,7 +67,8 @@ class Parser(argparse.ArgumentParser):
             elif isinstance(action, argparse._SubParsersAction):
                 for sub in action.choices.values():
                     found |= sub.options()
-        return found | self.parameters
+        known = self._option_string_actions
+        return found | {n: o for n, o in self.parameters.items() if o.split()[0] in known}
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2."""

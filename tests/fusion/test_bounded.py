@@ -134,7 +134,7 @@ def test_calibration_threshold_and_file(tmp_path):
     save_model(tmp_path / "m.json", model)
     same = load_model(tmp_path / "m.json")
     assert np.array_equal(same.transform(scores), model.transform(scores))
-    assert model.parameters()["highest llr"] > 0
+    assert model.parameters()["upper level of llr"] > 0
 
 
 def test_fusion_with_outliers(tmp_path):

@@ -137,7 +137,7 @@ def test_score_files_in_parts_and_in_another_order(calibrate, world, tmp_path):
 
 def test_bounded_and_without_folds(calibrate):
     code, text, _ = calibrate("dev.scores", "dev.trials", "--bounded", "--folds", 0)
-    assert code == 0 and "highest llr" in text and "on unseen speakers" not in text
+    assert code == 0 and "upper level of llr" in text and "on unseen speakers" not in text
 
 
 def test_separable_scores_are_stated(calibrate, tmp_path):

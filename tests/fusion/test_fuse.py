@@ -166,7 +166,7 @@ def test_labelled_trials_of_apply_are_measured(corpus, capsys):
 def test_bounded(corpus, capsys):
     learn = (*files("dev"), "dev/trials", "--bounded", *QUICK)
     assert call(*learn, "--apply", *files("eval"), "--out", "f", "--model", "m.json") == 0
-    low, high = re.search(r"every llr is between (\S+) and (\S+)", capsys.readouterr().out).groups()
+    low, high = re.search(r"the llr level off at (\S+) and (\S+)", capsys.readouterr().out).groups()
     llr = read_scores("f").values
     assert float(low) - 1e-3 < llr.min() < 0 < llr.max() < float(high) + 1e-3
     assert call("--model", "m.json", "--apply", *files("eval"), "--out", "g") == 0

@@ -118,7 +118,7 @@ def test_a_cost_that_may_be_that_of_rejecting_everything():
     text = calibration_sentences({"x": grade}, few)[-1]
     assert grade.costs == ("unseen",) and text == (
         "At P_tar 0.0002 decisions by the likelihood ratios of x are not shown to cost less than "
-        "rejecting every trial, as errors of one kind are too few to tell what they cost."
+        "rejecting every trial, as there are too few errors to tell."
     )
     llr = np.where(target, llr - 3.5, np.minimum(llr, 4))
     llr[np.flatnonzero(~target)[:10]] = 5

@@ -80,6 +80,21 @@ def test_shifts_flips_and_outliers_are_noticed_without_labels():
     assert np.mean(list(found.values())) >= 0.9, found
 
 
+def test_a_constant_is_called_a_shift_where_the_share_of_targets_is_known():
+    """Without labels it may be one of other trials, and so changes what the spread should be."""
+    one, _, part = learnt(0)
+    spread = one.reference.spread
+    for by in (2.0, -3.0, 6.0):
+        moved = part.scores + by * spread
+        found = notices(one.reference, moved, part.n_recordings, part.target.mean())
+        found = [notice for notice in found if notice.kind != "outliers"]
+        assert {notice.kind for notice in found} == {"shift"}
+        assert {notice.systems for notice in found} == {(k,) for k in range(len(spread))}
+        assert all(("above" if by > 0 else "below") in notice.text for notice in found)
+    guessed = seen(one, replace(part, scores=part.scores + 2 * spread))
+    assert guessed and all("which fits best" in n.text for n in guessed if n.kind != "outliers")
+
+
 @pytest.mark.parametrize("kind", BLATANT)
 def test_damage_is_noticed_with_labels(kind):
     for seed in SEEDS:

@@ -66,7 +66,7 @@ def test_sparse_pair_lists_are_recognised(n_speakers, n_each, n_targets, seed):
     found = linked_speakers(pair_list(n_speakers, n_each, n_targets, 3000, seed))
     assert found.n_speakers > 1.2 * n_speakers
     assert found.at_most and not found.trusted
-    assert "cannot be trusted" in found.source and found.count.startswith("at most")
+    assert "are too narrow" in found.source and found.count.startswith("at most")
 
 
 @pytest.mark.parametrize("seed", range(5))
