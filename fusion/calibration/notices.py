@@ -181,7 +181,8 @@ def _outliers(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
         if 0 < len(rows) <= max(_RARE * len(table), 1):
             rows = rows[np.argsort(-np.abs(table[rows, k] - (low + high) / 2), kind="stable")]
             values = ", ".join(f"{value:.6g}" for value in table[rows[:3], k])
-            text = f"{len(rows)} scores of {name} are far outside those of development ({values}"
+            are = "score of {} is" if len(rows) == 1 else "scores of {} are"
+            text = f"{len(rows)} {are.format(name)} far outside those of development ({values}"
             text += ", …)" if len(rows) > 3 else ")"
             yield Notice("outliers", (k,), text, "calibration", tuple(map(int, rows)))
 

@@ -115,7 +115,7 @@ def add_column_options(parser: argparse.ArgumentParser, what: str) -> None:
         help="tables with a header 'enrol test COLUMN...' or 'id COLUMN...'")  # fmt: skip
     add("--by", nargs="+", default=[], metavar="COLUMN",
         help=f"columns of --columns by whose values trials are {what} apart, such as "
-        "test_gender; numbers are cut into quarters; all, if none is named")  # fmt: skip
+        "test_gender; numbers are cut into quarters; without it all")  # fmt: skip
 
 
 def check_column_options(arguments: argparse.Namespace) -> None:
