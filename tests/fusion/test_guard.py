@@ -339,7 +339,7 @@ def test_outliers_of_development_propose_bounded_training(parts, capsys):
     learn = (*files("bad"), "bad/trials", "--bootstrap", 50, "--model", "b.json")
     assert call(*learn) == 0
     text = capsys.readouterr().out
-    assert "1 scores of a are far outside those of development (1e+06); trials badm" in text
+    assert "1 score of a is far outside those of development (1e+06); trials badm" in text
     refused = call(*learn, "--guard", "refuse")
     assert refused == 1
     assert call(*learn, "--guard", "best") == 0
