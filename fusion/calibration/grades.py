@@ -364,10 +364,10 @@ def _by_interval(interval: Interval) -> str:
     """How decisions compare with the better of accepting all and none, by their cost's interval."""
     if abs(interval.estimate - 1) <= 1e-9:
         return "no less"  # they do what needs no scores
+    if interval.high < 1:
+        return "less"
     if interval.estimate < 1:
-        if not interval.enough:
-            return "unseen"
-        return "less" if interval.high < 1 else "unsure"
+        return "unsure" if interval.enough else "unseen"
     return "more" if interval.enough and interval.low > 1 else "unsure"
 
 
