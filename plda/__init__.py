@@ -5,6 +5,7 @@ models         PLDA: the two-covariance model, its EM, its adaptation to another
 scoring        log-likelihood ratios and cosines, all pairs at once or the trials of a list
 normalisation  score normalisation by a cohort: z, t, zt, s, adaptive s
 formats        models and vectors on disk: Kaldi's files and .npz
+kaldi          Kaldi's commands by its names, options and tables
 linalg         class statistics and floored eigenproblems, for transforms and models
 checks         validation of vectors, labels and options, with errors that give the cure
 commands       the table of commands and their modules

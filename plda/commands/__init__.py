@@ -9,6 +9,7 @@ computes stands in the rooms beside. Past sixteen modules, they go into folders 
 from ivector.base.commands import Command
 
 COMMANDS = {
+    "kaldi": Command("plda.kaldi.__main__", "run one of Kaldi's commands over i-vectors and PLDA"),
     "score": Command(
         "plda.commands.score", "score a trial list with PLDA, as Kaldi's ivector-plda-scoring"
     ),
