@@ -13,10 +13,14 @@ from ivector.base.kaldi_cli.running import run_program
 from ivector.base.tables.holders import HOLDERS
 from ivector.base.tables.reading import TableReader
 from ivector.base.tables.specifiers import parse_wspecifier
+from ivector.formats.accumulators import read_extractor_accumulators, read_gmm_accumulators
+from ivector.formats.extractor import read_extractor
+from ivector.formats.gmm import read_gmm
 
 LISTED = Path(__file__).resolve().parents[2] / "shared" / "golden" / "commands.txt"
 # Files that the lines left out of the reference, by those of the same content.
 SAME = {
+    "fgmm-global-to-gmm ubm/0.ubm.txt - |": "ubm/1.dubm.txt",
     "work/gsel.ark": "ubm/final_gselect_n8.txt",
     "work/facc.0.txt": "ubm/full_acc_0.txt",
     "work/0.ie": "ie/0.ie",
@@ -88,13 +92,16 @@ def content(path: Path, slot: Slot) -> dict[str, np.ndarray]:
     """Arrays of a table by id, or of a file by their names; words of a text count as names."""
     if slot.kind == WRITE:
         return {
-            key: np.concatenate([np.ravel(part) for part in value])
-            if isinstance(value, tuple)
-            else np.asarray(value)
+            key: _dense(value) if isinstance(value, tuple) else np.asarray(value)
             for key, value in TableReader(f"ark:{path}", HOLDERS[slot.holder])
         }
     if slot.name in FILES:
         return FILES[slot.name](path)
+    if slot.name == "model-wxfilename":
+        return _extractor(path) if b"<IvectorExtractor>" in path.read_bytes()[:30] else _gmm(path)
+    if slot.name == "stats-wxfilename":
+        extractor = b"<IvectorExtractorStats>" in path.read_bytes()[:30]
+        return vars((read_extractor_accumulators if extractor else read_gmm_accumulators)(path))
     words, numbers = [], []
     for word in path.read_text().split():
         try:
@@ -113,6 +120,29 @@ def _plda(path):
     reader.expect("<Plda>")
     mean, transform, psi = reader.vector(), reader.matrix(), reader.vector()
     return {"mean": mean, "transform": upright(transform), "psi": psi}
+
+
+def _dense(posteriors):
+    """Posteriors (T, most Gaussians), whatever their order in a frame."""
+    table = np.zeros((len(posteriors.posts), 64))
+    frames = np.arange(len(table))[:, None]
+    np.add.at(table, (frames, posteriors.indices), posteriors.posts)
+    return table
+
+
+def _gmm(path):
+    weights, means, covariances = read_gmm(path).parameters()
+    return {"weights": weights, "means": means, "covariances": covariances}
+
+
+def _extractor(path):
+    """What does not depend on how i-vectors are turned, which without a diagonal is arbitrary."""
+    model = read_extractor(path).subspace()
+    projection = model.projection
+    return {
+        "weights": model.weights, "means": projection[:, :, 0], "offset": np.array(model.offset),
+        "within": projection @ projection.transpose(0, 2, 1), "precision": model.precision,
+    }  # fmt: skip
 
 
 def upright(rows: np.ndarray) -> np.ndarray:
@@ -134,7 +164,9 @@ def differ(pairs: list[tuple[dict, dict]], atol: float) -> float:
     for written, wanted in pairs:
         assert written.keys() == wanted.keys()
         for key, should in wanted.items():
-            assert written[key].shape == should.shape, key
-            off = np.abs(written[key] - should) / (atol + np.abs(should))
+            should = np.asarray(should, float)
+            is_ = np.asarray(written[key], float)
+            assert is_.shape == should.shape, key
+            off = np.abs(is_ - should) / (atol + np.abs(should))
             worst = max(worst, float(off.max(initial=0.0)))
     return worst

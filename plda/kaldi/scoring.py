@@ -20,7 +20,7 @@ _NORM = (
     "plda-rxfilename enrol-rspecifier:vector test-rspecifier:vector trials-rxfilename "
     "scores-wxfilename",
     Option("num-utts", "", "table of how many utterances an enrolment vector is the mean of; "
-           "without it they count as one", table="int"),
+           "without it they count as one", table="int@id"),
     *_NORM,
 )  # fmt: skip
 def ivector_plda_scoring(

@@ -13,8 +13,20 @@ from ivector.base.tables.reading import TableReader
 from ivector.base.tables.writing import TableWriter
 from ivector.kaldi.table import PROGRAM
 
-# Features in float32: relative differences up to 1, as Fourier transforms round otherwise.
-LARGEST = {"compute-mfcc-feats": 4e-4, "compute-fbank-feats": 1e-4}
+# Differences of numbers up to 1, relative of others: Fourier transforms round otherwise, sums of
+# thousands of frames are of float32 products, and files of text have seven digits.
+LARGEST = {
+    "compute-mfcc-feats": 4e-4,
+    "compute-fbank-feats": 1e-4,
+    "gmm-global-acc-stats": 1e-4,
+    "fgmm-global-acc-stats": 1e-3,
+    "fgmm-global-est": 3e-4,
+    "ivector-extractor-acc-stats": 3e-5,
+    "ivector-extractor-est": 6e-4,
+}
+# Random numbers; and selected Gaussians of which Kaldi's shortcut evaluates others, where five
+# lie between two that are four apart (test_gmm_formats compares the other frames).
+OTHERWISE = ("ivector-extractor-init-0.ie", "gmm-global-acc-stats-diag_acc_gselect5.txt")
 
 
 @pytest.fixture
@@ -24,7 +36,9 @@ def at_golden(golden, monkeypatch):
 
 
 @pytest.mark.golden
-@pytest.mark.parametrize("case", cases(PROGRAM), ids=str)
+@pytest.mark.parametrize(
+    "case", [one for one in cases(PROGRAM) if str(one) not in OTHERWISE], ids=str
+)
 def test_same_command_same_numbers(case, at_golden, tmp_path):
     assert differ(case.run(PROGRAM, tmp_path), 1.0) < LARGEST.get(case.name, 1e-5)
 
@@ -33,7 +47,8 @@ def test_same_command_same_numbers(case, at_golden, tmp_path):
 def test_there_are_cases_of_most_commands(golden):
     assert LISTED.is_file()
     without = {"extract-segments", "select-voiced-frames", "copy-vector", "copy-matrix"}
-    without |= {"feat-to-len", "subsample-feats"}
+    without |= {"feat-to-len", "subsample-feats", "scale-post", "gmm-global-init-from-feats"}
+    without |= {name for name in PROGRAM.commands if name.endswith("sum-accs")}
     assert PROGRAM.commands.keys() - {case.name for case in cases(PROGRAM)} == without
 
 

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 READ, WRITE = "rspecifier", "wspecifier"  # endings of the names of tables, as Kaldi has them
 # and of files of their own: read, and written
 FILE_IN, FILE_OUT = "rxfilename", "wxfilename"
+VALUE = "value"  # a number or word that stands there itself
 
 
 class Option(NamedTuple):
     """An option as Kaldi spells it; its type is that of its default.
 
-    `table` is what a table that the option names holds, such as "words"; read by id, or written.
+    `table` is what a table that the option names holds, "words" or, looked up, "words@id".
     """
 
     name: str

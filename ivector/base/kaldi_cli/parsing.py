@@ -141,7 +141,8 @@ def _placed(command: KaldiCommand, files: list[str]) -> list[tuple[Slot, str]]:
 
 
 def _fill(form: Sequence[Slot], files: list[str]) -> list[tuple[Slot, str]] | None:
-    if form and form[-1].many and len(files) >= len(form):
-        form = [*form, *[form[-1]] * (len(files) - len(form))]
+    if len(files) > len(form):
+        extra = len(files) - len(form)
+        form = [slot for one in form for slot in [one] * (1 + extra * one.many)]
     least = sum(not slot.optional for slot in form)
     return list(zip(form, files)) if least <= len(files) <= len(form) else None

@@ -12,7 +12,7 @@ from typing import Any
 
 from ivector.base.cli import Parser
 from ivector.base.errors import UsageError, set_options
-from ivector.base.kaldi_cli.declared import FILE_IN, READ, WRITE, KaldiCommand, Program, Slot
+from ivector.base.kaldi_cli.declared import FILE_IN, READ, VALUE, WRITE, KaldiCommand, Program, Slot
 from ivector.base.kaldi_cli.parsing import STANDARD, parse
 
 _WIDTH = 100
@@ -72,7 +72,8 @@ def run_command(program: Program, command: KaldiCommand, words: Sequence[str]) -
             attribute = option.name.replace("-", "_")
             if option.table and (text := getattr(options, attribute)):
                 kind = WRITE if option.writes else READ
-                slot = Slot(f"{option.name}-{kind}", option.table, True, True, False)
+                holder, _, by_id = option.table.partition("@")
+                slot = Slot(f"{option.name}-{kind}", holder, bool(by_id), True, False)
                 setattr(options, attribute, stack.enter_context(_opened(program, slot, text)))
         opened: dict[str, Any] = {}
         for slot, file in files:
@@ -103,6 +104,8 @@ def _opened(program: Program, slot: Slot, file: str) -> Iterator[Any]:
     elif slot.kind == WRITE:
         with TableWriter(file, _holder(program, slot.holder)) as writer:
             yield writer
+    elif slot.kind == VALUE:
+        yield file
     else:
         with input_path(file) if slot.kind == FILE_IN else output_path(file) as path:
             yield path
