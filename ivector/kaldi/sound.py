@@ -133,11 +133,12 @@ def _rate(there: int, options: Any) -> int | None:
     wanted = options.sample_frequency
     if there == wanted:
         return None
-    if not (options.allow_downsample if there > wanted else options.allow_upsample):
-        word = "down" if there > wanted else "up"
+    higher = there > wanted
+    if not (options.allow_downsample if higher else options.allow_upsample):
+        allow = "--allow-downsample=true" if higher else "--allow-upsample=true"
         raise DataError(
             f"sampled at {there} Hz, and --sample-frequency={wanted:g}; give that of the "
-            f"recordings, or --allow-{word}sample=true"
+            f"recordings, or {allow}"
         )
     return int(wanted)
 

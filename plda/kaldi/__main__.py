@@ -12,7 +12,7 @@ from plda.kaldi.table import PROGRAM
 
 def make_parser() -> Parser:
     """Make the parser."""
-    return running.make_parser(PROGRAM, COMMANDS["kaldi"].sentence)
+    return running.program_parser(PROGRAM, COMMANDS["kaldi"].sentence)
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from ivector.base.kaldi_cli.parsing import STANDARD, parse
 _WIDTH = 100
 
 
-def make_parser(program: Program, sentence: str) -> Parser:
+def program_parser(program: Program, sentence: str) -> Parser:
     """Parser of a package's program: the command's name, and its own words."""
     parser = Parser(
         prog=f"python -m {program.package}",

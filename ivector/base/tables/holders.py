@@ -18,6 +18,7 @@ import numpy as np
 from ivector.base.errors import DataError
 
 _CHUNK = 1 << 24  # bytes that are read at once: a declared size is not believed
+_MOST_ITEMS = 1 << 20  # of a run: Gaussians of a frame
 _BINARY = b"\0B"
 _ITEM: dict[bytes, np.dtype] = {b"F": np.dtype("<f4"), b"D": np.dtype("<f8")}
 _INT = np.dtype([("size", "i1"), ("value", "<i4")])
@@ -87,6 +88,23 @@ class Source:
         if size != 4:
             raise Damaged("no whole number of 4 bytes")
         return value
+
+    def records(self, count: int, size: int) -> tuple[list[int], bytes]:
+        """`count` runs of items of `size` bytes: the number that stands before each, and all items.
+
+        Directly from the file, as there are as many runs as frames.
+        """
+        read, whole = self._file.read, int.from_bytes
+        numbers, parts = [], []
+        for _ in range(count):
+            head = read(5)
+            number = whole(head[1:], "little")
+            part = read(number * size) if number <= _MOST_ITEMS else b""
+            if len(head) != 5 or head[0] != 4 or len(part) != number * size:
+                raise Damaged("cut, or no runs")
+            numbers.append(number)
+            parts.append(part)
+        return numbers, b"".join(parts)
 
     def bracketed(self) -> list[list[bytes]]:
         """Rows of words between [ and ], and nothing else in their lines."""
@@ -215,12 +233,8 @@ def read_posteriors(source: Source) -> Posteriors:
             raise Damaged("a Gaussian without its posterior")
         words = np.array([word for frame in frames for word in frame] or [b"0", b"0"], "S")
         return _padded(counts, words[::2].astype(np.int32), words[1::2].astype(np.float32))
-    sizes: list[int] = []
-    parts = []
-    for _ in range(source.int32()):
-        sizes.append(source.int32())
-        parts.append(source.take(_PAIR.itemsize * sizes[-1]))
-    pairs = np.frombuffer(b"".join(parts), _PAIR)
+    sizes, content = source.records(source.int32(), _PAIR.itemsize)
+    pairs = np.frombuffer(content, _PAIR)
     if not ((pairs["int"] == 4).all() and (pairs["float"] == 4).all()):
         raise Damaged("no posteriors")
     return _padded(np.array(sizes, np.int64), pairs["index"], pairs["post"])
