@@ -6,6 +6,7 @@ gmm                Gaussian mixtures: diagonal and full UBM, MAP adaptation, ver
 statistics         Baum-Welch statistics of utterances under a UBM
 total_variability  the EM of T and Σ (e_step, m_step), and i-vectors
 gpu                the heavy sums of UBM and total variability by torch, on a GPU
+kaldi              Kaldi's commands by its names, options and tables
 formats            Kaldi's archives and model files, statistics on disk
 data               Kaldi data directories, trial lists, enrolment lists
 data_checks        every defect of a data directory, with file and line

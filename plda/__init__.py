@@ -7,6 +7,7 @@ scoring        log-likelihood ratios and cosines, all pairs at once or the trial
 normalisation  score normalisation by a cohort: z, t, zt, s, adaptive s
 formats        models and vectors on disk, of this toolkit and of others
 training       whole back-ends from files of vectors, whatever fits in memory
+kaldi          Kaldi's commands by its names, options and tables
 linalg         class statistics and floored eigenproblems, for transforms and models
 checks         validation of vectors, labels and options, with errors that give the cure
 commands       the table of commands and their modules

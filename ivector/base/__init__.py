@@ -8,10 +8,12 @@ files       files that are whole or absent; models as .npz without pickles; list
 kaldi       Kaldi's basic types on disk, binary and text
 cli         the frame of a command: parser, options that many share, exit codes
 commands    a package's table of commands, and the command that lists or runs them
+kaldi_cli   the frame of commands that take Kaldi's options and tables
 log         log lines and progress
 portable    switches that make results the same on every x86-64
 budget      limits of memory and disk, refused before work begins
 parallel    work in shards, the results the same everywhere; state that outlives a kill
+tables      Kaldi's archives and lists of anything, read and written as streams
 lazy        a package's public names, imported on first use
 jit         Numba's njit, which keeps kernels where that can be
 lanes       vectors of float32 for Numba kernels, one frame a lane

@@ -120,6 +120,14 @@ class KaldiReader:
         if not self.at_end():
             raise self.fail("goes on behind the model")
 
+    def uint16(self) -> int:
+        """Read a whole number without sign, such as flags."""
+        if not self.binary:
+            return self.int32()
+        if self._take(1) != b"\xfe":  # −2 bytes
+            raise self.fail("expected a 2-byte number")
+        return int(struct.unpack("<H", self._take(2))[0])
+
     def real(self) -> float:
         """Read a float or double."""
         if self.binary:
@@ -240,6 +248,13 @@ class KaldiWriter:
             self._file.write(size + self._dtype.type(value).tobytes())
         else:
             self._file.write(self._format([value]) + b" ")
+
+    def uint16(self, value: int) -> None:
+        """Write a whole number without sign."""
+        if self.binary:
+            self._file.write(b"\xfe" + struct.pack("<H", value))
+        else:
+            self.int32(value)
 
     def boolean(self, value: bool) -> None:
         """Write ``T`` or ``F``."""

@@ -19,6 +19,10 @@ COMMANDS = {
         "ivector.commands.import_log_mels",
         "take in the log-mel energies that another program stored",
     ),
+    "kaldi": Command(
+        "ivector.kaldi.__main__",
+        "run one of Kaldi's commands from recordings to i-vectors",
+    ),
     "portable": Command(
         "ivector.commands.portable", "print what makes results the same on every x86-64"
     ),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import re
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,10 +22,9 @@ from ivector.base.errors import DataError, UserError, named
 from ivector.base.files import atomic_path, read_lines
 from ivector.base.foreign.boundary import foreign, require_room
 from ivector.base.foreign.opening import SMALL
+from ivector.base.tables.locations import slices_of, split_location
 from ivector.data import BLANKS, EDGES
 
-# ARK, ARK:OFFSET or ARK:OFFSET[ROWS,COLUMNS], both ends of a range counted in.
-_LOCATION = re.compile(r"(.*?)(?::(\d{1,18}))?(?:\[((?:\d{0,18}[:,])*\d{0,18})\])?", re.DOTALL)
 # How an entry of Kaldi's begins. kaldiio reads others too, pickles and sound among them.
 _BINARY, _TEXT = b"\0B", frozenset(b" \t\r\n[]0123456789+-.einfaEINFA")
 
@@ -129,7 +127,7 @@ def read_scp(path: str | os.PathLike) -> dict[str, str]:
             continue
         if not location:
             raise DataError(f"{path}, line {number}: expected 'id location', got {line!r}")
-        if "|" in (location[0], location[-1], _split(location)[0][-1:]):
+        if "|" in (location[0], location[-1], split_location(location)[0][-1:]):
             raise DataError(f"{path}, line {number}: {key}: shell pipes are not run; make files")
         if key in table:
             raise DataError(f"{path}, line {number}: duplicate id {key}")
@@ -145,12 +143,12 @@ def load_array(key: str, location: str) -> np.ndarray:
     DataError
         Names the utterance and the archive.
     """
-    path, offset, ranges = _split(location)
+    path, offset, ranges = split_location(location)
     with named(key), foreign(path, "an archive"), open(path, "rb") as file:
         with _whole(f"{location}: the archive is cut or damaged"):
             file.seek(offset)
             array = _read_entry(file, location)
-        return array[_slices(ranges, array.shape, location)]
+        return array[slices_of(ranges, array.shape, location)]
 
 
 @contextlib.contextmanager
@@ -162,37 +160,6 @@ def _whole(complaint: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise DataError(f"{complaint}; make it again") from error
-
-
-def _split(location: str) -> tuple[str, int, str]:
-    """Archive, byte and ranges of an entry of an scp."""
-    match = _LOCATION.fullmatch(location)
-    assert match is not None  # any text matches
-    path, offset, ranges = match.groups()
-    return path, int(offset or 0), ranges or ""
-
-
-def _slices(ranges: str, shape: tuple[int, ...], where: str) -> tuple[slice, ...]:
-    """Kaldi's ranges ``FIRST:LAST,FIRST:LAST``, ends counted in, of an array of a shape."""
-    parts = ranges.split(",") if ranges else []
-    if len(parts) > len(shape):
-        raise DataError(f"{where}: has {len(parts)} ranges for an array of {len(shape)} dimensions")
-    slices = []
-    for part, size in zip(parts, shape):
-        if part in ("", ":"):
-            slices.append(slice(None))
-            continue
-        ends = part.split(":")
-        if len(ends) > 2 or "" in ends:
-            raise DataError(f"{where}: the range {part} is not FIRST:LAST; correct it")
-        first, last = int(ends[0]), int(ends[-1])
-        if not first <= last < size:
-            raise DataError(
-                f"{where}: the range {part} is empty or leaves the {size} rows or columns from 0 "
-                f"to {size - 1} that are there; correct it"
-            )
-        slices.append(slice(first, last + 1))
-    return tuple(slices)
 
 
 def _read_key(file: BinaryIO) -> str:

@@ -248,7 +248,11 @@ class FullGMM(BaseGMM):
         return self.to_diagonal().gselect(X, n)
 
     def posteriors(
-        self, X: np.ndarray, num_gselect: int = 20, min_post: float = 0.025
+        self,
+        X: np.ndarray,
+        num_gselect: int = 20,
+        min_post: float = 0.025,
+        selected: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Full-covariance posteriors over the components selected for each frame, pruned.
 
@@ -263,6 +267,8 @@ class FullGMM(BaseGMM):
         min_post : float
             Posteriors below become zero and the rest is rescaled to sum to one; if all are below,
             the largest becomes one.
+        selected : ndarray (n_frames, N) of int, optional
+            The components of each frame, in place of those that `num_gselect` selects.
 
         Returns
         -------
@@ -279,13 +285,15 @@ class FullGMM(BaseGMM):
         """
         n = check_posterior_options(num_gselect, min_post, len(self.parameters()[0]))
         X = self.check_input(X)
-        if self.device is not None:
+        given = self._check_selected(X, selected)
+        if self.device is not None and given is None:
             return self.device_posteriors(X, n, min_post)
+        n = n if given is None else given.shape[1]
         engine = self._engine()
         indices = np.empty((len(X), n), np.int32)
         posts = np.empty((len(X), n), np.float32)
         for rows, extended in engine.blocks(X, engine.block_size(n)):
-            indices[rows] = engine.selector.select(extended, n)
+            indices[rows] = engine.selector.select(extended, n) if given is None else given[rows]
             posts[rows] = engine.posteriors(extended, indices[rows])
         if min_post > 0:
             kernels.prune(posts, np.float32(min_post))

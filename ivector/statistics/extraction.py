@@ -7,6 +7,7 @@ U utterances, C components, D feature dimension, n frames of an utterance.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ def baum_welch(
     second_order: bool = False,
     dtype: str = "float32",
     device: str | None = None,
+    posteriors: Iterable[tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> BaumWelchStatistics:
     """Statistics of one utterance, or of each of several, about the means of a UBM.
 
@@ -57,6 +59,10 @@ def baum_welch(
     device : str, optional
         "cuda" or "cuda:1": posteriors and sums are made on that GPU, by torch. The same numbers
         but for rounding, which may move a posterior across `min_post`.
+    posteriors : iterable of (indices, posts), optional
+        Components (n_frames, N) and their posteriors, for each utterance of `X`, in place of the
+        UBM's: of any recogniser whose classes are the components. `ubm` then is what has their
+        means, as a `TotalVariability` has too; `num_gselect` and `min_post` play no part.
 
     Returns
     -------
@@ -68,7 +74,8 @@ def baum_welch(
     DataError
         Features of another dimension, or with NaN or infinity; names the utterance.
     UsageError
-        A UBM without parameters, options out of range, or no such device.
+        A UBM without parameters, options out of range, no such device, or posteriors for a device
+        or of another number of utterances.
 
     Examples
     --------
@@ -95,13 +102,35 @@ def baum_welch(
         work = _on_device(device, ubm, means, *options, second_order, dtype)
     zeroth: list[np.ndarray] = []
     first: list[np.ndarray] = []
+    if posteriors is not None and device is not None:
+        raise UsageError(
+            "posteriors that are given are summed on the processor; leave out `device`"
+        )
+    given = None if posteriors is None else iter(posteriors)
     for block in _blocks([X] if isinstance(X, np.ndarray) else X, D):
-        counts, sums = work.block(block)
+        counts, sums = (
+            work.block(block) if given is None else work.block(block, _next(given, block))
+        )
         zeroth.extend(counts)
         first.extend(sums)
     if not zeroth:
         raise DataError("no utterances to accumulate statistics of: the list is empty")
     return BaumWelchStatistics(np.stack(zeroth), np.stack(first), work.second(), means)
+
+
+def _next(posteriors: Iterator[tuple[np.ndarray, np.ndarray]], block: list[np.ndarray]) -> list:
+    """The posteriors that belong to a block of utterances."""
+    found = list(itertools.islice(posteriors, len(block)))
+    if len(found) < len(block):
+        raise UsageError(
+            "there are posteriors of fewer utterances than features; give those of all"
+        )
+    for (indices, _), frames in zip(found, block):
+        if len(indices) != len(frames):
+            raise DataError(
+                f"posteriors of {len(indices)} frames do not belong to features of {len(frames)}"
+            )
+    return found
 
 
 def _on_device(device: str, ubm: Any, means: np.ndarray, num_gselect: int, *options: Any) -> Any:
@@ -134,10 +163,16 @@ class _Sums:
         """Second-order sum of all blocks so far."""
         return self.scatter
 
-    def block(self, utterances: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def block(
+        self,
+        utterances: list[np.ndarray],
+        given: list[tuple[np.ndarray, np.ndarray]] | None = None,
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Zeroth (C,) and first (C, D) order statistics of each utterance (n_frames, D)."""
         frames, C = np.concatenate(utterances), len(self.means)
-        if len(frames):
+        if given is not None:
+            indices, posts = _together(given)
+        elif len(frames):
             indices, posts = self.ubm.posteriors(
                 frames, num_gselect=self.num_gselect, min_post=self.min_post
             )
@@ -156,6 +191,17 @@ class _Sums:
         if self.scatter is not None:
             accumulate_second(indices, weights, frames, C, self.means, out=self.scatter)
         return zeroth, first
+
+
+def _together(given: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Posteriors (n_frames, N) of several utterances one below the other, N of the widest."""
+    width = max(indices.shape[1] for indices, _ in given)
+    padded = [
+        [np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in (indices, posts)]
+        for indices, posts in given
+    ]
+    indices, posts = (np.concatenate(parts) for parts in zip(*padded))
+    return indices.astype(np.int32), posts.astype(np.float32)
 
 
 def _blocks(utterances: Iterable[np.ndarray], n_features: int) -> Iterator[list[np.ndarray]]:

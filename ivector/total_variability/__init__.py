@@ -7,6 +7,8 @@ subspace      the parameters (T, Σ⁻¹, offset) in both forms, and what is der
 initial       where EM starts: at random, or at principal axes
 fitted        a trained extractor: its parameters under their public names, its file
 supervectors  rows of a matrix in place of statistics: plain factor analysis
+raw_sums      the sums of an E-step as Kaldi's files have them, and their M-step
+online        i-vectors of the frames so far, every so many frames
 shards        what runs in one process on one block of statistics
 checks        options refused before training, and what data cannot determine
 packed        symmetric matrices in rectangular full packed form, one a row

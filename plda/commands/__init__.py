@@ -21,6 +21,7 @@ COMMANDS = {
         "plda.commands.transform",
         "apply a back-end's transforms to vectors, or take them into its latent space",
     ),
+    "kaldi": Command("plda.kaldi.__main__", "run one of Kaldi's commands over i-vectors and PLDA"),
     "score": Command(
         "plda.commands.score", "score a trial list with PLDA, as Kaldi's ivector-plda-scoring"
     ),

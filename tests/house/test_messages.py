@@ -17,6 +17,8 @@ import pytest
 from ivector.base import errors
 from ivector.base.cli import Parser, run
 from ivector.base.errors import DataError, in_options, set_options
+from ivector.kaldi.table import PROGRAM as IVECTOR_PROGRAM
+from plda.kaldi.table import PROGRAM as PLDA_PROGRAM
 from recipes.corpora import NAMES
 from recipes.engine.settings import TABLE
 from recipes.prepare import make_parser as make_prepare_parser
@@ -77,12 +79,24 @@ def command_options(file):
         return None  # an extra that is not installed
 
 
+def kaldi_options(file):
+    """Options that commands of Kaldi's name declare in a module; all of them in their frame."""
+    module = file.removesuffix(".py").replace("/", ".")
+    return {
+        f"--{option.name}"
+        for program in (IVECTOR_PROGRAM, PLDA_PROGRAM)
+        for command in program.commands.values()
+        if file.startswith("ivector/base/kaldi_cli/") or command.function.__module__ == module
+        for option in (*command.options, *command.lacks)
+    }
+
+
 def allowed(file):
     """Options that the messages of a module may name, None if nothing can be said."""
     own = command_options(file)
     if own is None:
         return None
-    own |= declared(FILES[file])
+    own |= declared(FILES[file]) | kaldi_options(file)
     if file.startswith("recipes/corpora/"):
         return own | PREPARE
     if file.startswith(("recipes/engine/", "recipes/steps/", "recipes/experiment/")):
