@@ -212,8 +212,10 @@ def test_a_command_writes_parameters_as_its_options(capsys):
     def main(arguments):
         raise DataError("give a smaller `top_n`, `n_bootstrap`=20 or `n_iter`=2")
 
-    parser = Parser(prog="python -m test", parameters={"n_bootstrap": "--bootstrap"})
+    names = {"n_bootstrap": "--bootstrap", "n_iter": "--steps"}  # of which it has the first
+    parser = Parser(prog="python -m test", parameters=names)
     parser.add_argument("--top-n")
+    parser.add_argument("--bootstrap")
     assert run(parser, main, []) == 1
     said = capsys.readouterr().err
     assert "give a smaller --top-n, --bootstrap=20 or n_iter=2 (in Python)" in said
