@@ -196,6 +196,7 @@ def _grade(
 ) -> Grade:
     """How well the llr are calibrated."""
     from fusion.calibration.grades import grade_calibration
+    from fusion.metrics.table import ACTUAL_COST
 
     return grade_calibration(
         scores,
@@ -203,7 +204,7 @@ def _grade(
         told.enrol,
         told.test,
         points=asked.points,
-        actual=result.act_dcf,
+        actual=getattr(result, ACTUAL_COST.name),
         random_state=arguments.seed,
     )
 

@@ -191,7 +191,7 @@ def bootstrap_interval(
     >>> part = simulate(n_speakers=40)
     >>> eer = bootstrap_interval(part.scores["plda"], part.target, *part.sides).eer
     >>> print(f"EER {eer.estimate:.2f}, from {eer.low:.2f} to {eer.high:.2f}")
-    EER 0.10, from 0.08 to 0.15
+    EER 0.10, from 0.08 to 0.14
     """
     check_drawing(n_bootstrap, level)
     costs = [*(OperatingPoint(p, c_miss, c_fa) for p in p_target), *points]

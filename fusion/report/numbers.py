@@ -20,6 +20,7 @@ from fusion.intervals.results import Difference, ends
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
 from fusion.metrics.table import (
+    ACTUAL_COST,
     INFORMATION,
     METRICS,
     PRIMARY,
@@ -72,7 +73,7 @@ class Draw:
         """How well llr are calibrated; beside intervals, their costs by these."""
         return grade_calibration(
             values, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
-            actual=result.act_dcf if result else None, random_state=self.seed,
+            actual=getattr(result, ACTUAL_COST.name) if result else None, random_state=self.seed,
         )  # fmt: skip
 
     def part(self, chosen: np.ndarray) -> Draw:

@@ -103,6 +103,15 @@ def cross_fit(
     ------
     DataError
         Fewer than two vectors or speakers; and as of `adapt_backend`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from plda import PLDA, cross_fit
+    >>> model = PLDA.from_covariances(np.zeros(2), np.eye(2), np.eye(2))
+    >>> X = np.random.default_rng(0).normal(3, 1, size=(100, 2))
+    >>> [(len(rows), adapted.mean_.round().tolist()) for rows, adapted in cross_fit(model, X)][:2]
+    [(20, [3.0, 3.0]), (20, [3.0, 3.0])]
     """
     X = check_vectors(X)
     groups = np.arange(len(X)) if y is None else np.unique(y, return_inverse=True)[1]

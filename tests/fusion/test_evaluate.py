@@ -38,7 +38,7 @@ def corpus(tmp_path, monkeypatch):
         labels = ["target" if m[1:] == u[1:].split("_")[0] else "nontarget" for m, u, _ in rows]
         lines = [f"{m} {u} {label}\n" for (m, u, _), label in zip(rows, labels)]
         Path(f"trials{fold}").write_text("".join(reversed(lines)))
-        everything[fold] = [(round(s, 6), label) for (_, _, s), label in zip(rows, labels)]
+        everything[fold] = [(s, label) for (_, _, s), label in zip(rows, labels)]
         with open("utt2spk", "a") as utt2spk, open("enroll", "a") as enroll:
             utt2spk.writelines(f"{u} s{fold}{j:02d}\n" for u, j in tests)
             utt2spk.writelines(f"e{fold}{i} s{fold}{i:02d}\n" for i in range(N_SPEAKERS))
