@@ -175,7 +175,8 @@ def test_what_a_killed_fork_did_is_begun_again(tmp_path):
         [sys.executable, "-c", EACH, tmp_path], capture_output=True, text=True, timeout=60
     )
     assert found.stdout.startswith("[1, 2, 3]\na process was killed again and again"), found
-    assert found.stderr.count("begun again") == 3 and "Traceback" not in found.stderr
+    # What came before the next one was killed counts anew.
+    assert 3 <= found.stderr.count("begun again") <= 5 and "Traceback" not in found.stderr
 
 
 @NO_DASK

@@ -25,7 +25,7 @@ def test_every_command_runs(tmp_path, monkeypatch, capsys):
             assert start == "plda"
             assert run_command("plda", COMMANDS, [command, *shlex.split(*words)]) == 0, line
             ran.append(command)
-    assert set(ran) == set(COMMANDS)
+    assert set(ran) == set(COMMANDS) - {"kaldi"}  # which has a page of its own
     told = capsys.readouterr().out
     assert "  chosen" in told and told.endswith("(2, 4) Pipeline\n")
     assert len(Path("scores").read_text().splitlines()) == 80 * 79 // 2
