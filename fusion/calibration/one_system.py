@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from fusion.metrics.points import OperatingPoint
 
 METHODS = ("logistic", "isotonic", "bigaussian", "gaussian")
-_KNOTTED = ("isotonic", "bigaussian")
+KNOTTED = ("isotonic", "bigaussian")  # those whose llr are interpolated
 # Learned arrays of each method, and how many numbers: a name stands for a size to be found.
 _LEARNED: dict[str, dict[str, Any]] = {
     "logistic": {
@@ -261,7 +261,7 @@ class Calibration(LlrClassifier):
             low, high = self._affine(np.array([0.0, 1.0]), np.tile(measures, (2, 1)))
             aim = unbound(aim, *self.outlier_log_odds_) if self.bounded else aim
             return crossing(high - low, low - aim)
-        if self.method in _KNOTTED:
+        if self.method in KNOTTED:
             return knot_threshold(self.knots_, self.llr_, aim)
         return gaussian_threshold(self.means_, self.variances_, aim)
 
@@ -272,7 +272,7 @@ class Calibration(LlrClassifier):
             names = ["mean of nontargets", "mean of targets"]
             names += ["variance of nontargets", "variance of targets"]
             return dict(zip(names, map(float, (*self.means_, *self.variances_))))
-        if self.method in _KNOTTED:
+        if self.method in KNOTTED:
             return {"sigma": float(self.sigma_[0])} if self.method == "bigaussian" else {}
         measures = self._names(len(self.mean_))
         names = ["score", *measures, *(f"score x {name}" for name in measures)]
@@ -327,7 +327,7 @@ class Calibration(LlrClassifier):
         values, measures = scores_and_measures(X, quality)
         if measures.shape[1] != self.n_features_in_ - 1:
             raise self._other_measures(measures.shape[1], quality is not None, np.ndim(X))
-        if self.method in _KNOTTED:
+        if self.method in KNOTTED:
             llr = np.interp(values, self.knots_, self.llr_)
             return llr if self.method == "isotonic" else llr + beyond_knots(values, self.knots_)
         if self.method == "gaussian":
@@ -364,7 +364,7 @@ class Calibration(LlrClassifier):
         arrays = [getattr(self, name) for name in _LEARNED[self.method]]
         if not all(np.isfinite(array).all() for array in arrays):
             raise ValueError("a number is not finite")
-        if self.method in _KNOTTED:
+        if self.method in KNOTTED:
             if not len(self.knots_) or any((np.diff(a) < 0).any() for a in arrays[:2]):
                 raise ValueError("the knots do not ascend")
         elif self.method == "gaussian":

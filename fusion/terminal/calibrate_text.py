@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fusion.calibration.one_system import Calibration
+from fusion.calibration.one_system import KNOTTED, Calibration
 from fusion.calibration.wording import describe_llr
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
@@ -44,7 +44,7 @@ def print_model(model: Calibration, training: Mapping[str, Any]) -> None:
     if model.method == "logistic":
         text += f", for a prior of {model.prior:g}"
     print(text)
-    if model.method in ("isotonic", "bigaussian"):
+    if model.method in KNOTTED:
         for name, value in model.parameters().items():
             print(f"{name} {value:.6g}")
         print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ivector.base.errors import DataError, named
@@ -10,7 +10,6 @@ from ivector.base.kaldi_cli.declared import Lack, Option, kaldi_command
 from ivector.base.kaldi_cli.tally import Tally
 
 _FORM = "feats-rspecifier:matrix feats-wspecifier:matrix"
-_EMPTY = "has no frames"
 
 
 @kaldi_command(
@@ -35,10 +34,7 @@ def compute_vad(options: Any, feats: Any, vad_out: Any) -> None:
         options.vad_proportion_threshold, FULL_SCALE,
     )  # fmt: skip
     tally = Tally()
-    for key, matrix in feats:
-        if not len(matrix):
-            tally.miss(key, _EMPTY)
-            continue
+    for key, matrix in _with_frames(feats, tally):
         with named(key):
             voiced = vad.transform(matrix)
         if not voiced.any():
@@ -116,13 +112,19 @@ def select_voiced_frames(options: Any, feats: Any, vad: Any, feats_out: Any) -> 
     tally.end()
 
 
+def _with_frames(feats: Any, tally: Tally) -> Iterator[tuple[str, Any]]:
+    """Features of the utterances that have any; the others are missed."""
+    for key, matrix in feats:
+        if len(matrix):
+            yield key, matrix
+        else:
+            tally.miss(key, "has no frames")
+
+
 def _each(function: Callable[[Any], Any], feats: Any, feats_out: Any) -> None:
     """Write what a function makes of each utterance's features."""
     tally = Tally()
-    for key, matrix in feats:
-        if not len(matrix):
-            tally.miss(key, _EMPTY)
-            continue
+    for key, matrix in _with_frames(feats, tally):
         with named(key):
             feats_out.write(key, function(matrix))
         tally.done += 1

@@ -14,9 +14,12 @@ import numpy as np
 
 from ivector.base.errors import DataError
 from ivector.data import Row, read_data_dir
+from ivector.pipeline import FrontEnd
 from recipes.corpora.common import find_audio, safe_id
 from recipes.engine.marks import digest
-from recipes.experiment.protocol import Models, Protocol
+from recipes.engine.run import Task
+from recipes.experiment.frames import Corpus
+from recipes.experiment.protocol import Models, Protocol, fold_utterances
 
 MARK = "cohort:"
 
@@ -38,6 +41,15 @@ def read_cohort(folder: Path, strict: bool = False) -> list[Row]:
     if len({row[0] for row in rows}) < len(rows):
         raise DataError(f"{folder}: names differ by blanks, dashes and folders alone; rename them")
     return rows
+
+
+def to_extract(task: Task, front_end: FrontEnd, is_cohort: bool) -> tuple[Corpus, list[str]]:
+    """Features of a fold's utterances, or of the cohort's, and these utterances."""
+    if is_cohort:
+        corpus = Corpus(task.run.cohort, front_end)
+        return corpus, sorted(corpus.locations())
+    corpus = Corpus(task.run.features, front_end)
+    return corpus, corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
 
 
 def refuse_tested(cohort: Iterable[Row], tested: Iterable[Row], folder: Path) -> None:

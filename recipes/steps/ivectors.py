@@ -18,8 +18,8 @@ from ivector.total_variability.model import TotalVariability
 from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require, resume_folder
-from recipes.experiment.frames import Corpus, Kept, Located, content, frames_of
-from recipes.experiment.protocol import fold_utterances
+from recipes.experiment.cohort import to_extract
+from recipes.experiment.frames import Kept, Located, content, frames_of
 from recipes.experiment.vectors import write_vectors
 from recipes.steps.total_variability import UTTERANCES_PER_SHARD, Accumulator
 from recipes.steps.ubm import front_end
@@ -52,12 +52,7 @@ def extract(task: Task, is_cohort: bool, work: Path, nj: int) -> None:
     values, fold = task.values, task.fold
     ubm, tv = task.folder("ubm"), task.folder("tv")
     options = read_options(tv)
-    corpus = Corpus(task.run.cohort if is_cohort else task.run.features, front_end(ubm))
-    utterances = (
-        sorted(corpus.locations())
-        if is_cohort
-        else corpus.usable(fold_utterances(fold), "train, enrolment and test")
-    )
+    corpus, utterances = to_extract(task, front_end(ubm), is_cohort)
     accumulate = Accumulator(
         corpus, ubm, options["num_gselect"], options["min_post"], gpu=task.gpu, n_threads=nj
     )

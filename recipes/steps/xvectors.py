@@ -16,8 +16,8 @@ from ivector.base.parallel.shards import map_shards
 from ivector.base.parallel.workers import make_shards
 from recipes.engine.marks import read_options
 from recipes.engine.run import Job, Run, Task
+from recipes.experiment.cohort import to_extract
 from recipes.experiment.frames import Corpus
-from recipes.experiment.protocol import fold_utterances
 from recipes.experiment.vectors import write_vectors
 from recipes.steps.xvector import configuration, front_end
 
@@ -47,12 +47,7 @@ def extract_fold(task: Task, is_cohort: bool, work: Path, nj: int) -> None:
     # A GPU is taken for extraction where it is named only.
     network, device = task.folder("network"), task.gpu or "cpu"
     options = read_options(network)
-    corpus = Corpus(task.run.cohort if is_cohort else task.run.features, front_end(options))
-    utterances = (
-        sorted(corpus.locations())
-        if is_cohort
-        else corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
-    )
+    corpus, utterances = to_extract(task, front_end(options), is_cohort)
     shards = make_shards(utterances, UTTERANCES_PER_SHARD)
     extractor = Extract(corpus, network / "network", device)
     parts = map_shards(extractor, shards, nj=nj if device == "cpu" else 1)

@@ -10,6 +10,7 @@ import pytest
 
 from fusion import Calibration, load_model, read_scores
 from fusion.calibrate import main, make_parser
+from fusion.calibration.one_system import METHODS
 from ivector.base.cli import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,6 +134,11 @@ def test_score_files_in_parts_and_in_another_order(calibrate, world, tmp_path):
     whole = calibrate("dev.scores", "dev.trials", "--out", tmp_path / "1")
     parts = calibrate(tmp_path / "b", tmp_path / "a", "dev.trials", "--out", tmp_path / "2")
     assert whole == parts and (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
+
+
+def test_the_command_offers_every_method():
+    (offered,) = (a.choices for a in make_parser()._actions if a.dest == "method")
+    assert set(offered) == set(METHODS)
 
 
 def test_bounded_and_without_folds(calibrate):

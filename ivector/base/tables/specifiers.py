@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ivector.base.errors import UsageError
 
 STREAM = "-"  # the name of standard input and output
+_KINDS = {"ark", "scp"}
 # Of reading: o (once), s (sorted), cs (called in order), p (permissive), bg (in the background),
 # and their opposites; b and t are taken for Kaldi's sake, as text and binary are told by content.
 _READ = {"o", "no", "s", "ns", "cs", "ncs", "p", "np", "bg", "b", "t"}
@@ -46,7 +47,7 @@ class Wspecifier(NamedTuple):
 def is_specifier(text: str) -> bool:
     """Whether a word is a specifier of a table and no plain file."""
     kinds = set(text.partition(":")[0].split(","))
-    return ":" in text and bool(kinds & {"ark", "scp"}) and kinds <= _READ | _WRITE | {"ark", "scp"}
+    return ":" in text and bool(kinds & _KINDS) and kinds <= _READ | _WRITE | _KINDS
 
 
 def parse_rspecifier(text: str) -> Rspecifier:
@@ -62,17 +63,12 @@ def parse_rspecifier(text: str) -> Rspecifier:
     >>> parse_rspecifier("ark,s,cs:post.ark")
     Rspecifier(kind='ark', file='post.ark', sorted=True, in_order=True, permissive=False)
     """
-    head, colon, file = text.partition(":")
-    words = head.split(",")
-    kinds = [word for word in words if word in ("ark", "scp")]
-    options = {word for word in words if word not in ("ark", "scp")}
-    if not colon or len(kinds) != 1 or not file.strip():
+    kinds, options, file = _parts(text)
+    if len(kinds) != 1 or not file:
         raise UsageError(f"{text!r}: expected a table to read, such as ark:FILE, scp:FILE or ark:-")
     if unknown := sorted(options - _READ):
         raise UsageError(f"{text!r}: {unknown[0]} is no option of a table to read: {_told(_READ)}")
-    return Rspecifier(
-        kinds[0], refuse_pipe(file.strip()), "s" in options, "cs" in options, "p" in options
-    )
+    return Rspecifier(kinds[0], refuse_pipe(file), "s" in options, "cs" in options, "p" in options)
 
 
 def parse_wspecifier(text: str) -> Wspecifier:
@@ -88,16 +84,13 @@ def parse_wspecifier(text: str) -> Wspecifier:
     >>> parse_wspecifier("ark,scp,t:vad.ark,vad.scp")
     Wspecifier(archive='vad.ark', script='vad.scp', text=True, flush=False)
     """
-    head, colon, files = text.partition(":")
-    words = head.split(",")
-    kinds = [word for word in words if word in ("ark", "scp")]
-    options = {word for word in words if word not in ("ark", "scp")}
+    kinds, options, files = _parts(text)
     if kinds == ["scp"]:
         raise UsageError(
             f"{text!r}: each entry into a file of its own, as an scp names them, is not written "
             "here; write ark,scp:FILE,FILE"
         )
-    if not colon or kinds not in (["ark"], ["ark", "scp"]) or not files.strip():
+    if kinds not in (["ark"], ["ark", "scp"]) or not files:
         raise UsageError(
             f"{text!r}: expected a table to write, such as ark:FILE, ark,t:- or ark,scp:FILE,FILE"
         )
@@ -105,9 +98,9 @@ def parse_wspecifier(text: str) -> Wspecifier:
         raise UsageError(
             f"{text!r}: {unknown[0]} is no option of a table to write: {_told(_WRITE)}"
         )
-    archive, _, script = files.strip().partition(",")
+    archive, _, script = files.partition(",")
     if kinds == ["ark"]:
-        archive, script = files.strip(), ""
+        archive, script = files, ""
     elif not (archive and script) or archive == STREAM:
         raise UsageError(f"{text!r}: expected ark,scp:FILE,FILE, the archive being a file")
     return Wspecifier(
@@ -134,6 +127,14 @@ def refuse_pipe(file: str) -> str:
             "on standard output: … - | COMMAND"
         )
     return file
+
+
+def _parts(text: str) -> tuple[list[str], set[str], str]:
+    """Kinds in their order, options, and what stands behind the colon; '' if nothing does."""
+    head, _, files = text.partition(":")
+    words = head.split(",")
+    kinds = [word for word in words if word in _KINDS]
+    return kinds, {*words} - _KINDS, files.strip()
 
 
 def _told(options: set[str]) -> str:
