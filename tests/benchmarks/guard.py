@@ -5,7 +5,7 @@
 Three systems of different scales score worlds of speakers (tests/speaker_world.py): a development
 world, where they are fused, and one of other speakers, where the fusion is applied. A fault is
 planted in the one or the other. Counted, in per cent: what is noticed without labels, what with
-labels alone, what by either, and what the guard over development notices; how many fusions are
+labels (which also give the share of targets), and what the guard over development notices; how many fusions are
 damaged beyond the interval, that is, have a Cllr above the 95 % interval of the healthy fusion of
 the same worlds, or are worse than their best part beyond the interval of the difference; and how
 many of those are noticed. The first rows are healthy: what is noticed there is a false alarm.
@@ -46,14 +46,9 @@ class Noticed(NamedTuple):
     """What was noticed of one planted fault, and whether it does damage."""
 
     unlabelled: bool
-    labels: bool
+    labelled: bool
     development: bool
     damaged: bool
-
-    @property
-    def either(self) -> bool:
-        """By labels or without."""
-        return self.unlabelled or self.labels
 
 
 def noticed(
@@ -62,10 +57,12 @@ def noticed(
     """What the guard notices of a fusion applied to a part, which would be `right` if healthy."""
     reference, trials = learnt.reference, (part.target, part.enrol, part.test)
     llr = learnt.fusion.transform(part.scores)
+    given = reference, part.scores, part.n_recordings
     by_labels = labelled(reference, llr, part.scores, trials, POINTS, n_bootstrap=n_bootstrap)
+    by_labels += notices(*given, float(part.target.mean()))
     return Noticed(
-        bool(notices(reference, part.scores, part.n_recordings)), bool(by_labels),
-        learnt.noticed, _damaged(learnt, healthy, llr, part, right, n_bootstrap),
+        bool(notices(*given)), bool(by_labels), learnt.noticed,
+        _damaged(learnt, healthy, llr, part, right, n_bootstrap),
     )  # fmt: skip
 
 
@@ -117,14 +114,13 @@ def main() -> None:
         repetition(arguments.kind, arguments.speakers, seed)
         for seed in range(arguments.seed, arguments.seed + arguments.repetitions)
     ]
-    heads = "without labels", "by labels", "either", "development", "damaged", "of them noticed"
+    heads = "without labels", "with labels", "development", "damaged", "of them noticed"
     print(f"{'fault':28s}" + "".join(f"{head:>16s}" for head in heads))
     for kind in arguments.kind:
         found = [row[kind] for row in rows]
         damaged = [one for one in found if one.damaged]
-        names = "unlabelled", "labels", "either", "development", "damaged"
-        shares = [np.mean([getattr(one, name) for one in found]) for name in names]
-        shares.append(np.mean([one.either or one.development for one in damaged] or [np.nan]))
+        shares = [np.mean([getattr(one, name) for one in found]) for name in Noticed._fields]
+        shares.append(np.mean([one.labelled or one.development for one in damaged] or [np.nan]))
         print(f"{kind:28s}" + "".join(f"{100 * share:16.1f}" for share in shares), flush=True)
 
 
