@@ -2,6 +2,7 @@
 
 features           reading audio, MFCC and log-mel, VAD, normalisation; a store of log-mels
 pipeline           FrontEnd: from stored static features to the frames that models see
+measures           what a recording sounds like, in numbers that tell one domain from another
 gmm                Gaussian mixtures: diagonal and full UBM, MAP adaptation, verification
 statistics         Baum-Welch statistics of utterances under a UBM
 total_variability  the EM of T and Σ (e_step, m_step), and i-vectors

@@ -41,7 +41,7 @@ STAGES = (
     Stage("scores", (("scores", "gmm_ubm"),), 8),
     Stage("networks", (("xvector",),), 300),
     Stage("embeddings and scores", (("xvectors",), ("backend",), ("scores",)), 30),
-    Stage("calibration and fusion", (("fusion",),), 5),
+    Stage("calibration and fusion", (("domain",), ("fusion",)), 6),
     Stage("report", (("report",),), 8),
 )
 

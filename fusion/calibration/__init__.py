@@ -4,9 +4,8 @@ one_system        `Calibration`: the scores of one system become llr; three meth
 estimator         What both are as scikit-learn classifiers: labels, decisions, probabilities.
 methods           Its parts: input checks, PAV with knots, two Gaussians, thresholds.
 logistic          Prior-weighted logistic regression, by which calibration and fusion learn.
-kernels_logistic  The loops of logistic: standardising; cost, gradient, Hessian in one pass.
 bounded           The same with llr that a few outliers can neither tilt nor pass.
-kernels_bounded   The loop of bounded: cost and gradient in one pass over blocks of trials.
+kernels           The loops of both: cost, gradient and Hessian in one pass over blocks of trials.
 linear            `LinearFusion`: the scores of several systems become one llr.
 crossval          Llr of every trial by a model that has seen neither of its speakers.
 worth             What a fusion and its parts are worth on unseen speakers; the guard over them.
@@ -14,6 +13,7 @@ grades            How well llr are calibrated, tested against what chance alone 
 reference         What a fusion keeps of development scores, to know others of their kind by.
 notices           What is wrong with scores beside those: range, distribution, agreement, gaps.
 applied           The guard over labelled trials that a fusion is applied to.
+caution           How far llr can be trusted in a domain that they were not calibrated in.
 saving            Calibrations and fusions as small JSON files that can be read by eye.
 wording           What an llr says, and how well it is calibrated, in words.
 """

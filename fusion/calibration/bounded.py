@@ -35,7 +35,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.calibration.kernels_bounded import bounded_pass
+from fusion.calibration.kernels import bounded_pass
 from fusion.calibration.logistic import (
     START_TRIALS,
     LogisticFit,

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.calibration.kernels_logistic import logistic_pass, standardise
+from fusion.calibration.kernels import logistic_pass, standardise
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError, warn_caller
 
 _MAX_ITERATIONS = 200

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.calibration.kernels_logistic import logistic_pass
+from fusion.calibration.kernels import logistic_pass
 from fusion.calibration.logistic import fit_logistic
 from fusion.intervals.influence import degrees, unbiased, without_pairs
 from fusion.intervals.replicates import Units, check_drawing, checked_trials, draws, number_units

@@ -11,6 +11,7 @@ commands    a package's table of commands, and the command that lists or runs th
 kaldi_cli   the frame of commands that take Kaldi's options and tables
 log         log lines and progress
 portable    switches that make results the same on every x86-64
+domain      how far recordings or vectors lie outside what a system was trained on
 budget      limits of memory and disk, refused before work begins
 parallel    work in shards, the results the same everywhere; state that outlives a kill
 tables      Kaldi's archives and lists of anything, read and written as streams

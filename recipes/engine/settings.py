@@ -167,6 +167,8 @@ TABLE = Table(
                    "of a target, for which errors are weighed; 0.5 is Cllr"),
             Option("fusion_ridge", "0", number(0, 1e9), "penalty of large fusion weights"),
             Option("fusion_systems", "", several(of=NAMES), "which systems to fuse; empty: all"),
+            Option("trust_calibration", "false", FLAG, "leave llr as they are also where the "
+                   "recordings on trial are not like those of training"),
             Option("bootstrap", "1000", whole(20, 10**6, also=(0,)),
                    "replicates of the confidence intervals; 0: no intervals"),
             Option("pooled_only", "false", FLAG, "report no rows of single folds"),

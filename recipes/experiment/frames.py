@@ -155,16 +155,23 @@ def _all_locations(folders: tuple[Path, ...], contents: Contents) -> dict[str, t
 
 @functools.lru_cache(maxsize=4)
 def _locations(folder: Path, _: tuple[int, int, int]) -> dict[str, tuple[str, str]]:
-    feats, vad = (read_scp(folder / f"{name}.scp") for name in ("feats", "vad"))
+    feats, vad = (scp_here(folder, name) for name in ("feats", "vad"))
     if feats.keys() != vad.keys():
         odd = min(feats.keys() ^ vad.keys())
         raise DataError(f"{folder}: feats.scp or vad.scp lacks {odd}; run with --stage 1")
+    return {utt: (feats[utt], vad[utt]) for utt in feats}
+
+
+def scp_here(folder: Path, name: str) -> dict[str, str]:
+    """Locations of a list's arrays, by utterance.
+
+    The archives lie beside their list, also after the experiment was moved or copied.
+    """
 
     def here(location: str) -> str:
-        # The archives lie beside their list, also after the experiment was moved or copied.
         return str(folder / location.replace("\\", "/").rpartition("/")[2])
 
-    return {utt: (here(feats[utt]), here(vad[utt])) for utt in feats}
+    return {utt: here(location) for utt, location in read_scp(folder / f"{name}.scp").items()}
 
 
 def voiced_counts(folder: Path) -> dict[str, int]:

@@ -14,6 +14,7 @@ scores             6, of embeddings 8: scores of vectors
 gmm_ubm            6: MAP-adapted models and their scores
 xvector            7: networks
 xvectors           8: embeddings
+domain             9: are the recordings on trial like those of training?
 fusion             9: calibration and fusion
 report             10: error rates, plots, a page
 __main__           ``python -m recipes.steps STAGE``: runs the steps of a stage

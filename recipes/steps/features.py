@@ -35,6 +35,7 @@ from ivector.features.audio import (
 from ivector.features.extractors import MFCC
 from ivector.features.vad import EnergyVAD, voiced_or_loudest
 from ivector.formats.arks import ArkWriter
+from ivector.measures import measure
 from recipes.engine.marks import is_planned
 from recipes.engine.run import Body, Job, Run
 from recipes.engine.stage import resume_folder
@@ -96,6 +97,7 @@ class Extractor:
         with (
             ArkWriter(self.work / f"feats.{index}", self.compress, **listed) as feats,
             ArkWriter(self.work / f"vad.{index}", **listed) as vads,
+            ArkWriter(self.work / f"measures.{index}", **listed) as measures,
         ):
             for row in recordings:
                 utt = row[0]
@@ -108,6 +110,7 @@ class Extractor:
                     continue
                 feats.write(utt, features)
                 vads.write(utt, voiced.astype(np.float32))
+                measures.write(utt, measure(features, voiced))
                 rows.append((utt, remark, len(features), int(voiced.sum())))
         return rows
 
@@ -276,7 +279,7 @@ def _check_options(values: SimpleNamespace, mfcc: dict, vad: dict) -> None:
 
 
 def _finish(work: Path, home: Path, rows: list[Done], n_shards: int) -> None:
-    for name in ("feats", "vad"):
+    for name in ("feats", "vad", "measures"):
         parts = [resume_folder(work) / f"{name}.{i}.scp" for i in range(n_shards)]
         write_text(work / f"{name}.scp", "".join(part.read_text("utf-8") for part in parts))
     good = [row for row in rows if row[2]]

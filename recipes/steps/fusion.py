@@ -7,17 +7,24 @@ what each system brings on training speakers held out, and
 turns the fold's scores into log-likelihood ratios: ``fusion/llr/FOLD/SYSTEM.scores`` and
 ``fusion/llr/FOLD/fusion.scores``, the models beside them. One system alone is calibrated only, in
 ``SYSTEM/llr/FOLD``.
+
+Calibration that was learnt from training speakers holds for recordings like theirs. Where those on
+trial are of another domain (`recipes.steps.domain`), llr are drawn towards 0 as far as their scores
+have moved (`fusion.calibration.caution`), unless ``--trust-calibration`` is given; how far is in
+``caution.json``.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from fusion.calibration.caution import Caution, caution
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.one_system import Calibration
 from fusion.calibration.saving import save_model
@@ -34,6 +41,7 @@ from recipes.engine.run import Job, Run
 from recipes.engine.stage import require
 from recipes.experiment.frames import logger
 from recipes.experiment.protocol import folds
+from recipes.steps.domain import is_outside, read_domain
 from recipes.systems import FUSED, SYSTEMS
 
 POINT = OperatingPoint(0.01)
@@ -148,13 +156,36 @@ def fuse(wanted: Learning, run: Run, inner: Sequence[str], fold: Path, work: Pat
     models = learn(wanted, development, _speakers(home / "data", inner, development.trials))
     for system, model in models.items():
         save_model(work / f"{system}.json", model)
+    domain = read_domain(run.exp / "domain" / fold.name)
+    cautions: dict[str, dict] = {}
     for part in sorted(path.name.removeprefix("scores") for path in scored[0].glob("scores*")):
         table = read_table([[folder] for folder in scored], part)
         trials = (scored[0] / f"trials{part}").read_text(encoding="utf-8")
         write_text(work / f"trials{part}", trials)
+        doubted: dict[str, Caution] = {}
         for system in models:
             llr = apply(models, system, table)
+            if is_outside(domain.get(part, {})) and not run.settings.common.trust_calibration:
+                known = apply(models, system, development)[~_labelled(development)]
+                doubted[system] = caution(llr, known)
+                llr = doubted[system].transform(llr)
             write_trial_scores(work / f"{system}{part}.scores", table.trials, llr)
+        if doubted:
+            cautions[part] = {name: asdict(found) for name, found in doubted.items()}
+            logger.warning("%s: %s", f"{fold.name}{part}", _told(doubted))
+    if cautions:
+        write_text(work / "caution.json", json.dumps(cautions, indent=1) + "\n")
+
+
+def _told(doubted: Mapping[str, Caution]) -> str:
+    """What was done to llr of another domain, in a sentence."""
+    name, found = list(doubted.items())[-1]  # the fusion, if there is one
+    return (
+        f"the calibration is not known to hold there, so llr are drawn towards 0: those of {name} "
+        f"to within ±{found.most:.1f}, as their bulk lies {found.shift:+.1f} deviations from "
+        f"that of training's nontargets, {found.scale:.1f} times as wide; --trust-calibration "
+        "leaves them as they are"
+    )
 
 
 def _speakers(data: Path, parts: Sequence[str], trials: Trials) -> TrialSpeakers:
@@ -176,6 +207,7 @@ def jobs(run: Run) -> Iterator[Job]:
         "fuse": list(wanted.fuse),
         "fusion_prior": wanted.prior,
         "fusion_ridge": wanted.ridge,
+        "trust_calibration": values.trust_calibration,
     }
     if is_planned(run.data) or is_planned(home.data):
         name = FUSED if len(run.systems) > 1 else run.systems[0]
@@ -186,7 +218,7 @@ def jobs(run: Run) -> Iterator[Job]:
         mine = [part for part in inner if part.rpartition("-")[0] == fold.name]
         if not mine:
             continue  # stage 0 has said why
-        upstream: dict[str, str] = {}
+        upstream = {"domain": require(run.exp / "domain" / fold.name, 9)}
         for system in wanted.systems:
             number = max(SYSTEMS[system].steps.values())
             scores = run.exp / system / "scores" / fold.name

@@ -33,6 +33,7 @@ from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require
 from recipes.experiment.frames import logger
 from recipes.experiment.protocol import folds, protocol_digest
+from recipes.steps.domain import read_domain
 from recipes.systems import FUSED, SYSTEMS
 
 P_TARGET = (0.01, 0.001)
@@ -238,7 +239,7 @@ def page(run: Run, parts: Sequence[Path], raw: Mapping[str, Sequence[Path]]) -> 
         notes=[CAUTION, *_notes(run, parts, bool(llr)), *cautions(run)],
         speakers_from=speakers.source,
         random_state=values.seed,
-        made=_made(run, llr or raw),
+        made=_made(run, parts, llr or raw),
     )
 
 
@@ -248,7 +249,7 @@ def _notes(run: Run, parts: Sequence[Path], llr: bool) -> list[str]:
     return found + ([SCALES] if llr and len(parts) > 1 else [])
 
 
-def _made(run: Run, systems: Iterable[str]) -> dict[str, str]:
+def _made(run: Run, parts: Sequence[Path], systems: Iterable[str]) -> dict[str, str]:
     """Sizes, seed, code, hardware and time, in words."""
     used = run.settings.of[next((name for name in systems if name in SYSTEMS), "ivector")]
     sizes = [f"--{name.replace('_', '-')} {getattr(used, name)}" for name in SIZES]
@@ -256,10 +257,24 @@ def _made(run: Run, systems: Iterable[str]) -> dict[str, str]:
     return {
         "Sizes": ", ".join(sizes),
         "Seed": str(run.settings.common.seed),
+        **_domain(run, parts),
         "Commit": commit() or "not in a checkout",
         "Hardware": f"{processor()}, {os.cpu_count()} threads",
         "Time of the stages": f"{seconds:,.0f} s, of which results.md says more",
     }
+
+
+def _domain(run: Run, parts: Sequence[Path]) -> dict[str, str]:
+    """How far the recordings on trial are from those of training, in words."""
+    folders = [run.exp / "domain" / part.name for part in parts]
+    found = [read_domain(folder).get("", {}) for folder in folders if read_mark(folder)]
+    distances = [one["distance"] for one in found if "distance" in one]
+    if not distances:
+        return {}
+    farthest = max(distances)
+    like = "not like" if farthest > 1 else "like"
+    return {"Recordings on trial": f"{like} those of training: distance {farthest:.2f} at most, "
+            "where unseen speakers of the training data stay below 1"}  # fmt: skip
 
 
 def _finished(exp: Path) -> list[Path]:
@@ -286,7 +301,8 @@ def llr_table(found: Report) -> str:
 
 def cautions(run: Run) -> list[str]:
     """What the stages have warned of, once; the folds' names go, and so do development folds."""
-    marks = [run.data, run.development.data, run.features, *sorted(run.exp.glob("*/*/fold*"))]
+    marks = [run.data, run.development.data, run.features, *sorted(run.exp.glob("*/*/fold*")),
+             *sorted(run.exp.glob("domain/fold*"))]  # fmt: skip
     told: dict[str, None] = {}
     for mark in map(read_mark, marks):
         for text in (mark or {}).get("warnings", ()):
@@ -308,10 +324,12 @@ def report(run: Run, work: Path) -> str:
     if worth:
         text += f"\nAs log-likelihood ratios, calibrated and fused by stage 9:\n\n{worth}"
         text += f"\n{SCALES}\n" if len(parts) > 1 else ""
+    notes = "".join(f"Note: {markdown_text(told)}\n\n" for told in cautions(run))
     pictures = "\n".join(f"![]({path.name})" for path in sorted(work.glob("*.png")))
     title = f"# {markdown_text(run.data.name)}"
     write_text(
-        work / "results.md", f"{title}\n\n{text}\n{CAUTION}\n\n{pictures}\n\n{times(run.exp)}"
+        work / "results.md",
+        f"{title}\n\n{text}\n{CAUTION}\n\n{notes}{pictures}\n\n{times(run.exp)}",
     )
     return text + "\n"
 

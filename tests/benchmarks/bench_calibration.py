@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from fusion.calibration.kernels_logistic import logistic_pass
+from fusion.calibration.kernels import logistic_pass
 from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.one_system import Calibration
 

@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 
 from fusion.calibration.bounded import bound, bounds, fit_bounded, unbound
-from fusion.calibration.kernels_bounded import bounded_pass
+from fusion.calibration.kernels import bounded_pass
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.logistic import fit_logistic
 from fusion.calibration.one_system import Calibration

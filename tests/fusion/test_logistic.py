@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from fusion.calibration.kernels_logistic import BLOCK, logistic_pass, standardise
+from fusion.calibration.kernels import BLOCK, logistic_pass, standardise
 from fusion.calibration.logistic import fit_logistic
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 

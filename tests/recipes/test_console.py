@@ -146,7 +146,7 @@ def test_warnings_are_listed_once_more_with_the_results(copy, capsys):
     assert run_stage(copy, 10, *OPTIONS) == 0
     printed = capsys.readouterr().out
     notes = [line for line in printed.splitlines() if line.startswith("Note: ")]
-    assert len(notes) == len(set(notes)) == 2
+    assert len(notes) == len(set(notes)) == 3
     assert "Note: only 4 training speakers to learn the fusion from: it is rough" in notes
     assert any(note.startswith("Note: n_components=4, but 4 classes") for note in notes)
     assert printed.index("| ivector") < printed.index(notes[0]) < printed.index("The report: ")

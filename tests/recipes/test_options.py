@@ -130,6 +130,7 @@ WRONG = [
     ("--fusion-ridge -1", "--fusion-ridge takes numbers from 0", "'-1'"),
     ("--fusion-systems gmm", "--fusion-systems takes any of ivector, cosine", "'gmm'"),
     ("--systems ivector --fusion-systems xvector", "--fusion-systems: 'xvector'", "ivector"),
+    ("--trust-calibration no", "--trust-calibration takes true or false", "'no'"),
     ("--bootstrap 3", f"--bootstrap takes 0 or {NUMBERS} from 20", "'3'"),
     ("--pooled-only no", "--pooled-only takes true or false", "'no'"),
     # Names and forms
