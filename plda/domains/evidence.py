@@ -30,6 +30,8 @@ import numpy as np
 from ivector.base.errors import DataError, DegenerateDataWarning
 from plda.checks import check_input, check_vectors
 from plda.domains.methods import adapt_backend, check_method, parts
+from plda.linalg import total_covariance
+from plda.models.plda import PLDA
 from plda.transforms.length import LengthNorm
 
 # Nats per dimension. In 25 pairs of domains (telephone digits, sentences read by learners,
@@ -192,6 +194,35 @@ def evidence(
 
     centring, n_done = gains("centring")
     adapting = centring if method == "centring" else gains(method, **chosen)[0]
-    errors = [float(gain.std() / np.sqrt(len(X))) for gain in (adapting, centring)]
-    means = [float((before + gain).mean()) for gain in (0.0, centring, adapting)]
-    return Evidence(*means, *errors, len(X), n_done, len(parts(backend)[1].psi_))
+    return Evidence(
+        before=float(before.mean()),
+        centred=float((before + centring).mean()),
+        after=float((before + adapting).mean()),
+        error=float(adapting.std() / np.sqrt(len(X))),
+        centring_error=float(centring.std() / np.sqrt(len(X))),
+        n_vectors=len(X),
+        n_folds=n_done,
+        n_dims=len(parts(backend)[1].psi_),
+    )
+
+
+def gaussian(X: Any) -> PLDA:
+    """Gaussian of vectors (N, D) without speakers, as a PLDA model, to judge where there is none.
+
+    Few vectors do not make a covariance: as if D more had come from one that is the same in all
+    directions. W and B are half of it each, which tells nothing of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> model = gaussian(X + 5)
+    >>> evidence(model, X[:50] + 5).adapts, evidence(model, X[:50]).adapts
+    (False, True)
+    """
+    X = check_vectors(X)
+    mean, covariance = total_covariance(X)
+    n_vectors, n_dims = X.shape
+    alike = np.trace(covariance) / n_dims * np.eye(n_dims)
+    half = (n_vectors * covariance + n_dims * alike) / (n_vectors + n_dims) / 2
+    return PLDA.from_covariances(mean, half, half)
