@@ -37,10 +37,10 @@ STAGES = (
     Stage("UBM", (("ubm",),), 25),
     Stage("total variability", (("total_variability",),), 10),
     Stage("i-vectors", (("ivectors",),), 6),
-    Stage("back-end", (("backend",),), 2),
+    Stage("back-end", (("backend",), ("adaptation",)), 2),
     Stage("scores", (("scores", "gmm_ubm"),), 8),
     Stage("networks", (("xvector",),), 300),
-    Stage("embeddings and scores", (("xvectors",), ("backend",), ("scores",)), 30),
+    Stage("embeddings and scores", (("xvectors",), ("backend",), ("adaptation",), ("scores",)), 30),
     Stage("calibration and fusion", (("domain",), ("fusion",)), 6),
     Stage("report", (("report",),), 8),
 )
@@ -81,11 +81,18 @@ NORMS = ("z", "t", "zt", "s", "as", "as2")
 SYSTEMS: dict[str, System] = {
     "ivector": System(
         "i-vectors with PLDA",
-        {"ubm": 2, "total_variability": 3, "ivectors": 4, "backend": 5, "scores": 6},
+        {
+            "ubm": 2,
+            "total_variability": 3,
+            "ivectors": 4,
+            "backend": 5,
+            "adaptation": 5,
+            "scores": 6,
+        },
     ),
     "cosine": System(
         "the same i-vectors, compared by the cosine",
-        {"backend": 5, "scores": 6},
+        {"backend": 5, "adaptation": 5, "scores": 6},
         trunk="ivector",
         fixed={"scoring": "cosine"},
     ),
@@ -105,7 +112,7 @@ SYSTEMS: dict[str, System] = {
     },
     "xvector": System(
         "embeddings of a network",
-        {"xvector": 7, "xvectors": 8, "backend": 8, "scores": 8},
+        {"xvector": 7, "xvectors": 8, "backend": 8, "adaptation": 8, "scores": 8},
         takes={
             "scoring": "xvector_scoring",
             "score_norm": "xvector_norm",
@@ -124,6 +131,11 @@ EXTRACTORS: dict[str, tuple[tuple[str, str], ...]] = {
     "ivectors": (("tv", "total_variability"),),
     "xvectors": (("network", "xvector"),),
 }
+# How ``--adapt`` adapts back-ends: a method of `plda.domains.methods` for each ``--scoring``.
+ADAPTED = {"plda": "kaldi", "cosine": "centring"}
+# Options that name recordings beside the corpus's: their features are in EXP/NAME, their vectors in
+# EXP/SYSTEM/NAME.
+OTHERS = ("cohort", "adapt")
 # What stage 10 and the models of calibration call the systems' joint decision.
 FUSED = "fusion"
 

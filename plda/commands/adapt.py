@@ -1,6 +1,7 @@
 """Adapt a back-end to another domain: ``python -m plda.adapt MODEL VECTORS OUT``.
 
-Whether it is adapted at all is decided by vectors that are held out, and said with the numbers.
+Whether it is adapted at all is decided by what centring gains vectors that are held out, and said
+with the numbers.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def make_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, judge, adapt, write."""
-    from plda.domains.evidence import evidence
+    from plda.domains.evidence import THRESHOLD, evidence
     from plda.domains.methods import adapt_backend, check_method, parts
     from plda.formats.exchange import read_backend
     from plda.formats.vectors import read_ids_vectors
@@ -73,6 +74,10 @@ def main(arguments: argparse.Namespace) -> None:
             f"{found.n_folds} folds: {found.before:.3f} as it is, {found.after:.3f} adapted; gain "
             f"{found.gain:+.3f} ± {found.error:.3f} nats a vector"
         )
+        print(
+            f"centring alone gains {found.shift:+.3f} ± {found.shift_error:.3f} nats a dimension; "
+            f"above {THRESHOLD:g} adaptation is worth it"
+        )
         if found.adapts or arguments.always:
             backend = adapt_backend(backend, vectors, method, speakers, **given)
     _write(backend, arguments.out)
@@ -81,7 +86,7 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.always:
         print(f"adapted all the same (--always): {arguments.out}")
     else:
-        print(f"not adapted, as nothing is gained: {arguments.out} is the back-end as it was")
+        print(f"not adapted, as too little is gained: {arguments.out} is the back-end as it was")
 
 
 def _sorted(ids: list[str], vectors: np.ndarray) -> tuple[list[str], np.ndarray]:

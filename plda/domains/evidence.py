@@ -1,9 +1,11 @@
-"""Whether to adapt a back-end: does it fit vectors better that it was not adapted to?
+"""Whether to adapt a back-end: does centring fit vectors better that it was not centred on?
 
 N vectors, D dimensions. The vectors of the new domain are cut into folds; each fold's are judged
-by a back-end adapted to the others, and by the one there was. What decides is the mean difference
-of their log-likelihoods, which know nothing of speakers: above 0 adaptation is worth it. It tells
-whether, not how: shares of W and B leave the likelihood as it is.
+by a back-end centred on the others, and by the one there was. What decides is the mean difference
+of their log-likelihoods per dimension, which know nothing of speakers: above `THRESHOLD` adaptation
+is worth it, by whichever method. The gain of the method itself is told, too, but decides nothing:
+models of few training speakers expect too little variance of others, so that more of it is likelier
+where no domain has changed; and shares of W and B leave the likelihood as it is.
 
 The likelihood is N(m, W + B) of what PLDA gets. Length normalisation x → x / r, r = |x|, brings all
 vectors onto one sphere, also those far from a wrong mean; so the density is that of x, with all
@@ -13,6 +15,7 @@ log r as likely:
 
 Without speakers their vectors may be in several folds, which flatters adaptation to few speakers.
 Folds are runs of the vectors in their order, in which those of a speaker often stand together.
+Where they do not, as in names drawn at random, few speakers gain up to 0.03 more per dimension.
 """
 
 from __future__ import annotations
@@ -27,7 +30,17 @@ import numpy as np
 from ivector.base.errors import DataError, DegenerateDataWarning
 from plda.checks import check_input, check_vectors
 from plda.domains.methods import adapt_backend, check_method, parts
+from plda.linalg import total_covariance
+from plda.models.plda import PLDA
 from plda.transforms.length import LengthNorm
+
+# Nats per dimension. In 25 pairs of domains (telephone digits, sentences read by learners,
+# LibriSpeech; as they are, noisy, reverberant, of another band, codec or speed; i-vectors of 80 and
+# 120 dimensions; three draws of 20, 50 and 200 vectors) centring gained -0.07 to -0.01 where the
+# domain was the same, -0.03 to 0.01 where only codec or speed were others, which adaptation harms,
+# and mostly 0.02 to 0.12 where it helps. With 50 and 200 vectors no EER rose, and 92 and 95 % of
+# what "kaldi" can gain (of log EER) was gained; with 20 vectors 68 %.
+THRESHOLD = 0.02
 
 
 @dataclass(frozen=True)
@@ -36,28 +49,43 @@ class Evidence:
 
     Parameters
     ----------
-    before, after : float
-        Of the back-end as it was, and adapted to other vectors of the domain.
-    error : float
-        Standard error of the difference.
+    before, centred, after : float
+        Of the back-end as it was, centred on other vectors of the domain, and adapted to them.
+    error, centring_error : float
+        Standard errors of the gains of adaptation and of centring.
     n_vectors, n_folds : int
+    n_dims : int
+        Of what PLDA gets.
     """
 
     before: float
+    centred: float
     after: float
     error: float
+    centring_error: float
     n_vectors: int
     n_folds: int
+    n_dims: int
 
     @property
     def gain(self) -> float:
-        """Of adaptation."""
+        """Of adaptation, in nats per vector; for information."""
         return self.after - self.before
+
+    @property
+    def shift(self) -> float:
+        """Gain of centring alone, in nats per dimension: what decides."""
+        return (self.centred - self.before) / self.n_dims
+
+    @property
+    def shift_error(self) -> float:
+        """Standard error of `shift`."""
+        return self.centring_error / self.n_dims
 
     @property
     def adapts(self) -> bool:
         """Whether adaptation is worth it."""
-        return self.gain > 0
+        return self.shift > THRESHOLD
 
 
 def log_likelihood(backend: Any, X: Any) -> np.ndarray:
@@ -153,12 +181,48 @@ def evidence(
     >>> evidence(model, X).adapts, evidence(model, X + 3).adapts
     (False, True)
     """
-    check_method(method, y is not None, parameters)
+    chosen = check_method(method, y is not None, parameters)
     X = check_vectors(X)
-    before, after, n_done = log_likelihood(backend, X), np.empty(len(X)), 0
-    for rows, adapted in cross_fit(backend, X, method, y, n_folds=n_folds, **parameters):
-        after[rows] = log_likelihood(adapted, X[rows])
-        n_done += 1
-    gains = after - before
-    error = float(gains.std() / np.sqrt(len(gains)))
-    return Evidence(float(before.mean()), float(after.mean()), error, len(X), n_done)
+    before = log_likelihood(backend, X)
+
+    def gains(method: str, **parameters: float) -> tuple[np.ndarray, int]:
+        after, n_done = np.empty(len(X)), 0
+        for rows, adapted in cross_fit(backend, X, method, y, n_folds=n_folds, **parameters):
+            after[rows] = log_likelihood(adapted, X[rows])
+            n_done += 1
+        return after - before, n_done
+
+    centring, n_done = gains("centring")
+    adapting = centring if method == "centring" else gains(method, **chosen)[0]
+    return Evidence(
+        before=float(before.mean()),
+        centred=float((before + centring).mean()),
+        after=float((before + adapting).mean()),
+        error=float(adapting.std() / np.sqrt(len(X))),
+        centring_error=float(centring.std() / np.sqrt(len(X))),
+        n_vectors=len(X),
+        n_folds=n_done,
+        n_dims=len(parts(backend)[1].psi_),
+    )
+
+
+def gaussian(X: Any) -> PLDA:
+    """Gaussian of vectors (N, D) without speakers, as a PLDA model, to judge where there is none.
+
+    Few vectors do not make a covariance: as if D more had come from one that is the same in all
+    directions. W and B are half of it each, which tells nothing of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(1000, 2))
+    >>> model = gaussian(X + 5)
+    >>> evidence(model, X[:50] + 5).adapts, evidence(model, X[:50]).adapts
+    (False, True)
+    """
+    X = check_vectors(X)
+    mean, covariance = total_covariance(X)
+    n_vectors, n_dims = X.shape
+    alike = np.trace(covariance) / n_dims * np.eye(n_dims)
+    half = (n_vectors * covariance + n_dims * alike) / (n_vectors + n_dims) / 2
+    return PLDA.from_covariances(mean, half, half)

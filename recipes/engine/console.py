@@ -18,6 +18,7 @@ from ivector.base.foreign.names import shown
 from ivector.base.log import LINE, LineFormatter
 from recipes.systems import STAGES
 
+TOLD = 25  # level of log lines that are shown without ``-v`` and are no warnings
 PAST = (
     "RECIPE_PAST"  # seconds that the stages before took which had something to do, and their share
 )
@@ -182,6 +183,8 @@ class _Shown(logging.Handler):
             self.console.line(self.format(record))
         elif record.levelno >= logging.WARNING:
             self.console.caution(record.getMessage())
+        elif record.levelno == TOLD:
+            self.console.line(record.getMessage())
 
 
 def _logged(message: object, category: type, *_: object, **__: object) -> None:

@@ -3,9 +3,9 @@
 DATA/wav                          data directory of all recordings
 DATA/fold<f>/                     train.utt2spk, enroll, trials
 EXP/features                      static features and VAD decisions of all recordings
-EXP/cohort                        the same of the recordings that normalise scores (--cohort)
+EXP/cohort, EXP/adapt             the same of recordings beside the corpus's (--cohort, --adapt)
 EXP/SYSTEM/<kind>/fold<f>         models, vectors and scores; kind: ubm, tv, network, ivectors,
-                                  cohort, backend, scores; llr of one system alone
+                                  cohort, adapt, backend, adapted, scores; llr of one system alone
 EXP/development/data/fold<f>-<p>  the training speakers of a fold cut into parts, each tested by
 EXP/development/SYSTEM/<kind>/    systems trained on the others: what calibration is learnt from
 EXP/fusion/llr/fold<f>            calibrations, fusion, log-likelihood ratios
@@ -138,17 +138,26 @@ class Task:
         return {"score_norm": kind, **top}
 
     def cohort(self) -> dict[str, str]:
-        """Stamp of what normalises scores by ``--cohort``, by name; none where nothing does.
+        """Stamp of recordings that normalise scores, by name; none where training speakers do."""
+        name = self.run.settings.cohort
+        normalises = name and self.run.settings.normalises(self.system)
+        return {"cohort": self.other(name)} if normalises else {}
 
-        Of vectors, their cohort's; of systems without, its features.
-        """
-        if self.values.cohort is None or not self.run.settings.normalises(self.system):
-            return {}
+    def other(self, name: str) -> str:
+        """Stamp of recordings beside the corpus's: of their vectors, or features without any."""
+        features = require(self.run.exp / name, 1)
         step = next((step for step in self.run.steps_of(self.system) if step in EXTRACTORS), None)
         if step is None:
-            return {"cohort": require(self.run.cohort, 1)}
-        on = [require(self.run.cohort, 1), *self._extractors(step)]
-        return {"cohort": require(self.folder("cohort"), stage_of(self.system, step), on=on)}
+            return features
+        on = [features, *self._extractors(step)]
+        return require(self.folder(name), stage_of(self.system, step), on=on)
+
+    def outer(self) -> Task:
+        """The same of the trials' fold whose training speakers these are; itself, if it is one."""
+        run, name = self.run, self.fold.name.rpartition("-")[0]
+        if self.part.data == run.data:
+            return self
+        return Task(run, self.system, Part(run.data, run.exp), run.data / name)
 
     def trained(self, kind: str, step: str) -> str:
         """Stamp of the UBM or network, which must be of these features and this training list."""
@@ -165,13 +174,15 @@ class Task:
     def vectors_of(self, models: Mapping[str, str]) -> dict[str, dict[str, str]]:
         """What a step that extracts vectors makes, by kind, and the stamps that each is made of.
 
-        `models` are those of the models; the cohort's are left out where no system takes them.
+        `models` are those of the models; of recordings beside the corpus's those that a system
+        takes.
         """
         protocol = protocol_digest(self.fold)
         found = {"ivectors": {"features": self.features(), **models, "protocol": protocol}}
-        wanted = (s for s in self.run.systems if trunk_of(s) == self.system)
-        if any(self.run.settings.normalises(s) for s in wanted) and self.values.cohort:
-            found["cohort"] = {"cohort": require(self.run.cohort, 1), **models}
+        wanted = [s for s in self.run.systems if trunk_of(s) == self.system]
+        for name in self.run.settings.others:
+            if any(self.run.settings.takes(system, name) for system in wanted):
+                found[name] = {name: require(self.run.exp / name, 1), **models}
         return found
 
     def _extractors(self, step: str) -> list[str]:
@@ -237,8 +248,8 @@ class Run:
 
     @property
     def cohort(self) -> Path:
-        """Folder of the features of ``--cohort``."""
-        return self.exp / "cohort"
+        """Folder of the features of the recordings that normalise scores."""
+        return self.exp / self.settings.cohort
 
     @property
     def systems(self) -> tuple[str, ...]:
@@ -264,7 +275,7 @@ class Run:
                 continue
             found = folds(part.data, none_is_fine=part.data != self.data)
             for system in with_trunks(self.systems):
-                if runs(system, step, self.systems) and stage_of(system, step) == self.stage:
+                if self._runs(system, step):
                     yield from (Task(self, system, part, fold) for fold in found)
 
     def unknown_jobs(self, steps: Iterable[str]) -> Iterator[Job]:
@@ -273,9 +284,14 @@ class Run:
             return
         for step in steps:
             for system in with_trunks(self.systems):
-                if runs(system, step, self.systems) and stage_of(system, step) == self.stage:
+                if self._runs(system, step):
                     target = self.exp / system / f"({step})"
                     yield Job(target, {}, {"folds": "planned: stage 0"}, lambda *_: None)
+
+    def _runs(self, system: str, step: str) -> bool:
+        """Whether a system has a step in this stage."""
+        wanted = step != "adaptation" or self.settings.adapts(system)
+        return wanted and runs(system, step, self.systems) and stage_of(system, step) == self.stage
 
     @staticmethod
     def steps_of(system: str) -> Sequence[str]:

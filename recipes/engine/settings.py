@@ -29,7 +29,7 @@ from recipes.engine.options import (
     text_kind,
     whole,
 )
-from recipes.systems import DEFAULT_SYSTEMS, STAGES, SYSTEMS, trunk_of
+from recipes.systems import ADAPTED, DEFAULT_SYSTEMS, OTHERS, STAGES, SYSTEMS, trunk_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "recipes" / "conf"
@@ -127,10 +127,15 @@ TABLE = Table(
             Option("enrolment", "book", choice("book", "average"),
                    "several enrolment utterances: exact, or averaged as Kaldi does"),
             Option("score_norm", "none", choice("none", of=NORMS),
-                   "against the training speakers, or those of --cohort"),
+                   "against the training speakers, or those of --cohort or --adapt"),
             Option("cohort", "", FOLDER, "folder or data directory of recordings, without labels, "
                    "of other speakers than the trials': score normalisation of all systems is "
                    "by them", must_exist=True),
+            Option("adapt", "", FOLDER, "folder or data directory of 5 recordings or more, without "
+                   "labels, of the trials' domain and of other speakers: back-ends are adapted to "
+                   "them where held-out ones gain by it; gmm-ubm-s and others that normalise take "
+                   "them as the cohort, unless --cohort is given; gmm-ubm takes nothing of them",
+                   must_exist=True),
             Option("cohort_top", "200", whole(2, 10**9), "most similar of the cohort that "
                    "as and as2 take; of a smaller one all, which is said"),
             Option("relevance", "16", number(0, 1e9), "gmm-ubm: relevance factor of MAP"),
@@ -209,6 +214,26 @@ class Settings:
         wanted |= {"dnn"} if self.common.device.startswith("cuda") else set()
         return sorted(wanted | ({"scale"} if self.common.backend == "dask" else set()))
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Options of recordings beside the corpus's that are given."""
+        return tuple(name for name in OTHERS if getattr(self.common, name) is not None)
+
+    @property
+    def cohort(self) -> str:
+        """Which of them normalises scores; empty: the training speakers do."""
+        return self.others[0] if self.others else ""
+
+    def takes(self, system: str, other: str) -> bool:
+        """Whether a system takes recordings beside the corpus's."""
+        normalises = other == self.cohort and self.normalises(system)
+        return normalises or (other == "adapt" and self.adapts(system))
+
+    def adapts(self, system: str) -> bool:
+        """Whether a system's back-end is adapted, if the evidence is for it."""
+        can = "adaptation" in SYSTEMS[system].steps and self.of[system].scoring in ADAPTED
+        return can and self.common.adapt is not None
+
     def normalises(self, system: str) -> bool:
         """Whether a system's scores are normalised."""
         return self.of[system].score_norm != "none"
@@ -258,14 +283,21 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
     settings = Settings(common, of, tuple(words))
     for name in settings.systems:
         _check_system(name, of[name])
-    if common.cohort is not None and not any(map(settings.normalises, settings.systems)):
-        raise UsageError(f"--cohort normalises scores, but none of {', '.join(settings.systems)} "
-                         "does; give --score-norm too, or systems as gmm-ubm-s")  # fmt: skip
+    _check_others(settings)
     if "cohort_top" in mine and not any(map(settings.is_adaptive, settings.systems)):
         raise UsageError(f"--cohort-top is of the norms {', '.join(_adaptive())}, which no system "
                          f"takes; give --score-norm as too, or leave it out; "
                          f"got {common.cohort_top}")  # fmt: skip
     return settings
+
+
+def _check_others(settings: Settings) -> None:
+    """Refuse recordings beside the corpus's that no system takes."""
+    does = {"cohort": "normalises scores", "adapt": "adapts back-ends and normalises scores"}
+    for other in settings.others:
+        if not any(settings.takes(system, other) for system in settings.systems):
+            raise UsageError(f"--{other} {does[other]}, but none of {', '.join(settings.systems)} "
+                             "does; give --score-norm too, or systems as gmm-ubm-s")  # fmt: skip
 
 
 def _adaptive() -> list[str]:

@@ -6,6 +6,6 @@ frames         features of a corpus, an utterance or a shard of frames at a time
 corpus_source  what networks are trained on: voiced frames of the corpus
 vectors        i-vectors and embeddings by utterance
 backends       back-ends trained, kept in a folder and read back
-cohort         recordings without labels that scores are normalised by
+cohort         recordings without labels beside the corpus's, for normalisation and adaptation
 trials         scores of a fold's trials, and their normalisation
 """

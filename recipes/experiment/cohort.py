@@ -1,7 +1,8 @@
-"""Recordings without labels that scores are normalised by: ``run.sh --cohort DIR``.
+"""Recordings without labels beside the corpus's: ``run.sh --cohort DIR`` and ``--adapt DIR``.
 
-Each stands for a speaker of its own, so that it is a model and a test. Their ids begin with a mark
-which keeps them apart from those of the corpus.
+Scores are normalised by the one, back-ends adapted to the other, which normalises, too, where there
+is no cohort. In a cohort each stands for a speaker of its own, so that it is a model and a test.
+Their ids begin with the option's name, which keeps them apart from those of the corpus.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from recipes.engine.marks import digest
 from recipes.engine.run import Task
 from recipes.experiment.frames import Corpus
 from recipes.experiment.protocol import Models, Protocol, fold_utterances
+from recipes.systems import OTHERS
 
-MARK = "cohort:"
+LEAST = 5  # recordings to adapt to, as each is judged by what is adapted to those of four folds
 
 
-def read_cohort(folder: Path, strict: bool = False) -> list[Row]:
-    """Recordings of a data directory, or else of a folder at any depth.
+def read_others(folder: Path, name: str, strict: bool = False) -> list[Row]:
+    """Recordings of a data directory, or else of a folder at any depth, given by an option.
 
     Raises
     ------
@@ -33,32 +35,42 @@ def read_cohort(folder: Path, strict: bool = False) -> list[Row]:
         There are none, or (`strict`) some cannot be read.
     """
     if (folder / "wav.scp").exists():
-        return [(MARK + row[0], *row[1:]) for row in read_data_dir(folder).recordings()]
-    below = [(path.relative_to(folder), path) for path in find_audio(folder, strict)]
+        return [(f"{name}:{row[0]}", *row[1:]) for row in read_data_dir(folder).recordings()]
+    below = [(path.relative_to(folder).parts, path) for path in find_audio(folder, strict)]
     rows: list[Row] = [
-        (MARK + "-".join(map(safe_id, name.parts)), path, None, None) for name, path in below
+        (f"{name}:{'-'.join(map(safe_id, parts))}", path, None, None) for parts, path in below
     ]
     if len({row[0] for row in rows}) < len(rows):
         raise DataError(f"{folder}: names differ by blanks, dashes and folders alone; rename them")
     return rows
 
 
-def to_extract(task: Task, front_end: FrontEnd, is_cohort: bool) -> tuple[Corpus, list[str]]:
-    """Features of a fold's utterances, or of the cohort's, and these utterances."""
-    if is_cohort:
-        corpus = Corpus(task.run.cohort, front_end)
+def to_extract(task: Task, front_end: FrontEnd, kind: str) -> tuple[Corpus, list[str]]:
+    """Features of a fold's utterances, or of others, by the kind of vectors; these utterances."""
+    if kind in OTHERS:
+        corpus = Corpus(task.run.exp / kind, front_end)
         return corpus, sorted(corpus.locations())
     corpus = Corpus(task.run.features, front_end)
     return corpus, corpus.usable(fold_utterances(task.fold), "train, enrolment and test")
 
 
-def refuse_tested(cohort: Iterable[Row], tested: Iterable[Row], folder: Path) -> None:
+def refuse_few(n_usable: int, folder: Path) -> None:
+    """Refuse to adapt to fewer recordings than can be cut into folds."""
+    if n_usable < LEAST:
+        raise DataError(
+            f"{folder}: {n_usable} of its recordings can be used, and --adapt takes {LEAST} at "
+            "least; give more, or leave it out"
+        )
+
+
+def refuse_tested(others: Iterable[Row], tested: Iterable[Row], folder: Path, name: str) -> None:
     """Refuse recordings that are enrolled or tested, under the same name or another.
 
     Raises
     ------
     DataError
-        There are some: scores against oneself are no impostor's.
+        There are some: scores against oneself are no impostor's, and what has seen a trial is no
+        judge of it.
     """
     sizes: dict[int, list[Path]] = {}
     for row in tested:
@@ -67,7 +79,7 @@ def refuse_tested(cohort: Iterable[Row], tested: Iterable[Row], folder: Path) ->
             sizes.setdefault(size, []).append(path)
     contents: dict[int, set[str]] = {}
     same: list[Path] = []
-    for path in dict.fromkeys(Path(row[1]) for row in cohort):
+    for path in dict.fromkeys(Path(row[1]) for row in others):
         size = _size(path)
         if size in sizes and size is not None:
             if size not in contents:
@@ -75,7 +87,7 @@ def refuse_tested(cohort: Iterable[Row], tested: Iterable[Row], folder: Path) ->
             same += [path] * (digest(path) in contents[size])
     if same:
         raise DataError(
-            f"{folder}: {len(same)} recordings of the cohort are enrolled or tested, for example "
+            f"{folder}: {len(same)} recordings of --{name} are enrolled or tested, for example "
             f"{same[0]}; give others"
         )
 

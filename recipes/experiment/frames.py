@@ -148,7 +148,7 @@ def _all_locations(folders: tuple[Path, ...], contents: Contents) -> dict[str, t
     first, *others = [_locations(*one) for one in zip(folders, contents)]
     for other in others:
         if odd := first.keys() & other.keys():
-            raise DataError(f"{folders[0]}: {min(odd)} is also the id of a recording of --cohort")
+            raise DataError(f"{folders[0]}: {min(odd)} is also the id of one beside the corpus")
         first = first | other
     return first
 

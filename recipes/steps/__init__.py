@@ -10,6 +10,7 @@ ubm                2: universal background models
 total_variability  3: Baum-Welch statistics and total variability
 ivectors           4: i-vectors
 backend            5, of embeddings 8: centring, LDA, length normalisation, PLDA
+adaptation         5, of embeddings 8: the back-ends adapted to ``--adapt``, if that is worth it
 scores             6, of embeddings 8: scores of vectors
 gmm_ubm            6: MAP-adapted models and their scores
 xvector            7: networks

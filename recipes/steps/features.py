@@ -39,8 +39,8 @@ from ivector.measures import measure
 from recipes.engine.marks import is_planned
 from recipes.engine.run import Body, Job, Run
 from recipes.engine.stage import resume_folder
-from recipes.experiment.cohort import read_cohort, refuse_tested
-from recipes.experiment.frames import logger
+from recipes.experiment.cohort import read_others, refuse_few, refuse_tested
+from recipes.experiment.frames import logger, voiced_counts
 from recipes.experiment.protocol import folds, tried_utterances
 from recipes.experiment.storage import STORAGES
 
@@ -176,18 +176,21 @@ def extract(
     _finish(work, home, rows, len(shards))
 
 
-def extract_cohort(
-    run: Run, mfcc: dict, vad: dict, recordings: list[Row], work: Path, nj: int
+def extract_others(
+    run: Run, name: str, mfcc: dict, vad: dict, recordings: list[Row], work: Path, nj: int
 ) -> None:
-    """Compute the features of the recordings of ``--cohort``, which must not be on trial."""
+    """Compute the features of recordings beside the corpus's, which must not be on trial."""
+    folder = getattr(run.settings.common, name)
     tried = set().union(*(tried_utterances(fold) for fold in folds(run.data)))
     corpus = [row for row in read_data_dir(run.data / "wav").recordings() if row[0] in tried]
-    refuse_tested(recordings, corpus, run.settings.common.cohort)
-    extract(run, run.cohort, mfcc, vad, recordings, work, nj)
+    refuse_tested(recordings, corpus, folder, name)
+    extract(run, run.exp / name, mfcc, vad, recordings, work, nj)
+    if name == "adapt":
+        refuse_few(len(voiced_counts(work)), folder)
 
 
 def jobs(run: Run) -> Iterator[Job]:
-    """The features of all recordings, and of those of ``--cohort``."""
+    """The features of all recordings, and of those of ``--cohort`` and ``--adapt``."""
     if is_planned(run.data):
         yield Job(run.features, {}, {"recordings": "planned: stage 0"}, lambda *_: None)
         return
@@ -208,9 +211,10 @@ def jobs(run: Run) -> Iterator[Job]:
         recordings,
         functools.partial(extract, run, run.features, mfcc, vad, recordings),
     )
-    if values.cohort is not None:
-        cohort = read_cohort(values.cohort, values.strict)
-        yield job(run.cohort, cohort, functools.partial(extract_cohort, run, mfcc, vad, cohort))
+    for name in run.settings.others:
+        others = read_others(getattr(values, name), name, values.strict)
+        body = functools.partial(extract_others, run, name, mfcc, vad, others)
+        yield job(run.exp / name, others, body)
 
 
 def check_budget(

@@ -1,4 +1,4 @@
-"""Stage 4: i-vectors of every utterance of every fold, and of a cohort's."""
+"""Stage 4: i-vectors of every utterance of every fold, and of ``--cohort`` and ``--adapt``."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class Extract:
         return np.concatenate([model.transform(self.accumulate(block)) for block in blocks])
 
 
-def extract(task: Task, is_cohort: bool, work: Path, nj: int) -> None:
-    """Extract one fold's i-vectors, or those of ``--cohort`` by its models, into `work`."""
+def extract(task: Task, kind: str, work: Path, nj: int) -> None:
+    """Extract one fold's i-vectors, or by its models those of other recordings, into `work`."""
     values, fold = task.values, task.fold
     ubm, tv = task.folder("ubm"), task.folder("tv")
     options = read_options(tv)
-    corpus, utterances = to_extract(task, front_end(ubm), is_cohort)
+    corpus, utterances = to_extract(task, front_end(ubm), kind)
     accumulate = Accumulator(
         corpus, ubm, options["num_gselect"], options["min_post"], gpu=task.gpu, n_threads=nj
     )
@@ -83,5 +83,5 @@ def jobs(run: Run) -> Iterator[Job]:
         models = {"ubm": ubm, "total variability": extractor}
         alone = task.gpu is not None
         for kind, upstream in task.vectors_of(models).items():
-            body = functools.partial(extract, task, kind == "cohort")
+            body = functools.partial(extract, task, kind)
             yield task.job("ivectors", kind, task.on_gpu(), upstream, body, alone)

@@ -79,9 +79,9 @@ def score(task: Task, work: Path, nj: int) -> None:
     vectors = read_vectors(task.folder("ivectors") / "ivectors.npz")
     usable, cohort = set(vectors), {}
     if task.cohort():
-        cohort = read_vectors(task.folder("cohort") / "ivectors.npz")
-    folder = task.folder("backend", own=True)
-    scorer = read_scorer({**vectors, **cohort}, folder, values.enrolment)
+        cohort = read_vectors(task.folder(task.run.settings.cohort) / "ivectors.npz")
+    kind = "adapted" if task.run.settings.adapts(task.system) else "backend"
+    scorer = read_scorer({**vectors, **cohort}, task.folder(kind, own=True), values.enrolment)
     score_fold(
         task.fold, usable, scorer, values.score_norm, work, values.memory, values.disk,
         list(cohort), values.cohort_top,
@@ -99,6 +99,9 @@ def job(task: Task) -> Job:
     backend = require(task.folder("backend", own=True), number, on=[vectors])
     protocol = protocol_digest(task.fold)
     upstream = {"vectors": vectors, "backend": backend, "protocol": protocol, **task.cohort()}
+    if task.run.settings.adapts(task.system):
+        on = [backend, task.other("adapt")]
+        upstream["adapted back-end"] = require(task.folder("adapted", own=True), number, on=on)
     body, by_name = functools.partial(score, task), [BACKENDS[values.scoring].module]
     return task.job("scores", "scores", options, upstream, body, by_name=by_name)
 

@@ -42,12 +42,12 @@ class Extract:
         return extract(load_network(self.network), source, n_threads=1, device=self.device)
 
 
-def extract_fold(task: Task, is_cohort: bool, work: Path, nj: int) -> None:
-    """Extract one fold's x-vectors, or those of ``--cohort`` by its network, into `work`."""
+def extract_fold(task: Task, kind: str, work: Path, nj: int) -> None:
+    """Extract one fold's x-vectors, or by its network those of other recordings, into `work`."""
     # A GPU is taken for extraction where it is named only.
     network, device = task.folder("network"), task.gpu or "cpu"
     options = read_options(network)
-    corpus, utterances = to_extract(task, front_end(options), is_cohort)
+    corpus, utterances = to_extract(task, front_end(options), kind)
     shards = make_shards(utterances, UTTERANCES_PER_SHARD)
     extractor = Extract(corpus, network / "network", device)
     parts = map_shards(extractor, shards, nj=nj if device == "cpu" else 1)
@@ -67,5 +67,5 @@ def jobs(run: Run) -> Iterator[Job]:
         by_name = [MODELS[str(configuration(task.values).model.name)].module]
         network = {"network": task.trained("network", "xvector")}
         for kind, upstream in task.vectors_of(network).items():
-            body = functools.partial(extract_fold, task, kind == "cohort")
+            body = functools.partial(extract_fold, task, kind)
             yield task.job("xvectors", kind, {}, upstream, body, on_gpu, by_name)

@@ -21,7 +21,7 @@ from plda import (
     write_plda,
 )
 from plda.commands.adapt import main, make_parser
-from plda.domains.evidence import evidence, log_likelihood
+from plda.domains.evidence import THRESHOLD, evidence, log_likelihood
 from plda.domains.methods import METHODS
 
 D = 8
@@ -71,8 +71,25 @@ def test_a_shift_is_worth_it_and_none_is_not(chain, method):
     rng = np.random.default_rng(1)
     moved, y = drawn(rng, 40, shift=3.0, within=1.5)
     control, z = drawn(rng, 12)
-    assert evidence(chain, moved, method, labels_for(method, y)).gain > 0.5
+    found = evidence(chain, moved, method, labels_for(method, y))
+    assert found.adapts and found.gain > 0.5
     assert not evidence(chain, control, method, labels_for(method, z)).adapts
+
+
+def test_centring_alone_decides(model):
+    """Wider speakers are likelier by Kaldi's method, but no reason to adapt to them."""
+    wide, _ = drawn(np.random.default_rng(10), 40, between=1.5)
+    found = evidence(model, wide)
+    assert found.gain > 0.05 and found.shift < THRESHOLD and not found.adapts
+    alone = evidence(model, wide, "centring")
+    assert alone.gain == pytest.approx(D * alone.shift) and alone.shift == found.shift
+    assert alone.error == D * alone.shift_error
+    judged = log_likelihood(model, wide)
+    np.testing.assert_allclose(found.before, judged.mean())
+    after = np.empty(len(wide))
+    for rows, adapted in cross_fit(model, wide, "centring"):
+        after[rows] = log_likelihood(adapted, wide[rows])
+    assert found.shift == pytest.approx((after - judged).mean() / D)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -219,7 +236,10 @@ def test_the_command_adapts_or_says_why_not(here, capsys, chain):
     assert "kaldi: log-likelihood of 200 vectors" in text and text.endswith("adapted: new.npz\n")
     assert not np.allclose(load_model("new.npz")[0].mean_, chain[0].mean_, atol=1)
     assert command("chain.npz", "same.ark", "kept.npz") == 0
-    assert "gain -" in (text := capsys.readouterr().out) and "not adapted, as nothing" in text
+    text = capsys.readouterr().out
+    assert (
+        "centring alone gains -" in text and "above 0.02" in text and "not adapted, as too" in text
+    )
     np.testing.assert_array_equal(load_model("kept.npz")[0].mean_, chain[0].mean_)
     assert command("chain.npz", "same.ark", "kept.npz", "--always", "--method", "centring") == 0
     assert "adapted all the same" in capsys.readouterr().out

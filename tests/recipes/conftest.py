@@ -25,3 +25,14 @@ def copy(finished, tmp_path) -> Path:
     audio = shutil.ignore_patterns("audio")
     shutil.copytree(finished, tmp_path / "x", symlinks=True, ignore=audio)
     return tmp_path / "x"
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory):
+    """A data directory of twenty recordings of ten other speakers than the experiment's."""
+    from recipes import prepare
+
+    folder = tmp_path_factory.mktemp("others")
+    words = ["--speakers", "10", "--sessions", "2", "--seed", "5"]
+    prepare.make(prepare.parse("synthetic", words, folder, "test"), 1)
+    return folder / "wav"

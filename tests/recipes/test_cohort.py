@@ -11,24 +11,13 @@ from ivector.base.errors import DataError, UsageError
 from ivector.data import read_enroll
 from plda.normalisation import NORMS as KINDS
 from recipes.engine.settings import read
-from recipes.experiment.cohort import MARK, read_cohort
+from recipes.experiment.cohort import read_others
 from recipes.experiment.vectors import read_vectors
 from recipes.steps.scores import read_scorer
 from recipes.systems import NORMS, SYSTEMS
 
 STAGES = (1, 4, 6)
 OPTIONS = (*CORPUS, *SMALL, "--dev-folds", "2", "--nj", "1")
-
-
-@pytest.fixture(scope="session")
-def others(tmp_path_factory):
-    """A data directory of ten recordings of other speakers than the experiment's."""
-    from recipes import prepare
-
-    folder = tmp_path_factory.mktemp("others")
-    words = ["--speakers", "10", "--sessions", "2", "--seed", "5"]
-    prepare.make(prepare.parse("synthetic", words, folder, "test"), 1)
-    return folder / "wav"
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +35,7 @@ def test_vectors_are_normalised_by_the_cohort_alone(normalised):
     vectors, cohort = (
         read_vectors(exp / f"{k}/fold0/ivectors.npz") for k in ("ivectors", "cohort")
     )
-    assert len(cohort) == 20 and all(utt.startswith(MARK) for utt in cohort)
+    assert len(cohort) == 20 and all(utt.startswith("cohort:") for utt in cohort)
     given = read_scores(exp / "scores/fold0/scores")
     enroll = read_enroll(normalised / "data/fold0/enroll")
     scorer = read_scorer({**vectors, **cohort}, exp / "backend/fold0", "book")
@@ -90,7 +79,7 @@ def test_a_cohort_that_is_no_larger_than_the_top_is_said(copy, others, caplog):
 
 def test_a_cohort_of_tested_recordings_is_refused(copy):
     words = (*places(copy), *OPTIONS, "--score-norm", "s", "--cohort", str(copy / "data/wav"))
-    with pytest.raises(DataError, match=r"\d+ recordings of the cohort are enrolled or tested"):
+    with pytest.raises(DataError, match=r"\d+ recordings of --cohort are enrolled or tested"):
         call("1", *words)
 
 
@@ -105,8 +94,8 @@ def test_a_folder_of_recordings_is_read_at_any_depth(tmp_path):
     for name in ("a.wav", "b/a.wav", "b/c/d.flac", "b/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    ids = [row[0] for row in read_cohort(tmp_path)]
-    assert sorted(ids) == [f"{MARK}a.wav", f"{MARK}b-a.wav", f"{MARK}b-c-d.flac"]
+    ids = [row[0] for row in read_others(tmp_path, "cohort")]
+    assert sorted(ids) == ["cohort:a.wav", "cohort:b-a.wav", "cohort:b-c-d.flac"]
     (tmp_path / "b-a.wav").touch()
     with pytest.raises(DataError, match="rename them"):
-        read_cohort(tmp_path)
+        read_others(tmp_path, "cohort")

@@ -101,6 +101,8 @@ WRONG = [
     ("--score-norm q", "--score-norm takes one of none, z, t, zt, s, as", "'q'"),
     ("--cohort nowhere --score-norm s", "--cohort takes the path of a folder", "'nowhere'"),
     ("--cohort TMP", "--cohort normalises scores, but none of ivector", "--score-norm"),
+    ("--adapt nowhere", "--adapt takes the path of a folder", "'nowhere'"),
+    ("--adapt TMP --systems gmm-ubm", "--adapt adapts back-ends and", "none of gmm-ubm does"),
     ("--score-norm as --cohort-top 1", f"--cohort-top takes {NUMBERS} from 2", "'1'"),
     ("--score-norm s --cohort-top 9", "--cohort-top is of the norms as, as2", "got 9"),
     ("--relevance 1.2.3", "--relevance takes numbers from 0 to 1e+09", "'1.2.3'"),
