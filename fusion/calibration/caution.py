@@ -1,10 +1,11 @@
 """Llr in a domain that they were not calibrated in: how far they can be trusted, without labels.
 
-s  llr of the new trials; d, those of development's nontargets; ε, the doubt
+s  scores of the new trials; d, those of development's nontargets; ε, the doubt
 
 Calibration holds where it was learnt. Elsewhere the scores move, widen and change their shape, and
 nobody knows how, without labels or more. What can be seen is how far the bulk of them has moved
-from where nontargets were: with medians m and deviations σ (of the median of absolute deviations),
+from where nontargets were: with medians m and deviations σ (of the median of absolute deviations)
+of scores that no bound has flattened,
 
     δ² = ½ ((m_s − m_d) / σ_d)² + 2 ln² (σ_s / σ_d),        ε = max(ε₀, ½ (1 − exp(−δ²/2)))    (1)
 
@@ -48,7 +49,7 @@ class Caution:
     doubt : float
         ε, from 0 to ½.
     shift : float
-        Of their bulk from development's nontargets, in deviations of those.
+        Of the scores' bulk from development's nontargets, in deviations of those.
     scale : float
         Their deviation over that of development's nontargets.
     """
@@ -72,15 +73,15 @@ class Caution:
         return drawn + _SLOPE * np.arcsinh(llr)
 
 
-def caution(llr: Any, nontargets: Any, least: float = LEAST_DOUBT) -> Caution:
-    """How much to doubt llr of another domain, from how their bulk has moved.
+def caution(scores: Any, nontargets: Any, least: float = LEAST_DOUBT) -> Caution:
+    """How much to doubt llr of another domain, from how the bulk of their scores has moved.
 
     Parameters
     ----------
-    llr : array_like (n_trials,)
-        Of the new domain, as they were calibrated in the old one; mostly of nontargets.
+    scores : array_like (n_trials,)
+        Of the new domain, mostly of nontargets: before calibration, or after one without bounds.
     nontargets : array_like (n,)
-        Llr of development's nontargets.
+        Scores of development's nontargets.
     least : float
         Doubt where nothing has moved.
 
@@ -101,7 +102,7 @@ def caution(llr: Any, nontargets: Any, least: float = LEAST_DOUBT) -> Caution:
     >>> found.transform([-8, 0, 8]).round(1).tolist()
     [-0.3, 0.0, 0.3]
     """
-    middle, deviation = _bulk(checked(llr, "new"))
+    middle, deviation = _bulk(checked(scores, "new"))
     known, spread = _bulk(checked(nontargets, "development"))
     shift, scale = (middle - known) / spread, deviation / spread
     distance = shift**2 / 2 + 2 * np.log(scale) ** 2

@@ -138,9 +138,15 @@ class Task:
         return {"score_norm": kind, **top}
 
     def cohort(self) -> dict[str, str]:
-        """Stamp of recordings that normalise scores, by name; none where training speakers do."""
+        """Stamp of recordings that normalise scores, by name; none where training speakers do.
+
+        These do for the parts of the training speakers with ``--adapt``, whose recordings are of
+        another domain than the parts' trials.
+        """
         name = self.run.settings.cohort
         normalises = name and self.run.settings.normalises(self.system)
+        if name == "adapt" and self.part.data != self.run.data:
+            return {}
         return {"cohort": self.other(name)} if normalises else {}
 
     def other(self, name: str) -> str:

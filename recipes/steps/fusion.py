@@ -10,8 +10,8 @@ turns the fold's scores into log-likelihood ratios: ``fusion/llr/FOLD/SYSTEM.sco
 
 Calibration that was learnt from training speakers holds for recordings like theirs. Where those on
 trial are of another domain (`recipes.steps.domain`), llr are drawn towards 0 as far as their scores
-have moved (`fusion.calibration.caution`), unless ``--trust-calibration`` is given; how far is in
-``caution.json``.
+have moved (`fusion.calibration.caution`), and a little where all that has not moved, unless
+``--adapt`` was given for them; ``--trust-calibration`` leaves them. How far is in ``caution.json``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fusion.calibration.caution import Caution, caution
+from fusion.calibration.caution import LEAST_DOUBT, Caution, caution
 from fusion.calibration.linear import LinearFusion
 from fusion.calibration.one_system import Calibration
 from fusion.calibration.saving import save_model
@@ -146,6 +146,15 @@ def apply(models: dict[str, Calibration | LinearFusion], name: str, table: Table
     return model.transform(table.scores[:, systems.index(name)])
 
 
+def weighed(models: dict[str, Calibration | LinearFusion], name: str, table: Table) -> np.ndarray:
+    """Scores (n_trials,) that llr are made of, without bounds: a system's own, or all weighed."""
+    systems = [system for system in models if system != FUSED]
+    model = models[name]
+    if isinstance(model, LinearFusion):
+        return table.scores[:, [systems.index(one) for one in model.names or ()]] @ model.weights_
+    return table.scores[:, systems.index(name)]
+
+
 def fuse(wanted: Learning, run: Run, inner: Sequence[str], fold: Path, work: Path, nj: int) -> None:
     """Learn from a fold's development scores, calibrate and fuse its scores into `work`."""
     home = run.development.exp
@@ -166,8 +175,9 @@ def fuse(wanted: Learning, run: Run, inner: Sequence[str], fold: Path, work: Pat
         for system in models:
             llr = apply(models, system, table)
             if is_outside(domain.get(part, {})) and not run.settings.common.trust_calibration:
-                known = apply(models, system, development)[~_labelled(development)]
-                doubted[system] = caution(llr, known)
+                new, known = (weighed(models, system, one) for one in (table, development))
+                least = _least_doubt(run, models[system], system)
+                doubted[system] = caution(new, known[~_labelled(development)], least)
                 llr = doubted[system].transform(llr)
             write_trial_scores(work / f"{system}{part}.scores", table.trials, llr)
         if doubted:
@@ -175,6 +185,14 @@ def fuse(wanted: Learning, run: Run, inner: Sequence[str], fold: Path, work: Pat
             logger.warning("%s: %s", f"{fold.name}{part}", _told(doubted))
     if cautions:
         write_text(work / "caution.json", json.dumps(cautions, indent=1) + "\n")
+
+
+def _least_doubt(run: Run, model: Calibration | LinearFusion, name: str) -> float:
+    """Doubt of llr whose bulk has not moved: none where all that made them was adapted."""
+    made_of = model.names or () if isinstance(model, LinearFusion) else (name,)
+    adapted = run.settings.common.adapt is not None
+    adapted = adapted and all(run.settings.takes(one, "adapt") for one in made_of)
+    return 0.0 if adapted else LEAST_DOUBT
 
 
 def _told(doubted: Mapping[str, Caution]) -> str:
