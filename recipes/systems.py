@@ -39,8 +39,8 @@ STAGES = (
     Stage("i-vectors", (("ivectors",),), 6),
     Stage("back-end", (("backend",),), 2),
     Stage("scores", (("scores", "gmm_ubm"),), 8),
-    Stage("networks", (("xvector",),), 300),
-    Stage("embeddings and scores", (("xvectors",), ("backend",), ("scores",)), 30),
+    Stage("networks", (("xvector", "embedder"),), 300),
+    Stage("embeddings and scores", (("xvectors", "embeddings"), ("backend",), ("scores",)), 30),
     Stage("calibration and fusion", (("fusion",),), 5),
     Stage("report", (("report",),), 8),
 )
@@ -115,6 +115,17 @@ SYSTEMS: dict[str, System] = {
         needs="dnn",
         network=True,
     ),
+    "embedder": System(
+        "embeddings of a network in an ONNX file, which is there already",
+        {"embedder": 7, "embeddings": 8, "backend": 8, "scores": 8},
+        takes={
+            "scoring": "embedder_scoring",
+            "score_norm": "embedder_norm",
+            "lda_dim": "embedder_lda_dim",
+            "plda_smoothing": "embedder_plda_smoothing",
+        },
+        needs="onnx",
+    ),
 }
 DEFAULT_SYSTEMS = ("ivector", "cosine", "gmm-ubm")
 # Steps that a system runs for those whose trunk it is, too.
@@ -123,7 +134,10 @@ SHARED = frozenset({"ubm", "total_variability", "ivectors"})
 EXTRACTORS: dict[str, tuple[tuple[str, str], ...]] = {
     "ivectors": (("tv", "total_variability"),),
     "xvectors": (("network", "xvector"),),
+    "embeddings": (("embeddings", "embedder"),),
 }
+# Kinds of folder that a system has once, as nothing in them depends on a fold.
+COMMON = frozenset({"embeddings", "cohort_embeddings"})
 # What stage 10 and the models of calibration call the systems' joint decision.
 FUSED = "fusion"
 

@@ -156,6 +156,21 @@ TABLE = Table(
                    "as --plda-smoothing, of embeddings"),
             Option("xvector_norm", "s", choice("none", of=NORMS), "as --score-norm, of embeddings"),
         ),
+        "Embedder": (
+            Option("embedder", "", FILE, "speaker network in an ONNX file, of the system embedder",
+                   must_exist=True),
+            Option("embedder_front_end", "",
+                   optional(choice(of="dnn.embedders.front_ends:FRONT_ENDS"), "with --embedder"),
+                   "what it takes of a recording: the toolkit that it comes from"),
+            Option("embedder_rate", "16000", whole(1000, 384_000), "Hz that it was trained on"),
+            Option("embedder_scoring", "cosine", choice(of=SCORINGS), "as --scoring, of its "
+                   "embeddings"),
+            Option("embedder_lda_dim", "0", whole(0, 10**5), "as --lda-dim, of its embeddings"),
+            Option("embedder_plda_smoothing", "0", number(0, 1),
+                   "as --plda-smoothing, of its embeddings"),
+            Option("embedder_norm", "s", choice("none", of=NORMS), "as --score-norm, of its "
+                   "embeddings"),
+        ),
         "Calibration, fusion and report": (
             Option("dev_folds", "4", whole(2, 1000, also=(0,)), "parts of the training speakers, "
                    "each scored by systems trained on the others, to learn calibration and fusion "
@@ -256,6 +271,7 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
     settings = Settings(common, of, tuple(words))
     for name in settings.systems:
         _check_system(name, of[name])
+    _check_embedder(settings, mine)
     if common.cohort is not None and not any(map(settings.normalises, settings.systems)):
         raise UsageError(f"--cohort normalises scores, but none of {', '.join(settings.systems)} "
                          "does; give --score-norm too, or systems as gmm-ubm-s")  # fmt: skip
@@ -298,6 +314,20 @@ def _check_system(name: str, values: SimpleNamespace) -> None:
     if is_of_ivectors and values.lda_dim > values.rank:
         raise UsageError(f"--lda-dim takes at most the --rank of the i-vectors, {values.rank}; "
                          f"got '{values.lda_dim}'; give both")  # fmt: skip
+
+
+def _check_embedder(settings: Settings, typed: Mapping[str, Given]) -> None:
+    """Refuse an embedder's options without the system, and the system without them."""
+    if "embedder" not in settings.systems:
+        if odd := next((name for name in typed if name.startswith("embedder")), None):
+            raise UsageError(f"{TABLE.options[odd].flag} is of the system embedder, which is not "
+                             f"run; give --systems \"{' '.join(settings.systems)} embedder\" "
+                             "too")  # fmt: skip
+        return
+    for name in ("embedder", "embedder_front_end"):
+        if getattr(settings.common, name) is None:
+            raise UsageError(f"the system embedder needs {TABLE.options[name].flag}, which takes "
+                             f"{TABLE.options[name].kind.allowed()}")  # fmt: skip
 
 
 def _checked(given: Mapping[str, Given], typed: Mapping[str, Given]) -> SimpleNamespace:

@@ -13,7 +13,9 @@ backend            5, of embeddings 8: centring, LDA, length normalisation, PLDA
 scores             6, of embeddings 8: scores of vectors
 gmm_ubm            6: MAP-adapted models and their scores
 xvector            7: networks
+embedder           7: embeddings of all recordings by a network that is there already
 xvectors           8: embeddings
+embeddings         8: those of the embedder, fold by fold
 fusion             9: calibration and fusion
 report             10: error rates, plots, a page
 __main__           ``python -m recipes.steps STAGE``: runs the steps of a stage
