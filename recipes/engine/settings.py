@@ -168,7 +168,8 @@ TABLE = Table(
             Option("embedder_lda_dim", "0", whole(0, 10**5), "as --lda-dim, of its embeddings"),
             Option("embedder_plda_smoothing", "0", number(0, 1),
                    "as --plda-smoothing, of its embeddings"),
-            Option("embedder_norm", "s", choice("none", of=NORMS), "as --score-norm, of its "
+            # Of none, s, z, t, as on training speakers of hyke and speechocean762, by CAM++.
+            Option("embedder_norm", "none", choice("none", of=NORMS), "as --score-norm, of its "
                    "embeddings"),
         ),
         "Calibration, fusion and report": (

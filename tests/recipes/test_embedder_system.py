@@ -37,6 +37,7 @@ def planned(folder, words, capsys):
     return {line.split()[1]: line for line in found}
 
 
+@pytest.mark.slow
 def test_from_recordings_to_the_fusion(copy, words, tmp_path, capsys):
     run_stages(copy, (7, 8, 9, 10), *words)
     printed = capsys.readouterr().out
@@ -79,7 +80,8 @@ def test_plda_and_a_cohort_for_its_vectors(copy, words, tmp_path):
         soundfile.write(tmp_path / "cohort" / f"{number}.wav", samples, 8000)
     words = (
         *words, "--embedder-scoring", "plda", "--embedder-lda-dim", "2",
-        "--cohort", str(tmp_path / "cohort"), "--dev-folds", "0", "--systems", "embedder",
+        "--embedder-norm", "s", "--cohort", str(tmp_path / "cohort"), "--dev-folds", "0",
+        "--systems", "embedder",
     )  # fmt: skip
     run_stages(copy, (1, 7, 8, 10), *words)
     cohort = read_vectors(copy / "exp/embedder/cohort/fold1/ivectors.npz")
