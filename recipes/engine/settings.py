@@ -318,15 +318,20 @@ def _check_system(name: str, values: SimpleNamespace) -> None:
 
 
 def _check_embedder(settings: Settings, typed: Mapping[str, Given]) -> None:
-    """Refuse an embedder's options without the system, and the system without them."""
+    """Refuse an embedder's options without the system, and the system without them.
+
+    A command that runs one of several systems alone, or ends before, may have all their options.
+    """
+    common, first = settings.common, SYSTEMS["embedder"].steps["embedder"]
     if "embedder" not in settings.systems:
-        if odd := next((name for name in typed if name.startswith("embedder")), None):
+        odd = next((name for name in typed if name.startswith("embedder")), None)
+        if odd and common.system == "all" and common.stop_stage >= first:
             raise UsageError(f"{TABLE.options[odd].flag} is of the system embedder, which is not "
                              f"run; give --systems \"{' '.join(settings.systems)} embedder\" "
                              "too")  # fmt: skip
         return
     for name in ("embedder", "embedder_front_end"):
-        if getattr(settings.common, name) is None:
+        if getattr(common, name) is None:
             raise UsageError(f"the system embedder needs {TABLE.options[name].flag}, which takes "
                              f"{TABLE.options[name].kind.allowed()}")  # fmt: skip
 

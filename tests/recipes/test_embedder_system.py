@@ -141,6 +141,13 @@ def test_options_without_the_system_and_the_reverse(tmp_path, given, error):
         read(given, tmp_path)
 
 
+@pytest.mark.parametrize("more", ["--system ivector", "--stop-stage 1", "--systems embedder"])
+def test_commands_of_a_part_may_have_the_options_of_the_whole(tmp_path, more):
+    (tmp_path / "m.onnx").touch()
+    words = ["--embedder", "m.onnx", "--embedder-front-end", "waveform", *more.split()]
+    assert read(words, tmp_path).common.embedder == tmp_path / "m.onnx"
+
+
 def test_a_network_that_is_none_is_refused_before_anything_is_run(tmp_path, words, capsys):
     (tmp_path / "m.onnx").write_text("no network")
     assert recipe("check", *words) == 1
