@@ -1,6 +1,7 @@
 """Networks: x-vectors and other speaker embeddings, their training and extraction.
 
-Needs torch, the extra ``dnn``, for all but reading options and help.
+Needs torch, the extra ``dnn``, for all but reading options and help, and `embed`, which needs
+onnxruntime, the extra ``onnx``.
 
 configuration   A network and its training in one table of fields; files, options, presets.
 models          The networks, and the poolings that any of them takes.
@@ -9,6 +10,7 @@ data            Utterances, crops and batches, augmentation.
 formats         Files that networks alone are trained from.
 training        From a configuration to trained weights; checkpoints, validation.
 embedding       Trained networks as files; embeddings; scores of trials.
+embedders       Speaker networks of others, in ONNX files, and what they hear.
 identification  Which of its training speakers does a network hear?
 commands        The table of commands.
 __main__        ``python -m dnn``: lists the commands, or runs one.
@@ -17,6 +19,8 @@ train           Train a speaker network on stored features; resumes where it was
 deep_speaker    Train Deep Speaker, one phase at a time; resumes where it was stopped.
 curves          Draw training curves.
 extract         Embeddings of utterances by a trained network.
+export          Write a trained network as an ONNX file.
+embed           Embeddings of recordings by any speaker network in an ONNX file.
 verify          Cosine scores of a trial list by embeddings.
 identify        Closed-set speaker identification by a network: train, test, predict, sweep, report.
 registry        Objects made from a name and plain options, and told back as such.

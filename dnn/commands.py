@@ -21,6 +21,10 @@ COMMANDS = {
     ),
     "curves": Command("dnn.curves", "draw training curves"),
     "extract": Command("dnn.extract", "embeddings of utterances by a trained network"),
+    "export": Command("dnn.export", "write a trained network as an ONNX file"),
+    "embed": Command(
+        "dnn.embed", "embeddings of recordings by any speaker network in an ONNX file"
+    ),
     "verify": Command("dnn.verify", "cosine scores of a trial list by embeddings"),
     "identify": Command(
         "dnn.identify",

@@ -45,13 +45,11 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix not in (".npz", ".ark", ".scp"):
         raise UsageError(f"--out: give a name that ends in .npz, .ark or .scp, not {arguments.out}")
     from dnn.data.voiced import FRONT_END, open_front_end
-    from dnn.embedding.export import CONFIG, load_network, read_config
+    from dnn.embedding.export import CONFIG, load_network, network_folder, read_config
     from dnn.embedding.extraction import extract, write_vectors
     from dnn.training.distributed import Ranks, pick_device
 
-    folder = arguments.network
-    if not (folder / CONFIG).exists() and (folder / "network" / CONFIG).exists():
-        folder = folder / "network"
+    folder = network_folder(arguments.network)
     config = read_config(folder)
     if bool(config.get("vad")) != (arguments.vad is not None) and "vad" in config:
         had = "with" if config["vad"] else "without"

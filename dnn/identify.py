@@ -252,10 +252,9 @@ def _open_training(
 def _open_network(folder: Path) -> tuple[SpeakerClassifier, FrontEnd, int]:
     """A network with its classes, its features, and the length of its training crops."""
     from dnn.data.labelled import FEATURES, NORMALISATIONS, FrontEnd
-    from dnn.embedding.export import CONFIG, load_classifier, read_config
+    from dnn.embedding.export import CONFIG, load_classifier, network_folder, read_config
 
-    if not (folder / CONFIG).exists() and (folder / "network" / CONFIG).exists():
-        folder = folder / "network"
+    folder = network_folder(folder)
     told = read_config(folder).get("identification")
     if (
         not isinstance(told, dict)

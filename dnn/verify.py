@@ -75,13 +75,11 @@ def _embed_and_score(
     trials: list,
     enroll: dict[str, list[str]] | None,
 ) -> np.ndarray:
-    from dnn.embedding.export import CONFIG, load_network, read_config
+    from dnn.embedding.export import load_network, network_folder, read_config
     from dnn.embedding.trials import open_as_trained, score_trials
     from dnn.training.distributed import Ranks, pick_device
 
-    folder = arguments.network
-    if not (folder / CONFIG).exists() and (folder / "network" / CONFIG).exists():
-        folder = folder / "network"
+    folder = network_folder(arguments.network)
     return score_trials(
         load_network(folder),
         open_as_trained(read_config(folder), arguments.features, arguments.vad),

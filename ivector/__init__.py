@@ -10,6 +10,7 @@ gpu                the heavy sums of UBM and total variability by torch, on a GP
 kaldi              Kaldi's commands by its names, options and tables
 formats            Kaldi's archives and model files, statistics on disk
 data               Kaldi data directories, trial lists, enrolment lists
+recordings         what a user names: a data directory, a folder, a list of recordings
 data_checks        every defect of a data directory, with file and line
 store              the former name of features.store, kept for scripts
 commands           the table of commands and their modules

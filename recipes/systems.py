@@ -39,8 +39,12 @@ STAGES = (
     Stage("i-vectors", (("ivectors",),), 6),
     Stage("back-end", (("backend",), ("adaptation",)), 2),
     Stage("scores", (("scores", "gmm_ubm"),), 8),
-    Stage("networks", (("xvector",),), 300),
-    Stage("embeddings and scores", (("xvectors",), ("backend",), ("adaptation",), ("scores",)), 30),
+    Stage("networks", (("networks.xvector", "networks.embedder"),), 300),
+    Stage(
+        "embeddings and scores",
+        (("networks.xvectors", "networks.embeddings"), ("backend",), ("adaptation",), ("scores",)),
+        30,
+    ),
     Stage("calibration and fusion", (("domain",), ("fusion",)), 6),
     Stage("report", (("report",),), 8),
 )
@@ -112,7 +116,13 @@ SYSTEMS: dict[str, System] = {
     },
     "xvector": System(
         "embeddings of a network",
-        {"xvector": 7, "xvectors": 8, "backend": 8, "adaptation": 8, "scores": 8},
+        {
+            "networks.xvector": 7,
+            "networks.xvectors": 8,
+            "backend": 8,
+            "adaptation": 8,
+            "scores": 8,
+        },
         takes={
             "scoring": "xvector_scoring",
             "score_norm": "xvector_norm",
@@ -122,6 +132,23 @@ SYSTEMS: dict[str, System] = {
         needs="dnn",
         network=True,
     ),
+    "embedder": System(
+        "embeddings of a network in an ONNX file, which is there already",
+        {
+            "networks.embedder": 7,
+            "networks.embeddings": 8,
+            "backend": 8,
+            "adaptation": 8,
+            "scores": 8,
+        },
+        takes={
+            "scoring": "embedder_scoring",
+            "score_norm": "embedder_norm",
+            "lda_dim": "embedder_lda_dim",
+            "plda_smoothing": "embedder_plda_smoothing",
+        },
+        needs="onnx",
+    ),
 }
 DEFAULT_SYSTEMS = ("ivector", "cosine", "gmm-ubm")
 # Steps that a system runs for those whose trunk it is, too.
@@ -129,13 +156,16 @@ SHARED = frozenset({"ubm", "total_variability", "ivectors"})
 # Steps that leave vectors, and the models that they take: kind of folder and the step that trains.
 EXTRACTORS: dict[str, tuple[tuple[str, str], ...]] = {
     "ivectors": (("tv", "total_variability"),),
-    "xvectors": (("network", "xvector"),),
+    "networks.xvectors": (("network", "networks.xvector"),),
+    "networks.embeddings": (("embeddings", "networks.embedder"),),
 }
 # How ``--adapt`` adapts back-ends: a method of `plda.domains.methods` for each ``--scoring``.
 ADAPTED = {"plda": "kaldi", "cosine": "centring"}
 # Options that name recordings beside the corpus's: their features are in EXP/NAME, their vectors in
 # EXP/SYSTEM/NAME.
 OTHERS = ("cohort", "adapt")
+# Kinds of folder that a system has once, as nothing in them depends on a fold.
+COMMON = frozenset({"embeddings", *(f"{name}_embeddings" for name in OTHERS)})
 # What stage 10 and the models of calibration call the systems' joint decision.
 FUSED = "fusion"
 

@@ -170,6 +170,12 @@ def load_classifier(folder: str | os.PathLike) -> SpeakerClassifier:
     return SpeakerClassifier(model, loss, speakers)
 
 
+def network_folder(folder: Path) -> Path:
+    """The folder of an exported network: itself, or that within the folder of its training."""
+    inner = folder / "network"
+    return inner if not (folder / CONFIG).exists() and (inner / CONFIG).exists() else folder
+
+
 def read_config(folder: str | os.PathLike) -> dict[str, Any]:
     """What ``config.json`` holds.
 

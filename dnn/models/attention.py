@@ -27,15 +27,16 @@ def relative_positions(n_frames: int, dim: int, like: Tensor) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1).to(like.dtype)
 
 
-def by_distance_to_by_frame(scores: Tensor) -> Tensor:
+def by_distance_to_by_frame(scores: Tensor, n_frames: int) -> Tensor:
     """(B, H, T, 2T − 1) scores of distances to (B, H, T, T): [i, j] takes distance i − j.
 
     Row i starts at column T − 1 − i; padding each row by one and reading on shifts the rows apart
-    by one each (Transformer-XL, appendix B).
+    by one each (Transformer-XL, appendix B). T is given, as an exported graph would take that of
+    the scores for a constant.
     """
-    n_batch, n_heads, n_frames, n_distances = scores.shape
-    padded = F.pad(scores, (1, 0)).view(n_batch, n_heads, n_distances + 1, n_frames)
-    return padded[:, :, 1:].reshape(n_batch, n_heads, n_frames, n_distances)[..., :n_frames]
+    n_heads = scores.shape[1]
+    padded = F.pad(scores, (1, 0)).view(-1, n_heads, 2 * n_frames, n_frames)
+    return padded[:, :, 1:].reshape(-1, n_heads, n_frames, 2 * n_frames - 1)[..., :n_frames]
 
 
 class RelativeAttention(nn.Module):
@@ -61,7 +62,7 @@ class RelativeAttention(nn.Module):
         place = self.position(positions).unflatten(1, heads).transpose(0, 1)  # (H, 2T − 1, K)
         scores = (query + self.content_bias) @ key.transpose(2, 3)
         scores = scores + by_distance_to_by_frame(
-            (query + self.position_bias) @ place.transpose(1, 2)
+            (query + self.position_bias) @ place.transpose(1, 2), x.shape[1]
         )
         scores = scores / math.sqrt(query.shape[3])
         if mask is not None:

@@ -58,7 +58,7 @@ class BinwiseNorm(nn.Module):
         """(B, C, T, F) to the same; in channels_last order all reshapes are views."""
         by_time = image.permute(0, 2, 3, 1)  # (B, T, F, C)
         normal = as_frames(self.norm(as_frame_image(by_time.flatten(2))))
-        return normal.reshape(by_time.shape).permute(0, 3, 1, 2)
+        return normal.unflatten(2, by_time.shape[2:]).permute(0, 3, 1, 2)
 
 
 class ConvClip(nn.Module):

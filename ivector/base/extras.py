@@ -12,6 +12,8 @@ EXTRAS = {
     "torch": "dnn",
     "safetensors": "dnn",
     "h5py": "hdf5",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
     "dask": "scale",
     "distributed": "scale",
     "dask_jobqueue": "slurm",
@@ -21,6 +23,7 @@ EXTRAS = {
 _NEEDS = {
     "dnn": "networks and GPUs need",
     "hdf5": "HDF5 files need",
+    "onnx": "ONNX files need",
     "scale": "the backend dask needs",
     "slurm": "a cluster on SLURM needs",
     "pipeline": "a Kubeflow pipeline needs",

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,17 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ivector.base.errors import DataError, UsageError
-from ivector.base.foreign.opening import files_below
 from ivector.data import Trial, read_enroll, read_table, read_trials
+from ivector.recordings import AUDIO, find_audio, find_files, safe_id
+
+__all__ = ["AUDIO", "find_audio", "find_files", "safe_id"]
 
 logger = logging.getLogger("prepare")
-
-AUDIO = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .snd .sph .nist .w64 .caf .rf64".split()
-)
-# Recognised, so that they can be named; libsndfile has no decoder for them.
-CLOSED = frozenset(".m4a .aac .mp4 .wma .amr .3gp .webm .mka".split())
-CONVERT = "convert them first, for example: ffmpeg -i IN.m4a -ac 1 -ar 16000 OUT.wav"
 
 
 class Recording(NamedTuple):
@@ -72,40 +67,6 @@ def need_folder(corpus_dir: str | os.PathLike | None, what: str) -> Path:
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; --corpus-dir must hold {what}")
     return path
-
-
-def find_files(root: Path, extensions: Collection[str]) -> Iterator[Path]:
-    """Yield files below `root` in sorted order; hidden ones are skipped, links followed once."""
-    for path in files_below(root):
-        if path.suffix.lower() in extensions:
-            yield path
-
-
-def find_audio(root: Path, strict: bool = False) -> list[Path]:
-    """List recordings below `root`; those of formats that cannot be read are reported.
-
-    Raises
-    ------
-    DataError
-        There are none, or (`strict`) some cannot be read.
-    """
-    found = list(find_files(root, AUDIO | CLOSED))
-    closed = [path for path in found if path.suffix.lower() in CLOSED]
-    if closed:
-        text = f"{root}: {len(closed)} recordings ({closed[0].name}, ...) are in a format that "
-        text += f"cannot be read here; {CONVERT}"
-        if strict or len(closed) == len(found):
-            raise DataError(text)
-        logger.warning(text)
-    found = [path for path in found if path.suffix.lower() in AUDIO]
-    if not found:
-        raise DataError(f"{root}: holds no recordings (wav, flac, ogg, mp3, ...); fetch them")
-    return found
-
-
-def safe_id(text: str) -> str:
-    """Make a Kaldi id of a file or folder name: white space becomes an underscore."""
-    return re.sub(r"\s", "_", text)
 
 
 def first_utterances(count: int | None, available: int) -> int:

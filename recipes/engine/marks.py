@@ -30,6 +30,7 @@ from ivector.base.portable import is_portable
 
 PACKAGES = (
     "ivector-plda", "numpy", "scipy", "scikit-learn", "numba", "soundfile", "kaldiio", "torch",
+    "onnxruntime",
 )  # fmt: skip
 ROOMS = ("ivector", "plda", "dnn", "fusion", "recipes")
 CHECKSUM_LIMIT = 64 * 2**20  # bytes; of larger files the size alone is compared

@@ -4,6 +4,7 @@ DATA/wav                          data directory of all recordings
 DATA/fold<f>/                     train.utt2spk, enroll, trials
 EXP/features                      static features and VAD decisions of all recordings
 EXP/cohort, EXP/adapt             the same of recordings beside the corpus's (--cohort, --adapt)
+EXP/embedder/embeddings           of all recordings; cohort_ and adapt_embeddings: of those
 EXP/SYSTEM/<kind>/fold<f>         models, vectors and scores; kind: ubm, tv, network, ivectors,
                                   cohort, adapt, backend, adapted, scores; llr of one system alone
 EXP/development/data/fold<f>-<p>  the training speakers of a fold cut into parts, each tested by
@@ -25,7 +26,7 @@ from recipes.engine.code import code_digest
 from recipes.engine.marks import digest, is_planned, require
 from recipes.engine.settings import Settings
 from recipes.experiment.protocol import folds, protocol_digest
-from recipes.systems import EXTRACTORS, SYSTEMS, runs, stage_of, trunk_of, with_trunks
+from recipes.systems import COMMON, EXTRACTORS, SYSTEMS, runs, stage_of, trunk_of, with_trunks
 
 Body = Callable[[Path, int], None]
 
@@ -121,6 +122,8 @@ class Task:
     def folder(self, kind: str, own: bool = False) -> Path:
         """Folder of a kind of result: of the system whose models are shared, or of its own."""
         system = self.system if own else trunk_of(self.system)
+        if kind in COMMON:
+            return self.run.exp / system / kind
         return self.part.exp / system / kind / self.fold.name
 
     def features(self) -> str:
@@ -185,11 +188,15 @@ class Task:
         """
         protocol = protocol_digest(self.fold)
         found = {"ivectors": {"features": self.features(), **models, "protocol": protocol}}
-        wanted = [s for s in self.run.systems if trunk_of(s) == self.system]
-        for name in self.run.settings.others:
-            if any(self.run.settings.takes(system, name) for system in wanted):
-                found[name] = {name: require(self.run.exp / name, 1), **models}
+        for name in self.others():
+            found[name] = {name: require(self.run.exp / name, 1), **models}
         return found
+
+    def others(self) -> list[str]:
+        """Recordings beside the corpus's whose vectors a system takes that this one extracts."""
+        settings = self.run.settings
+        takers = [one for one in self.run.systems if trunk_of(one) == self.system]
+        return [name for name in settings.others if any(settings.takes(s, name) for s in takers)]
 
     def _extractors(self, step: str) -> list[str]:
         """Stamps of the models that a step extracts vectors with."""

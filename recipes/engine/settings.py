@@ -161,6 +161,22 @@ TABLE = Table(
                    "as --plda-smoothing, of embeddings"),
             Option("xvector_norm", "s", choice("none", of=NORMS), "as --score-norm, of embeddings"),
         ),
+        "Embedder": (
+            Option("embedder", "", FILE, "speaker network in an ONNX file, of the system embedder",
+                   must_exist=True),
+            Option("embedder_front_end", "",
+                   optional(choice(of="dnn.embedders.front_ends:FRONT_ENDS"), "with --embedder"),
+                   "what it takes of a recording: the toolkit that it comes from"),
+            Option("embedder_rate", "16000", whole(1000, 384_000), "Hz that it was trained on"),
+            Option("embedder_scoring", "cosine", choice(of=SCORINGS), "as --scoring, of its "
+                   "embeddings"),
+            Option("embedder_lda_dim", "0", whole(0, 10**5), "as --lda-dim, of its embeddings"),
+            Option("embedder_plda_smoothing", "0", number(0, 1),
+                   "as --plda-smoothing, of its embeddings"),
+            # Of none, s, z, t, as on training speakers of hyke and speechocean762, by CAM++.
+            Option("embedder_norm", "none", choice("none", of=NORMS), "as --score-norm, of its "
+                   "embeddings"),
+        ),
         "Calibration, fusion and report": (
             Option("dev_folds", "4", whole(2, 1000, also=(0,)), "parts of the training speakers, "
                    "each scored by systems trained on the others, to learn calibration and fusion "
@@ -284,6 +300,7 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
     for name in settings.systems:
         _check_system(name, of[name])
     _check_others(settings)
+    _check_embedder(settings, mine)
     if "cohort_top" in mine and not any(map(settings.is_adaptive, settings.systems)):
         raise UsageError(f"--cohort-top is of the norms {', '.join(_adaptive())}, which no system "
                          f"takes; give --score-norm as too, or leave it out; "
@@ -332,6 +349,25 @@ def _check_system(name: str, values: SimpleNamespace) -> None:
     if is_of_ivectors and values.lda_dim > values.rank:
         raise UsageError(f"--lda-dim takes at most the --rank of the i-vectors, {values.rank}; "
                          f"got '{values.lda_dim}'; give both")  # fmt: skip
+
+
+def _check_embedder(settings: Settings, typed: Mapping[str, Given]) -> None:
+    """Refuse an embedder's options without the system, and the system without them.
+
+    A command that runs one of several systems alone, or ends before, may have all their options.
+    """
+    common, first = settings.common, SYSTEMS["embedder"].steps["networks.embedder"]
+    if "embedder" not in settings.systems:
+        odd = next((name for name in typed if name.startswith("embedder")), None)
+        if odd and common.system == "all" and common.stop_stage >= first:
+            raise UsageError(f"{TABLE.options[odd].flag} is of the system embedder, which is not "
+                             f"run; give --systems \"{' '.join(settings.systems)} embedder\" "
+                             "too")  # fmt: skip
+        return
+    for name in ("embedder", "embedder_front_end"):
+        if getattr(common, name) is None:
+            raise UsageError(f"the system embedder needs {TABLE.options[name].flag}, which takes "
+                             f"{TABLE.options[name].kind.allowed()}")  # fmt: skip
 
 
 def _checked(given: Mapping[str, Given], typed: Mapping[str, Given]) -> SimpleNamespace:

@@ -13,8 +13,7 @@ backend            5, of embeddings 8: centring, LDA, length normalisation, PLDA
 adaptation         5, of embeddings 8: the back-ends adapted to ``--adapt``, if that is worth it
 scores             6, of embeddings 8: scores of vectors
 gmm_ubm            6: MAP-adapted models and their scores
-xvector            7: networks
-xvectors           8: embeddings
+networks           7 and 8: networks and embeddings
 domain             9: are the recordings on trial like those of training?
 fusion             9: calibration and fusion
 report             10: error rates, plots, a page

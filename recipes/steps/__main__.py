@@ -7,12 +7,14 @@ come, see `recipes.engine.server`).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
 from collections.abc import Sequence
 
 from ivector.base.errors import UsageError
+from ivector.base.extras import MissingExtraError
 from recipes.engine.driver import plan_stage, run_stage, stages
 from recipes.engine.server import obey_signals, serve
 from recipes.engine.settings import TABLE, Settings, folder_of_command, read
@@ -56,9 +58,14 @@ def check(settings: Settings) -> int:
 
         options_of(settings)
     if values.xvector_config is not None:
-        from recipes.steps.xvector import configuration
+        from recipes.steps.networks.xvector import configuration
 
         configuration(settings.of["xvector"])
+    if "embedder" in settings.systems:
+        from recipes.steps.networks.embedder import shard_of
+
+        with contextlib.suppress(MissingExtraError):  # installed after this
+            shard_of(settings.of["embedder"]).probe()
     told = {
         "needs": ",".join(settings.needs),
         "stages": " ".join(map(str, stages(settings))),

@@ -90,7 +90,7 @@ def test_large_offset_does_not_cancel_the_deviation():
 
 def test_relative_scores_are_read_by_distance():
     scores = torch.randn(2, 3, 6, 11)
-    shifted = by_distance_to_by_frame(scores)
+    shifted = by_distance_to_by_frame(scores, 6)
     for i in range(6):
         for j in range(6):
             # Column c holds the distance (T − 1) − c, and frame j lies i − j behind frame i.

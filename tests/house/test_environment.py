@@ -280,6 +280,7 @@ def files(tmp_path):
             "recipes.train_embedding --loss softmax --features f --utt2spk u --out o",
             "dnn",
         ),
+        ("onnxruntime", "dnn.embed wav.scp --onnx m --front-end waveform --out v.npz", "onnx"),
         ("h5py", "fusion.evaluate x.h5 trials", "hdf5"),
         ("h5py", "fusion.lint x.h5 trials", "hdf5"),
         ("h5py", "fusion.report a=x.h5 trials --out r.html", "hdf5"),

@@ -122,6 +122,13 @@ WRONG = [
     ("--xvector-lda-dim -1", f"--xvector-lda-dim takes {NUMBERS} from 0", "'-1'"),
     ("--xvector-plda-smoothing 2", "--xvector-plda-smoothing takes numbers from 0 to 1", "'2'"),
     ("--xvector-norm nonsense", "--xvector-norm takes one of none, z, t, zt, s", "'nonsense'"),
+    ("--embedder nowhere", "--embedder takes the path of a file", "and there is none"),
+    ("--embedder-front-end mfcc", "--embedder-front-end takes one of wespeaker", "'mfcc'"),
+    ("--embedder-rate 999", f"--embedder-rate takes {NUMBERS} from 1000", "'999'"),
+    ("--embedder-scoring dot", "--embedder-scoring takes one of plda, cosine", "'dot'"),
+    ("--embedder-lda-dim -1", f"--embedder-lda-dim takes {NUMBERS} from 0", "'-1'"),
+    ("--embedder-plda-smoothing 2", "--embedder-plda-smoothing takes numbers from 0 to 1", "'2'"),
+    ("--embedder-norm nonsense", "--embedder-norm takes one of none, z, t, zt, s", "'nonsense'"),
     ("--device gpu", "--device takes auto, cpu or cuda[:N]", "'gpu'"),
     # Calibration, fusion and report
     ("--dev-folds 1", f"--dev-folds takes 0 or {NUMBERS} from 2 to 1000", "'1'"),

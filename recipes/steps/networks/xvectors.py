@@ -19,7 +19,7 @@ from recipes.engine.run import Job, Run, Task
 from recipes.experiment.cohort import to_extract
 from recipes.experiment.frames import Corpus
 from recipes.experiment.vectors import write_vectors
-from recipes.steps.xvector import configuration, front_end
+from recipes.steps.networks.xvector import configuration, front_end
 
 UTTERANCES_PER_SHARD = 256
 
@@ -58,14 +58,14 @@ def extract_fold(task: Task, kind: str, work: Path, nj: int) -> None:
 
 def jobs(run: Run) -> Iterator[Job]:
     """The x-vectors of all folds."""
-    tasks = list(run.tasks("xvectors"))
+    tasks = list(run.tasks("networks.xvectors"))
     if tasks:
         with told_extra():
             import torch  # noqa: F401  # not in each of the forks
     for task in tasks:
         on_gpu = task.gpu is not None
         by_name = [MODELS[str(configuration(task.values).model.name)].module]
-        network = {"network": task.trained("network", "xvector")}
+        network = {"network": task.trained("network", "networks.xvector")}
         for kind, upstream in task.vectors_of(network).items():
             body = functools.partial(extract_fold, task, kind)
-            yield task.job("xvectors", kind, {}, upstream, body, on_gpu, by_name)
+            yield task.job("networks.xvectors", kind, {}, upstream, body, on_gpu, by_name)

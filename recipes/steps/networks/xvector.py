@@ -137,12 +137,15 @@ class Train:
 
 def jobs(run: Run) -> Iterator[Job]:
     """The networks of all folds; on the CPU side by side, a GPU is one network's at a time."""
+    tasks = list(run.tasks("networks.xvector"))
+    if not tasks:
+        return
     with told_extra():
         import torch  # noqa: F401  # not in each of the forks
 
         from dnn.training.distributed import Ranks, pick_device
 
-        for task in list(run.tasks("xvector")):
+        for task in tasks:
             config = configuration(task.values)
             options = told(config)
             # A GPU computes in bfloat16: its networks are others.
@@ -158,4 +161,4 @@ def job(task: Task, config: NetworkConfig, options: dict[str, Any]) -> Job:
     body = functools.partial(train, task.fold)
     on_gpu = options["device"] != "cpu"
     by_name = [MODELS[str(config.model.name)].module]
-    return task.job("xvector", "network", options, upstream, body, on_gpu, by_name)
+    return task.job("networks.xvector", "network", options, upstream, body, on_gpu, by_name)
