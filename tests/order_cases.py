@@ -8,11 +8,15 @@ Dimension legend: N trials.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":  # else tests/fusion is taken for the package
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import numpy as np
 

@@ -14,7 +14,7 @@ import functools
 import json
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline
 
 from ivector.base.errors import DegenerateDataWarning
 from ivector.base.files import write_text
+from ivector.base.foreign.boundary import read_json
 from plda.domains.evidence import THRESHOLD, Evidence, evidence, gaussian
 from plda.domains.methods import METHODS, adapt_backend
 from plda.formats.models import load_model, save_model, write_plda
@@ -32,10 +33,12 @@ from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require
 from recipes.experiment import backends
 from recipes.experiment.frames import logger
+from recipes.experiment.protocol import folds
 from recipes.experiment.vectors import read_vectors
 from recipes.steps.backend import training_vectors
 from recipes.systems import ADAPTED, stage_of
 
+NAME, WHAT = "adaptation.json", "what was decided of adaptation"
 FRAME = {"done.json", "options.json", "log"}  # files of a stage that are no results
 
 
@@ -70,9 +73,9 @@ def adapt(task: Task, work: Path, nj: int) -> None:
             save_model(adapted[-1], work / "plda.npz")
             write_plda(adapted[-1], work / "plda")
     record = {**choice(task), **numbers(found), "means": "moved" if task is outer else "kept"}
-    write_text(work / "adaptation.json", json.dumps(record, indent=1) + "\n")
+    write_text(work / NAME, json.dumps(record, indent=1) + "\n")
     if task is outer:
-        tell(task, found)
+        logger.log(TOLD, "%s", told(task.system, task.fold.name, record))
 
 
 def adapted_backend(task: Task, keeps_means: bool) -> Any:
@@ -107,16 +110,26 @@ def numbers(found: Evidence) -> dict[str, Any]:
     }
 
 
-def tell(task: Task, found: Evidence) -> None:
-    """Say what was decided of a fold, with the numbers, in a line."""
-    logger.log(
-        TOLD,
-        "%s, %s: %s to %d recordings of --adapt: centring gains %+.3f ± %.3f nats a dimension, %s "
-        "%g",
-        task.system, task.fold.name, "adapted" if found.adapts else "not adapted",
-        found.n_vectors, found.shift, found.shift_error, "above" if found.adapts else "not above",
-        THRESHOLD,
+def told(system: str, fold: str, record: Mapping[str, Any]) -> str:
+    """What was decided of a fold, with the numbers, in a line."""
+    adapted, above = ("adapted", "above") if record["adapts"] else ("not adapted", "not above")
+    gain, error = record["centring_gain_per_dimension"], record["centring_gain_error"]
+    return (
+        f"{system}, {fold}: {adapted} to {record['n_vectors']} recordings of --adapt: centring "
+        f"gains {gain:+.3f} ± {error:.3f} nats a dimension, {above} {record['threshold']:g}"
+    )
+
+
+def decisions(run: Run) -> list[str]:
+    """What was decided of every system's folds, where ``--adapt`` is given."""
+    if run.settings.common.adapt is None:
+        return []
+    found = (
+        (run.exp / system / "adapted" / fold.name / NAME, system, fold.name)
+        for system in run.systems if run.settings.adapts(system)
+        for fold in folds(run.data)
     )  # fmt: skip
+    return [told(one, fold, read_json(path, WHAT)) for path, one, fold in found if path.exists()]
 
 
 def job(task: Task) -> Job:

@@ -33,6 +33,7 @@ from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require
 from recipes.experiment.frames import logger
 from recipes.experiment.protocol import folds, protocol_digest
+from recipes.steps.adaptation import decisions
 from recipes.steps.domain import read_domain
 from recipes.systems import FUSED, SYSTEMS
 
@@ -300,14 +301,14 @@ def llr_table(found: Report) -> str:
 
 
 def cautions(run: Run) -> list[str]:
-    """What the stages have warned of, once; the folds' names go, and so do development folds."""
+    """What the stages have warned of, once, without names of folds; what ``--adapt`` did."""
     marks = [run.data, run.development.data, run.features, *sorted(run.exp.glob("*/*/fold*")),
              *sorted(run.exp.glob("domain/fold*"))]  # fmt: skip
     told: dict[str, None] = {}
     for mark in map(read_mark, marks):
         for text in (mark or {}).get("warnings", ()):
             told.setdefault(re.sub(r"^fold\d+: ", "", text))
-    return list(told)
+    return [*told, *decisions(run)]
 
 
 def report(run: Run, work: Path) -> str:

@@ -80,6 +80,14 @@ def test_a_back_end_is_adapted_to_another_band(adapted):
         np.testing.assert_array_equal(model.mean_, wanted.mean_)
 
 
+def test_the_report_says_what_was_decided(adapted, narrow, tmp_path):
+    folder = copied(adapted, tmp_path / "x")
+    run_stages(folder, (9, 10), *OPTIONS, *WHOLE, "--nj", "1", "--adapt", str(narrow))
+    for name in ("results.md", "report.html"):
+        text = (folder / "exp/report" / name).read_text().replace("\\", "")
+        assert "ivector, fold1: adapted to 20 recordings of --adapt: centring gains" in text
+
+
 def test_cosines_are_of_centred_vectors(adapted):
     exp = adapted / "exp"
     found = decision(exp, "cosine", "fold0")
