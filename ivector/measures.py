@@ -23,10 +23,12 @@ from typing import Any
 import numpy as np
 
 from ivector.base.errors import DataError
+from ivector.base.jit import njit
 from ivector.features.frames import check_frames, check_mask
 
 _FEWEST = 5  # frames of pauses; with fewer the quietest tenth stands for them
 _TINY = 1e-3  # added to deviations, which may be 0
+_SPEECH, _STEPS, _TURNS, _PAUSES = range(4)  # frames, differences, second ones; other frames
 
 # Of D static features a group has a D + b numbers: a and b.
 GROUPS = {
@@ -76,40 +78,81 @@ def measure(static: Any, voiced: Any) -> np.ndarray:
     >>> found.shape, groups(len(found))["dynamics"], float(found[1])
     ((102,), slice(1, 4, None), 0.75)
     """
-    X = check_frames(static).astype(np.float64)
+    X = check_frames(static)
     is_voiced = check_mask(voiced, len(X))
     if not len(X):
         raise DataError("no frames to tell what a recording sounds like; leave it out")
-    energy = X[:, 0]
-    low, early, late, high = np.percentile(energy, [5, 25, 75, 95])
-    share = is_voiced.mean()
-    speech = X[is_voiced] if is_voiced.any() else X
-    pauses = ~is_voiced
-    if pauses.sum() < _FEWEST:
-        pauses = energy <= np.percentile(energy, 10)
+    energy = np.sort(X[:, 0]).astype(np.float64)
+    low, tenth, early, late, high = _quantiles(energy, [0.05, 0.1, 0.25, 0.75, 0.95])
+    counts, sums, squares = _sums(X, is_voiced, ~is_voiced)
+    share = counts[_SPEECH] / len(X)
+    if counts[_PAUSES] < _FEWEST or not counts[_SPEECH]:
+        pauses = ~is_voiced if counts[_PAUSES] >= _FEWEST else X[:, 0] <= tenth
+        speech = is_voiced if counts[_SPEECH] else ~is_voiced
+        counts, sums, squares = _sums(X, speech, pauses)
+    means = sums / np.maximum(counts, 1)[:, None]
+    spread = np.sqrt(np.maximum(squares / np.maximum(counts, 1)[:, None] - means**2, 0))
     found = [
         [np.log(len(X)), share, high - low, late - early],
-        speech[:, 1:].mean(axis=0),
-        speech.std(axis=0),
-        X[pauses, 1:].mean(axis=0),
-        _roughness(X, is_voiced),
+        means[_SPEECH, 1:],
+        spread[_SPEECH],
+        means[_PAUSES, 1:],
+        *_roughness(X, counts, spread),
     ]
     return np.concatenate(found).astype(np.float32)
 
 
-def _roughness(X: np.ndarray, voiced: np.ndarray) -> np.ndarray:
+def _quantiles(ordered: np.ndarray, levels: list[float]) -> list[float]:
+    """Of ascending values, between neighbours by a straight line, as `numpy.quantile`."""
+    places = np.array(levels) * (len(ordered) - 1)
+    return np.interp(places, np.arange(len(ordered)), ordered).tolist()
+
+
+def _roughness(X: np.ndarray, counts: np.ndarray, spread: np.ndarray) -> list[np.ndarray]:
     """Log deviations of differences over those of second differences, and over those of frames.
 
-    Of neighbours that are all voiced, if there are some; 0 where there are no second differences.
+    Of neighbours that are all voiced, or of all where these are few; 0 where there are none.
     """
     if len(X) < 3:
-        return np.zeros(2 * X.shape[1])
-    first, second = np.diff(X, axis=0), np.diff(X, n=2, axis=0)
-    both, three = voiced[1:] & voiced[:-1], voiced[2:] & voiced[1:-1] & voiced[:-2]
-    if three.sum() < _FEWEST:
-        voiced, both, three = (np.ones(len(part), bool) for part in (X, first, second))
-    values, steps, turns = (
-        np.log(part[rows].std(axis=0) + _TINY)
-        for part, rows in ((X, voiced), (first, both), (second, three))
-    )
-    return np.concatenate([steps - turns, steps - values])
+        return [np.zeros(2 * X.shape[1])]
+    if counts[_TURNS] < _FEWEST:
+        every = np.ones(len(X), np.bool_)
+        counts, sums, squares = _sums(X, every, every)
+        spread = np.sqrt(np.maximum(squares - sums**2 / counts[:, None], 0) / counts[:, None])
+    values, steps, turns = np.log(spread[[_SPEECH, _STEPS, _TURNS]] + _TINY)
+    return [steps - turns, steps - values]
+
+
+@njit(cache=True)
+def _sums(X, voiced, pauses):
+    """Numbers (4,), sums and sums of squares (4, D): frames, differences, second ones, pauses."""
+    n_frames, n_dims = X.shape
+    counts = np.zeros(4)
+    sums, squares = np.zeros((4, n_dims)), np.zeros((4, n_dims))
+    for t in range(n_frames):
+        if pauses[t]:
+            counts[_PAUSES] += 1
+            for d in range(n_dims):
+                sums[_PAUSES, d] += X[t, d]
+        if not voiced[t]:
+            continue
+        counts[_SPEECH] += 1
+        for d in range(n_dims):
+            x = np.float64(X[t, d])
+            sums[_SPEECH, d] += x
+            squares[_SPEECH, d] += x * x
+        if t < 1 or not voiced[t - 1]:
+            continue
+        counts[_STEPS] += 1
+        for d in range(n_dims):
+            x = np.float64(X[t, d]) - X[t - 1, d]
+            sums[_STEPS, d] += x
+            squares[_STEPS, d] += x * x
+        if t < 2 or not voiced[t - 2]:
+            continue
+        counts[_TURNS] += 1
+        for d in range(n_dims):
+            x = np.float64(X[t, d]) - 2 * np.float64(X[t - 1, d]) + X[t - 2, d]
+            sums[_TURNS, d] += x
+            squares[_TURNS, d] += x * x
+    return counts, sums, squares
