@@ -258,16 +258,13 @@ class _Model:
     def of_set(self, scores: np.ndarray) -> np.ndarray:
         """T² of each group, of a set's scores (n, K)."""
         n_speakers = max(1.0, len(scores) / min(self.per_speaker, _PER_SPEAKER))
-        mean = scores.mean(axis=0)
+        mean = scores.mean(axis=0, keepdims=True)
         between, within = 1 / n_speakers + 1 / self.n_speakers, 1 / len(scores) + 1 / len(self)
-        return np.array(
-            [
-                _squared(mean[None, part] - one.mean, between * one.between + within * one.within)[
-                    0
-                ]
-                for part, one in zip(self._parts, self._moments)
-            ]
-        )
+        found = [
+            _squared(mean[:, part] - one.mean, between * one.between + within * one.within)
+            for part, one in zip(self._parts, self._moments)
+        ]
+        return np.concatenate(found)
 
     def of_single(self, scores: np.ndarray) -> np.ndarray:
         """T² of each group of every recording, (n, n_groups)."""
@@ -294,10 +291,8 @@ def _moments(scores: np.ndarray, owners: np.ndarray, counts: np.ndarray) -> _Mom
 
 def _squared(differences: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Mahalanobis distances (n,) of differences (n, K), squared, over K."""
-    covariance = (
-        covariance + _RIDGE * np.diag(np.diag(covariance)) + 1e-12 * np.eye(len(covariance))
-    )
-    solved = np.linalg.solve(covariance, differences.T).T
+    ridge = _RIDGE * np.diag(covariance) + 1e-12
+    solved = np.linalg.solve(covariance + np.diag(ridge), differences.T).T
     return np.einsum("nk,nk->n", differences, solved) / differences.shape[1]
 
 
