@@ -49,6 +49,9 @@ def make_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, score, write."""
+    from sklearn.pipeline import Pipeline
+
+    from plda.domains.evidence import warn_of_another_domain
     from plda.formats.vectors import read_counts, read_ids_vectors
 
     model, steps = _load(arguments)
@@ -66,6 +69,10 @@ def main(arguments: argparse.Namespace) -> None:
     pairs = _read_trials(arguments.trials)
     rows = _look_up([pair[0] for pair in pairs], enrol_ids, arguments.enrol)
     columns = _look_up([pair[1] for pair in pairs], test_ids, arguments.test)
+    if hasattr(model, "psi_"):
+        with named(arguments.test):
+            backend = Pipeline([*((str(k), step) for k, step in enumerate(steps)), ("plda", model)])
+            warn_of_another_domain(backend, test, test_ids, arguments.test)
     for step in steps:
         with named(arguments.enrol):
             enrol = step.transform(enrol)
@@ -74,7 +81,7 @@ def main(arguments: argparse.Namespace) -> None:
     scores = model.scorer(enrol, test, n_enrol, **options).trials(rows, columns)
     with atomic_write(arguments.scores, "w") as file:
         for (enrol_id, test_id), score in zip(pairs, scores.tolist()):
-            file.write(f"{enrol_id} {test_id} {score:.7g}\n")
+            file.write(f"{enrol_id} {test_id} {score:.12g}\n")
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Any, list[Any]]:

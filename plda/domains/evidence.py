@@ -21,14 +21,14 @@ Where they do not, as in names drawn at random, few speakers gain up to 0.03 mor
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ivector.base.errors import DataError, DegenerateDataWarning
-from plda.checks import check_input, check_vectors
+from plda.checks import check_input, check_vectors, warn_degenerate
 from plda.domains.methods import adapt_backend, check_method, parts
 from plda.linalg import total_covariance
 from plda.models.plda import PLDA
@@ -41,6 +41,8 @@ from plda.transforms.length import LengthNorm
 # and mostly 0.02 to 0.12 where it helps. With 50 and 200 vectors no EER rose, and 92 and 95 % of
 # what "kaldi" can gain (of log EER) was gained; with 20 vectors 68 %.
 THRESHOLD = 0.02
+FEWEST = 20  # vectors, to be told that they are of another domain
+_LOOKED_AT = 2000  # of them, at most
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,38 @@ def evidence(
         n_folds=n_done,
         n_dims=len(parts(backend)[1].psi_),
     )
+
+
+def warn_of_another_domain(backend: Any, X: Any, ids: Sequence[str], name: str) -> None:
+    """Warn where vectors to be scored lie outside of what a back-end was trained on.
+
+    That is, where centring on some of them makes the others likelier by more than `THRESHOLD`: the
+    evidence that adaptation is judged by, of the vectors themselves. Some are looked at if there
+    are very many, and none where there are fewer than `FEWEST`.
+
+    Parameters
+    ----------
+    backend, X
+        As of `evidence`.
+    ids : sequence of str
+        Of the vectors; their order parts them.
+    name : str
+        Where they are from.
+    """
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    if len(order) < FEWEST:
+        return
+    rows = [
+        order[k] for k in np.linspace(0, len(order) - 1, min(len(order), _LOOKED_AT)).astype(int)
+    ]
+    found = evidence(backend, X[rows], "centring")
+    if found.adapts:
+        warn_degenerate(
+            f"{name}: its vectors are not like those that the back-end was trained on: centring on "
+            f"them gains {found.shift:.3f} ± {found.shift_error:.3f} nats a dimension, more than "
+            f"{THRESHOLD:g}; scores may rank worse than they could, and a calibration of the "
+            "training domain does not hold: see python -m plda.adapt"
+        )
 
 
 def gaussian(X: Any) -> PLDA:

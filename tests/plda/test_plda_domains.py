@@ -268,3 +268,16 @@ def test_mistakes_are_told_in_one_line(here, capsys, words, status, message):
     assert command(*words) == status
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("backend", ["chain.npz", "plda"])
+def test_scoring_warns_of_vectors_of_another_domain(here, caplog, backend):
+    """By the evidence that adaptation takes; scores are written all the same."""
+    from plda.commands import score
+
+    for name, is_other in (("same", False), ("moved", True)):
+        (here / "trials").write_text(f"{name}000 {name}001\n")
+        words = (backend, f"{name}.ark", f"{name}.ark", "trials", "scores")
+        assert run(score.make_parser(), score.main, list(words)) == 0
+        assert ("moved.ark: its vectors are not like those" in caplog.text) == is_other
+        assert (here / "scores").read_text().startswith(f"{name}000 {name}001 ")
