@@ -53,7 +53,9 @@ _OTHERS = (
     ("Prior log-odds", "ln(P / (1 − P)) of the probability P of a target trial", True),
     ("95 % interval", "a range made so that, if the evaluation were repeated with other speakers, "
      "95 of 100 such ranges would hold the true value; from drawing speakers anew, not trials, as "
-     "trials of one speaker are alike", False),
+     "trials of one speaker are alike. That of a cost also goes up to what errors of a dear kind "
+     "may cost that were hardly seen; where they could change it beyond recognition, errors are "
+     "too few to tell", False),
     ("p-value", "how often a difference at least this large would be seen if there were none",
      False),
     ("DET, ROC", "miss rate (or detection rate) over false-alarm rate at all thresholds; DET "

@@ -5,11 +5,11 @@
 Three systems of different scales score worlds of speakers (tests/speaker_world.py): a development
 world, where they are fused, and one of other speakers, where the fusion is applied. A fault is
 planted in the one or the other. Counted, in per cent: what is noticed without labels, what with
-labels (which also give the share of targets), and what the guard over development notices; how many fusions are
-damaged beyond the interval, that is, have a Cllr above the 95 % interval of the healthy fusion of
-the same worlds, or are worse than their best part beyond the interval of the difference; and how
-many of those are noticed. The first rows are healthy: what is noticed there is a false alarm.
-About 20 minutes on one core.
+labels (which also give the share of targets), and what the guard over development notices; how many
+fusions are damaged beyond the interval, that is, have a Cllr above the 95 % interval of the healthy
+fusion of the same worlds, or are worse than their best part beyond the interval of the difference;
+and how many of those are noticed. The first rows are healthy: what is noticed there is a false
+alarm. About 20 minutes on one core.
 """
 
 from __future__ import annotations
