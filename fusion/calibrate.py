@@ -195,6 +195,8 @@ def _learn(
     arguments: argparse.Namespace, points: list[OperatingPoint], record: dict[str, Any]
 ) -> tuple[Calibration, dict[str, Any], tuple[Trials, np.ndarray] | None]:
     """Train on the development trials; model, training, trials and cross-validated llr to write."""
+    from sklearn.base import clone
+
     from fusion.calibration.crossval import cross_validate
     from fusion.calibration.one_system import Calibration
     from fusion.formats.files import align, read_scores, read_trials
@@ -232,6 +234,7 @@ def _learn(
         "speakers_from": whose.source,
     }
     text.print_model(model, training)
+    text.print_order(scores, target)
     written = trials if arguments.out and not arguments.apply else None
     del scored, trials  # as large as what is to come
     llr = scores
@@ -249,6 +252,16 @@ def _learn(
             f"neither of its two{whose.known}"
         )
         record["cross_validation"] = {"folds": arguments.folds, **rows}
+        robust = None
+        if text.may_be_ruled(model, rows):
+            robust = text.measure(
+                cross_validate(
+                    clone(model).set_params(bounded=True), scores, target, whose.enrol, whose.test,
+                    n_folds=arguments.folds, random_state=arguments.seed,
+                ),
+                target, points,
+            )  # fmt: skip
+        text.print_bounded(rows["calibrated"], robust)
     return model, training, (written, llr) if written else None
 
 

@@ -138,17 +138,27 @@ def mapped_speakers(
     sides = dict(utt2spk) if models is None else {**utt2spk, **models}
     enrol_names = [sides.get(name, name if name in names else None) for name in trials.enrol_ids]
     test_names = [utt2spk.get(name) for name in trials.test_ids]
-    for ids, found, cure in (
-        (trials.enrol_ids, enrol_names, "name its utterances with `models`"),
-        (trials.test_ids, test_names, "add it to `utt2spk`"),
-    ):
-        missing = [name for name, speaker in zip(ids, found) if speaker is None]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(ids)} ids of {trials.origin.name} have no speaker in "
-                f"utt2spk, first {missing[0]!r}; {cure}"
-            )
+    _refuse_unknown(trials, enrol_names, test_names)
     return _numbered(trials, enrol_names, test_names, "utt2spk")  # type: ignore[arg-type]
+
+
+def _refuse_unknown(
+    trials: Trials, enrol_names: list[str | None], test_names: list[str | None]
+) -> None:
+    """Refuse ids without a speaker; those of both sides are recordings, each counted once."""
+    sides = [trials.enrol_ids, trials.test_ids], [enrol_names, test_names]
+    missing, lost = (
+        [name for name, speaker in zip(ids, found) if speaker is None] for ids, found in zip(*sides)
+    )
+    everything, cure = sides[0][0], "name its utterances with `models`"
+    if lost or not set(trials.enrol_ids).isdisjoint(trials.test_ids):
+        missing, cure = [*dict.fromkeys([*lost, *missing])], "add it to `utt2spk`"
+        everything = [*dict.fromkeys([*trials.enrol_ids, *trials.test_ids])]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(everything)} ids of {trials.origin.name} have no speaker in "
+            f"utt2spk, first {missing[0]!r}; {cure}"
+        )
 
 
 def _numbered(

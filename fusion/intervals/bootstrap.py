@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.ends import Scale, enough_errors, errors, interval, reaches, scales
+from fusion.intervals.ends import Scale, enough_errors, errors, interval, scales, unseen_errors
 from fusion.intervals.influence import (
     degrees,
     pair_rows,
@@ -62,7 +62,7 @@ class Spread(NamedTuple):
     gained: float
     error: float
     free: float
-    reach: float
+    unseen: float
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class BootstrapResult(MetricIntervals):
             error * scale.slope(estimate),
             min(s.free for s in spreads),
             self.level,
-            reach=float(np.mean([s.reach for s in spreads])),
+            unseen=float(np.mean([s.unseen for s in spreads])),
             enough=all(self.intervals[key].enough for key in keys),
         )
 
@@ -235,7 +235,7 @@ def spreads_of(
         Sums of squares of the influence of pairs of speakers.
     level : float
     """
-    free, reach = degrees(sums), reaches(system, level)
+    free, more = degrees(sums), unseen_errors(system, level)
     spreads = {}
     for i, (key, scale) in enumerate(zip(system.keys, scales(system))):
         noise = pairs[i] * scale.slope(float(system.estimates[i])) ** 2
@@ -243,8 +243,7 @@ def spreads_of(
         with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
             spread = without_pairs(scale.to(found[:, i]).var(ddof=1), noise, times)
         error = float(np.sqrt(scale.of_samples(float(spread)) * unbiased(system.units.sizes)))
-        reached = min(float(reach[i]), scale.most)
-        spreads[key] = Spread(scale, gained[i], error, free[i], reached)
+        spreads[key] = Spread(scale, gained[i], error, free[i], float(more[i]))
     return spreads
 
 
@@ -254,7 +253,7 @@ def intervals_of(system: System, spreads: dict[Key, Spread], level: float) -> di
     return {
         key: interval(
             s.scale, float(system.estimates[i]), s.gained, s.error, s.free, level,
-            reach=s.reach, enough=enough[i],
+            unseen=s.unseen, enough=enough[i],
         )
         for i, (key, s) in enumerate(spreads.items())
     }  # fmt: skip

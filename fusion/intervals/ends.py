@@ -7,12 +7,10 @@ Student's t says with the degrees of freedom that the variance has. Where no tri
 spread to tell; the upper end is then the share of speakers who could err without one of them being
 seen to (the rule of three). Fewer than four errors are too few: such an interval is marked.
 
-Replicates repeat errors that were made. Of a kind that was made seldom or never, and that costs
-much, they tell next to nothing; what it may cost is told by its number, as that of rare events
-spreads: the interval of a cost reaches at least as far up as the exact limits of both kinds do
-together (G. Zou, A. Donner, "Construction of confidence limits about effect measures", Statistics
-in Medicine 27, 2008), and where one error more of either kind would leave less than four, errors
-are too few.
+Replicates repeat errors that were made. What a kind may cost that was never made is told by the
+rule of three, and added to the upper side as independent errors add up (G. Zou, A. Donner,
+"Construction of confidence limits about effect measures", Statistics in Medicine 27, 2008). Where
+one error more of either kind would leave less than four, errors are too few.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from fusion.metrics.table import METRICS
 
 _MOST_VARIANCE = 0.25  # on the scale; beyond, nothing follows from a second derivative
 FEWEST_ERRORS = 4.0
-_NEAREST = 20  # trials of a kind that tell how alike its errors are, where fewer were made
+_NEAREST = 20  # trials of a kind that tell how alike its errors would be
 # Of an interval of what chooses no threshold, and has no optimism that would raise it:
 # how many standard errors its middle is raised, and how much wider it is made, for the skewness of
 # errors that come by few speakers (measured: tests/benchmarks/coverage.py).
@@ -185,37 +183,26 @@ def _speakers(system: System) -> np.ndarray:
     return np.array(found)
 
 
-def reaches(system: System, level: float) -> np.ndarray:
-    """Upper limit of each cost (M,) by the numbers of errors of either kind.
+def unseen_errors(system: System, level: float) -> np.ndarray:
+    """How much more each cost (M,) may be by errors of a kind that was never made.
 
-    Errors are as many as independent ones would tell as much (`crowding`); where there are few, as
-    the nearest trials of the kind. The least cost is at most what any threshold costs, and so has
-    the least of their limits. 0 of statistics that are no sum of two kinds of errors.
+    That many independent ones as are missed with a chance of 1 - level (the rule of three), each of
+    which stands for as many as the nearest trials of the kind are alike (`crowding`). The least
+    cost is at most what another threshold costs, where some are made. 0 of statistics that are no
+    sum of two kinds of errors.
     """
     found = np.zeros(len(system.keys))
     made = [(i, one) for i, one in enumerate(errors(system)) if one and one.both]
-    if not made:
-        return found
-    numbers = np.array([one.numbers for _, one in made])
-    alike = crowding(system, np.maximum(np.rint(numbers), _NEAREST).astype(int))
     points = system.operating
     misses, rejections = (counts[points.hull] for counts in (points.misses, points.rejections))
     anywhere = np.column_stack([misses, points.n_nontargets - rejections])
-    for (i, one), together in zip(made, alike):
+    (alike,) = crowding(system, np.array([[_NEAREST, _NEAREST]])) if made else [1.0]
+    for i, one in made:
         chosen = anywhere if system.asked[i][0].choice else one.numbers[None]
-        found[i] = _upper_limits(chosen, one.each, together, level).min()
+        dearer = (chosen - one.numbers) @ one.each
+        never = np.where(chosen < 0.5, -np.log(1 - level) * alike * one.each, 0)
+        found[i] = (dearer + np.linalg.norm(never, axis=1)).min()
     return found
-
-
-def _upper_limits(
-    numbers: np.ndarray, each: np.ndarray, alike: np.ndarray, level: float
-) -> np.ndarray:
-    """Upper limits (n,) of costs of so many misses and false alarms (n, 2)."""
-    from scipy.special import gammaincinv
-
-    independent = numbers / alike
-    more = alike * (gammaincinv(independent + 1, (1 + level) / 2) - independent)
-    return numbers @ each + np.linalg.norm(each * more, axis=1)
 
 
 def interval(
@@ -226,7 +213,7 @@ def interval(
     free: float,
     level: float,
     *,
-    reach: float = 0.0,
+    unseen: float = 0.0,
     enough: bool = True,
 ) -> Interval:
     """Interval about an estimate (that it includes) less its optimism.
@@ -242,8 +229,8 @@ def interval(
     free : float
         Degrees of freedom of its variance.
     level : float
-    reach : float
-        Up to where it goes at least (`reaches`).
+    unseen : float
+        What errors that were not seen may add (`unseen_errors`), beside the standard error.
     enough : bool
         Whether errors are enough for it.
     """
@@ -253,7 +240,7 @@ def interval(
         return Interval(estimate, estimate, estimate, level, enough)
     if estimate == error == 0:
         share = 1 - ((1 - level) / 2) ** (1 / scale.n_units)
-        high = max(scale.missed * share, reach)
+        high = max(scale.missed * share, unseen)
         return Interval(0.0, 0.0, float(min(scale.most, high)), level, enough)
     raised = estimate + gained
     # The mean of a logarithm is below the logarithm of the mean, by half of its variance.
@@ -262,8 +249,8 @@ def interval(
     if scale.skewed:
         centre, width = centre + _RAISED * error, _WIDER * width
     low, high = (float(scale.back(centre + sign * width)) for sign in (-1, 1))
-    high = max(high, estimate, min(reach, scale.most))
-    return Interval(estimate, min(low, estimate), high, level, enough)
+    high = min(raised + float(np.hypot(max(high - raised, 0), unseen)), scale.most)
+    return Interval(estimate, min(low, estimate), max(high, estimate), level, enough)
 
 
 def difference(
