@@ -234,7 +234,7 @@ def _learn(
         "speakers_from": whose.source,
     }
     text.print_model(model, training)
-    text.print_order(scores, target)
+    text.print_order(model, scores, target)
     written = trials if arguments.out and not arguments.apply else None
     del scored, trials  # as large as what is to come
     llr = scores

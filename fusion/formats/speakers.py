@@ -145,20 +145,23 @@ def mapped_speakers(
 def _refuse_unknown(
     trials: Trials, enrol_names: list[str | None], test_names: list[str | None]
 ) -> None:
-    """Refuse ids without a speaker; those of both sides are recordings, each counted once."""
+    """Refuse ids without a speaker; where most are on both sides, recordings counted once."""
     sides = [trials.enrol_ids, trials.test_ids], [enrol_names, test_names]
-    missing, lost = (
+    models, recordings = (
         [name for name, speaker in zip(ids, found) if speaker is None] for ids, found in zip(*sides)
     )
-    everything, cure = sides[0][0], "name its utterances with `models`"
-    if lost or not set(trials.enrol_ids).isdisjoint(trials.test_ids):
-        missing, cure = [*dict.fromkeys([*lost, *missing])], "add it to `utt2spk`"
-        everything = [*dict.fromkeys([*trials.enrol_ids, *trials.test_ids])]
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(everything)} ids of {trials.origin.name} have no speaker in "
-            f"utt2spk, first {missing[0]!r}; {cure}"
-        )
+    both = set(trials.enrol_ids) & set(trials.test_ids)
+    everything = [trials.enrol_ids, trials.test_ids]
+    if 2 * len(both) > len(trials.enrol_ids):
+        models, recordings = [], [*dict.fromkeys([*models, *recordings])]
+        everything[1] = [*dict.fromkeys([*trials.enrol_ids, *trials.test_ids])]
+    cures = "name its utterances with `models`", "add it to `utt2spk`"
+    for missing, ids, cure in zip((models, recordings), everything, cures):
+        if missing:
+            raise DataError(
+                f"{len(missing)} of {len(ids)} ids of {trials.origin.name} have no speaker in "
+                f"utt2spk, first {missing[0]!r}; {cure}"
+            )
 
 
 def _numbered(

@@ -63,16 +63,13 @@ def unit_sums(system: System) -> list[np.ndarray]:
     The sum over the unit's trials of their cost less the mean of their class, by the size of the
     class. With one population a trial counts for both its speakers, but once for a single one.
     """
-    return [np.array(side) for side in zip(*_rows(system, _of_units(system)))]
-
-
-def _of_units(system: System) -> list[list[_Side]]:
-    """Trials by the units of each population drawn from."""
     enrol, test, sizes = system.enrol, system.test, system.units.sizes
     if len(sizes) == 1:
         # A trial of a speaker with herself counts once.
-        return [[_Side(enrol, sizes[0]), _Side(test, sizes[0], enrol)]]
-    return [[_Side(enrol, sizes[0])], [_Side(test, sizes[1])]]
+        groupings = [[_Side(enrol, sizes[0]), _Side(test, sizes[0], enrol)]]
+    else:
+        groupings = [[_Side(enrol, sizes[0])], [_Side(test, sizes[1])]]
+    return [np.array(side) for side in zip(*_rows(system, groupings))]
 
 
 def pair_rows(system: System) -> Iterator[np.ndarray]:
@@ -147,37 +144,6 @@ def _rows(system: System, groupings: list[list[_Side]]) -> Iterator[list[np.ndar
 
     for metric, at_point in system.asked:
         yield of(metric.influences(points, at_point))
-
-
-def crowding(system: System, numbers: np.ndarray) -> np.ndarray:
-    """How many errors tell as much as an independent one, at least 1.
-
-    By the influence of the speakers on rates of so many misses, and false alarms: its variance, a
-    pair of speakers counted once, over that of as many independent trials (L. Kish, "Survey
-    sampling", 1965).
-
-    Parameters
-    ----------
-    system : System
-    numbers : ndarray (n, 2) integers
-        Of misses and of false alarms.
-
-    Returns
-    -------
-    ndarray (n, 2)
-    """
-    found = np.ones(numbers.shape)
-    groupings = [*_of_units(system), [_numbered_pairs(system)]]
-    for kind, wanted in enumerate((True, False)):
-        trials = _Class(system.target, wanted, groupings)
-        for row, n in enumerate(numbers[:, kind]):
-            part = slice(0, n) if wanted else slice(max(trials.n - n, 0), None)
-            rate = min(n / trials.n, 1.0)
-            *sides, pairs = (float(one @ one) for one in trials.influence(part))
-            alone = rate * (1 - rate) / trials.n
-            if alone:
-                found[row, kind] = max(1.0, (sum(sides) - pairs) / alone)
-    return found
 
 
 def variances(sums: list[np.ndarray]) -> np.ndarray:

@@ -36,11 +36,16 @@ def print_metrics(
     print_table([[title, *metric_heads(points)], *lines])
 
 
-def print_order(scores: np.ndarray, target: np.ndarray) -> None:
-    """Say so if targets have the lower scores."""
+def print_order(model: Calibration, scores: np.ndarray, target: np.ndarray) -> None:
+    """Say so if targets have the lower scores, or if a calibration takes them to have."""
     found = order(OperatingPoints(scores[target], scores[~target]))
     if found.turned:
         print(f"the sign seems turned: {found.words} of cases")
+    elif found.higher and model.method == "logistic" and model.coef_[0] <= 0:
+        print(
+            f"a few scores far out have turned the slope, though {found.words} of cases: mend the "
+            "scoring, or try --bounded or --method isotonic"
+        )
 
 
 def may_be_ruled(model: Calibration, rows: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -7,9 +7,7 @@ from fusion import compare, compare_systems, evaluate
 from fusion.formats.files import write_scores
 from fusion.intervals.analytic import analytic_interval
 from fusion.intervals.bootstrap import bootstrap_interval
-from fusion.intervals.influence import crowding
 from fusion.intervals.paired import paired_bootstrap
-from fusion.intervals.replicates import System, number_units
 from fusion.metrics.points import OperatingPoint
 from ivector.base.cli import run
 
@@ -41,11 +39,11 @@ def test_one_error_of_a_kind_that_would_change_everything(find, n_nontargets, po
 
 @pytest.mark.parametrize("find", [bootstrap_interval, analytic_interval])
 def test_an_interval_reaches_what_was_not_seen(find):
-    """Without one false alarm of 2,000, up to 3.7 are possible, of which each costs 0.05."""
+    """Without one false alarm of 2,000, 2.3 are possible, of which each costs 0.05."""
     llr, target, *sides = world(2000)
     llr = np.where(target, llr, np.minimum(llr, 4))
     act = find(llr, target, *sides, points=[RARE], llr=True).act_dcf[0]
-    assert act.enough and act.estimate + 3.6 * 99 / 2000 < act.high < act.estimate + 0.6
+    assert act.enough and act.estimate + 2.3 * 99 / 2000 < act.high < act.estimate + 0.3
 
 
 def test_costs_of_the_population_are_held():
@@ -64,14 +62,6 @@ def test_targets_of_one_speaker_are_too_few():
     trials = (values[keep] for values in (llr, target, enrol, test))
     found = bootstrap_interval(*trials, points=[RARE], llr=True, n_bootstrap=50)
     assert not found.eer.enough and not found.act_dcf[0].enough
-
-
-def test_errors_of_one_speaker_crowd():
-    llr, target, enrol, test = world(2000)
-    llr = llr - 10.0 * (target & (enrol < 4))
-    system = System(llr, target, number_units(enrol, test, True), [], False)
-    (few, some), (all_of_them, _) = crowding(system, np.array([[24, 24], [240, 24]]))
-    assert few > 3 and some < 2 and all_of_them == 1
 
 
 def test_differences_of_what_was_not_seen_are_not_told():
