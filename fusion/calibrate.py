@@ -73,8 +73,8 @@ def make_parser() -> Parser:
         help="tables of quality measures of the trials learnt from: a header and 'enrol test "
         "COL...' or 'id COL...' lines, or Kaldi's utt2dur")  # fmt: skip
     add("--use", nargs="+", default=[], metavar="COL",
-        help="columns of --quality to use, all by default; of a table by recording, COL stands for "
-        "enrol_COL and test_COL; log:COL takes logarithms, as fits durations")  # fmt: skip
+        help="columns of --quality to use, all of numbers by default; of a table by recording, COL "
+        "stands for enrol_COL and test_COL; log:COL takes logarithms, for durations")  # fmt: skip
     add("--interactions", action="store_true",
         help="let quality measures change the slope of the score as well; needs more "
         "trials")  # fmt: skip
@@ -327,6 +327,8 @@ def _quality(paths: list[Path], wanted: list[str], trials: Trials) -> tuple[list
     columns = trial_columns([read_columns(path) for path in paths], trials)
     numbers = [name for name, values in columns.items() if values.dtype != object]
     names: list[str] = []
+    if words := [] if wanted else [name for name in columns if name not in numbers]:
+        print(f"columns of words are no quality measures, and not used: {', '.join(words)}")
     for word in wanted or numbers:
         log, plain = ("log:", word[4:]) if word.startswith("log:") else ("", word)
         sides = [side for side in (f"enrol_{plain}", f"test_{plain}") if side in columns]

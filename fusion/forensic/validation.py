@@ -294,5 +294,5 @@ def _cautions(trials: _Trials, found: Record) -> list[str]:
     elif max(cllr["estimate"], cllr["high"] or 0) >= 1:
         texts.append("The llr are not shown to be worth more than none: Cllr may be 1.")
     if found["elub"] == list(Bounds(0.0, 0.0)):
-        texts.append("The trials support no llr on either side of 0.")
+        texts.append("The trials support no llr as given, on either side of 0.")
     return texts

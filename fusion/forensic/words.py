@@ -60,7 +60,8 @@ def sentences(name: str, record: Record) -> list[str]:
     text = (
         f"{name}: Cllr {bits(record['metrics']['cllr'])}, of which "
         f"{bits(record['metrics']['min_cllr'])} is discrimination (min Cllr). The trials support "
-        f"LR from {low} to {high} (ELUB); {percent(record['beyond'])} of them have an LR beyond."
+        f"LR as given from {low} to {high} (ELUB); {percent(record['beyond'])} of them have an LR "
+        "beyond."
     )
     if math.isfinite(record["mean_distance"]):
         text += f" Where the classes overlap, {factor_words(record['mean_distance'])}."
@@ -118,7 +119,10 @@ def _with_ends(number: Record, show: Any) -> str:
 
 
 def _share(number: Record) -> str:
-    return f"{_with_ends(number, lambda value: f'{100 * value:.3g}')} ({number['count']})"
+    def show(value: float) -> str:
+        return "< 0.001" if 0 < value < 1e-5 else f"{100 * value:.3g}"
+
+    return f"{_with_ends(number, show)} ({number['count']})"
 
 
 def _tenths(value: float) -> str:

@@ -215,8 +215,8 @@ def _spread(points: OperatingPoints) -> str:
         parts.append(f"median of {name} trials {middle:.3g}, 90 % within {low:.3g} and {high:.3g}")
     p_miss, p_fa, threshold = points.rates(np.array([points.best_point(0.5)]))
     parts.append(
-        f"at the threshold {threshold[0]:.3g} {100 * p_miss[0]:.2f} % misses and "
-        f"{100 * p_fa[0]:.2f} % false alarms"
+        f"at the threshold of least error where both classes are as frequent, {threshold[0]:.3g}, "
+        f"{100 * p_miss[0]:.2f} % misses and {100 * p_fa[0]:.2f} % false alarms"
     )
     return "; ".join(parts)
 

@@ -256,3 +256,10 @@ def test_scores_far_out_and_turned_signs_are_told(calibrate, world, tmp_path):
     wild[outliers] = 1e4
     text = told(wild)
     assert "a few scores far out have turned the slope" in text and turned not in text
+
+
+def test_columns_of_words_are_said_to_be_left_out(calibrate):
+    told = "columns of words are no quality measures, and not used: enrol_gender, test_gender"
+    given = ("dev.scores", "dev.trials", "--quality", "dev.csv", "--folds", 0)
+    assert told in calibrate(*given)[1]
+    assert told not in calibrate(*given, "--use", "duration")[1]

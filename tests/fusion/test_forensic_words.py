@@ -6,7 +6,7 @@ import pytest
 from fusion import Calibration
 from fusion.calibration.wording import taken_for_another
 from fusion.forensic import llr_overestimation, validate
-from fusion.forensic.verbal import ratio_text
+from fusion.forensic.verbal import conclude, ratio_text
 from fusion.forensic.words import sentences
 from fusion.metrics import OperatingPoints
 from fusion.metrics.order import order
@@ -70,3 +70,7 @@ def test_wrong_labels_are_no_logarithms():
     times = slope * LN10  # their slope is then that of natural llr taken for decimal ones
     assert Calibration().fit(llr * times, wrong).coef_[0] == pytest.approx(1 / LN10)
     assert taken_for_another(llr * times, wrong) == ""
+
+
+def test_no_minus_before_nothing():
+    assert conclude(-0.001).startswith("LR 1 (log10 0.00)")
