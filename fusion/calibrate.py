@@ -73,8 +73,8 @@ def make_parser() -> Parser:
         help="tables of quality measures of the trials learnt from: a header and 'enrol test "
         "COL...' or 'id COL...' lines, or Kaldi's utt2dur")  # fmt: skip
     add("--use", nargs="+", default=[], metavar="COL",
-        help="columns of --quality to use, all by default; of a table by recording, COL stands for "
-        "enrol_COL and test_COL; log:COL takes logarithms, as fits durations")  # fmt: skip
+        help="columns of --quality to use, all of numbers by default; of a table by recording, COL "
+        "stands for enrol_COL and test_COL; log:COL takes logarithms, for durations")  # fmt: skip
     add("--interactions", action="store_true",
         help="let quality measures change the slope of the score as well; needs more "
         "trials")  # fmt: skip
@@ -195,6 +195,8 @@ def _learn(
     arguments: argparse.Namespace, points: list[OperatingPoint], record: dict[str, Any]
 ) -> tuple[Calibration, dict[str, Any], tuple[Trials, np.ndarray] | None]:
     """Train on the development trials; model, training, trials and cross-validated llr to write."""
+    from sklearn.base import clone
+
     from fusion.calibration.crossval import cross_validate
     from fusion.calibration.one_system import Calibration
     from fusion.formats.files import align, read_scores, read_trials
@@ -232,6 +234,7 @@ def _learn(
         "speakers_from": whose.source,
     }
     text.print_model(model, training)
+    text.print_order(model, scores, target)
     written = trials if arguments.out and not arguments.apply else None
     del scored, trials  # as large as what is to come
     llr = scores
@@ -249,6 +252,16 @@ def _learn(
             f"neither of its two{whose.known}"
         )
         record["cross_validation"] = {"folds": arguments.folds, **rows}
+        robust = None
+        if text.may_be_ruled(model, rows):
+            robust = text.measure(
+                cross_validate(
+                    clone(model).set_params(bounded=True), scores, target, whose.enrol, whose.test,
+                    n_folds=arguments.folds, random_state=arguments.seed,
+                ),
+                target, points,
+            )  # fmt: skip
+        text.print_bounded(rows["calibrated"], robust)
     return model, training, (written, llr) if written else None
 
 
@@ -314,6 +327,8 @@ def _quality(paths: list[Path], wanted: list[str], trials: Trials) -> tuple[list
     columns = trial_columns([read_columns(path) for path in paths], trials)
     numbers = [name for name, values in columns.items() if values.dtype != object]
     names: list[str] = []
+    if words := [] if wanted else [name for name in columns if name not in numbers]:
+        print(f"columns of words are no quality measures, and not used: {', '.join(words)}")
     for word in wanted or numbers:
         log, plain = ("log:", word[4:]) if word.startswith("log:") else ("", word)
         sides = [side for side in (f"enrol_{plain}", f"test_{plain}") if side in columns]

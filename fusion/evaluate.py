@@ -93,9 +93,11 @@ def main(arguments: argparse.Namespace) -> None:
     _check(arguments)
     asked = _asked(arguments)
     check_partition_options(arguments, asked.presets)
+    from fusion.calibration.wording import taken_for_another
     from fusion.formats.files import read_trials
     from fusion.formats.layouts import TARGET
     from fusion.metrics.curve import OperatingPoints
+    from fusion.metrics.order import order
     from fusion.terminal.evaluate_text import measured, print_tables
 
     given = systems(arguments.scores, arguments.pool)
@@ -107,6 +109,7 @@ def main(arguments: argparse.Namespace) -> None:
     rows: list[dict[str, Any]] = []
     points: dict[str, OperatingPoints] = {}
     intervals: dict[str, BootstrapResult] = {}
+    hints: list[str] = []
     for number, (name, paths) in enumerate(given.items(), 1):
         found = scored(paths, trials, arguments)
         scores, target = found.values, trials.labels == TARGET
@@ -118,9 +121,13 @@ def main(arguments: argparse.Namespace) -> None:
         grade = None
         if told and result and asked.llr:
             grade = _grade(scores, target, told, asked, result, arguments)
+        if grade and grade.word in ("fairly", "poorly", "misleading"):
+            hints += [f"{name}: {text}" for text in [taken_for_another(scores, target)] if text]
         tar, non = scores[target], scores[~target]
         del scores  # a curve takes several times their memory
         curve = OperatingPoints(tar, non)
+        if (found_order := order(curve)).turned:
+            hints.append(f"{name}: the sign seems turned: {found_order.words} of cases.")
         rows.append(measured(name, curve, result, asked, equalised, grade))
         if arguments.det or arguments.roc:
             points[name] = curve
@@ -132,7 +139,7 @@ def main(arguments: argparse.Namespace) -> None:
             if len(given) > 1:
                 path = path.with_name(f"{path.stem}-{_file_name(name)}{path.suffix}")
             plot_score_histogram(path, tar, non, title=name)
-    notes = partition_notes(asked.presets, parts)
+    notes = [*hints, *partition_notes(asked.presets, parts)]
     print_tables(rows, asked, told, arguments.bootstrap, notes)
     _draw(arguments, asked, points, intervals)
     if arguments.json:

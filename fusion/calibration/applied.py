@@ -3,8 +3,9 @@
 Three questions, each asked so that healthy fusions are blamed in at most 1 of 50 sets, over all
 parts and metrics together (Bonferroni): is the fusion worse than a part that development calibrated
 alone, by a paired bootstrap over speakers; is it, or a part, worse than on development, by the
-intervals of both; and does it say less than nothing. What is worse in EER or least costs has lost
-the ranking of trials; what is worse in Cllr or actual costs alone, its calibration.
+sides of their intervals that face each other; and does it say less than nothing. What is worse in
+EER or least costs has lost the ranking of trials; what is worse in Cllr or actual costs alone, its
+calibration.
 
 Dimension legend: N trials, K systems.
 """
@@ -17,7 +18,7 @@ import numpy as np
 
 from fusion.calibration.notices import Notice
 from fusion.calibration.reference import FALSE_ALARMS, FUSED, Reference, enough
-from fusion.calibration.worth import Contest, metrics_of
+from fusion.calibration.worth import Contest, at_least, metrics_of
 from fusion.intervals.analytic import analytic_interval
 from fusion.intervals.paired import paired_bootstrap
 from fusion.metrics.points import OperatingPoint
@@ -25,7 +26,6 @@ from fusion.metrics.rates import eer
 from fusion.metrics.table import INFORMATION, METRICS, PRIMARY, Key
 
 _TIMES = 1.3  # by which a metric is above that of development, to matter
-_SURE = 1.96
 _LITTLE = 0.01  # part of a metric by which a fusion may be worse than a part of it
 _LEAST = 1e-3  # so that a metric without errors has a logarithm
 
@@ -44,14 +44,14 @@ def promised_of(contest: Contest, llr: np.ndarray) -> dict[str, list[float]]:
     """EER and Cllr of llr (N,) of a contest's trials, each with its 95 % interval."""
     trials = contest.target, contest.speakers.enrol, contest.speakers.test
     rows = enough(len(llr), contest.target)
-    return _worth(llr[rows], *(one[rows] for one in trials))
+    return _worth(llr[rows], [one[rows] for one in trials])
 
 
 def _worth(
-    llr: np.ndarray, target: np.ndarray, enrol: np.ndarray, test: np.ndarray
+    llr: np.ndarray, trials: Sequence[np.ndarray], level: float = 0.95
 ) -> dict[str, list[float]]:
-    """EER and Cllr, each with its 95 % interval."""
-    intervals = analytic_interval(llr, target, enrol, test, llr=True).intervals
+    """EER and Cllr, each with its interval."""
+    intervals = analytic_interval(llr, *trials, llr=True, level=level).intervals
     ends = {name: intervals[name, 0] for name in (PRIMARY.name, INFORMATION.name)}
     return {name: [one.estimate, one.low, one.high] for name, one in ends.items()}
 
@@ -137,12 +137,13 @@ def _fallen(
         here = ~np.isnan(table[:, k])
         if trials[0][here].any() and not trials[0][here].all():
             rows[reference.names[k]] = (k,), part, here
-    limit = float(-ndtri(FALSE_ALARMS / (2 * len(rows))))
+    chance = FALSE_ALARMS / (2 * len(rows))
+    wider = float(ndtri(chance) / ndtri(0.025))  # than 95 %, which is kept of development
     for name, (systems, values, here) in rows.items():
-        now = _worth(values[here], *(one[here] for one in trials))
+        now = _worth(values[here], [one[here] for one in trials], 1 - 2 * chance)
         before = reference.worth[name]
         for metric, harms in ((PRIMARY, "ranking"), (INFORMATION, "calibration")):
-            if _is_worse(now[metric.name], before[metric.name], limit):
+            if _is_worse(now[metric.name], before[metric.name], wider):
                 text = (
                     f"{name} has {metric.symbol} {metric.text(now[metric.name][0])} {metric.unit}"
                     f"".rstrip()
@@ -151,18 +152,23 @@ def _fallen(
                 yield Notice("worth", systems, text, harms)
                 break
         else:
-            if name == FUSED and now[INFORMATION.name][1] >= 1:
+            if name == FUSED and (
+                now[INFORMATION.name][1] >= 1 or at_least(values, trials[0], INFORMATION) > 1
+            ):
                 yield Notice("worth", systems, f"{name} says less than nothing", "calibration")
 
 
-def _is_worse(now: Sequence[float], before: Sequence[float], limit: float) -> bool:
-    """Whether an estimate with its 95 % interval is above another, on a logarithmic scale."""
+def _is_worse(now: Sequence[float], before: Sequence[float], wider: float) -> bool:
+    """Whether an estimate with its interval is above another, on a logarithmic scale.
+
+    By the sides of the intervals that face each other, as they are skewed (G. Zou, A. Donner,
+    Statistics in Medicine 27, 2008); that of before is to be made so much wider.
+    """
     if not np.isfinite(now[0]):
         return True
-    ends = np.log(np.maximum([now, before], _LEAST))
-    errors = (ends[:, 2] - ends[:, 1]) / (2 * _SURE)
-    step = ends[0, 0] - ends[1, 0]
-    return bool(step > max(np.log(_TIMES), limit * np.hypot(*errors)))
+    (here, low, _), (there, _, high) = np.log(np.maximum([now, before], _LEAST))
+    error = np.hypot(here - low, wider * (high - there))
+    return bool(here - there > max(np.log(_TIMES), error))
 
 
 def _beaten(
@@ -186,7 +192,7 @@ def _beaten(
         for key, label in labels.items():
             change, metric = differences[key], METRICS[key[0]]
             ends = sorted(metric.sign * end for end in (change.interval.low, change.interval.high))
-            matters = ends[0] > _LITTLE * abs(change.a)
+            matters = change.interval.enough and ends[0] > _LITTLE * abs(change.a)
             if matters and (key not in found or metric.is_worse(found[key][0], change.a)):
                 unit = f" {metric.unit}" if metric.unit else ""
                 text = (
@@ -198,4 +204,4 @@ def _beaten(
     for key, (_, k, text) in found.items():
         others = tuple(j for j in range(len(reference.names)) if j != k)
         harms = "calibration" if METRICS[key[0]].needs_llr else "ranking"
-        yield Notice("worth", others, text, harms)
+        yield Notice("beaten", others, text, harms)

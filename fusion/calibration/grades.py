@@ -64,6 +64,8 @@ class Grade:
     costs : tuple of str
         Of decisions at each point beside taking the better of all and none: "less", "unseen"
         (errors are too few to tell), "unsure" (it may be chance), "no less", "more".
+    power : float
+        Chance that the score test would notice llr that are all too large, or too small, by 1.
 
     Examples
     --------
@@ -83,6 +85,7 @@ class Grade:
     added: float
     where: int
     costs: tuple[str, ...]
+    power: float = 1.0
 
 
 def grade_calibration(
@@ -145,7 +148,8 @@ def grade_calibration(
         rng.multinomial(max(round(n), 1), p, size=n_sets) for n, p in zip(counts, bins.perfect)
     ]
     sets = [np.vstack([one, more]) for one, more in zip(bins.counts, drawn)]
-    graded = _graded(bins, _measured(bins, sets), _scores(bins, sets), counts)
+    scores, power = _scores(bins, sets)
+    graded = _graded(bins, _measured(bins, sets), scores, counts)
     if actual is None:
         costs = [
             _costs(bins, number, _design_effects(values, target, told, shared, bar))
@@ -155,7 +159,7 @@ def grade_calibration(
         costs = [_by_interval(interval) for interval in actual]
     exact = OperatingPoints(values[target], values[~target], keep=True)
     cllr = exact.cllr()
-    return replace(graded, cllr=cllr, loss=cllr - exact.min_cllr(), costs=tuple(costs))
+    return replace(graded, cllr=cllr, loss=cllr - exact.min_cllr(), costs=tuple(costs), power=power)
 
 
 class _Bins:
@@ -297,15 +301,27 @@ def _measured(bins: _Bins, sets: list[np.ndarray]) -> np.ndarray:
     return out
 
 
-def _scores(bins: _Bins, sets: list[np.ndarray]) -> np.ndarray:
-    """Cox's score statistic (B + 1,) of another offset and slope, by its spread over the sets."""
+def _scores(bins: _Bins, sets: list[np.ndarray]) -> tuple[np.ndarray, float]:
+    """Cox's score statistic (B + 1,) of another offset and slope, by its spread over the sets.
+
+    And the chance that it would notice llr that are all off by 1, as a chi-square variable.
+    """
+    from scipy.special import chdtri, chndtr
+
+    def gradients(posterior: np.ndarray, tar: np.ndarray, non: np.ndarray) -> np.ndarray:
+        missed, accepted = (part[:, None] * columns for part in (1 - posterior, posterior))
+        return tar @ missed - non @ accepted
+
     columns = np.column_stack([np.ones(len(bins.llr)), bins.llr])
-    missed, accepted = (1 - bins.posterior)[:, None] * columns, bins.posterior[:, None] * columns
     tar, non = (one / one.sum(axis=1, keepdims=True) for one in sets)
-    gradient = tar @ missed - non @ accepted
+    gradient = gradients(bins.posterior, tar, non)
     gradient -= gradient[1:].mean(axis=0)
     spread = np.linalg.pinv(np.cov(gradient[1:].T))
-    return np.einsum("bi,ij,bj->b", gradient, spread, gradient)
+    found = np.einsum("bi,ij,bj->b", gradient, spread, gradient)
+    perfect = gradients(bins.posterior, *bins.perfect)
+    moved = [gradients(1 / (1 + np.exp(-bins.llr - by)), *bins.perfect) for by in (-1, 1)]
+    least = min(float((one - perfect) @ spread @ (one - perfect)) for one in moved)
+    return found, float(1 - chndtr(chdtri(2, FAIRLY_LEVEL), 2, least))
 
 
 def _graded(bins: _Bins, measured: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> Grade:

@@ -14,6 +14,7 @@ from fusion.calibration.bounded import lean
 from fusion.calibration.estimator import number_table
 from fusion.calibration.logistic import fit_logistic
 from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.order import order
 from fusion.metrics.rates import cllr
 from ivector.base.errors import DataError, DegenerateDataWarning, warn_caller
 
@@ -28,7 +29,8 @@ def crossing(slope: float, offset: float) -> float:
     if slope <= 0:
         raise DataError(
             "lower scores speak for one speaker (the score has a negative weight), so that there "
-            "is no lowest score to accept; turn the sign of the scores"
+            "is no lowest score to accept; turn the sign of the scores, or, if a few of them far "
+            "out have turned it, train with `bounded`"
         )
     return float(-offset / slope)
 
@@ -94,18 +96,30 @@ def bigaussian_knots(
 
     The llr of a score has the cumulative probability in the mixture of N(σ²/2, σ²) and N(−σ²/2, σ²)
     that the score has among the training scores, both classes weighing the same; σ is the one whose
-    Cllr is that of logistic calibration.
+    Cllr is that of logistic calibration, or of isotonic, where scores far out rule the former.
     """
-    fit = fit_logistic(values, target)
-    if fit.weights[0] <= 0:
-        raise DataError("scores are no higher for targets; turn their sign or mend the scoring")
-    llr = fit.weights[0] * values + fit.offset
-    sigma = sigma_of_cllr(cllr(llr[target], llr[~target]))
+    sigma = sigma_of_cllr(_bits(values, target))
     knots, place = np.unique(values, return_inverse=True)
     at = np.bincount(place.ravel(), np.where(target, 0.5 / target.sum(), 0.5 / (~target).sum()))
     below = np.cumsum(at) - at / 2
     above = np.cumsum(at[::-1])[::-1] - at / 2
     return knots, _mixture_quantile(np.log(below) - np.log(above), sigma), sigma
+
+
+def _bits(values: np.ndarray, target: np.ndarray) -> float:
+    """Cllr after logistic calibration; the least one, if scores far out make that worthless."""
+    fit = fit_logistic(values, target)
+    llr = fit.weights[0] * values + fit.offset
+    bits = cllr(llr[target], llr[~target])
+    if fit.weights[0] > 0 and bits < cllr_of_sigma(_SIGMA[0]):
+        return bits
+    points = OperatingPoints(values[target], values[~target])
+    found = order(points)
+    if found.higher:
+        return points.min_cllr()
+    if fit.weights[0] <= 0:
+        raise DataError(f"{found.words} of cases; turn the sign of the scores or mend the scoring")
+    return bits
 
 
 def beyond_knots(values: np.ndarray, knots: np.ndarray) -> np.ndarray:

@@ -34,7 +34,8 @@ class Notice:
     Parameters
     ----------
     kind : str
-        One word: "shift", "scale", "shape", "agreement", "outliers", "copies", "gaps", "worth".
+        One word: "shift", "scale", "shape", "agreement", "outliers", "copies", "gaps"; by labels
+        "worth", of what is less than on development, and "beaten", of a fusion by a part of it.
     systems : tuple of int
         Numbers of those that are to blame; all, if it cannot be told.
     text : str
@@ -90,7 +91,7 @@ def notices(
 
 def development(reference: Reference, table: np.ndarray, target: np.ndarray) -> list[Notice]:
     """What is wrong with the development scores (N, K) of a reference, by their labels."""
-    found = [*_outliers(reference, table)]
+    found = [*_outliers(reference, table, "the others")]
     sizes = np.array([target.sum(), (~target).sum()])
     for k, name in enumerate(reference.names):
         tar, non = reference.missing[:, k]
@@ -173,7 +174,9 @@ def _of_pairs(
     return found
 
 
-def _outliers(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
+def _outliers(
+    reference: Reference, table: np.ndarray, others: str = "those of development"
+) -> Iterator[Notice]:
     """Scores of few trials far beyond all of development."""
     for k, name in enumerate(reference.names):
         low, high = far(reference.quantiles[:, k])
@@ -182,7 +185,7 @@ def _outliers(reference: Reference, table: np.ndarray) -> Iterator[Notice]:
             rows = rows[np.argsort(-np.abs(table[rows, k] - (low + high) / 2), kind="stable")]
             values = ", ".join(f"{value:.6g}" for value in table[rows[:3], k])
             are = "score of {} is" if len(rows) == 1 else "scores of {} are"
-            text = f"{len(rows)} {are.format(name)} far outside those of development ({values}"
+            text = f"{len(rows)} {are.format(name)} far outside {others} ({values}"
             text += ", …)" if len(rows) > 3 else ")"
             yield Notice("outliers", (k,), text, "calibration", tuple(map(int, rows)))
 
@@ -239,6 +242,7 @@ def _copies(names: list[str], seen: np.ndarray, known: np.ndarray) -> Iterator[N
     for i, j in zip(*np.triu_indices(len(names), 1)):
         if seen[i, j] > _SAME > known[i, j]:
             text = (
-                f"{names[i]} and {names[j]} are the same but for scale and offset (one file twice?)"
+                f"{names[i]} and {names[j]} are the same, or nearly, but for scale and offset (one "
+                "file twice?)"
             )
             yield Notice("copies", (int(i), int(j)), text, "ranking")

@@ -10,12 +10,17 @@ from fusion.metrics.table import INFORMATION
 from ivector.base.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from fusion.calibration.grades import Grade
     from fusion.metrics.points import OperatingPoint
 
 # What is said of llr of each grade.
 _GRADES = {
     "well": "well calibrated: their likelihood ratios can be taken at face value",
+    "hinted": "not shown to be off, though more is lost than chance usually loses",
+    "blunt": "not shown to be off, but so few errors, or speakers, need not show a shift of their "
+    "llr by 1",
     "fairly": "fairly calibrated: their likelihood ratios are somewhat off",
     "poorly": "poorly calibrated: their likelihood ratios should not be used as they are",
     "too few": "not graded: there are too few errors, or speakers, to tell how well their "
@@ -24,6 +29,11 @@ _GRADES = {
     "misleading": "worse than saying nothing: with a Cllr of more than 1, their likelihood ratios "
     "mislead",
 }
+# From which power on a good grade is taken at its word, and p-value.
+_SHARP, _USUAL = 0.9, 0.1
+# Part of a slope, and offset, by which llr on another scale may be off from it, and part of Cllr
+# that bounded training leaves where llr far out have made the slope.
+_NEAR, _LITTLE, _BETTER = 0.1, 1.0, 0.95
 # Grades that a loss at one operating point may decide.
 _LOSING = ("fairly", "poorly")
 # What decisions at an operating point do, beside the better of accepting all and none, and why.
@@ -120,11 +130,9 @@ def calibration_sentences(
     for word, end in _GRADES.items():
         for where in range(-1, len(points)):
             names = [
-                f"{name} ({INFORMATION.symbol} {INFORMATION.text(grade.cllr)}, of which "
-                f"{INFORMATION.text(max(grade.loss, 0))} is lost, and "
-                f"{INFORMATION.text(grade.by_chance)} would be by chance)"
+                f"{name} ({_loss(grade)})"
                 for name, grade in grades.items()
-                if grade.word == word and where == (grade.where if word in _LOSING else -1)
+                if _said(grade) == word and where == (grade.where if word in _LOSING else -1)
             ]
             if names:
                 said = end.replace("their", "its") if len(names) == 1 else end
@@ -139,6 +147,54 @@ def calibration_sentences(
                     f"{costs} than {without_scores(point)}{why}."
                 )
     return sentences
+
+
+def _said(grade: Grade) -> str:
+    """What is said of a grade: of a good one less, where a bad one could hardly have been had."""
+    from fusion.calibration.grades import WELL
+
+    if grade.word != "well":
+        return grade.word
+    if grade.power < _SHARP:
+        return "blunt"
+    return "hinted" if grade.p_value <= _USUAL and grade.added > WELL else "well"
+
+
+def _loss(grade: Grade) -> str:
+    """Cllr, and what of it is lost, beside chance where that could lose less."""
+    show = INFORMATION.text
+    text = f"{INFORMATION.symbol} {show(grade.cllr)}, of which {show(max(grade.loss, 0))} is lost"
+    if grade.word == "misleading" and grade.by_chance > 0.99 * grade.loss:
+        return text  # one llr for all trials: it loses the same of any of them
+    return f"{text}, and {show(grade.by_chance)} would be by chance"
+
+
+def taken_for_another(llr: np.ndarray, target: np.ndarray) -> str:
+    """What to say of llr (N,) that look like decimal logarithms taken for natural ones; else "".
+
+    Their best slope is ln 10 or its inverse and there is next to no offset, and bounded training
+    does no better: a few wrong labels or llr far out change the slope as well.
+    """
+    from fusion.calibration.one_system import Calibration
+    from fusion.metrics.rates import cllr
+
+    def bits(fit: Calibration) -> float:
+        values = fit.decision_function(llr)
+        return cllr(values[target], values[~target])
+
+    fit = Calibration().fit(llr, target)
+    slope, unit = float(fit.coef_[0]), math.log(10)
+    for factor, given, instead in ((unit, "decimal", "natural"), (1 / unit, "natural", "decimal")):
+        if abs(slope / factor - 1) > _NEAR or abs(fit.offset_) > _LITTLE:
+            continue
+        if bits(Calibration(bounded=True).fit(llr, target)) < _BETTER * bits(fit):
+            return ""
+        off = f"{max(slope, 1 / slope):.2f} times too {'small' if slope > 1 else 'large'}"
+        return (
+            f"The llr are {off}, as {given} logarithms taken for {instead} ones would be: "
+            "see which they are."
+        )
+    return ""
 
 
 def without_scores(point: OperatingPoint) -> str:

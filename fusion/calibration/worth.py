@@ -24,7 +24,8 @@ from fusion.calibration.crossval import cross_validate
 from fusion.calibration.linear import LinearFusion
 from fusion.intervals.paired import paired_bootstrap
 from fusion.metrics.curve import OperatingPoints
-from fusion.metrics.table import INFORMATION, METRICS, Key, measures, pick, points_last
+from fusion.metrics.table import INFORMATION, METRICS, Key, Metric, measures, pick, points_last
+from fusion.metrics.trial_costs import Costs
 from ivector.base.log import progress
 
 if TYPE_CHECKING:
@@ -213,6 +214,9 @@ class Finding:
         The part that is best.
     difference : Interval or None
         Fused minus part, by a paired bootstrap over speakers.
+    least : float
+        Of a cost of more than 1, which deciding without scores has: its lower limit by the number
+        of trials that it rests on.
     """
 
     metric: Key
@@ -220,6 +224,7 @@ class Finding:
     fused: float
     part: Measured
     difference: Interval | None
+    least: float = 0.0
 
     @property
     def best(self) -> float:
@@ -237,15 +242,20 @@ class Finding:
 
     @property
     def certain(self) -> bool:
-        """Whether chance does not explain it, or it does not matter whether it does.
+        """Whether chance does not explain it.
 
         The interval is above 0, or there is none; or the fused system is worth less than deciding
-        without scores, which few trials of great weight do: draws without them hide them.
+        without scores, even if the few trials of great weight that make it so are as rare as chance
+        allows: draws without them hide them.
         """
-        if self.worse is None or self.worse[0] > 0:
+        if self.difference is None or self.useless:
             return True
-        costs = METRICS[self.metric[0]].needs_llr
-        return costs and bool(self.fused > 1 + 1e-9 > self.best + 1e-9)
+        return self.difference.enough and bool(self.worse and self.worse[0] > 0)
+
+    @property
+    def useless(self) -> bool:
+        """Whether it is worse than deciding without scores, and its best part is not."""
+        return bool(self.least > 1 + 1e-9 > self.best + 1e-9) if self.least else False
 
 
 def metrics_of(points: Sequence[OperatingPoint]) -> dict[Key, str]:
@@ -304,8 +314,36 @@ def guard(
         if differences and best.systems not in intervals:
             intervals[best.systems] = differences(best, fused)
         interval = intervals[best.systems].get(metric) if differences else None
-        found.append(Finding(metric, label, value, best, interval))
+        sure = 0.0
+        if interval and kind.needs_llr and value > 1:
+            sure = at_least(fused.llr, contest.target, kind, contest.points[metric[1]])
+        found.append(Finding(metric, label, value, best, interval, sure))
     return found
+
+
+def at_least(
+    llr: np.ndarray, target: np.ndarray, metric: Metric, at: OperatingPoint | None = None
+) -> float:
+    """Lower 97.5 % limit of a metric that is a sum over trials.
+
+    As many of them as would vary like it, 1 / the sum of their squared shares, are rare events.
+    """
+    from scipy.special import gammaincinv
+
+    points = OperatingPoints(llr[target], llr[~target], keep=True)
+    costs, sizes = metric.influences(points, at), (points.n_targets, points.n_nontargets)
+    if isinstance(costs, Costs):
+        parts = np.concatenate([one / n for one, n in zip(costs, sizes)])
+        counts = np.ones(len(parts))
+    else:
+        below = [points.below(cut.at) for cut in costs]
+        counts = np.array([[missed, sizes[1] - rejected] for missed, rejected in below])
+        parts = np.array([[cut.part * cut.miss, cut.part * cut.accept] for cut in costs]) / sizes
+    whole = float((counts * parts).sum())
+    if not np.isfinite(whole):
+        return whole
+    number = whole**2 / float((counts * parts**2).sum())
+    return whole * float(gammaincinv(number, 0.025)) / number
 
 
 def _best(parts: Sequence[Measured], metric: Key) -> Measured:

@@ -21,11 +21,11 @@ from fusion.calibration.grades import Grade, grade_calibration
 from fusion.comparison.conditions import groups
 from fusion.comparison.parts import Disagreement, Part, Versus
 from fusion.comparison.result import Comparison
-from fusion.intervals.paired import mcnemar, paired_bootstrap
-from fusion.intervals.results import Difference, McNemar
+from fusion.intervals.paired import PairedResult, mcnemar, paired_bootstrap
+from fusion.intervals.results import Difference, McNemar, MetricIntervals
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.table import Key
+from fusion.metrics.table import ACTUAL_COST, Key
 from ivector.base.errors import DataError, DegenerateDataWarning, UsageError
 
 _BLOCK = 1 << 20  # trials looked at together
@@ -47,19 +47,19 @@ class _Trials:
 
     def paired(
         self, one: np.ndarray, two: np.ndarray, chosen: np.ndarray | slice = slice(None)
-    ) -> dict[Key, Difference]:
+    ) -> PairedResult:
         """Differences on some of the trials."""
         return paired_bootstrap(
             one[chosen], two[chosen], self.target[chosen], self.enrol[chosen], self.test[chosen],
             shared=self.shared, points=self.points, llr=self.llr, n_bootstrap=self.n_bootstrap,
             level=self.level, random_state=self.seed,
-        ).differences  # fmt: skip
+        )  # fmt: skip
 
-    def grade(self, values: np.ndarray) -> Grade:
+    def grade(self, values: np.ndarray, found: MetricIntervals) -> Grade:
         """How well llr are calibrated."""
         return grade_calibration(
             values, self.target, self.enrol, self.test, shared=self.shared, points=self.points,
-            random_state=self.seed,
+            actual=getattr(found, ACTUAL_COST.name), random_state=self.seed,
         )  # fmt: skip
 
     def n_speakers(self, chosen: np.ndarray | slice = slice(None)) -> int:
@@ -146,7 +146,9 @@ def compare_systems(
     )  # fmt: skip
     first, *others = ((name, np.asarray(values, np.float64)) for name, values in systems.items())
     columns = _columns(conditions or {}, len(trials.target))
-    found = [trials.paired(first[1], values) for _, values in others]
+    paired = [trials.paired(first[1], values) for _, values in others]
+    found = [one.differences for one in paired]
+    each = [paired[0].systems[0], *(one.systems[1] for one in paired)]
     adjusted = {key: holm([differences[key].p_value for differences in found]) for key in found[0]}
     versus = []
     for n, (name, values) in enumerate(others):
@@ -164,7 +166,9 @@ def compare_systems(
     return Comparison(
         first[0], versus, list(points), level, n_bootstrap, n_speakers, n_targets,
         len(trials.target) - n_targets, _at(trials, threshold), ids,
-        {name: trials.grade(values) for name, values in (first, *others)} if llr else {},
+        {name: trials.grade(values, one) for (name, values), one in zip((first, *others), each)}
+        if llr
+        else {},
         speakers or f"{n_speakers} speakers", doubt,
     )  # fmt: skip
 
@@ -254,7 +258,7 @@ def _paired_or_none(
         # The table shows how many speakers a part has.
         warnings.simplefilter("ignore", DegenerateDataWarning)
         try:
-            return trials.paired(one, two, chosen)
+            return trials.paired(one, two, chosen).differences
         except DataError:
             # The arrays are sound: all trials have been compared before.
             return {}

@@ -2,6 +2,7 @@
 
 - devPAV (P. Vergeer et al., Forensic Science International 321, 2021): how far llr are from those
   that the trials themselves give.
+- Mean distance over the trials: the same, but each trial counts and not each part of the range.
 - Empirical lower and upper bounds, ELUB (P. Vergeer, A. van Es, A. de Jongh, I. Alberink,
   R. Stoel, "Numerical likelihood ratios outputted by LR systems are often based on extrapolation:
   When to stop extrapolating?", Science & Justice 56, 2016), and invariance bounds (I. Alberink et
@@ -110,6 +111,21 @@ def dev_pav_of(points: OperatingPoints) -> float:
     squares = np.divide(one**2 + two**2, total, out=np.zeros_like(total), where=total > 0)
     height = np.where(one * two < 0, squares, total) / 2
     return float(height @ np.diff(given) / (given[-1] - given[0]))
+
+
+def mean_distance_of(points: OperatingPoints) -> float:
+    """Mean distance of llr from those that PAV finds, over the trials of a curve.
+
+    Both classes weigh alike, or the many nontargets would hide the targets; trials of whose llr PAV
+    finds an infinite one count not. NaN if none is left.
+    """
+    given, found = points.thresholds[:-1], points.pav(points.thresholds[:-1])
+    weight = np.diff(points.misses) / points.n_targets
+    weight = weight + np.diff(points.rejections) / points.n_nontargets
+    seen = np.isfinite(given) & np.isfinite(found)
+    if not seen.any():
+        return float("nan")
+    return float(np.average(np.abs(given - found)[seen], weights=weight[seen]))
 
 
 def elub(tar: ArrayLike, non: ArrayLike) -> Bounds:

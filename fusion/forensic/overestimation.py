@@ -24,6 +24,7 @@ from fusion.metrics.arrays import checked
 from ivector.base.errors import DataError
 
 _CELLS = 2048  # into which llr are sorted; at least 8 for each bandwidth unless llr are very spread
+_TIED = 0.5  # part of the trials of a class whose llr may be that of another trial
 _REACH = 6.0  # bandwidths from which a trial still counts
 
 
@@ -74,7 +75,8 @@ def llr_overestimation(
     Raises
     ------
     DataError
-        An llr is not finite, a class is constant, or the classes do not overlap.
+        An llr is not finite, a class is constant, most llr of one are those of several trials, so
+        that they have no density, or the classes do not overlap.
 
     Examples
     --------
@@ -93,6 +95,12 @@ def llr_overestimation(
         refuse_infinite(values, f"llr of {name} trials")
         if values[0] == values.min() == values.max():
             raise DataError(f"the llr of all {name} trials are {values[0]:g}; mend the scoring")
+        distinct, counts = np.unique(values, return_counts=True)
+        if counts[counts > 1].sum() > _TIED * len(values):
+            raise DataError(
+                f"the llr of {len(values)} {name} trials are {len(distinct)} different ones, which "
+                "have no densities; take llr that were not rounded"
+            )
     low, high = max(v.min() for v in classes), min(v.max() for v in classes)
     if low >= high:
         raise DataError("the llr of the classes do not overlap, so that none can be checked")

@@ -21,12 +21,14 @@ from numpy.typing import ArrayLike
 
 from fusion.calibration.crossval import cross_validate
 from fusion.calibration.one_system import Calibration
+from fusion.calibration.wording import taken_for_another
 from fusion.comparison.conditions import groups_of
 from fusion.forensic.measures import (
     Bounds,
     dev_pav_of,
     elub_of,
     invariance_bounds_of,
+    mean_distance_of,
     misleading_rates_of,
     refuse_infinite,
 )
@@ -37,6 +39,7 @@ from fusion.intervals.paired import paired_bootstrap
 from fusion.intervals.replicates import checked_trials
 from fusion.intervals.results import Interval, ends
 from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.order import order
 from ivector.base.errors import DataError, DegenerateDataWarning
 
 Record = dict[str, Any]
@@ -113,7 +116,8 @@ def validate(
     Returns
     -------
     dict
-        Plain numbers, lists and texts: ``unit``, ``trials``, ``metrics``, ``dev_pav``, ``elub``,
+        Plain numbers, lists and texts: ``unit``, ``trials``, ``metrics``, ``dev_pav``,
+        ``mean_distance`` (from PAV, over the trials), ``elub``,
         ``invariance``, ``beyond`` (share of the trials beyond the ELUB), ``overestimation``,
         ``misleading``, ``calibrations``, ``difference``, ``conditions``, ``cautions``.
 
@@ -165,6 +169,7 @@ def _measured(trials: _Trials) -> Record:
             for name in _METRICS
         },
         "dev_pav": dev_pav_of(curve),
+        "mean_distance": mean_distance_of(curve),
         "elub": list(elub),
         "invariance": list(invariance),
         "beyond": float(np.mean((trials.llr < elub.lower) | (trials.llr > elub.upper))),
@@ -178,7 +183,7 @@ def _number(estimate: float, interval: Interval | None) -> Record:
 
 
 def _overestimation(trials: _Trials) -> Record | None:
-    """Overestimation over the range of llr; None where the classes do not overlap."""
+    """Overestimation over the range of llr; None where the classes do not overlap, or are tied."""
     try:
         found = llr_overestimation(
             trials.llr[trials.target], trials.llr[~trials.target], random_state=trials.seed
@@ -270,23 +275,24 @@ def _condition(name: str, column: np.ndarray, trials: _Trials) -> Record:
 def _cautions(trials: _Trials, found: Record) -> list[str]:
     """What the numbers themselves warn of."""
     texts = []
-    fit = Calibration().fit(trials.llr, trials.target)
-    slope, offset = float(fit.coef_[0]), float(fit.offset_)
-    unit = math.log(10)
-    for factor, given, instead in ((unit, "decimal", "natural"), (1 / unit, "natural", "decimal")):
-        if abs(slope / factor - 1) < 0.1 and abs(offset) < 1:
-            off = f"{max(slope, 1 / slope):.2f} times too {'small' if slope > 1 else 'large'}"
-            texts.append(
-                f"The llr are {off}, as {given} logarithms taken for {instead} ones would be: "
-                "see which they are."
-            )
-    if slope <= 0:
-        texts.append("The llr are no higher for one person than for two: turn their sign.")
+    if hint := taken_for_another(trials.llr, trials.target):
+        texts.append(hint)
+    slope = float(Calibration().fit(trials.llr, trials.target).coef_[0])
+    found_order = order(trials.curve())
+    if found_order.turned:
+        texts.append(f"The llr are turned: {found_order.words} of cases; turn their sign.")
+    elif slope <= 0:
+        texts.append(
+            "A few llr far out rule logistic calibration, which would turn all of them, though "
+            f"{found_order.words} of cases."
+            if found_order.higher
+            else "The llr are not shown to be higher for one person than for two."
+        )
     cllr = found["metrics"]["cllr"]
     if (cllr["estimate"] if cllr["low"] is None else cllr["low"]) > 1:
         texts.append("With a Cllr of more than 1, the llr are worth less than none.")
     elif max(cllr["estimate"], cllr["high"] or 0) >= 1:
         texts.append("The llr are not shown to be worth more than none: Cllr may be 1.")
     if found["elub"] == list(Bounds(0.0, 0.0)):
-        texts.append("The trials support no llr on either side of 0.")
+        texts.append("The trials support no llr as given, on either side of 0.")
     return texts

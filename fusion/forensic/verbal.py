@@ -144,7 +144,7 @@ def conclude(
     """
     words = scale_of(scale)
     _check(llr, interval, bounds)
-    text, taken = f"LR {ratio_text(llr, words)} (log10 {llr / _LN10:.2f})", llr
+    text, taken = f"LR {ratio_text(llr, words)} (log10 {_decimals(llr)})", llr
     if interval is not None:
         low, high = (ratio_text(end, words) for end in interval)
         text += f", 95 % interval {low} to {high}"
@@ -153,13 +153,17 @@ def conclude(
         if taken != llr:
             text += (
                 f", of which the validation supports {ratio_text(taken, words)} "
-                f"(log10 {taken / _LN10:.2f})"
+                f"(log10 {_decimals(taken)})"
             )
     over = "" if interval is None else _over(words, interval, bounds)
     if words.word(taken).startswith(_NEITHER):
         return f"{text}: {words.word(taken)}{over}."
     one, two = (ONE, TWO) if taken >= 0 else (TWO, ONE)
     return f"{text}: {words.word(taken)}{over} that {one} rather than that {two}."
+
+
+def _decimals(llr: float) -> str:
+    return f"{round(llr / _LN10, 2) + 0.0:.2f}"  # never -0.00
 
 
 def _over(words: VerbalScale, interval: Sequence[float], bounds: Sequence[float] | None) -> str:

@@ -20,7 +20,7 @@ _LN10 = math.log(10)
 
 TERMS = (
     ("devPAV", "mean distance of log10 LR from those that the trials themselves give, where these "
-     "are finite; 0 is best"),
+     "are finite, over the range of LR; 0 is best"),
     ("ELUB", "empirical lower and upper bounds: the LR beyond which one more misleading trial of "
      "either class would make decisions by the LR worse than without; LR beyond are not supported "
      "by so few trials"),
@@ -60,19 +60,29 @@ def sentences(name: str, record: Record) -> list[str]:
     text = (
         f"{name}: Cllr {bits(record['metrics']['cllr'])}, of which "
         f"{bits(record['metrics']['min_cllr'])} is discrimination (min Cllr). The trials support "
-        f"LR from {low} to {high} (ELUB); {percent(record['beyond'])} of them have an LR beyond."
+        f"LR as given from {low} to {high} (ELUB); {percent(record['beyond'])} of them have an LR "
+        "beyond."
     )
+    if math.isfinite(record["mean_distance"]):
+        text += f" Where the classes overlap, {factor_words(record['mean_distance'])}."
     over = record["overestimation"]
     if over:
         text += (
-            f" Over the range of both classes LR differ by a factor of "
-            f"{ratio_text(over['mean_absolute'])} on average from those of the trials' densities, "
-            "which few trials give roughly, so that those of a perfect system differ too; on "
-            f"{percent(over['share_certain'])} of it they are outside 95 % fiducial intervals, "
-            "which take trials for independent and are too narrow where speakers share them."
+            f" On {percent(over['share_certain'])} of the range of both classes LR are outside the "
+            "95 % fiducial intervals of the ratio of the trials' densities, which take trials for "
+            "independent and are too narrow where speakers share them."
         )
     more = [*_difference(record), *record["cautions"]]
     return [text, *(f"{name}: {one[0].lower()}{one[1:]}" for one in more)]
+
+
+def factor_words(distance: float) -> str:
+    """How far LR are from those of PAV on average over the trials, of a natural logarithm."""
+    return (
+        f"LR differ by a factor of {ratio_text(distance)} from those that PAV finds, on average "
+        "over the trials, both classes alike; PAV fits too well, so that those of a perfect system "
+        "differ too"
+    )
 
 
 def _difference(record: Record) -> list[str]:
@@ -109,7 +119,10 @@ def _with_ends(number: Record, show: Any) -> str:
 
 
 def _share(number: Record) -> str:
-    return f"{_with_ends(number, lambda value: f'{100 * value:.3g}')} ({number['count']})"
+    def show(value: float) -> str:
+        return "< 0.001" if 0 < value < 1e-5 else f"{100 * value:.3g}"
+
+    return f"{_with_ends(number, show)} ({number['count']})"
 
 
 def _tenths(value: float) -> str:

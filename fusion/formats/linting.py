@@ -28,13 +28,14 @@ from fusion.formats.matching import PairIndex, contradict, repeats, rows_of, str
 from fusion.formats.parsing import blank_start, is_hdf5, look, read_pairs
 from fusion.formats.records import whole_lines
 from fusion.formats.tables import Scores, Trials
+from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.order import order
 from ivector.base.errors import DataError
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 EXAMPLES = 3
 _FEW_SCORES = 1000  # distinct ones, beside ten times as many trials
 _CLIPPED = 0.01  # of the trials at the lowest or highest score
-_SURE = 3.0  # standard errors
 
 _LINES = {
     "line": "lines cannot be read",
@@ -91,8 +92,8 @@ class File:
             )
 
 
-def read(path: str | os.PathLike, columns: Chosen = AS_FOUND) -> File:
-    """Read a score file or a trial list as far as it can be."""
+def read(path: str | os.PathLike, columns: Chosen = AS_FOUND, scores: bool | None = None) -> File:
+    """Read a score file or a trial list, which is told if `scores` is None, as far as it can be."""
     file = File(os.fspath(path), "unreadable", None)
     defects: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
@@ -104,7 +105,7 @@ def read(path: str | os.PathLike, columns: Chosen = AS_FOUND) -> File:
             defects.setdefault(code, []).append(where + message)
 
     try:
-        scores = has_scores(path, columns)
+        scores = has_scores(path, columns) if scores is None else scores
         table = read_pairs(path, scores, columns, remember)
         if not len(table):
             raise DataError(f"{path}: no line of it can be read")
@@ -172,7 +173,7 @@ def lint(
     list of File
         In the order of `paths`, with their findings.
     """
-    files = [read(path, columns) for path in paths]
+    files = _decisions_apart([read(path, columns) for path in paths], columns)
     for file in files:
         if isinstance(file.table, Scores):
             check_values(file, file.table)
@@ -186,6 +187,22 @@ def lint(
         if isinstance(file.table, Scores) and lists:
             check_together(file, file.table, lists)
     return files
+
+
+def _decisions_apart(files: list[File], columns: Chosen) -> list[File]:
+    """Scores of 1 and -1, which look like labels of one class, beside a list that has both."""
+
+    def classes(file: File) -> int:
+        known = (TARGET, NONTARGET) if isinstance(file.table, Trials) else ()
+        return sum(bool((file.table.labels == kind).any()) for kind in known)  # type: ignore[union-attr]
+
+    if not any(classes(file) == 2 for file in files):
+        return files
+    found = []
+    for file in files:
+        again = read(file.path, columns, scores=True) if classes(file) == 1 else file
+        found.append(again if again.table and not again.findings else file)
+    return found
 
 
 def _at(table: Scores | Trials, rows: np.ndarray) -> list[str]:
@@ -288,7 +305,7 @@ def check_speakers(
     sides = [_speakers_of(ids, utt2spk) for ids in (table.enrol_ids, table.test_ids)]
     if utt2spk:
         both = ((table.enrol_ids, sides[0]), (table.test_ids, sides[1]))
-        lost = [name for ids, found in both for name, speaker in zip(ids, found) if not speaker]
+        lost = sorted({name for ids, found in both for name, told in zip(ids, found) if not told})
         message = "ids have no speaker in utt2spk"
         file.add(WARNING, "no-speaker", len(lost), message, lost[:EXAMPLES])
     if isinstance(table, Trials):
@@ -363,16 +380,15 @@ def check_together(file: File, scores: Scores, lists: Sequence[File]) -> None:
 
 def _check_sides(file: File, values: np.ndarray, labels: np.ndarray, name: str) -> None:
     """Whether targets score higher than nontargets (area under the ROC, Mann and Whitney)."""
-    tar, non = np.sort(values[labels == TARGET]), np.sort(values[labels == NONTARGET])
+    tar, non = values[labels == TARGET], values[labels == NONTARGET]
     if not len(tar) or not len(non):
         return
-    below = np.searchsorted(non, tar, "left") + np.searchsorted(non, tar, "right")
-    area = below.sum() / (2 * len(tar) * len(non))
-    error = np.sqrt((1 / len(tar) + 1 / len(non)) / 12)
+    found = order(OperatingPoints(tar, non))
+    area = found.area
     share = f"a target scores higher than a nontarget of {name} in {100 * area:.1f} % of cases"
-    if area < 0.5 - _SURE * error:
+    if found.turned:
         file.add(ERROR, "sign", 1, f"{share}; turn the sign, or are these distances?")
-    elif area < 0.5 + _SURE * error and len(values) >= 100:
+    elif not found.higher and len(values) >= 100:
         file.add(WARNING, "chance", 1, f"{share}, which is chance; do they belong together?")
     elif area == 1.0:
         file.add(NOTE, "separable", 1, "every target scores higher than every nontarget")

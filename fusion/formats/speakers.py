@@ -138,17 +138,30 @@ def mapped_speakers(
     sides = dict(utt2spk) if models is None else {**utt2spk, **models}
     enrol_names = [sides.get(name, name if name in names else None) for name in trials.enrol_ids]
     test_names = [utt2spk.get(name) for name in trials.test_ids]
-    for ids, found, cure in (
-        (trials.enrol_ids, enrol_names, "name its utterances with `models`"),
-        (trials.test_ids, test_names, "add it to `utt2spk`"),
-    ):
-        missing = [name for name, speaker in zip(ids, found) if speaker is None]
+    _refuse_unknown(trials, enrol_names, test_names)
+    return _numbered(trials, enrol_names, test_names, "utt2spk")  # type: ignore[arg-type]
+
+
+def _refuse_unknown(
+    trials: Trials, enrol_names: list[str | None], test_names: list[str | None]
+) -> None:
+    """Refuse ids without a speaker; where most are on both sides, recordings counted once."""
+    sides = [trials.enrol_ids, trials.test_ids], [enrol_names, test_names]
+    models, recordings = (
+        [name for name, speaker in zip(ids, found) if speaker is None] for ids, found in zip(*sides)
+    )
+    both = set(trials.enrol_ids) & set(trials.test_ids)
+    everything = [trials.enrol_ids, trials.test_ids]
+    if 2 * len(both) > len(trials.enrol_ids):
+        models, recordings = [], [*dict.fromkeys([*models, *recordings])]
+        everything[1] = [*dict.fromkeys([*trials.enrol_ids, *trials.test_ids])]
+    cures = "name its utterances with `models`", "add it to `utt2spk`"
+    for missing, ids, cure in zip((models, recordings), everything, cures):
         if missing:
             raise DataError(
                 f"{len(missing)} of {len(ids)} ids of {trials.origin.name} have no speaker in "
                 f"utt2spk, first {missing[0]!r}; {cure}"
             )
-    return _numbered(trials, enrol_names, test_names, "utt2spk")  # type: ignore[arg-type]
 
 
 def _numbered(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.ends import FEWEST_ERRORS, interval, numbers_of_errors, scales
+from fusion.intervals.ends import enough_errors, errors, interval, scales, unseen_errors
 from fusion.intervals.influence import degrees, unit_sums, variances
 from fusion.intervals.optimism import optimism
 from fusion.intervals.replicates import System, check_level, checked_trials, number_units
@@ -92,14 +92,15 @@ def analytic_interval(
     gained = optimism(system, _SPLITS, np.random.default_rng(random_state))
     sums = unit_sums(system)
     spread, free = np.sqrt(variances(sums) + _threshold_noise(system, gained)), degrees(sums)
-    enough = numbers_of_errors(system) >= FEWEST_ERRORS
+    enough, more = enough_errors(errors(system)), unseen_errors(system, level)
     found = {}
     for i, (key, scale) in enumerate(zip(system.keys, scales(system))):
         estimate = float(system.estimates[i])
         error = spread[i] * scale.slope(estimate)
         found[key] = interval(
-            scale, estimate, gained[i], error, free[i], level, enough=bool(enough[i])
-        )
+            scale, estimate, gained[i], error, free[i], level,
+            unseen=float(more[i]), enough=enough[i],
+        )  # fmt: skip
     return AnalyticResult(found)
 
 

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.ends import FEWEST_ERRORS, Scale, interval, numbers_of_errors, scales
+from fusion.intervals.ends import Scale, enough_errors, errors, interval, scales, unseen_errors
 from fusion.intervals.influence import (
     degrees,
     pair_rows,
@@ -62,6 +62,7 @@ class Spread(NamedTuple):
     gained: float
     error: float
     free: float
+    unseen: float
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class BootstrapResult(MetricIntervals):
             error * scale.slope(estimate),
             min(s.free for s in spreads),
             self.level,
+            unseen=float(np.mean([s.unseen for s in spreads])),
             enough=all(self.intervals[key].enough for key in keys),
         )
 
@@ -203,22 +205,58 @@ def bootstrap_interval(
     rng = np.random.default_rng(random_state)
     found, misses = replicates(system, n_bootstrap, rng, grid)
     gained = optimism(system, SPLITS, rng)
-    free, pairs = degrees(unit_sums(system)), pair_squares(pair_rows(system))
-    enough = numbers_of_errors(system) >= FEWEST_ERRORS
-    intervals, spreads = {}, {}
+    pairs = pair_squares(pair_rows(system))
+    spreads = spreads_of(system, found, gained, unit_sums(system), pairs, level)
+    intervals = intervals_of(system, spreads, level)
+    low, high = _band(system, grid, misses, level)
+    return BootstrapResult(intervals, found, grid, low, high, level, spreads)
+
+
+def spreads_of(
+    system: System,
+    found: np.ndarray,
+    gained: np.ndarray,
+    sums: list[np.ndarray],
+    pairs: np.ndarray,
+    level: float,
+) -> dict[Key, Spread]:
+    """What the intervals of a system's statistics are made of.
+
+    Parameters
+    ----------
+    system : System
+    found : ndarray (B, M)
+        Replicates.
+    gained : ndarray (M,)
+        Optimism.
+    sums : list of ndarray (M, n_units)
+        Influence of the speakers.
+    pairs : ndarray (M,)
+        Sums of squares of the influence of pairs of speakers.
+    level : float
+    """
+    free, more = degrees(sums), unseen_errors(system, level)
+    spreads = {}
     for i, (key, scale) in enumerate(zip(system.keys, scales(system))):
-        estimate = float(system.estimates[i])
-        noise = pairs[i] * scale.slope(estimate) ** 2
+        noise = pairs[i] * scale.slope(float(system.estimates[i])) ** 2
         times = _GIVEN if METRICS[key[0]].choice is None else _CHOOSING
         with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
             spread = without_pairs(scale.to(found[:, i]).var(ddof=1), noise, times)
         error = float(np.sqrt(scale.of_samples(float(spread)) * unbiased(system.units.sizes)))
-        spreads[key] = Spread(scale, gained[i], error, free[i])
-        intervals[key] = interval(
-            scale, estimate, *spreads[key][1:], level=level, enough=bool(enough[i])
+        spreads[key] = Spread(scale, gained[i], error, free[i], float(more[i]))
+    return spreads
+
+
+def intervals_of(system: System, spreads: dict[Key, Spread], level: float) -> dict[Key, Interval]:
+    """Intervals of a system's statistics."""
+    enough = enough_errors(errors(system))
+    return {
+        key: interval(
+            s.scale, float(system.estimates[i]), s.gained, s.error, s.free, level,
+            unseen=s.unseen, enough=enough[i],
         )
-    low, high = _band(system, grid, misses, level)
-    return BootstrapResult(intervals, found, grid, low, high, level, spreads)
+        for i, (key, s) in enumerate(spreads.items())
+    }  # fmt: skip
 
 
 def _band(

@@ -6,11 +6,18 @@ the estimate less its optimism and the bias of the logarithm, and as many standa
 Student's t says with the degrees of freedom that the variance has. Where no trial errs there is no
 spread to tell; the upper end is then the share of speakers who could err without one of them being
 seen to (the rule of three). Fewer than four errors are too few: such an interval is marked.
+
+Replicates repeat errors that were made. What a kind may cost that was never made is told by the
+rule of three, and added to the upper side as independent errors add up (G. Zou, A. Donner,
+"Construction of confidence limits about effect measures", Statistics in Medicine 27, 2008). Where
+one error more of either kind would leave less than four, errors are too few.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
+from typing import NamedTuple
 
 import numpy as np
 
@@ -100,22 +107,98 @@ def scales(system: System) -> list[Scale]:
     ]
 
 
-def numbers_of_errors(system: System) -> np.ndarray:
-    """Errors (M,) that each statistic is made of, infinite where that is not known.
+class Errors(NamedTuple):
+    """Misses and false alarms that a statistic is made of.
 
-    As many as would vary like its misses and false alarms do together, of which one kind may cost
-    next to nothing: 1 / sum of squared shares of the cost by numbers.
+    Parameters
+    ----------
+    numbers, each : ndarray (2,)
+        How many, and what one costs.
+    most : ndarray (2,)
+        Speakers who could make them.
     """
-    found = np.full(len(system.keys), np.inf)
-    sizes = np.array([system.operating.n_targets, system.operating.n_nontargets])
-    for i, (metric, at) in enumerate(system.asked):
-        if metric.errors is None:
-            continue
-        *rates, miss, accept = metric.errors(system.operating, *metric.arguments(at))
-        costs = np.array([miss, accept]) * rates
+
+    numbers: np.ndarray
+    each: np.ndarray
+    most: np.ndarray
+
+    @property
+    def both(self) -> bool:
+        """Whether either kind costs anything."""
+        return bool(self.each.all())
+
+    def number(self, more: int = 0) -> float:
+        """As many errors as would vary like these do together, of which one may cost little.
+
+        That is 1 / sum of squared shares of the cost by numbers, of each kind at most as many as
+        speakers could make; with some more of either kind.
+        """
+        numbers = self.numbers + more
+        costs = numbers * self.each
         paid = costs > 0
         shares = costs[paid] / costs.sum()
-        found[i] = 1 / (shares**2 / (sizes * rates)[paid]).sum() if paid.any() else 0.0
+        return 1 / (shares**2 / np.minimum(numbers, self.most)[paid]).sum() if paid.any() else 0.0
+
+
+def errors(system: System) -> list[Errors | None]:
+    """Errors that each statistic (M,) is made of; None where that is not known."""
+    sizes = np.array([system.operating.n_targets, system.operating.n_nontargets])
+    most = _speakers(system)
+    found: list[Errors | None] = []
+    for metric, at in system.asked:
+        if metric.errors is None:
+            found.append(None)
+            continue
+        *rates, miss, accept = metric.errors(system.operating, *metric.arguments(at))
+        found.append(Errors(np.array(rates) * sizes, np.array([miss, accept]) / sizes, most))
+    return found
+
+
+def enough_errors(*made: Sequence[Errors | None]) -> list[bool]:
+    """Whether each statistic (M,) of a system, or difference of two, has errors enough.
+
+    One error more of either kind must leave a system four, and a difference, which is smaller than
+    what it is of, as many for each.
+    """
+    found = []
+    for row in zip(*made):
+        known = [one for one in row if one]
+        enough = not known or sum(one.number() for one in known) >= FEWEST_ERRORS
+        if enough and known and known[0].both:
+            usual = np.mean([one.numbers for one in known], axis=0)
+            enough = known[0]._replace(numbers=usual).number(more=1) >= FEWEST_ERRORS * len(known)
+        found.append(bool(enough))
+    return found
+
+
+def _speakers(system: System) -> np.ndarray:
+    """Speakers (2,) who have target trials, and nontarget trials; of the side that has fewer."""
+    found = []
+    for which in (system.target, ~system.target):
+        sides = [np.unique(side[which]) for side in (system.enrol, system.test)]
+        both = [np.union1d(*sides)] if system.units.shared else sides
+        found.append(min(map(len, both)))
+    return np.array(found)
+
+
+def unseen_errors(system: System, level: float) -> np.ndarray:
+    """How much more each cost (M,) may be by errors of a kind that was never made.
+
+    As many as independent trials hide with twice the chance of 1 - level, 2.3 of 95 %, which is
+    enough together with the other kind (measured: tests/benchmarks/coverage.py); how much alike
+    trials of a speaker are, of which none erred, is not known. The least cost is at most what
+    another threshold costs, where some are made. 0 of what is no sum of two kinds of errors.
+    """
+    found = np.zeros(len(system.keys))
+    points = system.operating
+    misses, rejections = (counts[points.hull] for counts in (points.misses, points.rejections))
+    anywhere = np.column_stack([misses, points.n_nontargets - rejections])
+    for i, one in enumerate(errors(system)):
+        if one and one.both:
+            chosen = anywhere if system.asked[i][0].choice else one.numbers[None]
+            dearer = (chosen - one.numbers) @ one.each
+            never = np.where(chosen < 0.5, -np.log(min(2 * (1 - level), 1)) * one.each, 0)
+            found[i] = (dearer + np.linalg.norm(never, axis=1)).min()
     return found
 
 
@@ -127,6 +210,7 @@ def interval(
     free: float,
     level: float,
     *,
+    unseen: float = 0.0,
     enough: bool = True,
 ) -> Interval:
     """Interval about an estimate (that it includes) less its optimism.
@@ -142,6 +226,8 @@ def interval(
     free : float
         Degrees of freedom of its variance.
     level : float
+    unseen : float
+        What errors that were not seen may add (`unseen_errors`), beside the standard error.
     enough : bool
         Whether errors are enough for it.
     """
@@ -151,7 +237,8 @@ def interval(
         return Interval(estimate, estimate, estimate, level, enough)
     if estimate == error == 0:
         share = 1 - ((1 - level) / 2) ** (1 / scale.n_units)
-        return Interval(0.0, 0.0, float(min(scale.most, scale.missed * share)), level, enough)
+        high = max(scale.missed * share, unseen)
+        return Interval(0.0, 0.0, float(min(scale.most, high)), level, enough)
     raised = estimate + gained
     # The mean of a logarithm is below the logarithm of the mean, by half of its variance.
     centre = scale.to(raised) + 0.5 * min(error**2, _MOST_VARIANCE) * scale.bend(raised)
@@ -159,6 +246,7 @@ def interval(
     if scale.skewed:
         centre, width = centre + _RAISED * error, _WIDER * width
     low, high = (float(scale.back(centre + sign * width)) for sign in (-1, 1))
+    high = float(min(raised + np.hypot(max(high - raised, 0), unseen), scale.most))
     return Interval(estimate, min(low, estimate), max(high, estimate), level, enough)
 
 

@@ -81,17 +81,12 @@ def pair_rows(system: System) -> Iterator[np.ndarray]:
         yield row
 
 
-def pair_squares(
-    rows: Iterable[np.ndarray], less: Iterable[np.ndarray] | None = None
-) -> np.ndarray:
+def pair_squares(rows: Iterable[np.ndarray]) -> np.ndarray:
     """Sums of squares (M,) over pairs of units of the influence on each statistic.
 
-    The variance that the noise of single pairs makes; `rows` as of `pair_rows`. With the rows of a
-    second system, of the difference to it.
+    The variance that the noise of single pairs makes; `rows` as of `pair_rows`.
     """
-    if less is None:
-        return np.array([(row**2).sum() for row in rows])
-    return np.array([((b - a) ** 2).sum() for a, b in zip(less, rows)])
+    return np.array([(row**2).sum() for row in rows])
 
 
 def _numbered_pairs(system: System) -> _Side:

@@ -17,17 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fusion.intervals.ends import (
-    FEWEST_ERRORS,
-    Scale,
-    difference,
-    numbers_of_errors,
-    scales,
-)
+from fusion.intervals.bootstrap import intervals_of, spreads_of
+from fusion.intervals.ends import Errors, Scale, difference, enough_errors, errors, scales
 from fusion.intervals.influence import (
     degrees,
     pair_rows,
-    pair_squares,
     unbiased,
     unit_sums,
     without_pairs,
@@ -41,7 +35,7 @@ from fusion.intervals.replicates import (
     renumbered,
     replicates,
 )
-from fusion.intervals.results import Difference, McNemar
+from fusion.intervals.results import Difference, McNemar, MetricIntervals
 from fusion.metrics.points import OperatingPoint
 
 # How often to take the noise of pairs from rates that choose thresholds: of the 2 that are too
@@ -60,6 +54,8 @@ class PairedResult:
         point (0 if the metric has none).
     replicates : ndarray (B, M)
         Difference of every statistic in every replicate.
+    systems : tuple of MetricIntervals
+        Of the first system and of the second, as `bootstrap_interval` finds them.
 
     Examples
     --------
@@ -76,6 +72,7 @@ class PairedResult:
 
     differences: dict[tuple[str, int], Difference]
     replicates: np.ndarray
+    systems: tuple[MetricIntervals, MetricIntervals]
 
 
 def paired_bootstrap(
@@ -132,32 +129,33 @@ def paired_bootstrap(
     rng = np.random.default_rng(random_state)
     again = copy.deepcopy(rng)
     # One after the other, as a system takes several times the memory of its scores.
-    one = _drawn(System(both[0], target, units, points, llr), n_bootstrap, rng)
+    one = _drawn(System(both[0], target, units, points, llr), n_bootstrap, rng, level)
     system = System(both[1], target, units, points, llr)
-    two = _drawn(system, n_bootstrap, again, less=one.pairs)
+    two = _drawn(system, n_bootstrap, again, level, less=one.pairs)
     free = degrees([b - a for a, b in zip(one.sums, two.sums)])
     choose = np.array([metric.choice is not None for metric, _ in system.asked])
     with np.errstate(invalid="ignore"):  # an infinite Cllr has no spread
         spread = (two.raised - one.raised).var(axis=0, ddof=1)
-    spread = without_pairs(spread, two.pairs[0], np.where(choose, _CHOOSING, 2))
-    errors = np.sqrt(spread * unbiased(units.sizes))
+    spread = without_pairs(spread, two.apart, np.where(choose, _CHOOSING, 2))
+    deviations = np.sqrt(spread * unbiased(units.sizes))
+    enough = enough_errors(one.made, two.made)
     differences = {}
     for i, key in enumerate(system.keys):
         a, b = float(one.estimates[i]), float(two.estimates[i])
         gain = two.gained[i] - one.gained[i]
         found = difference(
-            two.scales[i], b - a, gain, errors[i], free[i], level,
-            enough=bool(one.errors[i] + two.errors[i] >= FEWEST_ERRORS),
-        )  # fmt: skip
+            two.scales[i], b - a, gain, deviations[i], free[i], level, enough=enough[i]
+        )
         differences[key] = Difference(a, b, *found)
-    return PairedResult(differences, two.found - one.found)
+    return PairedResult(differences, two.found - one.found, (one.intervals, two.intervals))
 
 
 class _Drawn(NamedTuple):
     """Of one system: replicates, as found and raised; estimates, optimism, influences.
 
-    `pairs` are the influences of pairs on each statistic; or of a second system the sums of
-    squares (M,) of what they differ by. `errors` (M,) are how many there are.
+    `pairs` are the influences of pairs on each statistic; those of a second system are not kept,
+    but `apart`, the sums of squares (M,) of what they differ by. `made` are the errors of
+    each statistic.
     """
 
     found: np.ndarray
@@ -166,23 +164,33 @@ class _Drawn(NamedTuple):
     gained: np.ndarray
     sums: list[np.ndarray]
     pairs: list[np.ndarray]
-    errors: np.ndarray
+    apart: np.ndarray
+    made: list[Errors | None]
     scales: list[Scale]
+    intervals: MetricIntervals
 
 
 def _drawn(
     system: System,
     n_bootstrap: int,
     rng: np.random.Generator,
+    level: float,
     less: list[np.ndarray] | None = None,
 ) -> _Drawn:
     found, _ = replicates(system, n_bootstrap, rng)
     gained = optimism(system, SPLITS, rng)
-    rows = pair_rows(system)
+    sums, rows, squares, apart = unit_sums(system), [], [], []
+    for i, row in enumerate(pair_rows(system)):
+        squares.append(float((row**2).sum()))
+        if less is None:
+            rows.append(row)
+        else:
+            apart.append(float(np.sum((row - less[i]) ** 2)))
+    spreads = spreads_of(system, found, gained, sums, np.array(squares), level)
     return _Drawn(
-        found, _raised(system, found, gained), system.estimates, gained, unit_sums(system),
-        list(rows) if less is None else [pair_squares(rows, less)],
-        numbers_of_errors(system), scales(system),
+        found, _raised(system, found, gained), system.estimates, gained, sums, rows,
+        np.array(apart), errors(system), scales(system),
+        MetricIntervals(intervals_of(system, spreads, level)),
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ arrays          Arrays of scores and log-odds as the metrics take them, checked.
 curve           The errors of a detector at every threshold, from one sort of its scores.
 rates           Error rates, costs and information of arrays of scores, as functions.
 kernels         The loops of curve: merging sorted scores, the convex hull, the logarithmic cost.
+order           Do target trials score higher: the area under the ROC, and its error.
 equalised       Detection costs in which partitions of the trials count alike, as NIST's scorer has.
 trial_costs     What each trial costs a metric, to first order: its influence function.
 table           The table of metrics: name, words, function, direction, influence; add one here.

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.order import area
 from fusion.plots.drawing import (
     MARKERS,
     PAPER,
@@ -165,12 +166,6 @@ def draw_roc(figure: Figure, look: Look, systems: Systems) -> Axes:
     axes.set_aspect("equal")
     dress(axes, look, "False-alarm rate", "Detection rate")
     return axes
-
-
-def area(points: OperatingPoints) -> float:
-    """Area under the ROC: how often a target's score beats a nontarget's, ties counting half."""
-    hit, accept = 1 - points.rates().p_miss, points.rates().p_fa
-    return float((hit[1:] + hit[:-1]) @ -np.diff(accept) / 2)
 
 
 def plot_score_histogram(

@@ -5,6 +5,7 @@ A figure's words hold its numbers, so that who cannot see it learns what it show
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fusion.forensic.measures import mean_distance_of
+from fusion.forensic.words import factor_words
+from fusion.intervals.results import ends
 from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.order import area
 from fusion.metrics.table import PRIMARY
 from fusion.plots import det as plots
 from fusion.plots import llr as llr_plots
@@ -66,7 +71,7 @@ def error_figures(
 ) -> list[PageFigure]:
     """DET and ROC."""
     shown = marks(points)
-    rates = {name: _rate(p, intervals.get(name)) for name, p in systems.items()}
+    rates = _rates(systems, intervals)
     det = _figure(
         "det", "DET curves", _SQUARE,
         lambda figure: plots.draw_det(figure, PAGE, systems, shown, intervals),
@@ -79,13 +84,13 @@ def error_figures(
         {name: f"{name}, EER {rate} %" for name, rate in rates.items()},
         [("●", "EER"), *_symbols(shown, "least cost, ")],
     )  # fmt: skip
-    areas = {name: plots.area(p) for name, p in systems.items()}
+    areas = {name: area(p) for name, p in systems.items()}
     roc = _figure(
         "roc", "ROC curves", _SQUARE,
         lambda figure: plots.draw_roc(figure, PAGE, systems),
-        [f"{name}: area under the curve {area:.4f}" for name, area in areas.items()],
+        [f"{name}: area under the curve {share:.4f}" for name, share in areas.items()],
         "Higher and further left is better; the diagonal is chance. Thin: convex hulls.",
-        {name: f"{name}, area {area:.4f}" for name, area in areas.items()},
+        {name: f"{name}, area {share:.4f}" for name, share in areas.items()},
     )  # fmt: skip
     return [det, roc]
 
@@ -181,11 +186,10 @@ def _symbols(shown: Sequence[Mark], what: str) -> list[tuple[str, str]]:
     return [(_SYMBOLS[marker], f"{what}{mark.label}") for mark, marker in zip(shown, MARKERS)]
 
 
-def _rate(points: OperatingPoints, result: BootstrapResult | None) -> str:
-    """EER in digits that its interval bears out."""
-    ends = result.intervals[PRIMARY.name, 0] if result else None
-    number = {"low": ends.low, "high": ends.high} if ends else None
-    return PRIMARY.text(PRIMARY.measure(points), told_digits(PRIMARY, [number]))
+def _rates(systems: Systems, intervals: Mapping[str, BootstrapResult]) -> dict[str, str]:
+    """EER of each system, in the digits of the table: those that the intervals of all bear out."""
+    digits = told_digits(PRIMARY, [ends(r.intervals[PRIMARY.name, 0]) for r in intervals.values()])
+    return {name: PRIMARY.text(PRIMARY.measure(p), digits) for name, p in systems.items()}
 
 
 def _misses(points: OperatingPoints, eer: str) -> str:
@@ -211,8 +215,8 @@ def _spread(points: OperatingPoints) -> str:
         parts.append(f"median of {name} trials {middle:.3g}, 90 % within {low:.3g} and {high:.3g}")
     p_miss, p_fa, threshold = points.rates(np.array([points.best_point(0.5)]))
     parts.append(
-        f"at the threshold {threshold[0]:.3g} {100 * p_miss[0]:.2f} % misses and "
-        f"{100 * p_fa[0]:.2f} % false alarms"
+        f"at the threshold of least error where both classes are as frequent, {threshold[0]:.3g}, "
+        f"{100 * p_miss[0]:.2f} % misses and {100 * p_fa[0]:.2f} % false alarms"
     )
     return "; ".join(parts)
 
@@ -250,18 +254,10 @@ def _ratio(llr: float) -> str:
 
 def _deviation(points: OperatingPoints) -> str:
     """How far likelihood ratios are from those found, in words."""
-    given, found = points.thresholds[:-1], points.pav(points.thresholds[:-1])
-    # Both classes count alike, or the many nontargets would hide the targets.
-    weight = np.diff(points.misses) / points.n_targets
-    weight = weight + np.diff(points.rejections) / points.n_nontargets
-    seen = np.isfinite(given) & np.isfinite(found)
-    if not seen.any():
+    distance = mean_distance_of(points)
+    if math.isnan(distance):
         return "the classes do not overlap, so that no ratio can be checked"
-    factor = np.exp(np.average(np.abs(given - found)[seen], weights=weight[seen]))
-    return (
-        f"where the classes overlap, given and found likelihood ratios differ by a factor of "
-        f"{factor:.3g} on average"
-    )
+    return f"where the classes overlap, {factor_words(distance)}"
 
 
 def _costs(points: OperatingPoints, shown: Sequence[Mark]) -> str:

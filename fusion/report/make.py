@@ -342,7 +342,10 @@ def _cautions(
     few: dict[str, list[str]] = {}
     for point in points:
         for name, system in measured.items():
-            at = system.best_point(point.p_target, point.c_miss, point.c_fa)
+            costs = point.p_target, point.c_miss, point.c_fa
+            if system.min_dcf(*costs) > 1 - 1e-9:
+                continue  # no threshold costs less than deciding without scores, as is said
+            at = system.best_point(*costs)
             missed, rejected = system.below(at)
             errors = min(missed, system.n_nontargets - rejected)
             if errors < RULE_OF:

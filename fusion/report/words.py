@@ -53,7 +53,9 @@ _OTHERS = (
     ("Prior log-odds", "ln(P / (1 − P)) of the probability P of a target trial", True),
     ("95 % interval", "a range made so that, if the evaluation were repeated with other speakers, "
      "95 of 100 such ranges would hold the true value; from drawing speakers anew, not trials, as "
-     "trials of one speaker are alike", False),
+     "trials of one speaker are alike. That of a cost also goes up to what errors of a kind may "
+     "cost that were never seen; where one of them would change it beyond recognition, errors are "
+     "too few to tell", False),
     ("p-value", "how often a difference at least this large would be seen if there were none",
      False),
     ("DET, ROC", "miss rate (or detection rate) over false-alarm rate at all thresholds; DET "
@@ -82,8 +84,8 @@ def summary(content: Record) -> list[str]:
     several = len(content["systems"]) > 1
     named = content["comparison"]["best"] if several else content["systems"][0]["system"]
     best = next(row for row in content["systems"] if row["system"] == named)
-    rate = best[PRIMARY.name]
-    show = partial(PRIMARY.text, digits=told_digits(PRIMARY, [rate]))
+    rate, rates = best[PRIMARY.name], [row[PRIMARY.name] for row in content["systems"]]
+    show = partial(PRIMARY.text, digits=told_digits(PRIMARY, rates))
     ends = interval(rate, show)
     reaches = "makes the fewest errors" if several else "reaches"
     others = content["comparison"]["systems"] if several else []

@@ -11,10 +11,14 @@ import numpy as np
 from fusion.calibration.one_system import KNOTTED, Calibration
 from fusion.calibration.wording import describe_llr
 from fusion.metrics.curve import OperatingPoints
+from fusion.metrics.order import order
 from fusion.metrics.points import OperatingPoint
-from fusion.metrics.table import measures
+from fusion.metrics.table import INFORMATION, measures
 from fusion.terminal.tables import metric_cells, metric_heads, print_table
 from ivector.base.errors import DataError
+
+# Cllr beside min Cllr from which bounded training is tried, and the part it is to leave.
+_MUCH, _BETTER = 1.2, 0.95
 
 
 def measure(
@@ -30,6 +34,34 @@ def print_metrics(
     """Print metrics, a line for each name."""
     lines = [[name, *metric_cells(row, points)] for name, row in rows.items()]
     print_table([[title, *metric_heads(points)], *lines])
+
+
+def print_order(model: Calibration, scores: np.ndarray, target: np.ndarray) -> None:
+    """Say so if targets have the lower scores, or if a calibration takes them to have."""
+    found = order(OperatingPoints(scores[target], scores[~target]))
+    if found.turned:
+        print(f"the sign seems turned: {found.words} of cases")
+    elif found.higher and model.method == "logistic" and model.coef_[0] <= 0:
+        print(
+            f"a few scores far out have turned the slope, though {found.words} of cases: mend the "
+            "scoring, or try --bounded or --method isotonic"
+        )
+
+
+def may_be_ruled(model: Calibration, rows: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a few scores far out may rule a calibration: it loses much of what they tell."""
+    affine = model.method == "logistic" and not model.bounded and not len(model.mean_)
+    return affine and rows["calibrated"]["cllr"] > _MUCH * rows["before"]["min_cllr"]
+
+
+def print_bounded(plain: Mapping[str, Any], robust: Mapping[str, Any] | None) -> None:
+    """Say so if bounded training is better on unseen speakers; none, if it was not tried."""
+    if robust and robust["cllr"] < _BETTER * plain["cllr"]:
+        show = INFORMATION.text
+        print(
+            f"a few scores far out rule the calibration: with --bounded {INFORMATION.symbol} is "
+            f"{show(robust['cllr'])} and not {show(plain['cllr'])}"
+        )
 
 
 def print_model(model: Calibration, training: Mapping[str, Any]) -> None:

@@ -90,7 +90,8 @@ def of_development(
     robust = _robust(contest, certain, wrong)
     if robust:
         print(text.bounded(robust.fused(), contest.fused()))
-    subset = _subset(contest, findings, record, takes=bool(certain) and not robust)
+    takes = bool(certain) and not robust and options.action != "best"
+    subset = _subset(contest, findings, record, takes)
     gaps = [notice for notice in wrong if notice.kind == "gaps"]
     if options.action == "refuse":
         _refuse(certain, gaps, robust, subset)
@@ -167,7 +168,7 @@ def _subset(
     subset, remaining = offer(contest, findings)
     systems = [contest.names[k] for k in subset.systems]
     record["offer"] = {"systems": systems, **text.numbers(subset)}
-    print(text.offered(subset, remaining, takes))
+    print(text.offered(subset, findings, remaining, takes))
     return subset
 
 
@@ -276,7 +277,7 @@ def _others(wrong: Sequence[Notice], names: Sequence[str]) -> list[int]:
     some = [{*notice.systems} for notice in wrong if len(notice.systems) < len(names)]
     single = [systems for systems in some if len(systems) == 1]
     # A fusion that is worse than one part may be so for any of the others.
-    told = [{*n.systems} for n in wrong if n.kind != "worth" and len(n.systems) < len(names)]
+    told = [{*n.systems} for n in wrong if n.kind != "beaten" and len(n.systems) < len(names)]
     for blamed in (set().union(*told), set().union(*single), set().union(*some)):
         kept = [k for k in range(len(names)) if k not in blamed]
         if blamed and kept:

@@ -159,14 +159,20 @@ def sentence(finding: Finding) -> str:
     )
     if finding.worse is None:
         return text
-    text += f" (95 % interval {' to '.join(map(metric.text, finding.worse))})"
-    if not finding.certain:
-        return f"{text}, which may be chance"
-    return text if finding.worse[0] > 0 else f"{text}, and worse than deciding without scores"
+    if finding.difference and not finding.difference.enough:
+        text += ", and there are too few errors to tell whether this is chance"
+    else:
+        text += f" (95 % interval {' to '.join(map(metric.text, finding.worse))})"
+    if finding.useless:
+        return f"{text}; it is worse than deciding without scores"
+    few = finding.difference and not finding.difference.enough
+    return text if finding.certain or few else f"{text}, which may be chance"
 
 
-def offered(chosen: Measured, remaining: Sequence[Finding], takes: bool) -> str:
-    """The subset to take instead, in words; whether --guard best does."""
+def offered(
+    chosen: Measured, findings: Sequence[Finding], remaining: Sequence[Finding], takes: bool
+) -> str:
+    """The subset to take instead of what was found, in words; whether --guard best would."""
     values = [
         f"{metric.symbol} {metric.text(chosen.value((metric.name, 0)))} {metric.unit}".rstrip()
         for metric in (PRIMARY, INFORMATION)
@@ -174,7 +180,9 @@ def offered(chosen: Measured, remaining: Sequence[Finding], takes: bool) -> str:
     text = f"guard: {chosen.name} has {', '.join(values)} and is "
     if remaining:
         return f"{text}worse than the best part at {labels(remaining)} only"
-    return f"{text}not worse than the best part there{'; --guard best takes it' * takes}"
+    best = all(finding.part.systems == chosen.systems for finding in findings)
+    text += "the best part there" if best else "not worse than the best part there"
+    return text + "; --guard best takes it" * takes
 
 
 def bounded(robust: Measured, plain: Measured) -> str:

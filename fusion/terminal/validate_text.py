@@ -118,7 +118,11 @@ def print_validation(
 def print_case(case: Case) -> None:
     """Print the conclusions of a case."""
     learnt = case.learnt
-    print(f"\nrecalibrated: llr = {learnt.weight:.6g} x given {learnt.offset:+.6g}")
+    low, high = map(ratio_text, case.bounds)
+    print(
+        f"\nrecalibrated: llr = {learnt.weight:.6g} x given {learnt.offset:+.6g}; so recalibrated, "
+        f"the trials support LR from {low} to {high} (ELUB)"
+    )
     for n, (one, two) in enumerate(case.pairs()):
         if n == _SHOWN:
             print(f"and {len(case.llr) - _SHOWN} more trials, which --out writes")

@@ -230,3 +230,36 @@ def test_a_model_that_needs_measures_says_so(calibrate, world, tmp_path):
     out = ("--model", path, "--apply", "eval.scores", "--out", tmp_path / "x")
     code, _, errors = calibrate(*out)
     assert code == 2 and "needs enrol_duration, test_duration; give --apply-quality" in errors
+
+
+def test_scores_far_out_and_turned_signs_are_told(calibrate, world, tmp_path):
+    pairs, scores = [], []
+    for line in (world / "dev.scores").read_text().splitlines():
+        pair, score = line.rsplit(" ", 1)
+        pairs.append(pair)
+        scores.append(float(score))
+    target = [line.endswith(" target") for line in (world / "dev.trials").read_text().splitlines()]
+
+    def told(values):
+        lines = [f"{pair} {value:.6g}\n" for pair, value in zip(pairs, values)]
+        (tmp_path / "s").write_text("".join(lines))
+        return calibrate(tmp_path / "s", "dev.trials", "--utt2spk", "dev.utt2spk")[1]
+
+    text = told(scores)
+    assert "seems turned" not in text and "--bounded" not in text
+    turned = "the sign seems turned: a target trial scores higher than a nontarget trial in"
+    assert turned in told(-np.array(scores))
+    wild = np.array(scores)
+    outliers = np.flatnonzero(~np.array(target))[::900]
+    wild[outliers] = 20
+    assert "a few scores far out rule the calibration: with --bounded Cllr is 0." in told(wild)
+    wild[outliers] = 1e4
+    text = told(wild)
+    assert "a few scores far out have turned the slope" in text and turned not in text
+
+
+def test_columns_of_words_are_said_to_be_left_out(calibrate):
+    told = "columns of words are no quality measures, and not used: enrol_gender, test_gender"
+    given = ("dev.scores", "dev.trials", "--quality", "dev.csv", "--folds", 0)
+    assert told in calibrate(*given)[1]
+    assert told not in calibrate(*given, "--use", "duration")[1]

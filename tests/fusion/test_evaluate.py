@@ -260,3 +260,17 @@ def test_too_few_errors_are_said(corpus, capsys):
     assert row["eer"] == 0 and row["eer_interval"] == "too few errors"
     assert row["min_c_primary"][0]["interval"] == "too few errors"
     assert "0.00 [too few errors]" in capsys.readouterr().out
+
+
+def test_a_turned_sign_and_another_logarithm_are_hinted_at(corpus, capsys):
+    lines = [line.rsplit(" ", 1) for line in Path("fold0.scores").read_text().splitlines()]
+    Path("turned").write_text("".join(f"{pair} {-float(score):.6f}\n" for pair, score in lines))
+    # Of classes 2 apart: llr are 2 (s - 1).
+    decimal = [f"{pair} {2 * (float(score) - 1) / np.log(10):.6f}\n" for pair, score in lines]
+    Path("decimal").write_text("".join(decimal))
+    assert call("fold0.scores", "turned", "trials0", "--bootstrap", 0) == 0
+    out = capsys.readouterr().out
+    assert "turned: the sign seems turned: a target trial scores higher" in out
+    assert "fold0: the sign" not in out
+    assert call("decimal", "trials0", "--llr", "--bootstrap", 50) == 0
+    assert "decimal: The llr are 2." in capsys.readouterr().out

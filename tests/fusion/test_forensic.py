@@ -202,7 +202,7 @@ def test_bigaussianised_is_better_than_logistic_where_scores_are_warped():
 
 
 @pytest.mark.parametrize(("scores", "what"), [
-    ([3.0, 2.0, 1.0, 2.5, 1.5, 0.0], "no higher for targets"),
+    ([3.0, 2.0, 1.0, 2.5, 1.5, 0.0], "scores higher than a nontarget trial in 0.0 %"),
     ([1.0, np.inf, 1.0, 2.0, 3.0, 4.0], "infinite"),
     ([1.0] * 6, "tells nothing"),
 ])  # fmt: skip

@@ -299,6 +299,7 @@ def test_guard_on_the_command_line(tmp_path, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "guard: fused" in text and "good alone" in text and "95 % interval" in text
     assert "guard: good has EER" in text
+    assert "and is the best part there; --guard best takes it" in text
     assert len(load_model("m.json").weights_) == 2
     Path("m.json").unlink()
     assert call(*learn, "--guard", "refuse") == 1
@@ -308,7 +309,8 @@ def test_guard_on_the_command_line(tmp_path, monkeypatch, capsys):
         call(*learn, "--guard", "best", "--apply", *files("bad", "good", "other"), "--out", "f")
         == 0
     )
-    assert "taken: good" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "and is the best part there\ntaken: good" in text
     assert list(load_model("m.json").names) == ["good"]
     assert call("--model", "m.json", "--apply", *files("bad", "good"), "--out", "g") == 0
     assert Path("f").read_bytes() == Path("g").read_bytes()

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,6 +174,40 @@ def test_one_rule_in_evaluate_compare_and_report(tmp_path, monkeypatch, capsys):
     texts.append(capsys.readouterr().out)
     main(build_parser().parse_args(["right", "off", "trials", *options, "--out", "r.html"]))
     texts.append(capsys.readouterr().out)
-    found = [re.findall(r".* (?:is|are) (?:well|fairly|poorly) calibrated.*", t) for t in texts]
+    said = r".* is (?:(?:well|fairly|poorly) calibrated|not shown to be off).*"
+    found = [re.findall(said, text) for text in texts]
     assert found[0] == found[1] == found[2]
     assert [sentence.split()[0] for sentence in found[0]] == ["right", "off"]
+
+
+def test_face_value_is_said_only_where_a_shift_would_have_been_seen():
+    some = (grade_calibration(*exact(0.05, 30, 12_000, seed)) for seed in range(20))
+    grades = {
+        "many": grade_calibration(*exact(0.05, 2000, 20_000, 0), points=POINTS),
+        "few": next(grade for grade in some if grade.word == "well"),
+    }
+    assert grades["many"].word == grades["few"].word == "well"
+    assert grades["many"].power > 0.99 and grades["few"].power < 0.8
+    texts = dict(zip(("many", "few"), calibration_sentences(grades)))
+    assert "many" in texts["many"] and texts["many"].endswith("can be taken at face value.")
+    assert texts["few"].endswith("need not show a shift of its llr by 1.")
+    doubted = replace(grades["many"], p_value=0.05, added=0.1)
+    (text,) = calibration_sentences({"x": doubted})
+    assert text.endswith("is not shown to be off, though more is lost than chance usually loses.")
+    (text,) = calibration_sentences({"x": replace(doubted, added=0.01)})
+    assert text.endswith("can be taken at face value.")
+
+
+def test_power_is_how_often_a_shift_is_noticed():
+    noticed = 0
+    for seed in range(20):
+        llr, *trials = exact(0.05, 100, 4000, seed)
+        found = grade_calibration(llr + 1, *trials, n_sets=300, random_state=seed)
+        noticed += found.word in ("fairly", "poorly")
+    assert found.power > 0.85 and noticed >= 15
+
+
+def test_what_one_llr_loses_is_not_by_chance():
+    llr, *trials = exact(0.05, 360, 14_000, 0)
+    (text,) = calibration_sentences({"x": grade_calibration(np.full(len(llr), 3.0), *trials)})
+    assert "by chance" not in text and "of which 1." in text

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,12 +26,17 @@ from guard_cases import (
 
 from fusion import fuse
 from fusion.calibration import reference as references
-from fusion.calibration.applied import labelled
+from fusion.calibration.applied import _is_worse, labelled
 from fusion.calibration.notices import Notice, notices
 from fusion.calibration.reference import Reference, enough
 from fusion.calibration.saving import load_model
+from fusion.calibration.worth import Finding, at_least
 from fusion.formats.files import read_scores, write_scores
+from fusion.intervals.results import Interval
+from fusion.metrics.points import OperatingPoint
+from fusion.metrics.table import METRICS
 from fusion.terminal.fuse_guard import _others
+from fusion.terminal.fuse_text import sentence
 from ivector.base.cli import run
 from ivector.base.errors import DataError
 
@@ -299,6 +305,43 @@ def test_what_one_system_is_blamed_for_tells_most(blamed, kept):
         _others(wrong, NAMES)
 
 
+def test_what_is_blamed_by_labels_is_not_taken():
+    """Only that a fusion is beaten by a part leaves open which of the others is to blame."""
+    scale = Notice("scale", (2,), "wrong", "calibration")
+    fallen, beaten = (Notice(kind, (0,), "less", "ranking") for kind in ("worth", "beaten"))
+    assert _others([scale, fallen], NAMES) == [1]
+    assert _others([scale, beaten], NAMES) == [0, 1]
+
+
+def test_a_fall_is_judged_by_the_sides_of_intervals_that_face_each_other():
+    before = [0.05, 0.045, 0.06]
+    assert _is_worse([0.08, 0.075, 0.2], before, 1.0)
+    assert not _is_worse([0.08, 0.05, 0.09], before, 1.0)
+    assert not _is_worse([0.08, 0.075, 0.2], before, 3.0)  # that of before is not sure enough
+
+
+def test_what_rests_on_few_trials_is_no_certain_harm():
+    """One false alarm of 100 nontargets costs 0.99; one wild llr may cost hundreds."""
+    target = np.arange(340) < 240
+    llr = np.where(target, 8.0, -8.0)
+    llr[-1], llr[:72] = 6.0, 0.0
+    point = OperatingPoint(0.01)
+    cost = at_least(llr, target, METRICS["act_dcf"], point)
+    assert 0.02 < cost < 0.5  # and is 1.29
+    wild = llr.copy()
+    wild[-1] = 1e5
+    assert at_least(wild, target, METRICS["cllr"]) > 1 > at_least(llr, target, METRICS["cllr"])
+    part = SimpleNamespace(name="b", systems=(1,), value=lambda metric: 0.6)
+    interval = Interval(0.69, -1.5, 2.9, 0.95)
+    found = Finding(("act_dcf", 0), "actDCF", 1.29, part, interval, cost)
+    assert not found.certain and sentence(found).endswith("which may be chance")
+    assert replace(found, least=1.1).certain
+    assert "worse than deciding without scores" in sentence(replace(found, least=1.1))
+    few = replace(found, difference=Interval(0.69, 0.5, 0.9, 0.95, enough=False))
+    assert not few.certain and "0.5000" not in sentence(few)
+    assert sentence(few).endswith("there are too few errors to tell whether this is chance")
+
+
 def test_outliers_are_named_by_trial(parts, capsys):
     row = int(
         np.argmax(KINDS["one score of 1e6"](learnt(0)[2], np.random.default_rng(0)).scores[:, 0])
@@ -339,7 +382,7 @@ def test_outliers_of_development_propose_bounded_training(parts, capsys):
     learn = (*files("bad"), "bad/trials", "--bootstrap", 50, "--model", "b.json")
     assert call(*learn) == 0
     text = capsys.readouterr().out
-    assert "1 score of a is far outside those of development (1e+06); trials badm" in text
+    assert "1 score of a is far outside the others (1e+06); trials badm" in text
     refused = call(*learn, "--guard", "refuse")
     assert refused == 1
     assert call(*learn, "--guard", "best") == 0

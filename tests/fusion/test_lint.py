@@ -265,3 +265,19 @@ def test_usage(corpus, capsys):
     put("train", ["a b c"])
     assert run(lint.make_parser(), lint.main, ["scores", "--train", "train"]) == 1
     assert "train, line 1: expected 'utterance speaker'" in capsys.readouterr().err
+
+
+def test_decisions_beside_a_list_are_scores(corpus):
+    _, trials = corpus
+    lines = [line.replace("nontarget", "-1").replace("target", "1") for line in trials]
+    put("decisions", lines)
+    code, found = call("decisions", "trials")
+    assert code == 0 and set(found) == {"few-distinct", "separable"}
+    assert call("decisions")[0] == 1  # alone, it may be a list of one class
+
+
+def test_ids_of_both_sides_are_counted_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put("trials", ["a b target", "b c nontarget", "a c nontarget", "c d target"])
+    put("utt2spk", ["a x"])
+    assert call("trials", "--utt2spk", "utt2spk")[1]["no-speaker"]["count"] == 3

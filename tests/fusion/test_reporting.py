@@ -427,3 +427,19 @@ def test_as_many_digits_as_intervals_bear_out():
     assert told_digits(cost, [{"estimate": 0.97, "low": 0.92, "high": 1.0}]) == 3
     assert told_digits(cost, [{"estimate": 1.0, "low": 1.0, "high": 1.0}]) == cost.digits
     assert told_digits(cost, [{"estimate": 1.0, "low": None, "high": None}]) == cost.digits
+
+
+def test_eer_has_the_same_digits_in_legend_table_and_sentence():
+    """Those that the narrowest interval bears out, so that no order is turned by rounding."""
+    target, enrol, test, scores, _ = simulated()
+    wide = np.where(enrol == 0, -5 * scores["fused"], scores["fused"])
+    found = make_report(
+        target, enrol, test, {"a": scores["fused"], "b": wide}, n_bootstrap=50, title="x"
+    )
+    rows = [row["eer"] for row in found.content["systems"]]
+    digits = told_digits(METRICS["eer"], rows)
+    assert digits > told_digits(METRICS["eer"], rows[1:])
+    rates = [METRICS["eer"].text(row["estimate"], digits) for row in rows]
+    page = found.html()
+    assert all(f"{name}, EER {rate} %" in page for name, rate in zip("ab", rates))
+    assert f"an EER of {rates[0]} %" in found.content["summary"][1]

@@ -155,3 +155,9 @@ def test_the_command_says_what_it_counts(capsys):
     Path("u").write_text("a b\n")
     assert call(*common, "--speaker-ids", "nist", "--utt2spk", "u") == 2
     assert "--speaker-ids: give it or --utt2spk" in capsys.readouterr().err
+
+
+def test_recordings_that_a_map_lacks_are_counted_once():
+    trials = written([("a", "b", True), ("b", "c", False), ("a", "c", False), ("c", "d", True)])
+    with pytest.raises(DataError, match=r"3 of 4 ids of .*, first 'b'; add it to `utt2spk`"):
+        mapped_speakers(trials, {"a": "x"})
