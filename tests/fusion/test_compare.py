@@ -81,7 +81,8 @@ def test_three_systems_parts_and_markdown(call, capsys):
 def test_same_seed_same_bytes(call, capsys):
     texts = []
     for seed in (1, 1, 2):
-        assert call("one.scores", "two.scores", *QUICK, "--seed", seed, "--top", 0) == 0
+        words = ("two.scores", "three.scores", *QUICK, "--llr", "--seed", seed, "--top", 0)
+        assert call(*words) == 0
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] != texts[2]
     assert "disagreement" not in texts[0]
