@@ -16,6 +16,7 @@ from fusion.calibration.logistic import fit_logistic
 from fusion.metrics.curve import OperatingPoints
 from fusion.metrics.order import order
 from fusion.metrics.rates import cllr
+from fusion.metrics.table import INFORMATION, METRICS
 from ivector.base.errors import DataError, DegenerateDataWarning, warn_caller
 
 LARGEST = 1e50  # of scores: no system's are, and their squares must not overflow
@@ -116,7 +117,7 @@ def _bits(values: np.ndarray, target: np.ndarray) -> float:
     points = OperatingPoints(values[target], values[~target])
     found = order(points)
     if found.higher:
-        return points.min_cllr()
+        return METRICS[INFORMATION.best].measure(points)
     if fit.weights[0] <= 0:
         raise DataError(f"{found.words} of cases; turn the sign of the scores or mend the scoring")
     return bits

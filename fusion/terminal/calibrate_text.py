@@ -51,16 +51,17 @@ def print_order(model: Calibration, scores: np.ndarray, target: np.ndarray) -> N
 def may_be_ruled(model: Calibration, rows: Mapping[str, Mapping[str, Any]]) -> bool:
     """Whether a few scores far out may rule a calibration: it loses much of what they tell."""
     affine = model.method == "logistic" and not model.bounded and not len(model.mean_)
-    return affine and rows["calibrated"]["cllr"] > _MUCH * rows["before"]["min_cllr"]
+    least = rows["before"][INFORMATION.best]
+    return affine and rows["calibrated"][INFORMATION.name] > _MUCH * least
 
 
 def print_bounded(plain: Mapping[str, Any], robust: Mapping[str, Any] | None) -> None:
     """Say so if bounded training is better on unseen speakers; none, if it was not tried."""
-    if robust and robust["cllr"] < _BETTER * plain["cllr"]:
-        show = INFORMATION.text
+    name, show = INFORMATION.name, INFORMATION.text
+    if robust and robust[name] < _BETTER * plain[name]:
         print(
             f"a few scores far out rule the calibration: with --bounded {INFORMATION.symbol} is "
-            f"{show(robust['cllr'])} and not {show(plain['cllr'])}"
+            f"{show(robust[name])} and not {show(plain[name])}"
         )
 
 

@@ -343,8 +343,6 @@ NAMED = {
     "fusion/forensic/words.py": "measures of a forensic validation",
     "fusion/calibration/grades.py": "calibration is graded by its loss, which is of Cllr",
     "fusion/calibration/wording.py": "calibration is graded by its loss, which is of Cllr",
-    "fusion/calibration/methods.py": "the width of bi-Gaussian llr is that of their Cllr",
-    "fusion/terminal/calibrate_text.py": "whether a few scores rule a calibration is told by Cllr",
     "fusion/terminal/fuse_guard.py": "a training is chosen by Cllr",
     "fusion/terminal/fuse_text.py": "a training is chosen by Cllr",
     "fusion/report/make.py": "how many errors the EER rests on",

@@ -112,6 +112,7 @@ ONE_COMMAND = {
     "fusion/terminal/fuse_text.py": ["fusion/fuse.py"],
     "fusion/terminal/fuse_guard.py": ["fusion/fuse.py"],
     "fusion/terminal/validate_text.py": ["fusion/validate.py"],
+    "fusion/terminal/calibrate_text.py": ["fusion/calibrate.py"],
     "fusion/terminal/partitions.py": ["fusion/evaluate.py"],
     "dnn/configuration/sections.py": ["dnn/train.py"],
 }
