@@ -30,23 +30,31 @@ _FEWEST = 5  # frames of pauses; with fewer the quietest tenth stands for them
 _TINY = 1e-3  # added to deviations, which may be 0
 _SPEECH, _STEPS, _TURNS, _PAUSES = range(4)  # frames, differences, second ones; other frames
 
-# Of D static features a group has a D + b numbers: a and b.
+# Of D static features a group has a D + b numbers, and differences below the third tell nothing.
 GROUPS = {
-    "duration": (0, 1),
-    "dynamics": (0, 3),
-    "spectrum": (1, -1),
-    "spread": (1, 0),
-    "pauses": (1, -1),
-    "roughness": (2, 0),
+    "duration": (0, 1, 0.05),
+    "dynamics": (0, 3, 0.05),
+    "spectrum": (1, -1, 0.2),
+    "spread": (1, 0, 0.05),
+    "pauses": (1, -1, 0.2),
+    "roughness": (2, 0, 0.01),
 }
 
 
 def groups(n_measures: int) -> dict[str, slice]:
     """Where each group stands among so many numbers, as `measure` gives them."""
-    each, fixed = np.sum(list(GROUPS.values()), axis=0)
-    n_dims = (n_measures - fixed) // each
-    ends = np.cumsum([a * n_dims + b for a, b in GROUPS.values()]).tolist()
+    each, fixed, _ = np.sum(list(GROUPS.values()), axis=0)
+    n_dims = int((n_measures - fixed) // each)
+    ends = np.cumsum([a * n_dims + b for a, b, _ in GROUPS.values()]).tolist()
     return dict(zip(GROUPS, map(slice, [0, *ends], ends)))
+
+
+def resolution(n_measures: int) -> np.ndarray:
+    """Differences (n_measures,) that tell nothing, for `ivector.base.domain.Domain`."""
+    found = np.empty(n_measures)
+    for name, part in groups(n_measures).items():
+        found[part] = GROUPS[name][2]
+    return found
 
 
 def measure(static: Any, voiced: Any) -> np.ndarray:

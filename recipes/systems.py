@@ -33,7 +33,7 @@ class Stage:
 
 STAGES = (
     Stage("corpus", (("corpus",), ("development",)), 20),
-    Stage("features", (("features",),), 3),
+    Stage("features", (("features",), ("domain",)), 4),
     Stage("UBM", (("ubm",),), 25),
     Stage("total variability", (("total_variability",),), 10),
     Stage("i-vectors", (("ivectors",),), 6),
@@ -45,7 +45,7 @@ STAGES = (
         (("networks.xvectors", "networks.embeddings"), ("backend",), ("adaptation",), ("scores",)),
         30,
     ),
-    Stage("calibration and fusion", (("domain",), ("fusion",)), 6),
+    Stage("calibration and fusion", (("fusion",),), 5),
     Stage("report", (("report",),), 8),
 )
 

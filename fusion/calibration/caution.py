@@ -33,9 +33,11 @@ from typing import Any
 import numpy as np
 
 from fusion.metrics.arrays import checked
+from ivector.base.errors import DataError, UsageError
 
 LEAST_DOUBT = 0.05  # ε₀
 _MOST_DOUBT = 0.5
+_FAR = 1e6  # deviations, or times as wide: as far as is told
 _SLOPE = 1e-3  # of arsinh(llr)
 _MAD = 1.4826  # deviation of a Gaussian, in medians of absolute deviations
 
@@ -88,7 +90,9 @@ def caution(scores: Any, nontargets: Any, least: float = LEAST_DOUBT) -> Caution
     Raises
     ------
     DataError
-        NaN, or no scores.
+        NaN, no scores, or mostly infinite ones.
+    UsageError
+        `least` is no share up to a half.
 
     Examples
     --------
@@ -104,14 +108,21 @@ def caution(scores: Any, nontargets: Any, least: float = LEAST_DOUBT) -> Caution
     """
     middle, deviation = _bulk(checked(scores, "new"))
     known, spread = _bulk(checked(nontargets, "development"))
-    shift, scale = (middle - known) / spread, deviation / spread
+    if not 0 <= least <= _MOST_DOUBT:
+        raise UsageError(f"least must be from 0 to {_MOST_DOUBT:g}, got {least!r}")
+    if not np.isfinite([middle, known]).all():
+        raise DataError("most scores are infinite, so that it is not known how far they have moved")
+    shift, scale = (
+        float(np.clip(x, -_FAR, _FAR)) for x in ((middle - known) / spread, deviation / spread)
+    )
     distance = shift**2 / 2 + 2 * np.log(scale) ** 2
     doubt = float(np.clip(-np.expm1(-distance / 2) / 2, least, _MOST_DOUBT))
-    return Caution(doubt, float(shift), float(scale))
+    return Caution(doubt, shift, scale)
 
 
 def _bulk(values: np.ndarray) -> tuple[float, float]:
     """Median, and a deviation that a few scores do not move."""
     middle = float(np.median(values))
-    deviation = _MAD * float(np.median(np.abs(values - middle)))
-    return middle, max(deviation, np.finfo(float).tiny)
+    with np.errstate(invalid="ignore"):  # a median that is infinite is refused
+        deviation = _MAD * float(np.median(np.abs(values - middle)))
+    return middle, max(deviation, 1e-300)

@@ -36,6 +36,8 @@ _ALL = "all"
 _PER_SPEAKER = 3.0  # recordings, at most, on average
 _MOST_SPEAKERS, _MOST_RECORDINGS = 400, 4000  # of training that are looked at
 _LARGEST_SET = 50  # recordings judged at once; of more several sets are judged
+_FARTHEST = 1e6  # a distance that is told; where nothing varies it has no measure
+_TINY = 1e-9  # of variances and limits
 _RIDGE = 0.05  # of variances, added to them
 _PARTITIONS, _DRAWS = 20, 10  # of training speakers, and sets drawn of those held out
 _HELD_OUT = 0.25
@@ -112,6 +114,8 @@ class Domain:
     speakers : array_like (N,)
     groups : mapping of str to slice
         Of the columns.
+    resolution : array_like (K,), optional
+        Differences that tell nothing; without them any tells something.
     rate : float
         Share of sets, and of single recordings, of unseen speakers that may be called outside.
     seed : int
@@ -139,6 +143,7 @@ class Domain:
         X: Any,
         speakers: Any,
         groups: Mapping[str, slice],
+        resolution: Any = None,
         rate: float = 0.05,
         seed: int = 0,
     ):
@@ -148,6 +153,8 @@ class Domain:
         rows = sample(owners, seed)
         X, owners = X[rows], np.unique(owners[rows], return_inverse=True)[1]
         rng = np.random.default_rng(seed)
+        if resolution is not None:
+            X = X + np.asarray(resolution) * rng.normal(size=X.shape)
         self._model = _Model(X, owners, self.groups)
         # A set's limits are those of its size, found when they are first asked for.
         self._partitions = [_partition(X, owners, self.groups, rng) for _ in range(_PARTITIONS)]
@@ -174,13 +181,14 @@ class Domain:
         if len(X) > size:
             sets = [rng.choice(len(X), size, replace=False) for _ in range(2 * _DRAWS)]
         found = np.array([self._model.of_set(scores[rows]) for rows in sets])
-        ratios = np.median(found, axis=0) / (limits * most)
+        ratios = np.minimum(np.median(found, axis=0) / (limits * most), _FARTHEST)
         return Distance(float(ratios.max()), dict(zip(self.groups, ratios.tolist())), len(X))
 
     def recordings(self, X: Any) -> Recordings:
         """How far every single recording lies outside, (n_recordings, K)."""
         limits, most = self._single
-        ratios = self._model.of_single(self._model.scores(self._measures(X))) / (limits * most)
+        ratios = self._model.of_single(self._model.scores(self._measures(X)))
+        ratios = np.minimum(ratios / (limits * most), _FARTHEST)
         names = list(self.groups)
         return Recordings(ratios.max(axis=1), [names[k] for k in ratios.argmax(axis=1)])
 
@@ -191,6 +199,8 @@ class Domain:
                 f"expected {self._model.n_measures} measures a recording, got an array of shape "
                 f"{X.shape}"
             )
+        if not np.isfinite(X).all():
+            raise DataError("measures of recordings are not finite")
         return X
 
     def _limits_of(self, size: int) -> tuple[np.ndarray, float]:
@@ -203,8 +213,8 @@ class Domain:
 
 def _limits(found: np.ndarray, rate: float) -> tuple[np.ndarray, float]:
     """Limits of groups, from distances (n, n_groups) without a shift; of their largest ratio."""
-    limits = np.maximum(np.quantile(found, 1 - rate, axis=0), np.finfo(float).tiny)
-    return limits, float(np.quantile((found / limits).max(axis=1), 1 - rate))
+    limits = np.maximum(np.quantile(found, 1 - rate, axis=0), _TINY)
+    return limits, float(np.quantile((found / limits).max(axis=1), 1 - rate)) or 1.0
 
 
 def _checked(X: Any, speakers: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -291,7 +301,7 @@ def _moments(scores: np.ndarray, owners: np.ndarray, counts: np.ndarray) -> _Mom
 
 def _squared(differences: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Mahalanobis distances (n,) of differences (n, K), squared, over K."""
-    ridge = _RIDGE * np.diag(covariance) + 1e-12
+    ridge = _RIDGE * np.diag(covariance) + _TINY
     solved = np.linalg.solve(covariance + np.diag(ridge), differences.T).T
     return np.einsum("nk,nk->n", differences, solved) / differences.shape[1]
 

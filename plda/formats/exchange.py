@@ -70,6 +70,7 @@ _PLDA: Schema = {
 }
 # A message of HDF5 that says when an object was changed: its type, size and version, then seconds.
 CHANGED = b"\x12\x00\x08\x00\x00\x00\x00\x00\x01\x00\x00\x00"
+_OF_RECIPES = ("transforms.npz", "plda.npz")  # of a back-end of run.sh
 _VBX_CHAIN = "train Center LengthNorm LDA LengthNorm PLDA"
 _KALDI_CHAIN = "train Center LDA LengthNorm PLDA"
 
@@ -98,7 +99,8 @@ def read_backend(path: str | os.PathLike) -> Pipeline:
     Parameters
     ----------
     path : path-like
-        A file of `save_model`, a PLDA model of Kaldi, or a folder of one of `LAYOUTS`.
+        A file of `save_model`, a PLDA model of Kaldi, or a folder: of one of `LAYOUTS`, or of a
+        back-end of ``run.sh`` with PLDA (``EXP/SYSTEM/backend/FOLD``).
 
     Returns
     -------
@@ -122,7 +124,14 @@ def read_backend(path: str | os.PathLike) -> Pipeline:
     """
     path = Path(path)
     if path.is_dir():
-        return _layout_of(path).read(path)
+        own = [path / name for name in _OF_RECIPES]
+        if not all(part.exists() for part in own):
+            return _layout_of(path).read(path)
+        transforms, model = map(load_model, own)
+        with named(str(path)):
+            if not isinstance(transforms, Pipeline) or not isinstance(model, PLDA):
+                raise DataError(f"{' and '.join(_OF_RECIPES)} are no transforms and PLDA")
+        return Pipeline([*transforms.steps, ("plda", model)])
     model = load_model(path) if path.suffix == ".npz" else read_plda(path)
     return model if isinstance(model, Pipeline) else make_pipeline(model)
 

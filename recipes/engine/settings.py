@@ -134,7 +134,7 @@ TABLE = Table(
             Option("adapt", "", FOLDER, "folder or data directory of 5 recordings or more, without "
                    "labels, of the trials' domain and of other speakers: back-ends are adapted to "
                    "them where held-out ones gain by it; gmm-ubm-s and others that normalise take "
-                   "them as the cohort, unless --cohort is given; gmm-ubm takes nothing of them",
+                   "them as the cohort, unless --cohort is given; others take nothing of them",
                    must_exist=True),
             Option("cohort_top", "200", whole(2, 10**9), "most similar of the cohort that "
                    "as and as2 take; of a smaller one all, which is said"),
@@ -311,10 +311,15 @@ def read(words: Sequence[str], here: Path | None = None) -> Settings:
 def _check_others(settings: Settings) -> None:
     """Refuse recordings beside the corpus's that no system takes."""
     does = {"cohort": "normalises scores", "adapt": "adapts back-ends and normalises scores"}
+    if "cohort" in settings.others:
+        does["adapt"] = "adapts back-ends (beside --cohort, which normalises scores)"
     for other in settings.others:
         if not any(settings.takes(system, other) for system in settings.systems):
+            cure = "give --score-norm too, or systems as gmm-ubm-s"
+            if other != settings.cohort:
+                cure = "give systems with PLDA or cosine scoring too, or leave it out"
             raise UsageError(f"--{other} {does[other]}, but none of {', '.join(settings.systems)} "
-                             "does; give --score-norm too, or systems as gmm-ubm-s")  # fmt: skip
+                             f"does; {cure}")  # fmt: skip
 
 
 def _adaptive() -> list[str]:

@@ -5,6 +5,9 @@ training speakers, which calibration is learnt from, follow that decision, lest 
 calibration are scored in two ways. Their trials are of the training domain, though: covariances are
 adapted, to the recordings' vectors by the part's own extractor, and the means stay.
 
+Where the recordings on trial are like those of training (`recipes.steps.domain`), nothing is
+adapted, whatever the folder sounds like.
+
 What scores, adapted or as it was, is ``SYSTEM/adapted/FOLD``; ``adaptation.json`` there says why.
 """
 
@@ -36,6 +39,7 @@ from recipes.experiment.frames import logger
 from recipes.experiment.protocol import folds
 from recipes.experiment.vectors import read_vectors
 from recipes.steps.backend import training_vectors
+from recipes.steps.domain import are_inside
 from recipes.systems import ADAPTED, stage_of
 
 NAME, WHAT = "adaptation.json", "what was decided of adaptation"
@@ -66,13 +70,22 @@ def adapt(task: Task, work: Path, nj: int) -> None:
     for path in task.folder("backend", own=True).iterdir():
         if path.name not in FRAME:
             shutil.copyfile(path, work / path.name)
-    if found.adapts:
+    inside = are_inside(task.run.exp / "domain" / outer.fold.name)
+    adapts = found.adapts and not inside
+    if adapts:
         adapted = adapted_backend(task, keeps_means=task is not outer)
         save_model(adapted[:-1], work / "transforms.npz")
         if scoring == "plda":
             save_model(adapted[-1], work / "plda.npz")
             write_plda(adapted[-1], work / "plda")
-    record = {**choice(task), **numbers(found), "means": "moved" if task is outer else "kept"}
+    record = {
+        **choice(task),
+        **numbers(found),
+        "adapts": adapts,
+        "trials_are_like_training": inside,
+    }
+    if adapts:
+        record["means"] = "moved" if task is outer else "kept"
     write_text(work / NAME, json.dumps(record, indent=1) + "\n")
     if task is outer:
         logger.log(TOLD, "%s", told(task.system, task.fold.name, record))
@@ -100,7 +113,6 @@ def choice(task: Task) -> dict[str, Any]:
 def numbers(found: Evidence) -> dict[str, Any]:
     """Evidence for machines; gains in nats."""
     return {
-        "adapts": found.adapts,
         "n_vectors": found.n_vectors,
         "n_dims": found.n_dims,
         "centring_gain_per_dimension": found.shift,
@@ -112,11 +124,14 @@ def numbers(found: Evidence) -> dict[str, Any]:
 
 def told(system: str, fold: str, record: Mapping[str, Any]) -> str:
     """What was decided of a fold, with the numbers, in a line."""
-    adapted, above = ("adapted", "above") if record["adapts"] else ("not adapted", "not above")
+    adapted = "adapted" if record["adapts"] else "not adapted"
+    above = "above" if record["centring_gain_per_dimension"] > record["threshold"] else "not above"
+    inside = record["trials_are_like_training"] and above == "above"
+    but = ", but the recordings on trial are like those of training" if inside else ""
     gain, error = record["centring_gain_per_dimension"], record["centring_gain_error"]
     return (
         f"{system}, {fold}: {adapted} to {record['n_vectors']} recordings of --adapt: centring "
-        f"gains {gain:+.3f} ± {error:.3f} nats a dimension, {above} {record['threshold']:g}"
+        f"gains {gain:+.4f} ± {error:.4f} nats a dimension, {above} {record['threshold']:g}{but}"
     )
 
 
@@ -140,6 +155,7 @@ def job(task: Task) -> Job:
         folder = one.folder("backend", own=True)
         upstream[f"backend{name}"] = require(folder, number, on=[one.vectors()])
         upstream[f"vectors to adapt to{name}"] = one.other("adapt")
+    upstream["domain"] = require(task.run.exp / "domain" / outer.fold.name, 1)
     options = {"scoring": task.values.scoring, **choice(task)}
     body, by_name = functools.partial(adapt, task), [BACKENDS[task.values.scoring].module]
     return task.job("adaptation", "adapted", options, upstream, body, by_name=by_name)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from ivector.base.errors import UsageError
 from recipes import prepare
 from recipes.engine.code import code_digest
 from recipes.engine.run import Job, Run
@@ -19,6 +20,11 @@ def options_of(settings: Settings) -> argparse.Namespace:
     given = {"--corpus-dir": values.corpus_dir, "--protocol": values.protocol}
     words = [word for flag, value in given.items() if value for word in (flag, str(value))]
     words += ["--strict"] * values.strict + shlex.split(values.prepare_options)
+    if {"-h", "--help"} & set(words):
+        raise UsageError(
+            "--prepare-options takes options of the corpus, and --help is none to run with; "
+            f"python -m recipes.prepare {values.corpus} --help tells them"
+        )
     return prepare.parse(values.corpus, words, values.data, "run.sh")
 
 

@@ -1,9 +1,10 @@
-"""Stage 9: are the recordings on trial like those that the systems were trained on?
+"""Stage 1, too: are the recordings on trial like those that the systems were trained on?
 
 For every fold the training recordings tell what their domain sounds like (`ivector.measures`,
 `ivector.base.domain`), and each trial list's recordings are held against it, all of them together
-and one by one. What is found is warned of, drives how far llr are trusted (`recipes.steps.fusion`),
-and stands in ``domain/FOLD/domain.json``; ``domain/FOLD/recordings.tsv`` has every recording.
+and one by one. What is found is warned of, and drives whether ``--adapt`` adapts
+(`recipes.steps.adaptation`) and how far llr are trusted (`recipes.steps.fusion`). It stands in
+``domain/FOLD/domain.json``; ``domain/FOLD/recordings.tsv`` has every recording.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ivector.base.files import write_text
 from ivector.base.foreign.boundary import read_json
 from ivector.data import read_enroll, read_trials
 from ivector.formats.arks import load_array
-from ivector.measures import groups
+from ivector.measures import groups, resolution
 from recipes.engine.marks import is_planned
 from recipes.engine.run import Job, Run
 from recipes.engine.stage import require
@@ -33,7 +34,7 @@ RATE = 0.05  # of false alarms: sets, and single recordings, of speakers like th
 NAME = "domain.json"
 
 
-def read_domain(folder: Path) -> dict[str, dict[str, Any]]:
+def read_domain(folder: Path) -> dict[str, Any]:
     """What a fold's ``domain.json`` says of each trial list: "" for ``trials``, "-NAME"."""
     return read_json(folder / NAME, "what is known of the domain")
 
@@ -41,6 +42,12 @@ def read_domain(folder: Path) -> dict[str, dict[str, Any]]:
 def is_outside(found: Mapping[str, Any]) -> bool:
     """Whether a trial list's recordings are of another domain."""
     return found.get("distance", 0) > 1
+
+
+def are_inside(folder: Path) -> bool:
+    """Whether all of a fold's trials are known to be of recordings like those of training."""
+    lists = [found for found in read_domain(folder).values() if isinstance(found, dict)]
+    return bool(lists) and not any(map(is_outside, lists))
 
 
 class _Measures:
@@ -65,7 +72,8 @@ def learn(run: Run, fold: Path, measures: _Measures) -> Domain:
     seed = run.settings.common.seed
     rows = sample(owners, seed)
     X = measures.read([utterances[row] for row in rows])
-    return Domain(X, owners[rows], groups(X.shape[1]), RATE, seed)
+    n_measures = X.shape[1]
+    return Domain(X, owners[rows], groups(n_measures), resolution(n_measures), RATE, seed)
 
 
 def judge(run: Run, fold: Path, work: Path, nj: int) -> None:
@@ -76,8 +84,9 @@ def judge(run: Run, fold: Path, work: Path, nj: int) -> None:
         measures = _Measures(run.features)
         domain = learn(run, fold, measures)
     except DataError as error:
-        logger.warning("%s: whether trials are like the training data is not known: %s",
-                       fold.name, error)  # fmt: skip
+        logger.warning(
+            "%s: whether trials are like the training data is not known: %s", fold.name, error
+        )
         write_text(work / NAME, json.dumps({"unknown": str(error)}, indent=1) + "\n")
         return
     for path in trial_lists(fold):
@@ -97,7 +106,8 @@ def judge(run: Run, fold: Path, work: Path, nj: int) -> None:
         rows = zip(utterances, single.values, single.groups)
         lines += [f"{utt}\t{value:.3f}\t{group}\n" for utt, value, group in rows]
         if whole.outside:
-            logger.warning("%s: %s", f"{fold.name}{part}", _told(found[part], whole.reasons))
+            told = _told(found[part], whole.reasons)
+            logger.warning("trials of %s%s: %s", fold.name, part, told)
     write_text(work / NAME, json.dumps(found, indent=1) + "\n")
     write_text(
         work / "recordings.tsv", "recording\tdistance\tmeasure\n" + "".join(dict.fromkeys(lines))
@@ -116,7 +126,7 @@ def _told(found: Mapping[str, Any], reasons: Sequence[str]) -> str:
     what = ", ".join(reasons)
     return (
         f"the recordings on trial are not like those of training: {what} (distance "
-        f"{found['distance']:.1f}; unseen speakers of the training data stay below 1 in "
+        f"{found['distance']:.2f}; unseen speakers of the training data stay below 1 in "
         f"{100 * (1 - RATE):.0f} % of sets); {found['outside']} of {found['recordings']} stand out "
         "by themselves"
     )

@@ -182,13 +182,16 @@ def fuse(wanted: Learning, run: Run, inner: Sequence[str], fold: Path, work: Pat
             write_trial_scores(work / f"{system}{part}.scores", table.trials, llr)
         if doubted:
             cautions[part] = {name: asdict(found) for name, found in doubted.items()}
-            logger.warning("%s: %s", f"{fold.name}{part}", _told(doubted))
+            logger.warning("llr of %s%s: %s", fold.name, part, _told(doubted))
     if cautions:
         write_text(work / "caution.json", json.dumps(cautions, indent=1) + "\n")
 
 
 def _least_doubt(run: Run, model: Calibration | LinearFusion, name: str) -> float:
-    """Doubt of llr whose bulk has not moved: none where all that made them was adapted."""
+    """Doubt of llr whose bulk has not moved: none where all that made them knows the domain.
+
+    That is, has been held against ``--adapt``, and adapted where it was worth it.
+    """
     made_of = model.names or () if isinstance(model, LinearFusion) else (name,)
     adapted = run.settings.common.adapt is not None
     adapted = adapted and all(run.settings.takes(one, "adapt") for one in made_of)
@@ -200,7 +203,7 @@ def _told(doubted: Mapping[str, Caution]) -> str:
     name, found = list(doubted.items())[-1]  # the fusion, if there is one
     return (
         f"the calibration is not known to hold there, so llr are drawn towards 0: those of {name} "
-        f"to within ±{found.most:.1f}, as their bulk lies {found.shift:+.1f} deviations from "
+        f"to within ±{found.most:.2g}, as their bulk lies {found.shift:+.1f} deviations from "
         f"that of training's nontargets, {found.scale:.1f} times as wide; --trust-calibration "
         "leaves them as they are"
     )
@@ -236,7 +239,7 @@ def jobs(run: Run) -> Iterator[Job]:
         mine = [part for part in inner if part.rpartition("-")[0] == fold.name]
         if not mine:
             continue  # stage 0 has said why
-        upstream = {"domain": require(run.exp / "domain" / fold.name, 9)}
+        upstream = {"domain": require(run.exp / "domain" / fold.name, 1)}
         for system in wanted.systems:
             number = max(SYSTEMS[system].steps.values())
             scores = run.exp / system / "scores" / fold.name

@@ -5,7 +5,7 @@ import pytest
 
 from fusion.calibration.caution import LEAST_DOUBT, Caution, caution
 from fusion.metrics import OperatingPoints
-from ivector.base.errors import DataError
+from ivector.base.errors import DataError, UsageError
 
 
 def world(shift=0.0, scale=1.0, n=2000, seed=0):
@@ -66,3 +66,12 @@ def test_no_scores_are_refused():
         caution([], [1.0, 2.0])
     with pytest.raises(DataError, match="NaN"):
         caution([np.nan], [1.0, 2.0])
+    with pytest.raises(DataError, match="most scores are infinite"):
+        caution([np.inf] * 5 + [1.0] * 3, [1.0, 2.0])
+    with pytest.raises(UsageError, match="least must be from 0 to"):
+        caution([1.0], [1.0, 2.0], least=0.7)
+
+
+def test_scores_that_do_not_vary_have_finite_numbers():
+    found = caution(np.ones(9), np.zeros(9))
+    assert found.doubt == 0.5 and np.isfinite([found.shift, found.scale]).all()

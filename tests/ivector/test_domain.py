@@ -89,3 +89,20 @@ def test_wrong_measures_are_refused(domain):
         domain.distance(np.zeros((1, 12)))
     with pytest.raises(DataError, match="not finite"):
         Domain(np.full((40, 12), np.nan), np.arange(40) // 2, GROUPS)
+
+
+def test_measures_that_hardly_vary_make_nothing_odd():
+    """Training recordings of one length, others a little longer."""
+    rng = np.random.default_rng(0)
+    X, owners = recordings(rng, 30, 3)
+    X[:, 0] = np.log(300)
+    domain = Domain(X, owners, GROUPS, resolution=np.full(12, 0.05))
+    others, _ = recordings(rng, 20, 2)
+    others[:, 0] = np.log(302)
+    assert not domain.distance(others).outside
+    others[:, 0] = np.log(600)
+    assert domain.distance(others).reasons[0] == "level"
+    unscaled = Domain(X, owners, GROUPS).distance(others)
+    assert unscaled.outside and np.isfinite(unscaled.value)
+    with pytest.raises(DataError, match="not finite"):
+        domain.distance(others + np.nan)

@@ -15,6 +15,7 @@ from plda import (
     adapt_plda,
     cross_fit,
     load_model,
+    read_backend,
     read_plda,
     save_model,
     write_ids_vectors,
@@ -281,3 +282,15 @@ def test_scoring_warns_of_vectors_of_another_domain(here, caplog, backend):
         assert run(score.make_parser(), score.main, list(words)) == 0
         assert ("moved.ark: its vectors are not like those" in caplog.text) == is_other
         assert (here / "scores").read_text().startswith(f"{name}000 {name}001 ")
+
+
+def test_a_back_end_of_a_recipe_is_read_whole(here, chain, source):
+    """Its folder also holds PLDA in Kaldi's form, which lacks what comes before it."""
+    (here / "backend").mkdir()
+    save_model(chain[:-1], "backend/transforms.npz")
+    save_model(chain[-1], "backend/plda.npz")
+    write_plda(chain[-1], "backend/plda")
+    X = source[0][:50]
+    np.testing.assert_array_equal(
+        log_likelihood(read_backend("backend"), X), log_likelihood(chain, X)
+    )

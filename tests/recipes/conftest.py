@@ -4,7 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import soundfile
+from scipy.signal import butter, sosfilt
 from step_cases import CORPUS, SMALL, run_stages
+
+from recipes.experiment.cohort import read_others
 
 BOTH = (0, 1, 2, 3, 4, 5, 6, 9, 10)
 
@@ -36,3 +40,14 @@ def others(tmp_path_factory):
     words = ["--speakers", "10", "--sessions", "2", "--seed", "5"]
     prepare.make(prepare.parse("synthetic", words, folder, "test"), 1)
     return folder / "wav"
+
+
+@pytest.fixture(scope="session")
+def narrow(others, tmp_path_factory):
+    """Twenty recordings of other speakers, of which 800 to 1500 Hz are left."""
+    folder = tmp_path_factory.mktemp("narrow")
+    for utt, path, *_ in read_others(others, "x"):
+        samples, rate = soundfile.read(path)
+        band = butter(8, (800, 1500), "band", fs=rate, output="sos")
+        soundfile.write(folder / f"{utt[2:]}.wav", sosfilt(band, samples), rate)
+    return folder

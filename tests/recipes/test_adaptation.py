@@ -6,14 +6,13 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from scipy.signal import butter, sosfilt
 from step_cases import CORPUS, SMALL, call, places, results, run_stage, run_stages
 
 from ivector.base.errors import DataError
 from ivector.data import read_enroll
 from plda import adapt_backend
 from recipes.engine.settings import read
-from recipes.experiment.cohort import LEAST, read_others
+from recipes.experiment.cohort import LEAST
 from recipes.experiment.protocol import Models, read_utt2spk
 from recipes.experiment.vectors import read_vectors
 from recipes.steps.scores import read_scorer
@@ -23,17 +22,6 @@ SYSTEMS = ("--systems", "ivector cosine gmm-ubm-s")
 OPTIONS = (*CORPUS, *SMALL, "--dev-folds", "2", *SYSTEMS)
 WHOLE = ("--lda-dim", "0")  # nothing is projected away
 KINDS = ("adapt", "adapted", "scores", "llr")
-
-
-@pytest.fixture(scope="session")
-def narrow(others, tmp_path_factory):
-    """Twenty recordings of other speakers, of which 800 to 1500 Hz are left."""
-    folder = tmp_path_factory.mktemp("narrow")
-    for utt, path, *_ in read_others(others, "x"):
-        samples, rate = soundfile.read(path)
-        band = butter(8, (800, 1500), "band", fs=rate, output="sos")
-        soundfile.write(folder / f"{utt[2:]}.wav", sosfilt(band, samples), rate)
-    return folder
 
 
 @pytest.fixture(scope="session")

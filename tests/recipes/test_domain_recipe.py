@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from step_cases import SMALL, run_stage, run_stages
+from step_cases import SMALL, run_stages
 
 from fusion.formats.files import read_scores
 from ivector.formats.arks import load_array, read_scp
@@ -59,7 +59,7 @@ def test_trials_of_the_same_domain_are_left_alone(known):
 
 
 def test_those_of_another_are_told_and_doubted(moved, known, capsys):
-    run_stages(moved, (9, 10), *OPTIONS)
+    run_stages(moved, (1, 9, 10), *OPTIONS)
     exp = moved / "exp"
     found = read_domain(exp / "domain/fold0")[""]
     assert is_outside(found) and found["groups"]["spectrum"] > 1
@@ -79,8 +79,19 @@ def test_those_of_another_are_told_and_doubted(moved, known, capsys):
 
 
 def test_calibration_can_be_trusted_all_the_same(moved, known):
-    assert run_stage(moved, 9, *OPTIONS, "--trust-calibration") == 0
+    run_stages(moved, (1, 9), *OPTIONS, "--trust-calibration")
     one, other = (
         (folder / "exp/fusion/llr/fold0/fusion.scores").read_bytes() for folder in (known, moved)
     )
     assert one == other
+
+
+def test_nothing_is_adapted_where_trials_are_like_training(known, narrow, tmp_path):
+    """Whatever the folder sounds like."""
+    shutil.copytree(known, tmp_path / "x", symlinks=True, ignore=shutil.ignore_patterns("audio"))
+    run_stages(tmp_path / "x", (1, 4, 5), *OPTIONS, "--adapt", str(narrow))
+    for fold in ("fold0", "fold1"):
+        path = tmp_path / "x/exp/ivector/adapted" / fold / "adaptation.json"
+        found = json.loads(path.read_text())
+        assert found["centring_gain_per_dimension"] > found["threshold"]
+        assert found["trials_are_like_training"] and not found["adapts"] and "means" not in found
