@@ -23,7 +23,7 @@ from ivector.base.domain import Domain
 from ivector.features.audio import FULL_SCALE, read_audio
 from ivector.features.extractors import MFCC
 from ivector.features.vad import EnergyVAD, voiced_or_loudest
-from ivector.measures import groups, measure
+from ivector.measures import groups, measure, resolution
 from ivector.statistics import baum_welch
 from plda import PLDA, Center, LengthNorm, ScoreNorm, adapt_backend
 from recipes.steps.features import read_options
@@ -256,7 +256,8 @@ class Source:
         self.rows = self._rows(self.training)
         owners = self.recordings.speakers[self.rows]
         measures = self.recordings.measures[self.rows]
-        self.domain = Domain(measures, owners, groups(measures.shape[1]))
+        n_measures = measures.shape[1]
+        self.domain = Domain(measures, owners, groups(n_measures), resolution(n_measures))
         self.system = System.train(self.recordings, self.rows, self.sizes)
         self.backend = self.system.backend
         order = np.random.default_rng(0).permutation(len(self.training))
