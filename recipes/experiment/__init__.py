@@ -7,5 +7,6 @@ corpus_source  what networks are trained on: voiced frames of the corpus
 vectors        i-vectors and embeddings by utterance
 backends       back-ends trained, kept in a folder and read back
 cohort         recordings without labels beside the corpus's, for normalisation and adaptation
+decisions      what was decided of adaptation, in words
 trials         scores of a fold's trials, and their normalisation
 """

@@ -17,7 +17,7 @@ import functools
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from sklearn.pipeline import Pipeline
 
 from ivector.base.errors import DegenerateDataWarning
 from ivector.base.files import write_text
-from ivector.base.foreign.boundary import read_json
 from plda.domains.evidence import THRESHOLD, Evidence, evidence, gaussian
 from plda.domains.methods import METHODS, adapt_backend
 from plda.formats.models import load_model, save_model, write_plda
@@ -35,14 +34,13 @@ from recipes.engine.console import TOLD
 from recipes.engine.run import Job, Run, Task
 from recipes.engine.stage import require
 from recipes.experiment import backends
+from recipes.experiment.decisions import NAME, told
 from recipes.experiment.frames import logger
-from recipes.experiment.protocol import folds
 from recipes.experiment.vectors import read_vectors
 from recipes.steps.backend import training_vectors
 from recipes.steps.domain import are_inside
 from recipes.systems import ADAPTED, stage_of
 
-NAME, WHAT = "adaptation.json", "what was decided of adaptation"
 FRAME = {"done.json", "options.json", "log"}  # files of a stage that are no results
 
 
@@ -120,31 +118,6 @@ def numbers(found: Evidence) -> dict[str, Any]:
         "gain_per_vector": found.gain,
         "gain_error": found.error,
     }
-
-
-def told(system: str, fold: str, record: Mapping[str, Any]) -> str:
-    """What was decided of a fold, with the numbers, in a line."""
-    adapted = "adapted" if record["adapts"] else "not adapted"
-    above = "above" if record["centring_gain_per_dimension"] > record["threshold"] else "not above"
-    inside = record["trials_are_like_training"] and above == "above"
-    but = ", but the recordings on trial are like those of training" if inside else ""
-    gain, error = record["centring_gain_per_dimension"], record["centring_gain_error"]
-    return (
-        f"{system}, {fold}: {adapted} to {record['n_vectors']} recordings of --adapt: centring "
-        f"gains {gain:+.4f} ± {error:.4f} nats a dimension, {above} {record['threshold']:g}{but}"
-    )
-
-
-def decisions(run: Run) -> list[str]:
-    """What was decided of every system's folds, where ``--adapt`` is given."""
-    if run.settings.common.adapt is None:
-        return []
-    found = (
-        (run.exp / system / "adapted" / fold.name / NAME, system, fold.name)
-        for system in run.systems if run.settings.adapts(system)
-        for fold in folds(run.data)
-    )  # fmt: skip
-    return [told(one, fold, read_json(path, WHAT)) for path, one, fold in found if path.exists()]
 
 
 def job(task: Task) -> Job:

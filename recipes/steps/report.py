@@ -31,9 +31,9 @@ from ivector.base.portable import processor
 from recipes.engine.marks import commit, is_made_from, versions
 from recipes.engine.run import Job, Run
 from recipes.engine.stage import read_mark, require
+from recipes.experiment.decisions import decisions
 from recipes.experiment.frames import logger
 from recipes.experiment.protocol import folds, protocol_digest
-from recipes.steps.adaptation import decisions
 from recipes.steps.domain import read_domain
 from recipes.systems import FUSED, SYSTEMS
 

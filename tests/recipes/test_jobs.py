@@ -279,7 +279,7 @@ def begun(copy) -> Path:
 @pytest.mark.parametrize("nj", ["2", "3"])
 def test_stages_make_the_same_bytes_side_by_side(finished, begun, nj, capsys):
     options = (*CORPUS, *SMALL, "--dev-folds", "2", "--nj", nj)
-    run_stages(begun, (0, 2, 3, 4, 5, 6, 9), *options)
+    run_stages(begun, (0, 1, 2, 3, 4, 5, 6, 9), *options)
     assert f"stage  2/10  UBM: 12 to make, {nj} side by side" in capsys.readouterr().err
     for name in ("ivector", "cosine", "gmm-ubm", "fusion", "development"):
         expected = results(finished / "exp" / name)

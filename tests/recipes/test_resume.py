@@ -250,6 +250,7 @@ def test_dry_run_of_the_recipe_does_nothing(tmp_path):
         f"run   {tmp_path}/data  # not there yet",
         f"run   {tmp_path}/exp/development/data  # not there yet; follows stage 0",
         f"run   {tmp_path}/exp/features  # not there yet; follows stage 0",
+        f"run   {tmp_path}/exp/domain  # not there yet; follows stage 0",
         f"run   {tmp_path}/exp/ivector/(ubm)  # not there yet; follows stage 0",
     ]
     assert not list(tmp_path.iterdir())
