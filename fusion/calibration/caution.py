@@ -17,7 +17,7 @@ about, so that
 
 No llr is farther from 0 than ln((1 − ε) / ε), 2.9 with ε₀; at ε = ½ all are 0. So that trials near
 that bound keep their order in a computer's numbers, a thousandth of arsinh(llr) is added. Equation
-(1) is a rule of thumb, not a theorem: its weights are such that on 18 pairs of domains
+(1) is a rule of thumb, not a theorem: its weights are such that on 19 pairs of domains
 (docs/domains.md) no system's Cllr rose above 1, nor its cost at P_target 0.01 above that of
 rejecting everything.
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ivector.base.cli import Parser, number, whole
 from ivector.base.errors import DataError, UsageError, named
 from ivector.base.files import read_lines
 from plda.commands import COMMANDS
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _SHARES = {
     "within": "kaldi, coral+: share of more variance that goes to the within-class covariance",
@@ -31,8 +28,8 @@ def make_parser() -> Parser:
 
     parser = Parser(prog="python -m plda.adapt", description=COMMANDS["adapt"].sentence)
     add = parser.add_argument
-    add("model", help="a back-end ending in PLDA: .npz, a folder of Kaldi, VBx or pyannote, or "
-        "Kaldi's plda file")  # fmt: skip
+    add("model", help="a back-end ending in PLDA: .npz, a folder of run.sh, Kaldi, VBx or "
+        "pyannote, or Kaldi's plda file")  # fmt: skip
     add("vectors", help="in-domain vectors, as the back-end takes them: scp, ark, .npz, .npy, HDF5 "
         "or a table")  # fmt: skip
     add("out", help="back-end to write, .npz; of a PLDA alone also in Kaldi's format")
@@ -52,7 +49,7 @@ def make_parser() -> Parser:
 
 def main(arguments: argparse.Namespace) -> None:
     """Read, judge, adapt, write."""
-    from plda.domains.evidence import THRESHOLD, evidence
+    from plda.domains.evidence import THRESHOLD, evidence, in_order
     from plda.domains.methods import adapt_backend, check_method, parts
     from plda.formats.exchange import read_backend
     from plda.formats.vectors import read_ids_vectors
@@ -65,7 +62,9 @@ def main(arguments: argparse.Namespace) -> None:
         steps, _ = parts(backend)
     if steps and not arguments.out.endswith(".npz"):
         raise UsageError(f"{arguments.out}: a back-end with transforms is written as .npz")
-    ids, vectors = _sorted(*read_ids_vectors(arguments.vectors))
+    ids, vectors = read_ids_vectors(arguments.vectors)
+    order = in_order(ids)
+    ids, vectors = [ids[row] for row in order], vectors[order]
     speakers = _speakers(arguments.utt2spk, ids) if arguments.utt2spk else None
     with named(arguments.vectors):
         found = evidence(backend, vectors, method, speakers, n_folds=arguments.folds, **given)
@@ -87,12 +86,6 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"adapted all the same (--always): {arguments.out}")
     else:
         print(f"not adapted, as too little is gained: {arguments.out} is the back-end as it was")
-
-
-def _sorted(ids: list[str], vectors: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """In the order of ids, which often begin with the speaker's: folds part speakers then."""
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    return [ids[row] for row in order], vectors[order]
 
 
 def _write(backend: Any, out: str) -> None:

@@ -21,7 +21,8 @@ def make_parser() -> Parser:
     parser = Parser(prog="python -m plda.score", description=COMMANDS["score"].sentence)
     parser.add_argument(
         "model",
-        help="Kaldi's plda file, or a back-end: .npz, or a folder of Kaldi, VBx or pyannote",
+        help="Kaldi's plda file, or a back-end: .npz, or a folder of run.sh, Kaldi, VBx or "
+        "pyannote",
     )
     parser.add_argument(
         "enrol", help="enrolment vectors: Kaldi's ark or scp, .npz, .npy, HDF5, .csv or .tsv"

@@ -3,6 +3,7 @@
 DATA/wav                          data directory of all recordings
 DATA/fold<f>/                     train.utt2spk, enroll, trials
 EXP/features                      static features and VAD decisions of all recordings
+EXP/domain/fold<f>                how far the recordings on trial are from those of training
 EXP/cohort, EXP/adapt             the same of recordings beside the corpus's (--cohort, --adapt)
 EXP/embedder/embeddings           of all recordings; cohort_ and adapt_embeddings: of those
 EXP/SYSTEM/<kind>/fold<f>         models, vectors and scores; kind: ubm, tv, network, ivectors,
